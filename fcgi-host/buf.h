@@ -1,0 +1,54 @@
+/*
+ * A growable byte buffer that is filled at its tail and consumed at its head.
+ * All-zero is an empty buffer.  Pure memory, used by every role.
+ */
+#ifndef FCGI_HOST_BUF_H
+#define FCGI_HOST_BUF_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+struct buf {
+	uint8_t *data;
+	size_t start; /* first byte that is not consumed */
+	size_t end;   /* first free byte */
+	size_t size;  /* bytes allocated */
+};
+
+static inline size_t
+buf_len(const struct buf *b)
+{
+	return b->end - b->start;
+}
+
+static inline uint8_t *
+buf_head(struct buf *b)
+{
+	return b->data + b->start;
+}
+
+/* Room for n more bytes at the tail; returns their place, or NULL (ENOMEM).
+ * buf_commit then says how many of them were filled. */
+uint8_t *buf_reserve(struct buf *b, size_t n);
+void buf_commit(struct buf *b, size_t n);
+
+/* Append; 0 or -ENOMEM. */
+int buf_add(struct buf *b, const void *data, size_t n);
+int buf_add_str(struct buf *b, const char *text);
+int buf_addf(struct buf *b, const char *fmt, ...)
+	__attribute__((format(printf, 2, 3)));
+
+/* Appends text[0..n) as a quoted JSON string (RFC 8259); bytes that are not
+ * UTF-8 become U+FFFD.  0 or -ENOMEM. */
+int buf_add_json(struct buf *b, const char *text, size_t n);
+
+/* Drops n bytes at the head; a buffer that becomes empty starts over. */
+void buf_consume(struct buf *b, size_t n);
+
+/* Empties; memory above keep_size bytes is given back. */
+void buf_reset(struct buf *b, size_t keep_size);
+
+/* Releases the memory; the struct is an empty buffer again. */
+void buf_free(struct buf *b);
+
+#endif

@@ -1,0 +1,67 @@
+/*
+ * The head of a CGI answer (RFC 3875 section 6), taken incrementally, checked
+ * strictly, and given back in one normal form.  Pure and bounded.  A value can
+ * never smuggle a second field or a second answer.
+ */
+#ifndef FCGI_HOST_CGI_RESPONSE_H
+#define FCGI_HOST_CGI_RESPONSE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "fcgi-host/buf.h"
+
+#define CGI_RESPONSE_FIELDS_MAX 256
+
+enum cgi_response_state {
+	CGI_RESPONSE_MORE, /* the head is not complete */
+	CGI_RESPONSE_DONE, /* complete; what was not consumed is body */
+	CGI_RESPONSE_BAD   /* refused; `problem` says why: 502 */
+};
+
+struct cgi_response {
+	enum cgi_response_state state;
+	int status;             /* 100–599; 200 when none was given, 302 for Location */
+	int64_t content_length; /* -1: none given */
+	const char *problem;    /* static text, when BAD */
+	bool has_location, has_status, has_content_type, is_nph;
+	/* private */
+	size_t header_max, fields;
+	struct buf line, head;
+	bool has_fields;
+	int location_is_local;
+};
+
+void cgi_response_init(struct cgi_response *response, size_t header_max);
+void cgi_response_free(struct cgi_response *response);
+
+/*
+ * Takes up to n bytes and returns how many were part of the head (all of them
+ * while the state is MORE).  Lines end in LF or CRLF.  Accepted: at least one
+ * CGI field (Content-Type, Location, Status), none of these twice and
+ * Content-Length not twice; a field name is a token (RFC 9110 section 5.6.2);
+ * no control byte but tab in a value; no line without a colon, no leading
+ * blank; an "HTTP/1.x NNN" first line (NPH) becomes Status.  Hop-by-hop fields
+ * (Connection, Keep-Alive, Transfer-Encoding, Upgrade, Trailer, TE,
+ * Proxy-*) are dropped.
+ */
+size_t cgi_response_feed(struct cgi_response *response, const uint8_t *data,
+    size_t n);
+
+/* Appends the head in normal form: "Status: 200\r\n", then the fields as
+ * given, then the empty line.  Only in state DONE.  0 or -ENOMEM. */
+int cgi_response_put_head(const struct cgi_response *response, struct buf *out);
+
+/* True when an answer of that status to that method has no body (RFC 9110:
+ * HEAD, 1xx, 204, 304). */
+bool cgi_response_is_bodyless(int status, const char *method);
+
+/* Appends a complete plain answer of our own (Status, Content-Type,
+ * Content-Length, extra header lines or NULL, and the sentence). */
+int cgi_response_put_error(struct buf *out, int status, const char *extra,
+    const char *sentence);
+/* "Not Found" for 404 …; "Unknown" else. */
+const char *cgi_response_reason(int status);
+
+#endif

@@ -1,0 +1,69 @@
+/*
+ * Sockets and descriptors: making, naming, passing.  Every descriptor made
+ * here is CLOEXEC.  Errors are negative errnos.
+ */
+#ifndef FCGI_HOST_SOCK_H
+#define FCGI_HOST_SOCK_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <sys/types.h>
+
+#define SOCK_FDS_MAX 8
+
+/* Closes *fd when the variable leaves its scope. */
+void fd_cleanup(int *fd);
+#define CLEANUP_FD __attribute__((cleanup(fd_cleanup)))
+
+/* Moves a descriptor out of *fd, leaving -1. */
+static inline int
+steal_fd(int *fd)
+{
+	int taken = *fd;
+
+	*fd = -1;
+	return taken;
+}
+
+/* Closes *fd if it is open and sets it to -1. */
+void close_fd(int *fd);
+
+int fd_set_nonblock(int fd, bool is_nonblock);
+
+/* A listening Unix socket at path; a stale socket file there is replaced, any
+ * other file is -EEXIST, a socket that answers is -EADDRINUSE.  gid -1 keeps
+ * the group.  Non-blocking. */
+int sock_listen_unix(const char *path, mode_t mode, gid_t gid, int backlog);
+
+/* "127.0.0.1:9000", "[::1]:9000".  -EINVAL for what is no numeric address. */
+int sock_listen_tcp(const char *address, int backlog);
+
+/* Connects, non-blocking; -EINPROGRESS is not returned for Unix sockets
+ * (-EAGAIN: the backlog is full). */
+int sock_connect_unix(const char *path);
+
+/* Uid and gid of the peer of a connected Unix socket. */
+int sock_peer(int fd, uid_t *uid, gid_t *gid);
+
+/* One message with up to SOCK_FDS_MAX descriptors (borrowed) on a
+ * SOCK_SEQPACKET socket.  0, or negative errno (-EAGAIN: would block). */
+int sock_send(int fd, const void *data, size_t n, const int *fds, size_t fd_count);
+
+/* Receives one message of at most size bytes.  Returns its length, 0 at the
+ * end, or a negative errno: -EMSGSIZE when it was longer or carried more than
+ * fd_max descriptors (all of which are closed).  fd_max 0 receives without a
+ * control buffer, so that no descriptor can arrive. */
+ssize_t sock_recv(int fd, void *data, size_t size, int *fds, size_t fd_max,
+    size_t *fd_count);
+
+/* A pair of SOCK_SEQPACKET sockets, or of pipes (0 read, 1 write). */
+int sock_pair(int fds[2]);
+int sock_pipe(int fds[2]);
+
+/* A sealed memfd with the bytes given (no write, grow, shrink), or negative
+ * errno; and the reading of one: -EINVAL when it is not sealed or longer than
+ * max.  *out is allocated and NUL-terminated. */
+int sock_sealed(const char *name, const void *data, size_t n);
+int sock_sealed_read(int fd, size_t max, char **out, size_t *n);
+
+#endif
