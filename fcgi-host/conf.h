@@ -1,0 +1,133 @@
+/*
+ * The administrator's file and the sidecars, read with iniparser and a line
+ * scan beside it that gives positions and finds duplicates.  A configuration
+ * is immutable and reference-counted: a generation.  Used by every role; a
+ * sidecar is read by the scanner alone.
+ */
+#ifndef FCGI_HOST_CONF_H
+#define FCGI_HOST_CONF_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#include "fcgi-host/log.h"
+#include "fcgi-host/settings.h"
+
+#define CONF_LISTEN_MAX 16
+#define CONF_BIND_MAX 32
+
+/* Collected sentences, each "FILE:LINE: what is wrong; what to do\n". */
+struct conf_errors {
+	struct buf text;
+	unsigned count;
+};
+void conf_errors_free(struct conf_errors *errors);
+
+struct conf_runtime {
+	char *name;
+	char **extensions; /* NULL-terminated, without dots */
+	bool is_fastcgi;
+	char **command; /* argv, split at blanks, quotes honoured; NULL-terminated */
+	char *rootfs;   /* or NULL */
+	char *bind;     /* or NULL */
+	struct buf env;
+};
+
+/* A [tenant] or [function] section. */
+struct conf_section {
+	char *name;
+	struct settings settings;
+};
+
+struct conf_bind {
+	char *path; /* absolute, on the host and in the sandbox */
+	bool is_writable;
+};
+
+struct conf {
+	unsigned refs;
+	char *file;
+	/* [host] */
+	char *listen[CONF_LISTEN_MAX];
+	size_t listen_count;
+	mode_t listen_mode;
+	char *listen_group;
+	bool allow_tcp;
+	char *functions, *accounting, *run, *state;
+	bool is_sync;
+	char *url_prefix; /* no trailing slash; "" is the whole site */
+	char *index;      /* function for the prefix itself, or NULL */
+	char *user;
+	uint32_t uid_first, uid_count;
+	char *require; /* layer names, space-separated, checked; "" */
+	uint64_t max_connections, max_prepared;
+	char *log; /* "stderr" or a path */
+	enum log_level log_level;
+	/* the rest */
+	struct settings defaults;
+	struct conf_runtime *runtimes;
+	size_t runtime_count;
+	struct conf_section *tenants, *functions_sections;
+	size_t tenant_count, function_count;
+};
+
+/*
+ * Reads the whole file from fd (from its start; path is for messages only).
+ * NULL when anything is wrong; errors then says all of it, not only the first.
+ */
+struct conf *conf_read(int fd, const char *path, struct conf_errors *errors);
+/* Opens and reads; a missing or unreadable file is an error sentence too. */
+struct conf *conf_load(const char *path, struct conf_errors *errors);
+struct conf *conf_ref(struct conf *conf);
+void conf_unref(struct conf *conf);
+
+/* NULL when there is none.  extension without its dot. */
+const struct conf_runtime *conf_runtime_by_extension(const struct conf *conf,
+    const char *extension);
+const struct conf_runtime *conf_runtime_by_name(const struct conf *conf,
+    const char *name);
+const struct settings *conf_tenant(const struct conf *conf, const char *tenant);
+const struct settings *conf_function(const struct conf *conf, const char *name);
+
+/* True when the extension belongs to a runtime or is "cgi" or "fcgi". */
+bool conf_extension_known(const struct conf *conf, const char *extension);
+
+/*
+ * The numbers of a function: built-in, [defaults], [tenant], then the sidecar
+ * (NULL: none) clamped to what stood so far, then [function], which may go
+ * above.  lowered as in settings_clamp.
+ */
+void conf_limits(const struct conf *conf, const char *tenant, const char *name,
+    const struct settings *sidecar, struct limits *limits, char *lowered,
+    size_t lowered_size);
+/* The most that any sidecar of the tenant or the [function] section allows:
+ * what the spawner clamps a scanner's numbers to. */
+void conf_ceiling(const struct conf *conf, const char *tenant, const char *name,
+    struct limits *ceiling);
+enum settings_network conf_network(const struct conf *conf, const char *tenant,
+    const char *name);
+/* Appends env of [defaults], runtime, [tenant], [function], in this order
+ * ("NAME=VALUE\0"…; a later one overrides). */
+int conf_env(const struct conf *conf, const char *tenant, const char *name,
+    const char *runtime, struct buf *out);
+/* bind of [defaults], runtime, [tenant], [function].  Returns how many, at most
+ * CONF_BIND_MAX; the paths are allocated (conf_binds_free). */
+size_t conf_binds(const struct conf *conf, const char *tenant, const char *name,
+    const char *runtime, struct conf_bind out[CONF_BIND_MAX]);
+void conf_binds_free(struct conf_bind *binds, size_t count);
+/* pass_params of [defaults], [tenant], [function], joined by blanks; appended
+ * with a terminating NUL. */
+int conf_pass_params(const struct conf *conf, const char *tenant,
+    const char *name, struct buf *out);
+
+/*
+ * Reads a sidecar (section [function]).  0; -EINVAL with the first error's
+ * sentence (FILE:LINE: …) in problem.  path is for messages.  Hostile input:
+ * at most 64 KiB, checked line by line.
+ */
+int conf_read_sidecar(int fd, const char *path, struct settings *out,
+    char *problem, size_t size);
+
+#endif

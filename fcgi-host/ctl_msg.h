@@ -1,0 +1,306 @@
+/*
+ * The messages between the roles, and between the command and the spawner:
+ * one struct of fixed size per type over SOCK_SEQPACKET, in host byte order
+ * (both ends are one machine and one build).  Pure: checking and naming only.
+ * A decoder accepts exactly the size of the type and nothing that the sender
+ * may not send; everything else means that the sender is compromised.
+ */
+#ifndef FCGI_HOST_CTL_MSG_H
+#define FCGI_HOST_CTL_MSG_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#define CTL_MAGIC 0x66637332u /* changes with every change of a struct */
+#define CTL_NAME_MAX 200      /* a function's name */
+#define CTL_PATH_MAX 216      /* its file below the functions directory */
+#define CTL_TENANT_MAX 63
+#define CTL_RUNTIME_MAX 31
+#define CTL_VERSION_LENGTH 16 /* hex digits of a content hash */
+#define CTL_DETAIL_MAX 255
+#define CTL_TEXT_MAX 1023
+
+/* The numbers of a function.  Units are in the names; settings.c has the table
+ * of keys, bounds and ceilings. */
+enum limit_key {
+	LIMIT_IDLE_MS,
+	LIMIT_TIMEOUT_MS,       /* 0: none */
+	LIMIT_STALL_TIMEOUT_MS, /* 0: none */
+	LIMIT_MEMORY_BYTES,
+	LIMIT_CPU_MILLI, /* thousandths of a core; 0: no ceiling */
+	LIMIT_PROCESSES,
+	LIMIT_TMP_BYTES,
+	LIMIT_INSTANCES,
+	LIMIT_MIN_INSTANCES,
+	LIMIT_MAX_REQUESTS, /* 0: no end */
+	LIMIT_QUEUE,
+	LIMIT_QUEUE_TIMEOUT_MS,
+	LIMIT_BODY_MAX,
+	LIMIT_HEADER_MAX,
+	LIMIT_DATA, /* 0 or 1 */
+	LIMIT_FREEZE_IDLE, /* 0 or 1 */
+	LIMIT_ABORT_GRACE_MS,
+	LIMIT_COUNT
+};
+
+struct limits {
+	uint64_t value[LIMIT_COUNT];
+};
+
+/* Who talks to whom; a bit each. */
+enum ctl_way {
+	CTL_WAY_SPAWNER_TO_GATEWAY = 1,
+	CTL_WAY_GATEWAY_TO_SPAWNER = 2,
+	CTL_WAY_SPAWNER_TO_SCANNER = 4,
+	CTL_WAY_SCANNER_TO_SPAWNER = 8,
+	CTL_WAY_COMMAND_TO_SPAWNER = 16,
+	CTL_WAY_TO_COMMAND = 32 /* from spawner, gateway or scanner */
+};
+
+enum ctl_type {
+	CTL_NONE,
+	/* spawner → gateway or scanner; fd: the configuration, sealed */
+	CTL_CONF,
+	/* spawner → gateway; fd: accounting log, O_APPEND|O_RDWR (struct ctl_log) */
+	CTL_LOG,
+	/* spawner → gateway; fd: a listening socket */
+	CTL_LISTEN,
+	/* spawner → gateway; fds: spool directory, inflight table (memfd) */
+	CTL_START,
+	/* scanner → spawner → gateway; fd: environment block, sealed, if has_env */
+	CTL_FN_PUT,
+	CTL_FN_DEL,
+	/* every function found so far has been reported */
+	CTL_FN_SYNC,
+	/* spawner → scanner: look at the whole directory again, then FN_SYNC */
+	CTL_SCAN,
+	/* gateway → spawner */
+	CTL_INSTANCE_START,
+	CTL_INSTANCE_KILL,
+	/* spawner → gateway; fds: see struct ctl_instance_up */
+	CTL_INSTANCE_UP,
+	CTL_INSTANCE_FAILED,
+	CTL_INSTANCE_GONE,
+	/* gateway → spawner: the log was switched (answers CTL_LOG) */
+	CTL_LOG_SWITCHED,
+	/* spawner → gateway: accept nothing more, finish, end all instances */
+	CTL_DRAIN,
+	/* gateway → spawner: all done, records written but the last */
+	CTL_DRAINED,
+	/* spawner → gateway: the parent cgroup's totals; answers DRAINED or comes
+	 * before a reopen; the gateway writes them into a `host` record */
+	CTL_TOTALS,
+	/* spawner → gateway; fd: a connected client of the control socket, for
+	 * `status` (SOCK_SEQPACKET) and `invoke` (a FastCGI stream) */
+	CTL_CLIENT,
+	/* command → spawner; with invoke fd: one end of a stream socket pair */
+	CTL_COMMAND,
+	/* to the command */
+	CTL_REPLY,        /* the last message of an answer */
+	CTL_STATUS_HOST,
+	CTL_STATUS_FN,
+	CTL_STATUS_INSTANCE,
+	CTL_TYPE_COUNT
+};
+
+/* Why a function is not served.  CTL_PROBLEM_NONE: it is. */
+enum ctl_problem {
+	CTL_PROBLEM_NONE,
+	CTL_PROBLEM_NAME,       /* not [a-z0-9][a-z0-9._-]*, or too long or deep */
+	CTL_PROBLEM_TWICE,      /* two files of one name */
+	CTL_PROBLEM_WRITING,    /* open for writing, or empty: half-written */
+	CTL_PROBLEM_LOOP,       /* a loop of links */
+	CTL_PROBLEM_LINK_OUT,   /* a link that leads out of the directory */
+	CTL_PROBLEM_LINK,       /* any other link */
+	CTL_PROBLEM_OWNER,      /* neither root's nor the tenant's */
+	CTL_PROBLEM_MODE,       /* writable by others, or not readable/executable */
+	CTL_PROBLEM_TYPE,       /* no regular file, or no runtime for it */
+	CTL_PROBLEM_SIDECAR,    /* the sidecar has an error: detail says where */
+	CTL_PROBLEM_TENANT,     /* a folder named `default`, or an unusable tenant */
+	CTL_PROBLEM_READ,       /* cannot be read: detail has the errno's text */
+	CTL_PROBLEM_MANY,       /* more functions than the catalogue holds */
+	CTL_PROBLEM_COUNT
+};
+
+struct ctl_function {
+	char name[CTL_NAME_MAX + 1];
+	char path[CTL_PATH_MAX + 1]; /* NAME[.ext] or NAME/main[.ext], /index */
+	char tenant[CTL_TENANT_MAX + 1];
+	char runtime[CTL_RUNTIME_MAX + 1]; /* "" : executed directly */
+	char version[CTL_VERSION_LENGTH + 1];
+	char pass_params[CTL_DETAIL_MAX + 1];
+	char detail[CTL_DETAIL_MAX + 1]; /* printable text about the problem or a note */
+	uint8_t problem;   /* enum ctl_problem */
+	uint8_t is_folder; /* the file is main.* or index.* in the folder NAME */
+	uint8_t is_fastcgi;
+	uint8_t has_env; /* one sealed descriptor "NAME=VALUE\0"… comes along */
+	uint32_t note;   /* 1: detail is a note about a served function */
+	struct limits limits; /* effective: merged and clamped */
+};
+
+struct ctl_name {
+	char name[CTL_NAME_MAX + 1];
+};
+
+struct ctl_log {
+	uint8_t is_first; /* 0: a reopen, to be answered by CTL_LOG_SWITCHED */
+	uint8_t pad[7];
+};
+
+struct ctl_start {
+	uint64_t run_id;  /* of this host's run: microseconds of its start, UTC */
+	uint8_t is_again; /* a gateway died before; the table holds its debts */
+	uint8_t has_cgroup;
+	uint8_t pad[6];
+	uint32_t file_limit, pad2;
+};
+
+struct ctl_instance_start {
+	uint64_t id; /* chosen by the gateway, never used before in this run */
+	char name[CTL_NAME_MAX + 1];
+	char version[CTL_VERSION_LENGTH + 1]; /* refused when not the current one */
+};
+
+struct ctl_instance_kill {
+	uint64_t id;
+};
+
+/*
+ * fds, in this order: the gateway's end of init's socket; then, where the bit
+ * in `has` is set: cpu.stat, memory.peak (writable for a reset),
+ * memory.events.
+ */
+enum { CTL_HAS_CPU_STAT = 1, CTL_HAS_MEMORY_PEAK = 2, CTL_HAS_MEMORY_EVENTS = 4 };
+struct ctl_instance_up {
+	uint64_t id;
+	uint64_t start_us;  /* the spawner's time for it */
+	uint32_t has;
+	uint32_t uid;
+};
+
+struct ctl_instance_failed {
+	uint64_t id;
+	int32_t error; /* positive errno; ESTALE: another version is current */
+	uint32_t pad;
+	char step[64]; /* which step of the sandbox, or "" */
+};
+
+/* All processes are dead.  With has_cgroup cpu_* are the leaf's totals, else
+ * those of wait4. */
+struct ctl_instance_gone {
+	uint64_t id;
+	int32_t wait_status; /* of init */
+	uint32_t oom_kills;
+	uint64_t cpu_usage_us, cpu_user_us, cpu_sys_us;
+	uint64_t memory_peak_kib; /* 0: not known */
+	uint8_t has_cgroup;
+	uint8_t pad[7];
+};
+
+struct ctl_totals {
+	uint64_t cpu_usage_us, cpu_user_us, cpu_sys_us;
+	uint8_t has_cgroup;
+	uint8_t is_final; /* the last before the gateway's end */
+	uint8_t pad[6];
+};
+
+struct ctl_drain {
+	uint64_t longest_ms; /* executions that last longer are ended; 0: no end */
+};
+
+enum ctl_verb {
+	CTL_VERB_NONE,
+	CTL_VERB_STATUS,
+	CTL_VERB_RELOAD,
+	CTL_VERB_REOPEN,
+	CTL_VERB_DRAIN,
+	CTL_VERB_INVOKE,
+	CTL_VERB_COUNT
+};
+
+struct ctl_command {
+	uint32_t verb;
+	uint32_t pad;
+};
+
+struct ctl_reply {
+	int32_t code; /* 0 done, else a positive errno */
+	uint32_t pad;
+	char text[CTL_TEXT_MAX + 1]; /* one sentence, printable */
+};
+
+struct ctl_status_host {
+	uint64_t run_id, uptime_ms, seq;
+	uint64_t executions, refused, refused_unrecorded, bad_peers;
+	uint64_t connections, active, queued, instances, functions;
+	uint64_t accounting_errors;
+	uint8_t is_draining, has_cgroup;
+	uint8_t pad[6];
+};
+
+struct ctl_status_fn {
+	char name[CTL_NAME_MAX + 1];
+	char version[CTL_VERSION_LENGTH + 1];
+	uint64_t executions, queued, instances, idle, busy;
+};
+
+struct ctl_status_instance {
+	uint64_t id;
+	char function[CTL_NAME_MAX + 1];
+	char version[CTL_VERSION_LENGTH + 1];
+	char state[16];
+	uint64_t age_ms, executions, cpu_usage_us;
+};
+
+struct ctl_msg {
+	uint32_t magic;
+	uint16_t type;
+	uint16_t size; /* of the whole message */
+	union {
+		struct ctl_function function;
+		struct ctl_name name;
+		struct ctl_log log;
+		struct ctl_start start;
+		struct ctl_instance_start instance_start;
+		struct ctl_instance_kill instance_kill;
+		struct ctl_instance_up instance_up;
+		struct ctl_instance_failed instance_failed;
+		struct ctl_instance_gone instance_gone;
+		struct ctl_totals totals;
+		struct ctl_drain drain;
+		struct ctl_command command;
+		struct ctl_reply reply;
+		struct ctl_status_host status_host;
+		struct ctl_status_fn status_fn;
+		struct ctl_status_instance status_instance;
+	} u;
+};
+
+#define CTL_HEAD_SIZE 8
+
+/* Zeroes *msg and sets type and size. */
+void ctl_msg_init(struct ctl_msg *msg, enum ctl_type type);
+
+/*
+ * Checks n received bytes as a message that may go one of the ways.  0, or
+ * -EPROTO: magic, type, way, size, descriptor count, an unterminated string,
+ * bytes after a string's end, an enum or boolean out of range, a name or path
+ * that is no name.  After 0 every string in it is terminated.
+ */
+int ctl_msg_check(const struct ctl_msg *msg, size_t n, size_t fd_count,
+    unsigned ways);
+
+/* Strict names: [a-z0-9][a-z0-9._-]* segments, joined by '/', at most 8 of
+ * them, CTL_NAME_MAX in all; a segment is at most 63 long, never ends in a dot. */
+bool ctl_name_ok(const char *name);
+bool ctl_segment_ok(const char *segment, size_t length);
+/* path = name, or name + "/main" or "/index" (folder), then at most one ".ext"
+ * of [a-z0-9]+ . */
+bool ctl_path_ok(const char *path, const char *name, bool is_folder);
+
+/* "half-written" …: one clause for a person, static. */
+const char *ctl_problem_text(enum ctl_problem problem);
+const char *ctl_type_name(enum ctl_type type);
+
+#endif

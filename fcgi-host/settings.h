@@ -1,0 +1,79 @@
+/*
+ * The keys that [defaults], [tenant], [function] and a sidecar share: one
+ * table of names, units, bounds and ceilings, and the merging of layers.
+ * Values only; conf.h reads files.
+ */
+#ifndef FCGI_HOST_SETTINGS_H
+#define FCGI_HOST_SETTINGS_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "fcgi-host/buf.h"
+#include "fcgi-host/ctl_msg.h"
+
+enum settings_network { NETWORK_NONE, NETWORK_LOOPBACK, NETWORK_EGRESS };
+
+/* Which sections may hold a key. */
+enum settings_scope {
+	SCOPE_DEFAULTS = 1,
+	SCOPE_TENANT = 2,
+	SCOPE_FUNCTION = 4,
+	SCOPE_SIDECAR = 8,
+	SCOPE_ADMIN = SCOPE_DEFAULTS | SCOPE_TENANT | SCOPE_FUNCTION,
+	SCOPE_ALL = SCOPE_ADMIN | SCOPE_SIDECAR
+};
+
+/* One section's values; a key that it does not name is absent. */
+struct settings {
+	struct limits limits;
+	uint64_t has_limits; /* bit i: limits.value[i] is set */
+	bool has_network;
+	enum settings_network network;
+	char *runtime;     /* NULL: not set */
+	char *bind;        /* as written; checked */
+	char *pass_params; /* as written; checked */
+	char *user;        /* tenant only */
+	struct buf env;    /* "NAME=VALUE\0"… */
+};
+
+void settings_free(struct settings *settings);
+
+/*
+ * Sets one key from its text.  scope: one SCOPE_ bit.  0; -ENOENT: no such
+ * key; -EPERM: not in this section; -EINVAL: a bad value.  On an error
+ * problem[0..size) gets a sentence that says what would be right
+ * ("memory: \"12X\" is not a size; write 128M, 1G or a number of bytes").
+ */
+int settings_set(struct settings *settings, unsigned scope, const char *key,
+    const char *value, char *problem, size_t size);
+
+/* The built-in defaults of every limit (DESIGN's "Defaults"). */
+void settings_defaults(struct limits *limits);
+
+/* Overrides base by what the section sets. */
+void settings_apply(struct limits *base, const struct settings *settings);
+
+/*
+ * Lowers what exceeds the ceiling (for a number whose 0 means "none", 0 exceeds
+ * every ceiling but 0).  Returns how many were lowered, and writes their keys,
+ * separated by spaces, into lowered[0..size).
+ */
+size_t settings_clamp(struct limits *limits, const struct limits *ceiling,
+    char *lowered, size_t size);
+
+/* Texts ↔ values, for messages and for other sections.  Durations: ms, s, m, h,
+ * d; a unit is required except for 0.  Sizes: bytes, K, M, G (1024).  -EINVAL. */
+int settings_parse_duration_ms(const char *text, uint64_t *ms);
+int settings_parse_size(const char *text, uint64_t *bytes);
+int settings_parse_count(const char *text, uint64_t *count);
+int settings_parse_bool(const char *text, bool *value);
+
+/* The nearest known key to a misspelt one, or NULL: "unknown key; do you mean". */
+const char *settings_nearest(const char *key, const char *const *keys,
+    size_t count);
+/* All shared keys, for messages. */
+const char *const *settings_keys(size_t *count);
+
+#endif
