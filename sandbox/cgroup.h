@@ -1,0 +1,58 @@
+/*
+ * cgroup v2: a parent that outlives its leaves, and one leaf per instance.
+ * The spawner makes and removes; the gateway reads descriptors that it was
+ * given.  Controllers are used where they are delegated; cpu.stat,
+ * cgroup.kill and cgroup.freeze are there without any.
+ */
+#ifndef SANDBOX_CGROUP_H
+#define SANDBOX_CGROUP_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+struct cgroup_cpu {
+	uint64_t usage_us, user_us, system_us;
+};
+
+struct cgroup_parent {
+	int fd;        /* the parent's directory, or -1: no cgroup v2 to be had */
+	bool has_memory, has_pids, has_cpu; /* controllers delegated to leaves */
+	char path[512]; /* below the mount of cgroup2, for people */
+	char reason[128]; /* why something is missing, with the mend; "" */
+};
+
+struct cgroup_limits {
+	uint64_t memory_bytes, processes, cpu_milli; /* 0: none */
+};
+
+/*
+ * Finds the v2 hierarchy (pure or hybrid) and the process's own place, makes
+ * NAME below it (stale leaves of a dead predecessor with that name are killed
+ * and removed) and enables the controllers that are to be had; in a delegated
+ * unit the caller itself moves into a leaf of its own first.  0 or negative
+ * errno; parent->fd is -1 then and reason says why.
+ */
+int cgroup_parent_open(struct cgroup_parent *parent, const char *name);
+/* Removes what it made. */
+void cgroup_parent_close(struct cgroup_parent *parent);
+
+/* Makes a leaf with its ceilings (memory.max, memory.swap.max 0,
+ * memory.oom.group 1, pids.max, cpu.max).  Its directory's descriptor, or a
+ * negative errno. */
+int cgroup_leaf_make(const struct cgroup_parent *parent, const char *name,
+    const struct cgroup_limits *limits);
+/* Kills every process in it; 0 or negative errno. */
+int cgroup_leaf_kill(int leaf_fd);
+/* rmdir; -EBUSY while a process is left. */
+int cgroup_leaf_remove(const struct cgroup_parent *parent, const char *name);
+/* Opens a file of the leaf ("cpu.stat"); descriptor or negative errno. */
+int cgroup_leaf_open(int leaf_fd, const char *file, bool is_writable);
+
+/* Reads by a kept-open descriptor, from its start.  0 or negative errno. */
+int cgroup_cpu_read(int fd, struct cgroup_cpu *cpu);
+int cgroup_number_read(int fd, uint64_t *number);
+/* The value of KEY in a flat keyed file (memory.events: "oom_kill"). */
+int cgroup_key_read(int fd, const char *key, uint64_t *value);
+
+#endif

@@ -1,0 +1,64 @@
+/*
+ * The messages between the gateway and the init of an instance, over
+ * SOCK_SEQPACKET.  init is in the sandbox: for the gateway every report is
+ * hostile input, taken without a control buffer and checked by
+ * init_report_check.  Layout is host byte order, one build on both sides.
+ */
+#ifndef SANDBOX_INIT_MSG_H
+#define SANDBOX_INIT_MSG_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#define INIT_MAGIC 0x66696e31u
+#define INIT_ENV_MAX (128 * 1024)
+
+enum init_order_type {
+	/*
+	 * Start the program with the environment block that follows the struct
+	 * ("NAME=VALUE\0"…, env_length bytes).  fds: cgi: stdin, stdout,
+	 * stderr; fastcgi: stdout, stderr (fd 0 is the listening socket).
+	 */
+	INIT_RUN = 1,
+	/* End the running CGI program's whole tree (as at a normal end). */
+	INIT_END,
+	/* Report the peak of the largest process of the tree since the last
+	 * INIT_MEASURE, and start a new peak (clear_refs). */
+	INIT_MEASURE
+};
+
+struct init_order {
+	uint32_t magic;
+	uint32_t type;
+	uint64_t serial; /* comes back in the report */
+	uint32_t env_length;
+	uint32_t pad;
+};
+
+enum init_report_type {
+	/*
+	 * The program has ended and nothing of it is left: its tree is killed
+	 * and reaped, /tmp, /dev/shm and System V objects are gone.
+	 */
+	INIT_EXIT = 1,
+	INIT_EXEC_FAILED, /* `value` is the errno of execve */
+	INIT_DIRTY,       /* could not be cleaned: the instance must end */
+	INIT_MEMORY       /* answer to INIT_MEASURE: memory_kib, 0 not known */
+};
+
+struct init_report {
+	uint32_t magic;
+	uint32_t type;
+	uint64_t serial;
+	int32_t wait_status; /* as wait4 gave it */
+	int32_t value;
+	uint64_t user_us, system_us; /* wait4's, of the whole tree */
+	uint64_t memory_kib;         /* ru_maxrss of the largest process */
+	uint32_t killed;             /* processes that were left behind */
+	uint32_t pad;
+};
+
+/* 0 or -EPROTO: n is not the struct's size, magic, type, or pad is wrong. */
+int init_report_check(const struct init_report *report, size_t n);
+
+#endif

@@ -1,0 +1,103 @@
+/*
+ * What an instance's sandbox is to be, and the making of it.  A plan holds
+ * only descriptors that were resolved beforehand, numbers, and strings of the
+ * administrator or of the strict name pattern: nothing that a web client or a
+ * tenant wrote.  The spawner makes plans; enter.c carries them out in the
+ * child, in the order that SANDBOX in docs/ gives, and fails closed.
+ */
+#ifndef SANDBOX_PLAN_H
+#define SANDBOX_PLAN_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#include "sandbox/cgroup.h"
+
+/* Layers, one bit each.  Switched off only by tests and by `require`'s report. */
+enum sandbox_layer {
+	LAYER_MOUNT = 1 << 0, /* mount namespace and fresh root */
+	LAYER_PID = 1 << 1,
+	LAYER_NET = 1 << 2,
+	LAYER_IPC = 1 << 3,
+	LAYER_UTS = 1 << 4,
+	LAYER_CGROUP_NS = 1 << 5,
+	LAYER_IDENTITY = 1 << 6, /* uid, gid, groups */
+	LAYER_CAPABILITIES = 1 << 7,
+	LAYER_NO_NEW_PRIVS = 1 << 8,
+	LAYER_LANDLOCK = 1 << 9,
+	LAYER_SECCOMP = 1 << 10,
+	LAYER_RLIMITS = 1 << 11,
+	LAYER_CGROUP = 1 << 12, /* a leaf with whatever controllers there are */
+	LAYER_MEMFD_NOEXEC = 1 << 13,
+	LAYER_ALL = (1 << 14) - 1
+};
+
+#define SANDBOX_BINDS_MAX 32
+#define SANDBOX_FN_DIR "/fn"
+
+struct sandbox_bind {
+	int fd; /* O_PATH, of the host's file or directory */
+	const char *path; /* where it stands in the sandbox, absolute */
+	bool is_writable;
+};
+
+struct sandbox_plan {
+	unsigned layers;
+	uid_t uid;
+	gid_t gid;
+	const char *hostname;
+	int function_fd; /* O_PATH: the file, or the folder */
+	bool function_is_folder;
+	/* the file's name below SANDBOX_FN_DIR: "resize.py", "main.py" */
+	const char *function_file;
+	int data_fd; /* O_PATH of the tenant's /data, or -1 */
+	struct sandbox_bind binds[SANDBOX_BINDS_MAX];
+	size_t bind_count;
+	uint64_t memory_bytes, tmp_bytes, processes;
+	bool is_memory_in_cgroup; /* else RLIMIT_DATA stands in for it */
+	int cgroup_fd; /* the leaf, or -1 */
+	int init_sock; /* init's end of its socket; init's fd 3 */
+	int listen_fd; /* the program's fd 0, or -1: CGI */
+	char *const *argv; /* the program's, with "%f" already replaced */
+};
+
+struct sandbox_child {
+	pid_t pid;
+	int pidfd;
+	const char *failed_step; /* static; when sandbox_start failed */
+};
+
+/*
+ * What is opened, probed and compiled once: the host's /usr and /etc files as
+ * descriptors, the seccomp program, Landlock's ABI, init's binary.
+ * NULL with a sentence in problem.  init_path: the static init.
+ */
+struct sandbox_host;
+struct sandbox_host *sandbox_host_new(const char *init_path, char *problem,
+    size_t size);
+void sandbox_host_free(struct sandbox_host *host);
+
+/*
+ * Starts init in a finished sandbox; returns when init has been exec'd (the
+ * error pipe closed) or a step failed.  0, or a negative errno with
+ * child->failed_step set and no process left.  Blocks for a few milliseconds.
+ */
+int sandbox_start(struct sandbox_host *host, const struct sandbox_plan *plan,
+    struct sandbox_child *child);
+
+/* One layer's state on this machine, for `check` and `require`. */
+struct sandbox_probe {
+	unsigned layer;
+	const char *name; /* "landlock", as `require` spells it */
+	bool is_on;
+	char fact[160]; /* "ABI 7", or why not and the mend */
+};
+/* Fills up to max; returns how many.  parent may be NULL (not opened). */
+size_t sandbox_probe(const struct cgroup_parent *parent,
+    struct sandbox_probe *out, size_t max);
+/* The layer's bit, or 0. */
+unsigned sandbox_layer_by_name(const char *name);
+
+#endif
