@@ -14,6 +14,7 @@
 
 #define CTL_MAGIC 0x66637332u /* changes with every change of a struct */
 #define CTL_NAME_MAX 200      /* a function's name */
+#define CTL_SEGMENTS_MAX 8    /* parts of a name between slashes */
 #define CTL_PATH_MAX 216      /* its file below the functions directory */
 #define CTL_TENANT_MAX 63
 #define CTL_RUNTIME_MAX 31
@@ -68,7 +69,10 @@ enum ctl_type {
 	CTL_LISTEN,
 	/* spawner → gateway; fds: spool directory, inflight table (memfd) */
 	CTL_START,
-	/* scanner → spawner → gateway; fd: environment block, sealed, if has_env */
+	/* scanner → spawner → gateway; fd: environment block, sealed, if
+	 * has_env.  Also from the scanner's one-shot mode to the command.  A
+	 * function with a problem may have a name that is none (printable, what
+	 * is not was escaped by the scanner), no path, tenant or version. */
 	CTL_FN_PUT,
 	CTL_FN_DEL,
 	/* every function found so far has been reported */
@@ -91,8 +95,9 @@ enum ctl_type {
 	/* spawner → gateway: the parent cgroup's totals; answers DRAINED or comes
 	 * before a reopen; the gateway writes them into a `host` record */
 	CTL_TOTALS,
-	/* spawner → gateway; fd: a connected client of the control socket, for
-	 * `status` (SOCK_SEQPACKET) and `invoke` (a FastCGI stream) */
+	/* spawner → gateway (struct ctl_command: which verb); fd: a connected
+	 * client of the control socket, for `status` (SOCK_SEQPACKET) and
+	 * `invoke` (a FastCGI stream) */
 	CTL_CLIENT,
 	/* command → spawner; with invoke fd: one end of a stream socket pair */
 	CTL_COMMAND,
