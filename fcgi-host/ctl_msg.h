@@ -65,9 +65,12 @@ enum ctl_type {
 	CTL_CONF,
 	/* spawner → gateway; fd: accounting log, O_APPEND|O_RDWR (struct ctl_log) */
 	CTL_LOG,
+	/* spawner → gateway or scanner; fd: the reopened log, to become
+	 * descriptor 2 (dup3) */
+	CTL_STDERR,
 	/* spawner → gateway; fd: a listening socket */
 	CTL_LISTEN,
-	/* spawner → gateway; fds: spool directory, inflight table (memfd) */
+	/* spawner → gateway, first of all; fd: the inflight table (memfd) */
 	CTL_START,
 	/* scanner → spawner → gateway; fd: environment block, sealed, if
 	 * has_env.  Also from the scanner's one-shot mode to the command.  A
