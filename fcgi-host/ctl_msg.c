@@ -337,8 +337,9 @@ enum {
 static const struct type_rule rules[CTL_TYPE_COUNT] = {
 	[CTL_CONF] = { "conf", CTL_HEAD_SIZE, S2G | S2C, 1, NULL },
 	[CTL_LOG] = { "log", SIZE_OF(log), S2G, 1, check_log },
+	[CTL_STDERR] = { "stderr", CTL_HEAD_SIZE, S2G | S2C, 1, NULL },
 	[CTL_LISTEN] = { "listen", CTL_HEAD_SIZE, S2G, 1, NULL },
-	[CTL_START] = { "start", SIZE_OF(start), S2G, 2, check_start },
+	[CTL_START] = { "start", SIZE_OF(start), S2G, 1, check_start },
 	/* OUT: the scanner in its one-shot mode answers the command. */
 	[CTL_FN_PUT] = { "fn_put", SIZE_OF(function), C2S | S2G | OUT,
 	    FDS_BY_BODY, check_function },
