@@ -24,7 +24,8 @@ buf_len(const struct buf *b)
 static inline uint8_t *
 buf_head(struct buf *b)
 {
-	return b->data + b->start;
+	/* NULL + 0 is undefined, and an empty buffer has no memory. */
+	return b->data == NULL ? NULL : b->data + b->start;
 }
 
 /* Room for n more bytes at the tail; returns their place, or NULL (ENOMEM).
@@ -38,11 +39,12 @@ int buf_add_str(struct buf *b, const char *text);
 int buf_addf(struct buf *b, const char *fmt, ...)
 	__attribute__((format(printf, 2, 3)));
 
-/* Appends text[0..n) as a quoted JSON string (RFC 8259); bytes that are not
- * UTF-8 become U+FFFD.  0 or -ENOMEM. */
+/* Appends text[0..n) as a quoted JSON string (RFC 8259); a byte that is not
+ * UTF-8 becomes U+FFFD.  0, or -ENOMEM and nothing was appended. */
 int buf_add_json(struct buf *b, const char *text, size_t n);
 
-/* Drops n bytes at the head; a buffer that becomes empty starts over. */
+/* Drops n bytes (of those there are) at the head; a buffer that becomes empty
+ * starts over. */
 void buf_consume(struct buf *b, size_t n);
 
 /* Empties; memory above keep_size bytes is given back. */

@@ -22,15 +22,13 @@ enum cgi_response_state {
 
 struct cgi_response {
 	enum cgi_response_state state;
-	int status;             /* 100–599; 200 when none was given, 302 for Location */
+	int status; /* 200–599; when none was given 200, or 302 for Location */
 	int64_t content_length; /* -1: none given */
 	const char *problem;    /* static text, when BAD */
 	bool has_location, has_status, has_content_type, is_nph;
 	/* private */
-	size_t header_max, fields;
+	size_t header_max, taken, fields;
 	struct buf line, head;
-	bool has_fields;
-	int location_is_local;
 };
 
 void cgi_response_init(struct cgi_response *response, size_t header_max);
@@ -42,15 +40,18 @@ void cgi_response_free(struct cgi_response *response);
  * CGI field (Content-Type, Location, Status), none of these twice and
  * Content-Length not twice; a field name is a token (RFC 9110 section 5.6.2);
  * no control byte but tab in a value; no line without a colon, no leading
- * blank; an "HTTP/1.x NNN" first line (NPH) becomes Status.  Hop-by-hop fields
+ * blank; an "HTTP/1.x NNN" first line (NPH) becomes Status.  A status of 1xx is
+ * refused: with a body behind it, it is two answers.  Hop-by-hop fields
  * (Connection, Keep-Alive, Transfer-Encoding, Upgrade, Trailer, TE,
- * Proxy-*) are dropped.
+ * Proxy-*) are dropped.  The head with its empty line fits in header_max bytes
+ * and has at most CGI_RESPONSE_FIELDS_MAX fields.
  */
 size_t cgi_response_feed(struct cgi_response *response, const uint8_t *data,
     size_t n);
 
-/* Appends the head in normal form: "Status: 200\r\n", then the fields as
- * given, then the empty line.  Only in state DONE.  0 or -ENOMEM. */
+/* Appends the head in normal form: "Status: 200 OK\r\n" (the reason is ours),
+ * then the fields as given, then the empty line.  Only in state DONE.  0 or
+ * -ENOMEM. */
 int cgi_response_put_head(const struct cgi_response *response, struct buf *out);
 
 /* True when an answer of that status to that method has no body (RFC 9110:
@@ -58,7 +59,8 @@ int cgi_response_put_head(const struct cgi_response *response, struct buf *out);
 bool cgi_response_is_bodyless(int status, const char *method);
 
 /* Appends a complete plain answer of our own (Status, Content-Type,
- * Content-Length, extra header lines or NULL, and the sentence). */
+ * Content-Length, extra header lines, each with its CRLF, or NULL, and the
+ * sentence with a newline).  0 or -ENOMEM. */
 int cgi_response_put_error(struct buf *out, int status, const char *extra,
     const char *sentence);
 /* "Not Found" for 404 …; "Unknown" else. */

@@ -41,7 +41,8 @@ struct fcgi_parser {
 /*
  * Takes bytes from *input (advancing it and lowering *n) up to the next event.
  * For every record: one HEADER, zero or more DATA, one END, however the bytes
- * are cut.  A record with no content gives HEADER, END.
+ * are cut.  A record with no content gives HEADER, END.  Call it until it says
+ * MORE: END may come when no input is left.  After BAD it says BAD for ever.
  */
 enum fcgi_event fcgi_parse(struct fcgi_parser *parser, const uint8_t **input,
     size_t *n);

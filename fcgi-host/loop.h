@@ -44,25 +44,35 @@ struct loop_task {
 
 /* NULL when the kernel gives no epoll descriptor or memory. */
 struct loop *loop_new(void);
+/* Runs the tasks that are still queued (they free), then releases. */
 void loop_free(struct loop *loop);
 
-/* Runs until loop_stop.  Returns 0 or a negative errno of epoll_wait. */
+/* Runs until loop_stop, which lets the iteration finish, tasks and hook
+ * included.  Returns 0 or a negative errno of epoll_wait. */
 int loop_run(struct loop *loop);
 void loop_stop(struct loop *loop);
 
-/* CLOCK_MONOTONIC in microseconds: as of the running iteration, and read anew. */
+/* CLOCK_MONOTONIC in microseconds: of the running iteration, and read anew. */
 uint64_t loop_now_us(const struct loop *loop);
 uint64_t loop_clock_us(void);
 
-/* Registers fd (borrowed; remove it before closing it).  0 or negative errno. */
+/* Registers fd (borrowed; remove it before closing it).  0 or negative errno
+ * (-EEXIST: io is registered already; -EPERM: a regular file). */
 int loop_io_add(struct loop *loop, struct loop_io *io, int fd, uint32_t events,
     loop_io_fn *fn, void *arg);
-/* Changes the interest; no system call where nothing changes. */
+/*
+ * Changes the interest; no system call where nothing changes.  0 or negative
+ * errno.  With events 0 nothing is reported, not even EPOLLHUP or EPOLLERR,
+ * so that a paused peer that hung up does not spin; with any other interest
+ * these two come unasked.  To be told of a hang-up alone, ask for EPOLLRDHUP
+ * or EPOLLHUP.
+ */
 int loop_io_set(struct loop *loop, struct loop_io *io, uint32_t events);
 /* Removes; harmless when not registered.  Sets io->fd to -1. */
 void loop_io_del(struct loop *loop, struct loop_io *io);
 
-/* Arms or re-arms at an absolute time.  0 or -ENOMEM. */
+/* Arms or re-arms at an absolute time (never early, up to 1 ms late).  0, or
+ * -ENOMEM, which a timer that is armed already never gives. */
 int loop_timer_set(struct loop *loop, struct loop_timer *timer,
     uint64_t when_us, loop_fn *fn, void *arg);
 void loop_timer_cancel(struct loop *loop, struct loop_timer *timer);
@@ -77,7 +87,8 @@ void loop_defer(struct loop *loop, struct loop_task *task, loop_fn *fn,
 void loop_set_hook(struct loop *loop, loop_fn *fn, void *arg);
 
 /* Blocks the signals of the set (0-terminated list) and delivers them through
- * the loop.  0 or negative errno. */
+ * the loop; once per loop.  They stay blocked: a child unblocks them before it
+ * execs.  0 or negative errno. */
 typedef void loop_signal_fn(void *arg, int signal_number);
 int loop_signals(struct loop *loop, const int *signals, loop_signal_fn *fn,
     void *arg);

@@ -35,7 +35,8 @@ int fd_set_nonblock(int fd, bool is_nonblock);
  * the group.  Non-blocking. */
 int sock_listen_unix(const char *path, mode_t mode, gid_t gid, int backlog);
 
-/* "127.0.0.1:9000", "[::1]:9000".  -EINVAL for what is no numeric address. */
+/* "127.0.0.1:9000", "[::1]:9000" (port 0: the kernel chooses), non-blocking.
+ * -EINVAL for what is no numeric address. */
 int sock_listen_tcp(const char *address, int backlog);
 
 /* Connects, non-blocking; -EINPROGRESS is not returned for Unix sockets
@@ -45,18 +46,21 @@ int sock_connect_unix(const char *path);
 /* Uid and gid of the peer of a connected Unix socket. */
 int sock_peer(int fd, uid_t *uid, gid_t *gid);
 
-/* One message with up to SOCK_FDS_MAX descriptors (borrowed) on a
- * SOCK_SEQPACKET socket.  0, or negative errno (-EAGAIN: would block). */
-int sock_send(int fd, const void *data, size_t n, const int *fds, size_t fd_count);
+/* One message of at least one byte with up to SOCK_FDS_MAX descriptors
+ * (borrowed) on a SOCK_SEQPACKET socket.  0, or negative errno (-EAGAIN: would
+ * block; -EPIPE: the peer is gone, without SIGPIPE). */
+int sock_send(int fd, const void *data, size_t n, const int *fds,
+    size_t fd_count);
 
 /* Receives one message of at most size bytes.  Returns its length, 0 at the
- * end, or a negative errno: -EMSGSIZE when it was longer or carried more than
+ * end (an empty message, which nobody here sends, counts as the end), or a negative errno: -EMSGSIZE when it was longer or carried more than
  * fd_max descriptors (all of which are closed).  fd_max 0 receives without a
  * control buffer, so that no descriptor can arrive. */
 ssize_t sock_recv(int fd, void *data, size_t size, int *fds, size_t fd_max,
     size_t *fd_count);
 
-/* A pair of SOCK_SEQPACKET sockets, or of pipes (0 read, 1 write). */
+/* A pair of SOCK_SEQPACKET sockets, or a pipe (0 read, 1 write).  Blocking:
+ * who hands an end to a loop calls fd_set_nonblock.  0 or negative errno. */
 int sock_pair(int fds[2]);
 int sock_pipe(int fds[2]);
 

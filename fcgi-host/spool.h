@@ -22,8 +22,8 @@ struct spool {
 };
 
 void spool_init(struct spool *spool, int dir_fd, size_t mem_max);
-/* Appends; 0, or negative errno (-ENOSPC, -EDQUOT, -EMFILE, -ENOMEM: the
- * caller refuses the request with 503). */
+/* Appends all or nothing; 0, or negative errno (-ENOSPC, -EDQUOT, -EMFILE,
+ * -ENOMEM: the caller refuses the request with 503). */
 int spool_add(struct spool *spool, const void *data, size_t n);
 /* Bytes that wait to be read. */
 uint64_t spool_left(const struct spool *spool);

@@ -1,0 +1,228 @@
+#include "fcgi-host/buf.h"
+
+#include <errno.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "fcgi-host/log.h"
+
+#define BUF_SIZE_MIN 256
+
+/* Moves what is unread to the front.  Only where at least as many bytes are
+ * won as are moved, so that a slow reader costs no quadratic copying. */
+static void
+move_to_front(struct buf *b)
+{
+	size_t n = buf_len(b);
+
+	if (b->start == 0 || b->start < n)
+		return;
+	memcpy(b->data, b->data + b->start, n);
+	b->start = 0;
+	b->end = n;
+}
+
+static int
+grow(struct buf *b, size_t n)
+{
+	size_t length = buf_len(b), size;
+	uint8_t *data;
+
+	if (n > SIZE_MAX / 2 - length)
+		return -ENOMEM;
+	size = b->size < BUF_SIZE_MIN ? BUF_SIZE_MIN : b->size;
+	while (size < length + n)
+		size *= 2;
+	data = malloc(size);
+	if (data == NULL)
+		return -ENOMEM;
+	if (length > 0)
+		memcpy(data, b->data + b->start, length);
+	free(b->data);
+	*b = (struct buf){ .data = data, .end = length, .size = size };
+	return 0;
+}
+
+uint8_t *
+buf_reserve(struct buf *b, size_t n)
+{
+	if (b->data != NULL && b->size - b->end < n)
+		move_to_front(b);
+	if (b->data == NULL || b->size - b->end < n)
+		if (grow(b, n) != 0)
+			return NULL;
+	return b->data + b->end;
+}
+
+void
+buf_commit(struct buf *b, size_t n)
+{
+	LOG_ASSERT(n <= b->size - b->end);
+	b->end += n;
+}
+
+int
+buf_add(struct buf *b, const void *data, size_t n)
+{
+	uint8_t *place;
+
+	if (n == 0)
+		return 0;
+	place = buf_reserve(b, n);
+	if (place == NULL)
+		return -ENOMEM;
+	memcpy(place, data, n);
+	b->end += n;
+	return 0;
+}
+
+int
+buf_add_str(struct buf *b, const char *text)
+{
+	return buf_add(b, text, strlen(text));
+}
+
+int
+buf_addf(struct buf *b, const char *fmt, ...)
+{
+	va_list args;
+	char *place;
+	int length;
+
+	va_start(args, fmt);
+	length = vsnprintf(NULL, 0, fmt, args);
+	va_end(args);
+	if (length < 0)
+		return -ENOMEM;
+	/* One more for the NUL that vsnprintf writes and nobody commits. */
+	place = (char *)buf_reserve(b, (size_t)length + 1);
+	if (place == NULL)
+		return -ENOMEM;
+	va_start(args, fmt);
+	vsnprintf(place, (size_t)length + 1, fmt, args);
+	va_end(args);
+	b->end += (size_t)length;
+	return 0;
+}
+
+/* The length of the UTF-8 sequence at text[0..n), 0 for none (RFC 3629: no
+ * overlong form, no surrogate, nothing above U+10FFFF). */
+static size_t
+utf8_length(const uint8_t *text, size_t n)
+{
+	uint8_t low = 0x80, high = 0xbf;
+	size_t length;
+
+	if (text[0] >= 0xc2 && text[0] <= 0xdf)
+		length = 2;
+	else if (text[0] >= 0xe0 && text[0] <= 0xef)
+		length = 3;
+	else if (text[0] >= 0xf0 && text[0] <= 0xf4)
+		length = 4;
+	else
+		return text[0] < 0x80;
+	if (text[0] == 0xe0)
+		low = 0xa0;
+	else if (text[0] == 0xed)
+		high = 0x9f;
+	else if (text[0] == 0xf0)
+		low = 0x90;
+	else if (text[0] == 0xf4)
+		high = 0x8f;
+	if (n < length || text[1] < low || text[1] > high)
+		return 0;
+	for (size_t i = 2; i < length; i++)
+		if ((text[i] & 0xc0) != 0x80)
+			return 0;
+	return length;
+}
+
+static int
+add_json_escape(struct buf *b, uint8_t byte)
+{
+	static const char shorts[] = "\"\"\\\\\bb\ff\nn\rr\tt";
+
+	for (size_t i = 0; i + 1 < sizeof(shorts); i += 2)
+		if ((uint8_t)shorts[i] == byte)
+			return buf_addf(b, "\\%c", shorts[i + 1]);
+	if (byte < 0x80)
+		return buf_addf(b, "\\u%04x", byte);
+	return buf_add_str(b, "\xef\xbf\xbd");
+}
+
+static int
+add_json_text(struct buf *b, const uint8_t *text, size_t n)
+{
+	size_t plain = 0, at = 0;
+	int rc;
+
+	while (at < n) {
+		size_t length = utf8_length(text + at, n - at);
+
+		if (length > 0 && text[at] >= 0x20 && text[at] != '"' &&
+		    text[at] != '\\' && text[at] != 0x7f) {
+			at += length;
+			continue;
+		}
+		rc = buf_add(b, text + plain, at - plain);
+		if (rc == 0)
+			rc = add_json_escape(b, text[at]);
+		if (rc != 0)
+			return rc;
+		plain = ++at;
+	}
+	return buf_add(b, text + plain, n - plain);
+}
+
+int
+buf_add_json(struct buf *b, const char *text, size_t n)
+{
+	size_t before = buf_len(b);
+	int rc;
+
+	rc = buf_add(b, "\"", 1);
+	if (rc == 0 && n > 0)
+		rc = add_json_text(b, (const uint8_t *)text, n);
+	if (rc == 0)
+		rc = buf_add(b, "\"", 1);
+	if (rc != 0)
+		b->end = b->start + before;
+	return rc;
+}
+
+void
+buf_consume(struct buf *b, size_t n)
+{
+	LOG_ASSERT(n <= buf_len(b));
+	b->start += n;
+	if (b->start == b->end)
+		b->start = b->end = 0;
+}
+
+void
+buf_reset(struct buf *b, size_t keep_size)
+{
+	uint8_t *data;
+
+	b->start = b->end = 0;
+	if (b->size <= keep_size)
+		return;
+	if (keep_size == 0) {
+		buf_free(b);
+		return;
+	}
+	data = realloc(b->data, keep_size);
+	if (data != NULL) {
+		b->data = data;
+		b->size = keep_size;
+	}
+}
+
+void
+buf_free(struct buf *b)
+{
+	free(b->data);
+	*b = (struct buf){ 0 };
+}

@@ -1,0 +1,222 @@
+#include "fcgi-host/log.h"
+
+#include <errno.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+static const char *log_role = "fcgi-host";
+static enum log_level log_threshold = LOG_INFO;
+
+static const char *const level_names[] = {
+	[LOG_ERROR] = "error",
+	[LOG_WARN] = "warn",
+	[LOG_INFO] = "info",
+	[LOG_DEBUG] = "debug",
+};
+
+#define LEVEL_COUNT (sizeof(level_names) / sizeof(level_names[0]))
+
+void
+log_init(const char *role, enum log_level level)
+{
+	log_role = role;
+	log_threshold = level;
+}
+
+void
+log_set_level(enum log_level level)
+{
+	log_threshold = level;
+}
+
+int
+log_level_parse(const char *text, enum log_level *level)
+{
+	for (size_t i = 0; i < LEVEL_COUNT; i++)
+		if (strcmp(text, level_names[i]) == 0) {
+			*level = (enum log_level)i;
+			return 0;
+		}
+	return -EINVAL;
+}
+
+/*
+ * The date is computed here, because gmtime_r opens /etc/localtime on its
+ * first call: a confined role would be killed for it.  Days are counted from
+ * 1 March of the year 0, so that the leap day is the last of its year.
+ */
+static void
+put_time(char *out, size_t size)
+{
+	struct timespec now;
+	long long day, second, era, of_era, year, of_year, month;
+
+	clock_gettime(CLOCK_REALTIME, &now);
+	day = now.tv_sec / 86400 + 719468;
+	second = now.tv_sec % 86400;
+	era = day / 146097;
+	of_era = day % 146097;
+	year = (of_era - of_era / 1460 + of_era / 36524 - of_era / 146096) /
+	    365;
+	of_year = of_era - (365 * year + year / 4 - year / 100);
+	month = (5 * of_year + 2) / 153;
+	snprintf(out, size,
+	    "%04lld-%02lld-%02lldT%02lld:%02lld:%02lld.%06ldZ",
+	    year + era * 400 + (month >= 10),
+	    month < 10 ? month + 3 : month - 9,
+	    of_year - (153 * month + 2) / 5 + 1, second / 3600,
+	    second / 60 % 60, second % 60, now.tv_nsec / 1000);
+}
+
+static size_t
+put_hex(char *out, unsigned char byte)
+{
+	static const char digits[] = "0123456789abcdef";
+
+	out[0] = '\\';
+	out[1] = 'x';
+	out[2] = digits[byte >> 4];
+	out[3] = digits[byte & 15];
+	return 4;
+}
+
+static int
+is_printable(unsigned char byte)
+{
+	return byte >= 0x20 && byte < 0x7f;
+}
+
+/* Escapes raw and writes it as one line.  A line that cannot be written is
+ * lost: a log that blocks or fails must not stop the service. */
+static void
+write_line(const char *raw, size_t n)
+{
+	char line[LOG_LINE_MAX];
+	size_t used = 0;
+
+	for (size_t i = 0; i < n && used + 5 <= sizeof(line); i++) {
+		unsigned char byte = (unsigned char)raw[i];
+
+		if (is_printable(byte))
+			line[used++] = (char)byte;
+		else
+			used += put_hex(line + used, byte);
+	}
+	line[used++] = '\n';
+	while (write(STDERR_FILENO, line, used) < 0 && errno == EINTR)
+		continue;
+}
+
+/* The length of what snprintf stored, of what it would have liked to. */
+static size_t
+stored(int wanted, size_t size)
+{
+	if (wanted < 0)
+		return 0;
+	return (size_t)wanted < size ? (size_t)wanted : size - 1;
+}
+
+static void
+log_eventv(enum log_level level, const char *event, const char *fmt,
+    va_list args) __attribute__((format(printf, 3, 0)));
+
+static void
+log_eventv(enum log_level level, const char *event, const char *fmt,
+    va_list args)
+{
+	int saved_errno = errno;
+	char raw[LOG_LINE_MAX], when[64];
+	size_t used;
+
+	put_time(when, sizeof(when));
+	used = stored(snprintf(raw, sizeof(raw),
+	    "time=%s level=%s role=%s event=%s ", when, level_names[level],
+	    log_role, event), sizeof(raw));
+	if (fmt[0] == '\0')
+		used--;
+	else
+		used += stored(vsnprintf(raw + used, sizeof(raw) - used, fmt,
+		    args), sizeof(raw) - used);
+	write_line(raw, used);
+	errno = saved_errno;
+}
+
+void
+log_event(enum log_level level, const char *event, const char *fmt, ...)
+{
+	va_list args;
+
+	if (level > log_threshold)
+		return;
+	va_start(args, fmt);
+	log_eventv(level, event, fmt, args);
+	va_end(args);
+}
+
+const char *
+log_value(char *out, size_t size, const char *text, size_t n)
+{
+	size_t used = 0;
+
+	if (size == 0)
+		return out;
+	for (size_t i = 0; i < n && used + 5 <= size; i++) {
+		unsigned char byte = (unsigned char)text[i];
+
+		if (!is_printable(byte)) {
+			used += put_hex(out + used, byte);
+			continue;
+		}
+		if (byte == '"' || byte == '\\')
+			out[used++] = '\\';
+		out[used++] = (char)byte;
+	}
+	out[used] = '\0';
+	return out;
+}
+
+int
+log_limit_pass(struct log_limit *limit, uint32_t burst, uint32_t window_ms,
+    uint64_t now_us, uint32_t *suppressed)
+{
+	uint64_t window_us = (uint64_t)window_ms * 1000;
+
+	if (now_us - limit->window_start_us >= window_us) {
+		limit->window_start_us = now_us;
+		limit->passed = 0;
+	}
+	if (limit->passed >= burst) {
+		if (limit->suppressed < UINT32_MAX)
+			limit->suppressed++;
+		return 0;
+	}
+	limit->passed++;
+	*suppressed = limit->suppressed;
+	limit->suppressed = 0;
+	return 1;
+}
+
+_Noreturn void
+log_fatal(const char *event, const char *fmt, ...)
+{
+	va_list args;
+
+	va_start(args, fmt);
+	log_eventv(LOG_ERROR, event, fmt, args);
+	va_end(args);
+	exit(1);
+}
+
+_Noreturn void
+log_panic(const char *file, int line, const char *claim)
+{
+	char text[512];
+
+	log_event(LOG_ERROR, "panic", "at=%s:%d claim=\"%s\"", file, line,
+	    log_value(text, sizeof(text), claim, strlen(claim)));
+	abort();
+}
