@@ -35,7 +35,7 @@ int params_finish(struct params *params);
 size_t params_count(const struct params *params);
 /* Pair i, in order of arrival; valid until params_free, after params_finish. */
 struct param params_at(const struct params *params, size_t i);
-/* The value of the last pair of that name, or NULL; names are case-sensitive. */
+/* The value of the last pair of that name (case-sensitive), or NULL. */
 const char *params_get(const struct params *params, const char *name);
 
 /* Appends one encoded pair; 0, -ENOMEM, or -EMSGSIZE (2^31 and over). */

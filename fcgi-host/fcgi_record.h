@@ -20,7 +20,7 @@ enum fcgi_event {
 	FCGI_EVENT_HEADER, /* a header is complete: type, id, content_length */
 	FCGI_EVENT_DATA,   /* content bytes in data[0..length) */
 	FCGI_EVENT_END,    /* the record and its padding are complete */
-	FCGI_EVENT_BAD     /* not FastCGI 1.0 (version byte); the peer is closed */
+	FCGI_EVENT_BAD     /* not FastCGI 1.0 (version byte): close the peer */
 };
 
 /* All-zero is a parser at a record's start. */

@@ -53,9 +53,10 @@ int sock_send(int fd, const void *data, size_t n, const int *fds,
     size_t fd_count);
 
 /* Receives one message of at most size bytes.  Returns its length, 0 at the
- * end (an empty message, which nobody here sends, counts as the end), or a negative errno: -EMSGSIZE when it was longer or carried more than
- * fd_max descriptors (all of which are closed).  fd_max 0 receives without a
- * control buffer, so that no descriptor can arrive. */
+ * end (an empty message, which nobody here sends, counts as the end), or a
+ * negative errno: -EMSGSIZE when it was longer or carried more than fd_max
+ * descriptors (all of which are closed).  fd_max 0 receives without a control
+ * buffer, so that no descriptor can arrive. */
 ssize_t sock_recv(int fd, void *data, size_t size, int *fds, size_t fd_max,
     size_t *fd_count);
 
