@@ -1,0 +1,112 @@
+"""Fixtures of the end-to-end tests: the installed programs, hosts, servers.
+
+Run as root: BUILDDIR=build /usr/bin/python3 -m pytest tests/e2e
+"""
+import os
+import pathlib
+import sys
+
+import pytest
+
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent))
+
+from lib import host as host_room  # noqa: E402
+from lib import programs as programs_room  # noqa: E402
+from lib import servers as servers_room  # noqa: E402
+
+
+def pytest_collection_modifyitems(items):
+    if os.geteuid() != 0:
+        mark = pytest.mark.skip(reason="NOT RUN: the end-to-end tests start "
+                                "the host as root; run them as root")
+        for item in items:
+            item.add_marker(mark)
+
+
+def pytest_configure(config):
+    # Skips are shown with their reasons, whatever the command line says.
+    if "s" not in config.option.reportchars:
+        config.option.reportchars += "s"
+
+
+@pytest.fixture(scope="session")
+def installed():
+    """The programs under test."""
+    try:
+        return programs_room.Installed()
+    except programs_room.Missing as error:
+        pytest.exit(str(error), returncode=2)
+
+
+@pytest.fixture(scope="session")
+def programs(tmp_path_factory):
+    """Programs compiled by the tests: programs.cgi, programs.fcgi."""
+    return programs_room.Compiler(tmp_path_factory.mktemp("programs"))
+
+
+class Starter:
+    """Makes hosts and servers, and ends them with their checks."""
+
+    def __init__(self, installed):
+        self.installed = installed
+        self.made = []
+
+    def host(self, functions=None, sections=None, is_started=True, **more):
+        """A host with functions {"name.cgi": path or text}, started."""
+        made = host_room.Host(self.installed, sections, **more)
+        self.made.append(made)
+        for name, source in (functions or {}).items():
+            made.add(name, source)
+        if is_started:
+            made.start()
+        return made
+
+    def nginx(self, host, **more):
+        made = servers_room.Nginx(host, **more)
+        self.made.append(made)
+        return made.start()
+
+    def apache(self, host, **more):
+        made = servers_room.Apache(host, **more)
+        self.made.append(made)
+        return made.start()
+
+    def end(self):
+        problems = []
+        for made in reversed(self.made):
+            try:
+                made.stop()
+            except AssertionError as error:
+                problems.append(str(error))
+            if not os.environ.get("KEEP"):
+                made.remove()
+        self.made = []
+        assert not problems, "\n".join(problems)
+
+
+@pytest.fixture(scope="module")
+def start(installed):
+    """Hosts and servers that live as long as the module."""
+    starter = Starter(installed)
+    yield starter
+    starter.end()
+
+
+@pytest.fixture
+def start_once(installed):
+    """Hosts and servers for one test."""
+    starter = Starter(installed)
+    yield starter
+    starter.end()
+
+
+@pytest.fixture
+def request_id(request):
+    """A request id that no other test uses."""
+    made = [0]
+
+    def make():
+        made[0] += 1
+        name = "".join(c if c.isalnum() else "-" for c in request.node.name)
+        return f"{name[:60]}-{made[0]}-{os.urandom(4).hex()}"
+    return make

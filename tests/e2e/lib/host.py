@@ -1,0 +1,313 @@
+"""One running fcgi-host in a private directory, and all that is known of it."""
+import fcntl
+import os
+import pathlib
+import pwd
+import re
+import shutil
+import signal
+import socket
+import subprocess
+import tempfile
+import time
+
+from lib import books, fcgi, proc
+
+ACCOUNT = "fcgi-host"
+SICK = re.compile(r"ERROR: (Address|Leak)Sanitizer|runtime error:|event=panic")
+
+RUNTIMES = """
+[runtime sh]
+extensions = sh
+protocol = cgi
+command = /bin/sh
+
+[runtime python]
+extensions = py
+protocol = cgi
+command = /usr/bin/python3
+
+[runtime perl]
+extensions = pl
+protocol = cgi
+command = /usr/bin/perl
+"""
+
+
+def make_account():
+    """The service account, made once; several test runs may ask together."""
+    with open("/tmp/fcgi-host-tests.lock", "a", encoding="ascii") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        try:
+            pwd.getpwnam(ACCOUNT)
+        except KeyError:
+            subprocess.run(["useradd", "--system", "--no-create-home",
+                            "--shell", "/usr/sbin/nologin", ACCOUNT],
+                           check=True)
+
+
+def ini(sections):
+    """{"host": {"listen": …}} as text."""
+    out = []
+    for name, keys in sections.items():
+        out.append(f"[{name}]")
+        out += [f'{key} = "{value}"' for key, value in keys.items()]
+        out.append("")
+    return "\n".join(out)
+
+
+def write_atomically(path, data, mode=0o644):
+    """A new file, then a rename: nobody sees half of it."""
+    path = pathlib.Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, temp = tempfile.mkstemp(dir=path.parent, prefix=".new-")
+    try:
+        with os.fdopen(handle, "wb") as out:
+            out.write(data.encode() if isinstance(data, str) else data)
+        os.chmod(temp, mode)
+        os.rename(temp, path)
+    except BaseException:
+        if os.path.exists(temp):
+            os.unlink(temp)
+        raise
+
+
+class Host:
+    """The daemon: start(), stop(), and in between verbs, books, requests.
+
+    sections: overrides of the configuration, {"defaults": {"idle": "1s"}};
+    text: more of the file, as it is, put before the runtimes; runtimes: the
+    runtime sections.
+    """
+
+    def __init__(self, installed, sections=None, text="", runtimes=RUNTIMES,
+                 socket_name="s"):
+        make_account()
+        self.installed = installed
+        self.dir = pathlib.Path(tempfile.mkdtemp(prefix="fh-", dir="/tmp"))
+        self.dir.chmod(0o755)
+        self.functions = self.dir / "fn"
+        self.run_dir = self.dir / "run"
+        self.state = self.dir / "state"
+        self.log_dir = self.dir / "log"
+        for directory in (self.functions, self.run_dir, self.state,
+                          self.log_dir):
+            directory.mkdir(mode=0o755)
+        self.accounting = self.log_dir / "a.log"
+        self.log_path = self.dir / "host.log"
+        self.socket = str(self.run_dir / socket_name)
+        self.ini_path = self.dir / "h.ini"
+        self.text, self.runtimes = text, runtimes
+        self.sections = {"host": {
+            "listen": self.socket, "listen_mode": "0666",
+            "functions": self.functions, "accounting": self.accounting,
+            "run": self.run_dir, "state": self.state, "url_prefix": "/fn",
+            "user": ACCOUNT}}
+        self.configure(sections or {})
+        self.books = books.Books(self.accounting)
+        self.process = None
+        self.notify = None
+        self.cgroup = None
+
+    # -------------------------------------------------------- configuration
+
+    def configure(self, sections, text=None):
+        """Merges sections into the configuration and writes the file."""
+        for name, keys in sections.items():
+            self.sections.setdefault(name, {}).update(keys)
+        if text is not None:
+            self.text = text
+        write_atomically(self.ini_path, ini(self.sections) + self.text +
+                         self.runtimes)
+
+    def add(self, name, source, mode=0o755):
+        """Drops a function: source is a program's path, or the text."""
+        if isinstance(source, pathlib.Path):
+            source = source.read_bytes()
+        write_atomically(self.functions / name, source, mode)
+
+    def sidecar(self, name, **keys):
+        write_atomically(self.functions / f"{name}.ini",
+                         ini({"function": keys}))
+
+    # ----------------------------------------------------------- life
+
+    def start(self, timeout=30):
+        """Starts `run` and waits for READY=1."""
+        path = str(self.dir / "notify")
+        self.notify = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        self.notify.bind(path)
+        os.chmod(path, 0o666)
+        with open(self.log_path, "ab") as log:
+            self.process = subprocess.Popen(
+                [str(self.installed.command), "run", "-c", str(self.ini_path)],
+                env=self.installed.environment(NOTIFY_SOCKET=path,
+                                               FH_TEST_MARKER="daemon"),
+                stdin=subprocess.DEVNULL, stdout=log, stderr=log,
+                start_new_session=True, cwd="/")
+        self.wait_notice("READY=1", timeout)
+        return self
+
+    def wait_notice(self, notice, timeout=30):
+        """Waits for a message to the service manager."""
+        until = time.monotonic() + timeout
+        self.notify.settimeout(0.1)
+        while time.monotonic() < until:
+            try:
+                if notice in self.notify.recv(4096).decode().split("\n"):
+                    return
+            except socket.timeout:
+                pass
+            if self.process.poll() is not None:
+                raise AssertionError(
+                    f"`run` ended with {self.process.returncode}:\n"
+                    f"{self.log()[-4000:]}")
+        raise AssertionError(f"no {notice} in {timeout} s:\n"
+                             f"{self.log()[-4000:]}")
+
+    @property
+    def pid(self):
+        return self.process.pid
+
+    def roles(self):
+        """{"spawner": pid, "gateway": pid, "scanner": pid}."""
+        found = {}
+        for pid in [self.pid, *proc.descendants(self.pid)]:
+            name = proc.program(pid)
+            if name in ("fcgi-host-gateway", "fcgi-host-scanner",
+                        "fcgi-host-spawner"):
+                found[name[len("fcgi-host-"):]] = pid
+        return found
+
+    def instances(self):
+        """Processes below the daemon that are none of its roles."""
+        roles = set(self.roles().values())
+        return [pid for pid in proc.descendants(self.pid)
+                if pid not in roles and proc.is_alive(pid)]
+
+    def find_cgroup(self):
+        """The parent cgroup, known as soon as one instance is there."""
+        if self.cgroup is None:
+            own = proc.cgroup_v2(self.pid)
+            for pid in self.instances():
+                leaf = proc.cgroup_v2(pid)
+                if leaf is not None and leaf != own:
+                    self.cgroup = leaf.parent
+                    break
+        return self.cgroup
+
+    def signal(self, number):
+        os.kill(self.pid, number)
+
+    def stop(self, timeout=30):
+        """SIGTERM, and the proof of a clean end."""
+        if self.process is None:
+            return
+        self.find_cgroup()
+        below = proc.descendants(self.pid) if self.process.poll() is None \
+            else []
+        code = self.process.poll()
+        if code is None:
+            self.process.send_signal(signal.SIGTERM)
+        try:
+            code = self.process.wait(timeout)
+        except subprocess.TimeoutExpired:
+            self.kill(below)
+            raise AssertionError(f"`run` still lives {timeout} s after "
+                                 f"SIGTERM:\n{self.log()[-4000:]}") from None
+        left = wait_gone(below)
+        self.kill(left)
+        self.process = None
+        self.notify.close()
+        os.unlink(self.dir / "notify")
+        assert code == 0, f"`run` ended with {code}:\n{self.log()[-4000:]}"
+        assert not left, f"processes outlived the daemon: {left}"
+        assert self.cgroup is None or not self.cgroup.exists(), \
+            f"{self.cgroup} was left behind"
+        self.check_log()
+
+    def kill(self, pids):
+        if self.process is not None and self.process.poll() is None:
+            self.process.kill()
+            self.process.wait()
+        for pid in pids:
+            if proc.is_alive(pid):
+                os.kill(pid, signal.SIGKILL)
+
+    def remove(self):
+        shutil.rmtree(self.dir, ignore_errors=True)
+
+    # ----------------------------------------------------- looking at it
+
+    def log(self):
+        """The operational log so far."""
+        try:
+            return self.log_path.read_text("utf-8", "replace")
+        except FileNotFoundError:
+            return ""
+
+    def check_log(self):
+        found = SICK.search(self.log())
+        if found:
+            at = max(0, found.start() - 200)
+            raise AssertionError(f"the log shows a fault:\n"
+                                 f"{self.log()[at:at + 4000]}")
+
+    def wait_log(self, pattern, timeout=10):
+        """The first match of a regular expression in the log."""
+        until = time.monotonic() + timeout
+        while True:
+            found = re.search(pattern, self.log(), re.MULTILINE)
+            if found:
+                return found
+            if time.monotonic() > until:
+                raise AssertionError(f"no {pattern!r} in the log:\n"
+                                     f"{self.log()[-3000:]}")
+            time.sleep(0.02)
+
+    def verb(self, name, *args, timeout=60):
+        """Runs `fcgi-host NAME -c INI …`."""
+        return self.installed.run(name, "-c", self.ini_path, *args,
+                                  timeout=timeout)
+
+    def fetch(self, url, body=b"", **extra):
+        """One direct FastCGI request."""
+        return fcgi.fetch(self.socket, url, body, **extra)
+
+    def connect(self, timeout=20):
+        return fcgi.Connection(self.socket, timeout)
+
+    def wait_served(self, url, timeout=5, status=200):
+        """Asks until the URL gives the status; the answer."""
+        until = time.monotonic() + timeout
+        while True:
+            answer = self.fetch(url)
+            if answer.status == status:
+                return answer
+            assert time.monotonic() < until, \
+                f"{url} still gives {answer!r}\n{self.log()[-2000:]}"
+            time.sleep(0.05)
+
+    def wait_instances(self, count, timeout=10):
+        """Until exactly `count` sandboxes are there (their inits)."""
+        until = time.monotonic() + timeout
+        while True:
+            found = [pid for pid in self.instances()
+                     if proc.stat(pid) and
+                     proc.stat(pid)[2] == self.roles().get("spawner",
+                                                           self.pid)]
+            if len(found) == count:
+                return found
+            assert time.monotonic() < until, \
+                f"{len(found)} instances, not {count}\n{self.log()[-2000:]}"
+            time.sleep(0.05)
+
+
+def wait_gone(pids, timeout=5):
+    """Those of the processes that are still there after the time."""
+    until = time.monotonic() + timeout
+    while True:
+        left = [pid for pid in pids if proc.is_alive(pid)]
+        if not left or time.monotonic() > until:
+            return left
+        time.sleep(0.02)

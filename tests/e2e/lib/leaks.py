@@ -1,0 +1,54 @@
+"""What a host holds, to be compared before and after."""
+import collections
+import os
+import time
+
+from lib import proc
+
+
+def snapshot(host):
+    """Counts per role of descriptors and mounts; processes, cgroups, files."""
+    roles = host.roles()
+    facts = {}
+    for role, pid in sorted(roles.items()):
+        facts[f"descriptors of {role}"] = collections.Counter(
+            proc.descriptors(pid))
+        facts[f"mounts of {role}"] = proc.mounts(pid)
+    facts["processes"] = len(host.instances())
+    facts["zombies"] = len([pid for pid in proc.descendants(host.pid)
+                            if (proc.stat(pid) or " Z")[1] == "Z"])
+    group = host.find_cgroup()
+    facts["cgroups"] = 0 if group is None or not group.exists() else \
+        len([e for e in os.scandir(group) if e.is_dir()])
+    files = collections.Counter()
+    for base in (host.run_dir, host.state):
+        for directory, _, names in os.walk(base):
+            files[os.path.relpath(directory, host.dir)] += len(names)
+    facts["files"] = files
+    return facts
+
+
+def differences(before, after):
+    out = []
+    for key in sorted(set(before) | set(after)):
+        one, two = before.get(key), after.get(key)
+        if isinstance(one, collections.Counter):
+            more, fewer = two - one, one - two
+            if more or fewer:
+                out.append(f"{key}: more {dict(more)}, fewer {dict(fewer)}")
+        elif one != two:
+            out.append(f"{key}: {one} before, {two} after")
+    return out
+
+
+def settle(host, before, timeout=15):
+    """Waits until the host holds what it held before, else fails and says
+    what is left."""
+    until = time.monotonic() + timeout
+    while True:
+        left = differences(before, snapshot(host))
+        if not left:
+            return
+        if time.monotonic() > until:
+            raise AssertionError("left behind:\n" + "\n".join(left))
+        time.sleep(0.1)

@@ -1,0 +1,115 @@
+"""Facts about processes, from /proc."""
+import os
+import pathlib
+
+
+def stat(pid):
+    """(comm, state, ppid, pgrp, session) or None."""
+    try:
+        text = pathlib.Path(f"/proc/{pid}/stat").read_text()
+    except (FileNotFoundError, ProcessLookupError):
+        return None
+    comm = text[text.index("(") + 1:text.rindex(")")]
+    rest = text[text.rindex(")") + 2:].split()
+    return comm, rest[0], int(rest[1]), int(rest[2]), int(rest[3])
+
+
+def children_table():
+    table = {}
+    for entry in os.listdir("/proc"):
+        if entry.isdigit():
+            facts = stat(entry)
+            if facts:
+                table.setdefault(facts[2], []).append(int(entry))
+    return table
+
+
+def descendants(pid):
+    """Every process below pid, pid itself not counted."""
+    table, found, todo = children_table(), [], [pid]
+    while todo:
+        for child in table.get(todo.pop(), []):
+            found.append(child)
+            todo.append(child)
+    return found
+
+
+def is_alive(pid):
+    facts = stat(pid)
+    return facts is not None and facts[1] not in "ZX"
+
+
+def program(pid):
+    """The base name of what runs there, "" when it cannot be read."""
+    try:
+        return os.path.basename(os.readlink(f"/proc/{pid}/exe"))
+    except OSError:
+        return ""
+
+
+def status(pid):
+    """/proc/PID/status as a dict of texts."""
+    text = pathlib.Path(f"/proc/{pid}/status").read_text()
+    return dict(line.split(":\t", 1) for line in text.splitlines()
+                if ":\t" in line)
+
+
+def rss_kib(pid):
+    return int(status(pid)["VmRSS"].split()[0])
+
+
+def peak_rss_kib(pid):
+    return int(status(pid)["VmHWM"].split()[0])
+
+
+def pss_kib(pid):
+    for line in pathlib.Path(f"/proc/{pid}/smaps_rollup").read_text() \
+            .splitlines():
+        if line.startswith("Pss:"):
+            return int(line.split()[1])
+    raise AssertionError("no Pss in smaps_rollup")
+
+
+def wakeups(pid):
+    """Context switches of all threads, by choice or not."""
+    total = 0
+    for task in os.listdir(f"/proc/{pid}/task"):
+        text = pathlib.Path(f"/proc/{pid}/task/{task}/status").read_text()
+        total += sum(int(line.split()[1]) for line in text.splitlines()
+                     if "ctxt_switches" in line)
+    return total
+
+
+def descriptors(pid):
+    """What each open descriptor leads to; anonymous numbers left out."""
+    found = []
+    for fd in os.listdir(f"/proc/{pid}/fd"):
+        try:
+            target = os.readlink(f"/proc/{pid}/fd/{fd}")
+        except OSError:
+            continue
+        found.append(target.split(":[")[0])
+    return sorted(found)
+
+
+def cgroup_v2(pid):
+    """The process's place in the v2 hierarchy, as a directory, or None."""
+    mount = None
+    for line in pathlib.Path("/proc/self/mounts").read_text().splitlines():
+        if line.split()[2] == "cgroup2":
+            mount = line.split()[1]
+    if mount is None:
+        return None
+    try:
+        text = pathlib.Path(f"/proc/{pid}/cgroup").read_text()
+    except (FileNotFoundError, ProcessLookupError):
+        return None
+    for line in text.splitlines():
+        if line.startswith("0::"):
+            return pathlib.Path(mount + line[3:].removesuffix(" (deleted)"))
+    return None
+
+
+def mounts(pid):
+    return len(pathlib.Path(f"/proc/{pid}/mountinfo").read_text()
+               .splitlines())

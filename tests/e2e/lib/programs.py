@@ -1,0 +1,94 @@
+"""Where the programs under test are, and the C programs that tests need."""
+import os
+import pathlib
+import shutil
+import subprocess
+
+HERE = pathlib.Path(__file__).resolve().parent.parent
+TREE = HERE.parent.parent
+
+
+class Missing(Exception):
+    """The programs under test are not there."""
+
+
+class Installed:
+    """The command, and the directory that holds the roles' programs.
+
+    BUILDDIR is a build directory; DESTDIR (with PREFIX, /usr/local) the root of
+    an installation.  Without either the tree's own ./build is taken.
+    """
+
+    def __init__(self):
+        build = os.environ.get("BUILDDIR")
+        dest = os.environ.get("DESTDIR")
+        if build or not dest:
+            base = pathlib.Path(build or TREE / "build").resolve()
+            self.command = base / "fcgi-host"
+            self.libexec = base
+        else:
+            prefix = os.environ.get("PREFIX", "/usr/local").lstrip("/")
+            base = pathlib.Path(dest).resolve() / prefix
+            self.command = base / "bin/fcgi-host"
+            self.libexec = base / "libexec/fcgi-host"
+        for path in (self.command,
+                     *(self.libexec / f"fcgi-host-{role}" for role in
+                       ("spawner", "gateway", "scanner", "init"))):
+            if not os.access(path, os.X_OK):
+                raise Missing(f"{path} is missing; build first, and set "
+                              "BUILDDIR to the build directory")
+        self.is_sanitized = b"__asan_init" in self.command.read_bytes()
+
+    def environment(self, **more):
+        """The environment of a program that an administrator starts."""
+        env = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "LANG": "C.UTF-8",
+               "FCGI_HOST_LIBEXEC": str(self.libexec)}
+        for name in ("ASAN_OPTIONS", "UBSAN_OPTIONS", "LSAN_OPTIONS"):
+            if name in os.environ:
+                env[name] = os.environ[name]
+        env.update(more)
+        return env
+
+    def run(self, *args, timeout=60, **more):
+        """Runs the command to its end, output captured as text."""
+        return subprocess.run([str(self.command), *map(str, args)],
+                              env=self.environment(**more), text=True,
+                              stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+                              stdin=subprocess.DEVNULL, timeout=timeout)
+
+
+class Compiler:
+    """Compiles tests/e2e/programs/*.c, each once, into one directory."""
+
+    def __init__(self, directory):
+        self.directory = pathlib.Path(directory)
+        self.done = {}
+
+    def build(self, source, name, *flags):
+        if name not in self.done:
+            out = self.directory / name
+            subprocess.run(["gcc", "-std=gnu11", "-O1", "-Wall", "-o", out,
+                            HERE / "programs" / source, *flags], check=True)
+            self.done[name] = out
+        return self.done[name]
+
+    @property
+    def cgi(self):
+        """The swiss knife as a CGI program."""
+        return self.build("swiss.c", "swiss.cgi")
+
+    @property
+    def fcgi(self):
+        """The swiss knife as a FastCGI program, by libfcgi."""
+        return self.build("swiss.c", "swiss.fcgi", "-DWITH_FCGI", "-lfcgi")
+
+
+def need(*commands):
+    """Paths of programs that a test drives; a missing one is an error, since
+    a test that silently does not run proves nothing."""
+    found = []
+    for name in commands:
+        path = shutil.which(name, path="/usr/sbin:/usr/bin:/sbin:/bin")
+        assert path, f"{name} is not installed; ./check installs what is missing"
+        found.append(path)
+    return found
