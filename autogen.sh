@@ -11,8 +11,14 @@ for tool in autoreconf automake; do
 	}
 done
 
+# A fragment that has not changed keeps its time, so that nothing is rebuilt.
+fragment() { # SCRIPT FILE
+	"$1" > "$2.new"
+	if cmp -s "$2.new" "$2"; then rm "$2.new"; else mv "$2.new" "$2"; fi
+}
+
 mkdir -p build-aux
-tests/list-tests > tests/tests.am
-tests/list-sources > tests/sources.am
+fragment tests/list-tests tests/tests.am
+fragment tests/list-sources tests/sources.am
 autoreconf --install --warnings=all,no-portability
 echo "autogen.sh: now run ./configure"

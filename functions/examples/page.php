@@ -1,0 +1,18 @@
+<!DOCTYPE html>
+<meta charset="utf-8">
+<title>A PHP page</title>
+<?php $name = trim($_POST['name'] ?? ''); ?>
+<?php if ($name !== ''): ?>
+<p>Good day, <?= htmlspecialchars($name) ?>.
+<?php endif; ?>
+<?php foreach ($_FILES as $file): ?>
+<?php if ($file['error'] === UPLOAD_ERR_OK): ?>
+<p><?= htmlspecialchars($file['name']) ?> has <?= $file['size'] ?> bytes,
+SHA-256 <?= hash_file('sha256', $file['tmp_name']) ?>.
+<?php endif; ?>
+<?php endforeach; ?>
+<form method="post" enctype="multipart/form-data">
+<input name="name" placeholder="your name"> <input type="file" name="file">
+<button>send</button>
+</form>
+<p>PHP <?= PHP_VERSION ?>
