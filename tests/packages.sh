@@ -1,0 +1,75 @@
+# Sourced by quickstart, check and .ci/run: what each needs from Debian, and
+# how it is installed.
+# shellcheck shell=sh disable=SC2034,SC2154
+
+PATH=$PATH:/usr/sbin:/sbin
+
+BUILD_PACKAGES="gcc libc6-dev make autoconf automake libfcgi-dev
+libseccomp-dev libcap-dev libiniparser-dev"
+SERVE_PACKAGES="nginx-light curl python3 perl php-cgi"
+TEST_PACKAGES="libcmocka-dev python3-pytest apache2 git jq libfcgi-bin
+libfcgi-perl mandoc procps"
+
+say() {
+	printf '== %s\n' "$*"
+}
+
+die() {
+	printf '%s: %s\n' "${0##*/}" "$*" >&2
+	exit 1
+}
+
+# Root makes sandboxes, so everything here runs as root.
+need_root() {
+	[ "$(id -u)" = 0 ] || die "run it as root: sudo $0 $*"
+}
+
+# Prints those of the packages given that are not installed.
+missing_packages() {
+	for package in "$@"; do
+		# Another flavour of nginx serves as well.
+		if [ "$package" = nginx-light ] && command -v nginx >/dev/null; then
+			continue
+		fi
+		dpkg-query -W -f '${db:Status-Status}' "$package" 2>/dev/null |
+		    grep -qx installed || printf '%s ' "$package"
+	done
+}
+
+# Installs what is missing.  Web servers that come with it are not started:
+# they would take port 80 for no use of ours.
+need_packages() {
+	# shellcheck disable=SC2046,SC2086
+	set -- $(missing_packages "$@")
+	[ $# -gt 0 ] || return 0
+	command -v apt-get >/dev/null ||
+	    die "these Debian packages are missing, and there is no apt-get: $*"
+	say "installing $# Debian packages: $*"
+	is_policy_ours=no
+	if [ ! -e /usr/sbin/policy-rc.d ]; then
+		printf '#!/bin/sh\nexit 101\n' > /usr/sbin/policy-rc.d
+		chmod 755 /usr/sbin/policy-rc.d
+		is_policy_ours=yes
+	fi
+	status=0
+	apt_install "$@" || { apt-get update -q && apt_install "$@"; } || status=$?
+	[ $is_policy_ours = no ] || rm -f /usr/sbin/policy-rc.d
+	[ $status = 0 ] || die "apt-get could not install: $*"
+}
+
+apt_install() {
+	DEBIAN_FRONTEND=noninteractive apt-get install -q -y \
+	    --no-install-recommends "$@" | grep -E '^(Get|Setting up|E:|W:)' || :
+	[ -z "$(missing_packages "$@")" ]
+}
+
+# configure_in DIRECTORY OPTION…: makes ./configure, and runs it there.
+configure_in() {
+	build=$1
+	shift
+	say "making ./configure"
+	(cd "$top" && ./autogen.sh)
+	mkdir -p "$build"
+	say "configuring in $build"
+	(cd "$build" && "$top/configure" -q "$@")
+}
