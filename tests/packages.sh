@@ -52,9 +52,17 @@ need_packages() {
 		is_policy_ours=yes
 	fi
 	status=0
-	apt_install "$@" || { apt-get update -q && apt_install "$@"; } || status=$?
+	# A fresh machine has no package lists at all; old ones may name packages
+	# that are no longer there.
+	apt-cache show "$@" >/dev/null 2>&1 || update_lists
+	apt_install "$@" || { update_lists && apt_install "$@"; } || status=$?
 	[ $is_policy_ours = no ] || rm -f /usr/sbin/policy-rc.d
 	[ $status = 0 ] || die "apt-get could not install: $*"
+}
+
+update_lists() {
+	say "fetching the lists of Debian packages"
+	apt-get update -q | grep -vE '^(Get|Hit|Reading)' || :
 }
 
 apt_install() {
