@@ -12,30 +12,24 @@
 #include <stdint.h>
 #include <sys/types.h>
 
+#include "fcgi-host/conf_scan.h"
 #include "fcgi-host/log.h"
 #include "fcgi-host/settings.h"
 
 #define CONF_LISTEN_MAX 16
 #define CONF_BIND_MAX 32
 
-/* Collected sentences, each "FILE:LINE: what is wrong; what to do\n". */
-struct conf_errors {
-	struct buf text;
-	unsigned count;
-};
-void conf_errors_free(struct conf_errors *errors);
-
 struct conf_runtime {
 	char *name;
 	char **extensions; /* NULL-terminated, without dots */
 	bool is_fastcgi;
 	char **command; /* argv, split at blanks, quotes honoured; NULL-terminated */
-	char *rootfs;   /* or NULL */
+	char *rootfs;   /* or NULL; no key sets it in this version */
 	char *bind;     /* or NULL */
 	struct buf env;
 };
 
-/* A [tenant] or [function] section. */
+/* A [defaults], [tenant] or [function] section. */
 struct conf_section {
 	char *name;
 	struct settings settings;
@@ -76,7 +70,9 @@ struct conf {
 /*
  * Reads the whole file from fd (from its start; path is for messages only).
  * NULL when anything is wrong; errors then says all of it, not only the first.
+ * At most CONF_FILE_MAX bytes.
  */
+#define CONF_FILE_MAX (1 << 20)
 struct conf *conf_read(int fd, const char *path, struct conf_errors *errors);
 /* Opens and reads; a missing or unreadable file is an error sentence too. */
 struct conf *conf_load(const char *path, struct conf_errors *errors);
@@ -93,6 +89,9 @@ const struct settings *conf_function(const struct conf *conf, const char *name);
 
 /* True when the extension belongs to a runtime or is "cgi" or "fcgi". */
 bool conf_extension_known(const struct conf *conf, const char *extension);
+
+/* The names that `require` knows, and their number. */
+const char *const *conf_layers(size_t *count);
 
 /*
  * The numbers of a function: built-in, [defaults], [tenant], then the sidecar
@@ -127,6 +126,7 @@ int conf_pass_params(const struct conf *conf, const char *tenant,
  * sentence (FILE:LINE: …) in problem.  path is for messages.  Hostile input:
  * at most 64 KiB, checked line by line.
  */
+#define CONF_SIDECAR_MAX (64 * 1024)
 int conf_read_sidecar(int fd, const char *path, struct settings *out,
     char *problem, size_t size);
 

@@ -12,6 +12,7 @@
 
 #include "fcgi-host/buf.h"
 #include "fcgi-host/ctl_msg.h"
+#include "fcgi-host/settings_text.h"
 
 enum settings_network { NETWORK_NONE, NETWORK_LOOPBACK, NETWORK_EGRESS };
 
@@ -62,17 +63,13 @@ void settings_apply(struct limits *base, const struct settings *settings);
  */
 size_t settings_clamp(struct limits *limits, const struct limits *ceiling,
     char *lowered, size_t size);
+/* Raises to whatever is more in other, in the same sense of "more". */
+void settings_raise(struct limits *limits, const struct limits *other);
 
-/* Texts ↔ values, for messages and for other sections.  Durations: ms, s, m, h,
- * d; a unit is required except for 0.  Sizes: bytes, K, M, G (1024).  -EINVAL. */
-int settings_parse_duration_ms(const char *text, uint64_t *ms);
-int settings_parse_size(const char *text, uint64_t *bytes);
-int settings_parse_count(const char *text, uint64_t *count);
-int settings_parse_bool(const char *text, bool *value);
+/* env.KEY = value, upper-cased and checked: appends "NAME=VALUE\0". */
+int settings_set_env(struct buf *env, const char *key, const char *value,
+    char *problem, size_t size);
 
-/* The nearest known key to a misspelt one, or NULL: "unknown key; do you mean". */
-const char *settings_nearest(const char *key, const char *const *keys,
-    size_t count);
 /* All shared keys, for messages. */
 const char *const *settings_keys(size_t *count);
 

@@ -1,0 +1,513 @@
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "fcgi-host/conf_host.h"
+#include "fcgi-host/sock.h"
+
+#define COUNT(array) (sizeof(array) / sizeof((array)[0]))
+#define PROBLEM_MAX 512
+
+enum kind { KIND_HOST, KIND_DEFAULTS, KIND_RUNTIME, KIND_TENANT,
+	KIND_FUNCTION, KIND_NONE };
+
+static const char *const kinds[] = { "host", "defaults", "runtime", "tenant",
+	"function" };
+
+struct builder {
+	struct conf *conf;
+	const struct conf_scan *scan;
+	struct conf_errors *errors;
+	int error; /* -ENOMEM */
+};
+
+#define WRONG(builder, line, ...) \
+	conf_error((builder)->errors, (builder)->conf->file, (line), \
+	    __VA_ARGS__)
+
+/* The file's bytes from its start.  0, -EFBIG, -EINVAL (no regular file),
+ * -ENOMEM, or what read gives.  *out is to be freed. */
+static int
+read_all(int fd, size_t max, char **out, size_t *n)
+{
+	struct stat st;
+	size_t have = 0;
+	char *text;
+
+	if (fstat(fd, &st) != 0)
+		return -errno;
+	if (!S_ISREG(st.st_mode))
+		return -EINVAL;
+	if (st.st_size > (off_t)max)
+		return -EFBIG;
+	text = malloc(max + 1);
+	if (text == NULL)
+		return -ENOMEM;
+	for (;;) {
+		ssize_t got = pread(fd, text + have, max + 1 - have,
+		    (off_t)have);
+
+		if (got < 0 && errno == EINTR)
+			continue;
+		if (got < 0 || (have += (size_t)got) > max) {
+			int error = got < 0 ? -errno : -EFBIG;
+
+			free(text);
+			return error;
+		}
+		if (got == 0)
+			break;
+	}
+	*out = text;
+	*n = have;
+	return 0;
+}
+
+static void
+read_error(struct conf_errors *errors, const char *path, int error, size_t max)
+{
+	if (error == -EFBIG)
+		conf_error(errors, path, 0, "longer than %zu KiB; shorten it",
+		    max / 1024);
+	else if (error == -EINVAL)
+		conf_error(errors, path, 0, "no regular file; name a file");
+	else
+		conf_error(errors, path, 0, "cannot be read: %s",
+		    strerror(-error));
+}
+
+/* Splits "tenant alice"; *name is "" where there is none. */
+static enum kind
+part_kind(const struct conf_part *part, const char **name)
+{
+	size_t n = strcspn(part->name, " \t"), i;
+
+	*name = part->name + n + strspn(part->name + n, " \t");
+	for (i = 0; i < COUNT(kinds); i++)
+		if (strlen(kinds[i]) == n && memcmp(kinds[i], part->name, n) == 0)
+			return (enum kind)i;
+	return KIND_NONE;
+}
+
+static bool
+part_name_ok(struct builder *b, const struct conf_part *part, enum kind kind,
+    const char *name)
+{
+	size_t n = strlen(name);
+
+	if (kind == KIND_HOST || kind == KIND_DEFAULTS) {
+		if (n > 0)
+			WRONG(b, part->line, "[%s] has no name; write [%s] or "
+			    "[tenant %.60s]", kinds[kind], kinds[kind], name);
+		return n == 0;
+	}
+	if (kind == KIND_FUNCTION ? ctl_name_ok(name) : ctl_segment_ok(name, n)
+	    && (kind != KIND_RUNTIME || n <= CTL_RUNTIME_MAX))
+		return true;
+	WRONG(b, part->line, "\"%.80s\" is no name of a %s; use a-z, 0-9, "
+	    "'.', '_' and '-'%s, as [%s %s]", name, kinds[kind],
+	    kind == KIND_FUNCTION ? " and '/' between its parts" : "",
+	    kinds[kind], kind == KIND_FUNCTION ? "alice/resize" :
+	    kind == KIND_TENANT ? "alice" : "python");
+	return false;
+}
+
+static void
+unknown_part(struct builder *b, const struct conf_part *part)
+{
+	char word[64];
+	size_t n = strcspn(part->name, " \t");
+	const char *near;
+
+	(void)snprintf(word, sizeof(word), "%.*s", n > 60 ? 60 : (int)n,
+	    part->name);
+	near = settings_nearest(word, kinds, COUNT(kinds));
+	WRONG(b, part->line, "unknown section [%.80s]; %s%s%s", part->name,
+	    near != NULL ? "do you mean [" : "write [host], [defaults], "
+	    "[runtime NAME], [tenant NAME] or [function NAME]",
+	    near != NULL ? near : "", near == NULL ? "" :
+	    strcmp(near, "host") == 0 || strcmp(near, "defaults") == 0 ?
+	    "]" : " NAME]");
+}
+
+/* Appends a zeroed element with the name; NULL: no memory, or there already. */
+static struct conf_section *
+add_section(struct builder *b, struct conf_section **sections, size_t *count,
+    const char *name)
+{
+	struct conf_section *grown = reallocarray(*sections, *count + 1,
+	    sizeof(*grown));
+
+	if (grown != NULL) {
+		*sections = grown;
+		grown += *count;
+		memset(grown, 0, sizeof(*grown));
+		grown->name = strdup(name);
+		if (grown->name != NULL) {
+			(*count)++;
+			return grown;
+		}
+	}
+	b->error = -ENOMEM;
+	return NULL;
+}
+
+static struct conf_runtime *
+add_runtime(struct builder *b, const char *name)
+{
+	struct conf *conf = b->conf;
+	struct conf_runtime *grown = reallocarray(conf->runtimes,
+	    conf->runtime_count + 1, sizeof(*grown));
+
+	if (grown != NULL) {
+		conf->runtimes = grown;
+		grown += conf->runtime_count;
+		memset(grown, 0, sizeof(*grown));
+		grown->name = strdup(name);
+		if (grown->name != NULL) {
+			conf->runtime_count++;
+			return grown;
+		}
+	}
+	b->error = -ENOMEM;
+	return NULL;
+}
+
+/* Two spellings of one section ("tenant a", "tenant  a"). */
+static bool
+stands_twice(struct builder *b, const struct conf_part *part, enum kind kind,
+    const char *name)
+{
+	const struct conf *conf = b->conf;
+
+	if ((kind == KIND_RUNTIME && conf_runtime_by_name(conf, name)) ||
+	    (kind == KIND_TENANT && conf_tenant(conf, name)) ||
+	    (kind == KIND_FUNCTION && conf_function(conf, name))) {
+		WRONG(b, part->line, "section [%s %s] stands already above; "
+		    "put all of its keys there", kinds[kind], name);
+		return true;
+	}
+	return false;
+}
+
+/* Where a part's values go: one of the three is set, or none for [host]. */
+struct target {
+	unsigned scope;
+	struct settings *settings;
+	struct conf_runtime *runtime;
+};
+
+static bool
+make_target(struct builder *b, enum kind kind, const char *name,
+    struct target *target)
+{
+	struct conf *conf = b->conf;
+	struct conf_section *section;
+
+	memset(target, 0, sizeof(*target));
+	switch (kind) {
+	case KIND_HOST:
+		return true;
+	case KIND_DEFAULTS:
+		target->scope = SCOPE_DEFAULTS;
+		target->settings = &conf->defaults;
+		return true;
+	case KIND_RUNTIME:
+		target->runtime = add_runtime(b, name);
+		return target->runtime != NULL;
+	case KIND_TENANT:
+		target->scope = SCOPE_TENANT;
+		section = add_section(b, &conf->tenants, &conf->tenant_count,
+		    name);
+		break;
+	case KIND_FUNCTION:
+		target->scope = SCOPE_FUNCTION;
+		section = add_section(b, &conf->functions_sections,
+		    &conf->function_count, name);
+		break;
+	case KIND_NONE:
+	default:
+		return false;
+	}
+	target->settings = section != NULL ? &section->settings : NULL;
+	return section != NULL;
+}
+
+static void
+build_part(struct builder *b, const struct conf_part *part)
+{
+	struct target target;
+	const char *name;
+	enum kind kind = part_kind(part, &name);
+	size_t i;
+
+	if (kind == KIND_NONE) {
+		unknown_part(b, part);
+		return;
+	}
+	if (!part_name_ok(b, part, kind, name) ||
+	    stands_twice(b, part, kind, name) ||
+	    !make_target(b, kind, name, &target))
+		return;
+	for (i = 0; i < part->count; i++) {
+		const struct conf_entry *entry = &part->entries[i];
+		char problem[PROBLEM_MAX] = "";
+		int error;
+
+		if (target.runtime != NULL)
+			error = conf_runtime_set(target.runtime, entry->key,
+			    entry->value, problem, sizeof(problem));
+		else if (target.settings != NULL)
+			error = settings_set(target.settings, target.scope,
+			    entry->key, entry->value, problem,
+			    sizeof(problem));
+		else
+			error = conf_host_set(b->conf, entry->key,
+			    entry->value, problem, sizeof(problem));
+		if (error == -ENOMEM)
+			b->error = error;
+		else if (error != 0)
+			WRONG(b, entry->line, "%s", problem);
+	}
+}
+
+static void
+check_runtime(struct builder *b, const struct conf_part *part,
+    const struct conf_runtime *runtime)
+{
+	size_t i;
+
+	if (conf_scan_line(b->scan, part->name, "command") == 0)
+		WRONG(b, part->line, "[%.60s] has no command; write command = "
+		    "/path/of/program", part->name);
+	if (conf_scan_line(b->scan, part->name, "extensions") == 0)
+		WRONG(b, part->line, "[%.60s] has no extensions; write "
+		    "extensions = py", part->name);
+	for (i = 0; runtime->extensions != NULL &&
+	    runtime->extensions[i] != NULL; i++) {
+		const struct conf_runtime *other = conf_runtime_by_extension(
+		    b->conf, runtime->extensions[i]);
+
+		if (other != runtime)
+			WRONG(b, conf_scan_line(b->scan, part->name,
+			    "extensions"), "extensions: [runtime %s] has "
+			    "\"%s\" already; take it out of one of them",
+			    other->name, runtime->extensions[i]);
+	}
+}
+
+/* "runtime = NAME" must have its section. */
+static void
+check_runtime_name(struct builder *b, const struct conf_part *part)
+{
+	size_t i, count = b->conf->runtime_count;
+	const char **names;
+
+	for (i = 0; i < part->count; i++) {
+		const struct conf_entry *entry = &part->entries[i];
+		const char *near;
+		size_t j;
+
+		if (strcmp(entry->key, "runtime") != 0 ||
+		    conf_runtime_by_name(b->conf, entry->value) != NULL)
+			continue;
+		names = calloc(count + 1, sizeof(*names));
+		if (names == NULL) {
+			b->error = -ENOMEM;
+			return;
+		}
+		for (j = 0; j < count; j++)
+			names[j] = b->conf->runtimes[j].name;
+		near = settings_nearest(entry->value, names, count);
+		WRONG(b, entry->line, "runtime: there is no [runtime %.60s]; "
+		    "%s%s", entry->value, near != NULL ? "do you mean " :
+		    "add that section", near != NULL ? near : "");
+		free(names);
+	}
+}
+
+/* What can be judged only when all has been read. */
+static void
+check_whole(struct builder *b)
+{
+	struct conf *conf = b->conf;
+	size_t i;
+
+	for (i = 0; i < b->scan->count; i++) {
+		const struct conf_part *part = &b->scan->parts[i];
+		const struct conf_runtime *runtime;
+		const char *name;
+		enum kind kind = part_kind(part, &name);
+
+		if (kind == KIND_RUNTIME) {
+			runtime = conf_runtime_by_name(conf, name);
+			if (runtime != NULL)
+				check_runtime(b, part, runtime);
+		} else if (kind != KIND_HOST && kind != KIND_NONE) {
+			check_runtime_name(b, part);
+		}
+	}
+	for (i = 0; i < conf->listen_count; i++)
+		if (conf->listen[i][0] != '/' && !conf->allow_tcp)
+			WRONG(b, conf_scan_line(b->scan, "host", "listen"),
+			    "listen: whoever reaches %.80s can run every "
+			    "function; use a socket's path, or add allow_tcp "
+			    "= yes when only the web server reaches it",
+			    conf->listen[i]);
+}
+
+static struct conf *
+new_conf(const char *path)
+{
+	struct conf *conf = calloc(1, sizeof(*conf));
+
+	if (conf == NULL)
+		return NULL;
+	conf->refs = 1;
+	conf->log_level = LOG_INFO;
+	conf->file = strdup(path);
+	if (conf->file == NULL) {
+		conf_unref(conf);
+		return NULL;
+	}
+	return conf;
+}
+
+static int
+build(struct conf *conf, const struct conf_scan *scan,
+    struct conf_errors *errors)
+{
+	struct builder b = { .conf = conf, .scan = scan, .errors = errors };
+	size_t i;
+
+	for (i = 0; i < scan->count && b.error == 0; i++)
+		build_part(&b, &scan->parts[i]);
+	if (b.error == 0)
+		check_whole(&b);
+	if (b.error == 0)
+		b.error = conf_host_defaults(conf);
+	return b.error;
+}
+
+struct conf *
+conf_read(int fd, const char *path, struct conf_errors *errors)
+{
+	unsigned before = errors->count;
+	struct conf_scan scan = { NULL, 0 };
+	struct conf *conf = NULL;
+	char *text = NULL;
+	size_t n = 0;
+	int error = read_all(fd, CONF_FILE_MAX, &text, &n);
+
+	if (error != 0) {
+		read_error(errors, path, error, CONF_FILE_MAX);
+		return NULL;
+	}
+	error = conf_scan_text(path, text, n, &scan, errors);
+	if (error == 0)
+		error = conf_scan_agree(fd, path, &scan, errors);
+	if (error != -ENOMEM) {
+		conf = new_conf(path);
+		/* Also after an error, so that all of them are told. */
+		error = conf != NULL ? build(conf, &scan, errors) : -ENOMEM;
+	}
+	if (error == -ENOMEM)
+		conf_error(errors, path, 0, "no memory to read it");
+	if (errors->count != before) {
+		conf_unref(conf);
+		conf = NULL;
+	}
+	conf_scan_free(&scan);
+	free(text);
+	return conf;
+}
+
+struct conf *
+conf_load(const char *path, struct conf_errors *errors)
+{
+	CLEANUP_FD int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+
+	if (fd < 0) {
+		conf_error(errors, path, 0, "cannot be opened: %s%s",
+		    strerror(errno), errno == ENOENT ?
+		    "; name the configuration with -c FILE" : "");
+		return NULL;
+	}
+	return conf_read(fd, path, errors);
+}
+
+static void
+build_sidecar(const char *path, const struct conf_scan *scan,
+    struct settings *out, struct conf_errors *errors)
+{
+	size_t i, j;
+
+	for (i = 0; i < scan->count; i++) {
+		const struct conf_part *part = &scan->parts[i];
+
+		if (strcmp(part->name, "function") != 0) {
+			conf_error(errors, path, part->line, "[%.60s] does "
+			    "not belong here; a function's own file has one "
+			    "section, [function]", part->name);
+			continue;
+		}
+		for (j = 0; j < part->count; j++) {
+			const struct conf_entry *entry = &part->entries[j];
+			char problem[PROBLEM_MAX] = "no memory";
+
+			if (settings_set(out, SCOPE_SIDECAR, entry->key,
+			    entry->value, problem, sizeof(problem)) != 0)
+				conf_error(errors, path, entry->line, "%s",
+				    problem);
+		}
+	}
+}
+
+static void
+first_line(struct conf_errors *errors, char *out, size_t size)
+{
+	size_t n = buf_len(&errors->text);
+	const char *text = (const char *)buf_head(&errors->text);
+	const char *end = n > 0 ? memchr(text, '\n', n) : NULL;
+
+	if (end == NULL)
+		(void)snprintf(out, size, "no memory to read it");
+	else
+		(void)snprintf(out, size, "%.*s", (int)(end - text), text);
+}
+
+int
+conf_read_sidecar(int fd, const char *path, struct settings *out,
+    char *problem, size_t size)
+{
+	struct conf_errors errors = { .count = 0 };
+	struct conf_scan scan = { NULL, 0 };
+	char *text = NULL;
+	size_t n = 0;
+	int error = read_all(fd, CONF_SIDECAR_MAX, &text, &n);
+
+	memset(out, 0, sizeof(*out));
+	if (error != 0) {
+		read_error(&errors, path, error, CONF_SIDECAR_MAX);
+	} else {
+		error = conf_scan_text(path, text, n, &scan, &errors);
+		if (error == 0)
+			error = conf_scan_agree(fd, path, &scan, &errors);
+		build_sidecar(path, &scan, out, &errors);
+	}
+	if (error == 0 && errors.count > 0)
+		error = -EINVAL;
+	if (error != 0) {
+		settings_free(out);
+		first_line(&errors, problem, size);
+		error = error == -ENOMEM ? error : -EINVAL;
+	}
+	conf_scan_free(&scan);
+	conf_errors_free(&errors);
+	free(text);
+	return error;
+}

@@ -1,0 +1,207 @@
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "fcgi-host/conf_host.h"
+
+#define COUNT(array) (sizeof(array) / sizeof((array)[0]))
+#define WORDS_MAX 64
+#define EXTENSION_MAX 15
+
+#define SET(name) static int set_##name(struct conf_runtime *runtime, \
+    const char *value, char *problem, size_t size)
+
+static void
+free_words(char **words)
+{
+	size_t i;
+
+	for (i = 0; words != NULL && words[i] != NULL; i++)
+		free(words[i]);
+	free(words);
+}
+
+/* The next word of *text into word (as long as *text at least): blanks
+ * separate, both kinds of quotes hold together.  False: none; *is_open: a
+ * quote is not closed. */
+static bool
+next_word(const char **text, char *word, bool *is_open)
+{
+	const char *at = *text + strspn(*text, " \t");
+	char quote = '\0';
+
+	if (*at == '\0')
+		return false;
+	for (; *at != '\0'; at++) {
+		if (quote == '\0' && (*at == ' ' || *at == '\t'))
+			break;
+		if (quote == '\0' && (*at == '"' || *at == '\''))
+			quote = *at;
+		else if (quote != '\0' && *at == quote)
+			quote = '\0';
+		else
+			*word++ = *at;
+	}
+	*word = '\0';
+	*is_open = quote != '\0';
+	*text = at;
+	return true;
+}
+
+/* 0, -EINVAL (open quote, or none or too many words), -ENOMEM. */
+static int
+split(const char *text, char ***out)
+{
+	char **words = calloc(WORDS_MAX + 1, sizeof(*words));
+	char *word = malloc(strlen(text) + 1);
+	bool is_open = false;
+	size_t count = 0;
+	int error = 0;
+
+	if (words == NULL || word == NULL)
+		error = -ENOMEM;
+	while (error == 0 && next_word(&text, word, &is_open)) {
+		if (is_open || count == WORDS_MAX)
+			error = -EINVAL;
+		else if ((words[count++] = strdup(word)) == NULL)
+			error = -ENOMEM;
+	}
+	if (error == 0 && count == 0)
+		error = -EINVAL;
+	free(word);
+	if (error != 0) {
+		free_words(words);
+		return error;
+	}
+	*out = words;
+	return 0;
+}
+
+static bool
+is_extension(const char *text)
+{
+	size_t n = strlen(text);
+
+	return n > 0 && n <= EXTENSION_MAX &&
+	    strspn(text, "abcdefghijklmnopqrstuvwxyz0123456789") == n;
+}
+
+SET(extensions)
+{
+	char **words = NULL;
+	size_t i;
+	int error = split(value, &words);
+
+	if (error == -EINVAL)
+		return settings_problem(problem, size, "extensions: nothing "
+		    "or too many; write them as: py pyw");
+	if (error != 0)
+		return error;
+	for (i = 0; words[i] != NULL; i++) {
+		if (words[i][0] == '.')
+			memmove(words[i], words[i] + 1, strlen(words[i]));
+		if (is_extension(words[i]) && strcmp(words[i], "cgi") != 0 &&
+		    strcmp(words[i], "fcgi") != 0 &&
+		    strcmp(words[i], "ini") != 0)
+			continue;
+		(void)settings_problem(problem, size, "extensions: \"%.40s\" "
+		    "cannot be one; use a-z and 0-9, and not cgi, fcgi or "
+		    "ini, which have a meaning", words[i]);
+		free_words(words);
+		return -EINVAL;
+	}
+	free_words(runtime->extensions);
+	runtime->extensions = words;
+	return 0;
+}
+
+SET(protocol)
+{
+	if (strcmp(value, "cgi") != 0 && strcmp(value, "fastcgi") != 0)
+		return settings_problem(problem, size, "protocol: \"%.40s\" "
+		    "is not cgi or fastcgi", value);
+	runtime->is_fastcgi = value[0] == 'f';
+	return 0;
+}
+
+SET(command)
+{
+	char **words = NULL;
+	int error = split(value, &words);
+
+	if (error == -EINVAL)
+		return settings_problem(problem, size, "command: no program, "
+		    "an open quote, or more than %d words; write "
+		    "/path/of/program and its arguments", WORDS_MAX);
+	if (error != 0)
+		return error;
+	/* A search along PATH would depend on what a tenant can write. */
+	if (!settings_path_ok(words[0]) || words[0][1] == '\0') {
+		(void)settings_problem(problem, size, "command: \"%.60s\" is "
+		    "no absolute path; write it in full, as /usr/bin/php-cgi",
+		    words[0]);
+		free_words(words);
+		return -EINVAL;
+	}
+	free_words(runtime->command);
+	runtime->command = words;
+	return 0;
+}
+
+SET(bind)
+{
+	int error = settings_check_bind(value, problem, size);
+	char *copy;
+
+	if (error != 0)
+		return error;
+	copy = strdup(value);
+	if (copy == NULL)
+		return -ENOMEM;
+	free(runtime->bind);
+	runtime->bind = copy;
+	return 0;
+}
+
+static const struct runtime_key {
+	const char *name;
+	int (*set)(struct conf_runtime *runtime, const char *value,
+	    char *problem, size_t size);
+} runtime_keys[] = {
+	{ "extensions", set_extensions },
+	{ "protocol", set_protocol },
+	{ "command", set_command },
+	{ "bind", set_bind },
+	/* Of the plan, but nothing honours them yet. */
+	{ "check", NULL },
+	{ "rootfs", NULL },
+	{ "spare", NULL },
+};
+
+int
+conf_runtime_set(struct conf_runtime *runtime, const char *key,
+    const char *value, char *problem, size_t size)
+{
+	const char *names[COUNT(runtime_keys)], *near;
+	size_t i;
+
+	if (strncmp(key, "env.", 4) == 0)
+		return settings_set_env(&runtime->env, key + 4, value,
+		    problem, size);
+	for (i = 0; i < COUNT(runtime_keys); i++) {
+		names[i] = runtime_keys[i].name;
+		if (strcmp(names[i], key) != 0)
+			continue;
+		if (runtime_keys[i].set == NULL)
+			return settings_problem(problem, size, "%s: not "
+			    "available in this version; take the line out",
+			    key);
+		return runtime_keys[i].set(runtime, value, problem, size);
+	}
+	near = settings_nearest(key, names, i);
+	(void)settings_problem(problem, size, "unknown key \"%.60s\" in a "
+	    "[runtime]; %s%s", key, near != NULL ? "do you mean " :
+	    "the manual page fcgi-host.ini(5) lists the keys",
+	    near != NULL ? near : "");
+	return -ENOENT;
+}
