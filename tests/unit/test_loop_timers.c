@@ -1,0 +1,378 @@
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <cmocka.h>
+
+#include <stdlib.h>
+#include <sys/epoll.h>
+#include <sys/resource.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "fcgi-host/loop.h"
+
+/* What the callbacks of a test leave behind. */
+struct probe {
+	struct loop *loop;
+	struct loop_io io, other;
+	struct loop_timer timer, limit;
+	struct loop_task task, second;
+	struct probe *victim;
+	int fds[2];
+	int count, wanted;
+	uint32_t events;
+	char order[64];
+	size_t order_length;
+};
+
+static void
+note(struct probe *probe, char c)
+{
+	if (probe->order_length < sizeof(probe->order) - 1)
+		probe->order[probe->order_length++] = c;
+}
+
+static void
+stop(void *arg)
+{
+	loop_stop(((struct probe *)arg)->loop);
+}
+
+static void
+out_of_time(void *arg)
+{
+	(void)arg;
+	fail_msg("the loop ran for 10 s");
+}
+
+static int
+set_up(void **state)
+{
+	struct probe *probe = calloc(1, sizeof(*probe));
+
+	if (probe == NULL)
+		return -1;
+	probe->io.fd = probe->other.fd = -1;
+	probe->loop = loop_new();
+	*state = probe;
+	if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0,
+	    probe->fds) != 0)
+		return -1;
+	return probe->loop == NULL;
+}
+
+static int
+tear_down(void **state)
+{
+	struct probe *probe = *state;
+
+	loop_free(probe->loop);
+	close(probe->fds[0]);
+	close(probe->fds[1]);
+	free(probe);
+	return 0;
+}
+
+/* Runs until something stops the loop, or 10 s. */
+static void
+run(struct probe *probe)
+{
+	assert_int_equal(loop_timer_set(probe->loop, &probe->limit,
+	    loop_clock_us() + 10000000, out_of_time, NULL), 0);
+	assert_int_equal(loop_run(probe->loop), 0);
+	loop_timer_cancel(probe->loop, &probe->limit);
+}
+
+/* Runs for some milliseconds. */
+static void
+run_ms(struct probe *probe, unsigned ms)
+{
+	struct loop_timer end = { 0 };
+
+	assert_int_equal(loop_timer_set(probe->loop, &end,
+	    loop_clock_us() + ms * 1000, stop, probe), 0);
+	run(probe);
+}
+
+static void
+on_events(void *arg, uint32_t events)
+{
+	struct probe *probe = arg;
+
+	probe->count++;
+	probe->events = events;
+	if (probe->count >= probe->wanted)
+		loop_stop(probe->loop);
+}
+
+/* Timers */
+
+struct tick {
+	struct loop_timer timer;
+	struct probe *probe;
+	uint64_t when_us;
+	bool is_cancelled, has_fired;
+};
+
+static uint64_t last_fired_us;
+static int fired;
+
+static void
+on_tick(void *arg)
+{
+	struct tick *tick = arg;
+
+	assert_false(tick->is_cancelled);
+	assert_false(tick->has_fired);
+	assert_int_equal(tick->timer.place, 0);
+	assert_true(tick->when_us >= last_fired_us);
+	assert_true(loop_clock_us() >= tick->when_us);
+	tick->has_fired = true;
+	last_fired_us = tick->when_us;
+	fired++;
+}
+
+static void
+timers_fire_in_order_never_early_and_not_when_cancelled(void **state)
+{
+	enum { COUNT = 2000 };
+	struct probe *probe = *state;
+	struct tick *ticks = calloc(COUNT, sizeof(*ticks));
+	uint64_t start = loop_clock_us();
+	unsigned seed = 12345;
+	int wanted = COUNT;
+
+	assert_non_null(ticks);
+	last_fired_us = 0;
+	fired = 0;
+	for (int round = 0; round < 3; round++)
+		for (int i = 0; i < COUNT; i++) {
+			seed = seed * 1103515245 + 12345;
+			ticks[i].when_us = start + 20000 + (seed >> 8) % 60000;
+			assert_int_equal(loop_timer_set(probe->loop,
+			    &ticks[i].timer, ticks[i].when_us, on_tick,
+			    &ticks[i]), 0);
+		}
+	for (int i = 0; i < COUNT; i += 3) {
+		ticks[i].is_cancelled = true;
+		loop_timer_cancel(probe->loop, &ticks[i].timer);
+		loop_timer_cancel(probe->loop, &ticks[i].timer);
+		wanted--;
+	}
+	run_ms(probe, 150);
+	assert_int_equal(fired, wanted);
+	free(ticks);
+}
+
+static void
+cancel_next(void *arg)
+{
+	struct probe *probe = arg;
+
+	probe->count++;
+	loop_timer_cancel(probe->loop, &probe->timer);
+	loop_timer_cancel(probe->loop, &probe->victim->timer);
+}
+
+static void
+a_timer_cancelled_by_another_that_is_due_does_not_fire(void **state)
+{
+	struct probe *probe = *state, victim = { 0 };
+	uint64_t now_us = loop_clock_us();
+
+	probe->victim = &victim;
+	loop_timer_set(probe->loop, &probe->timer, now_us, cancel_next, probe);
+	loop_timer_set(probe->loop, &victim.timer, now_us, cancel_next, probe);
+	run_ms(probe, 10);
+	assert_int_equal(probe->count, 1);
+}
+
+static void
+again_at_once(void *arg)
+{
+	struct probe *probe = arg;
+
+	probe->count++;
+	loop_timer_set(probe->loop, &probe->timer, loop_now_us(probe->loop),
+	    again_at_once, probe);
+}
+
+static void
+a_timer_set_anew_for_the_past_does_not_starve_descriptors(void **state)
+{
+	struct probe *probe = *state;
+
+	probe->wanted = 1;
+	assert_int_equal(write(probe->fds[1], "x", 1), 1);
+	assert_int_equal(loop_io_add(probe->loop, &probe->io, probe->fds[0],
+	    EPOLLIN, on_events, probe), 0);
+	loop_timer_set(probe->loop, &probe->timer, 0, again_at_once, probe);
+	run(probe);
+	assert_true((probe->events & EPOLLIN) != 0);
+}
+
+static long
+switches(void)
+{
+	struct rusage usage;
+
+	getrusage(RUSAGE_SELF, &usage);
+	return usage.ru_nvcsw;
+}
+
+static void
+count_iteration(void *arg)
+{
+	((struct probe *)arg)->count++;
+}
+
+static void
+the_loop_sleeps_without_a_wake_up_until_the_next_timer(void **state)
+{
+	struct probe *probe = *state;
+	long before = switches();
+
+	loop_set_hook(probe->loop, count_iteration, probe);
+	run_ms(probe, 300);
+	loop_set_hook(probe->loop, NULL, NULL);
+	assert_int_equal(probe->count, 1);
+	assert_true(switches() - before <= 3);
+}
+
+/* Tasks and hook */
+
+static void
+task_two(void *arg)
+{
+	note(arg, '2');
+}
+
+static void
+task_one(void *arg)
+{
+	struct probe *probe = arg;
+
+	note(probe, '1');
+	loop_defer(probe->loop, &probe->second, task_two, probe);
+}
+
+static void
+defer_and_stop(void *arg)
+{
+	struct probe *probe = arg;
+
+	note(probe, 't');
+	loop_defer(probe->loop, &probe->task, task_one, probe);
+	loop_defer(probe->loop, &probe->task, task_one, probe);
+	loop_stop(probe->loop);
+}
+
+static void
+hook(void *arg)
+{
+	struct probe *probe = arg;
+
+	note(probe, 'h');
+	loop_defer(probe->loop, &probe->task, task_two, probe);
+}
+
+static void
+tasks_follow_callbacks_once_and_the_hook_follows_tasks(void **state)
+{
+	struct probe *probe = *state;
+
+	loop_set_hook(probe->loop, hook, probe);
+	loop_timer_set(probe->loop, &probe->timer, 0, defer_and_stop, probe);
+	run(probe);
+	assert_string_equal(probe->order, "t12h2");
+	loop_set_hook(probe->loop, NULL, NULL);
+}
+
+struct mortal {
+	struct loop_task task;
+	struct probe *probe;
+};
+
+static void
+free_mortal(void *arg)
+{
+	struct mortal *mortal = arg;
+
+	note(mortal->probe, 'f');
+	free(mortal);
+}
+
+static void
+a_task_may_free_its_own_struct(void **state)
+{
+	struct probe *probe = *state;
+
+	for (int i = 0; i < 3; i++) {
+		struct mortal *mortal = calloc(1, sizeof(*mortal));
+
+		assert_non_null(mortal);
+		mortal->probe = probe;
+		loop_defer(probe->loop, &mortal->task, free_mortal, mortal);
+	}
+	loop_defer(probe->loop, &probe->task, stop, probe);
+	run(probe);
+	assert_string_equal(probe->order, "fff");
+}
+
+static void
+a_task_queued_before_the_run_does_not_wait_for_an_event(void **state)
+{
+	struct probe *probe = *state;
+	uint64_t before = loop_clock_us();
+
+	loop_defer(probe->loop, &probe->task, stop, probe);
+	run(probe);
+	assert_true(loop_clock_us() - before < 5000000);
+}
+
+static void
+freeing_the_loop_runs_what_was_deferred(void **state)
+{
+	struct probe probe = { 0 };
+	struct mortal *mortal = calloc(1, sizeof(*mortal));
+
+	(void)state;
+	assert_non_null(mortal);
+	probe.loop = loop_new();
+	mortal->probe = &probe;
+	loop_defer(probe.loop, &mortal->task, free_mortal, mortal);
+	loop_free(probe.loop);
+	assert_string_equal(probe.order, "f");
+	loop_free(NULL);
+}
+
+static void
+the_loop_runs_again_after_a_stop(void **state)
+{
+	struct probe *probe = *state;
+
+	for (int i = 0; i < 3; i++)
+		run_ms(probe, 1);
+	assert_true(loop_now_us(probe->loop) <= loop_clock_us());
+}
+
+#define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
+
+int
+main(void)
+{
+	const struct CMUnitTest tests[] = {
+		TEST(timers_fire_in_order_never_early_and_not_when_cancelled),
+		TEST(a_timer_cancelled_by_another_that_is_due_does_not_fire),
+		TEST(a_timer_set_anew_for_the_past_does_not_starve_descriptors),
+		TEST(the_loop_sleeps_without_a_wake_up_until_the_next_timer),
+		TEST(tasks_follow_callbacks_once_and_the_hook_follows_tasks),
+		TEST(a_task_may_free_its_own_struct),
+		TEST(a_task_queued_before_the_run_does_not_wait_for_an_event),
+		TEST(freeing_the_loop_runs_what_was_deferred),
+		TEST(the_loop_runs_again_after_a_stop),
+	};
+
+	return cmocka_run_group_tests_name("loop_timers", tests, NULL, NULL);
+}
