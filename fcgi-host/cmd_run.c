@@ -1,0 +1,39 @@
+#include <errno.h>
+#include <limits.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "fcgi-host/cmd.h"
+
+#define SPAWNER "fcgi-host-spawner"
+
+int
+cmd_run(const struct cmd_verb *verb, int argc, char **argv)
+{
+	const char *path = DEFAULT_CONFIG;
+	const struct cmd_option options[] = { CMD_OPTION_CONF(&path) };
+	char spawner[PATH_MAX], file[PATH_MAX];
+	struct conf *conf;
+	char **operands;
+	int code;
+
+	if (!cmd_options(verb, options, 1, argc, argv, &operands, &code))
+		return code;
+	if (*operands != NULL)
+		return cmd_wrong(verb, "run takes no %s", *operands);
+	/* Judged here, where there is somebody to read all the sentences. */
+	conf = cmd_conf(path);
+	if (conf == NULL)
+		return CMD_WRONG;
+	conf_unref(conf);
+	/* A reload reads it again, perhaps from another directory. */
+	if (realpath(path, file) == NULL)
+		return cmd_fail("%s: %s", path, strerror(errno));
+	if (cmd_program(SPAWNER, spawner, sizeof(spawner)) != 0)
+		return cmd_fail("the path of " SPAWNER " is too long");
+	(void)execl(spawner, SPAWNER, "-c", file, (char *)NULL);
+	return cmd_fail("%s cannot be started: %s; install fcgi-host whole, "
+	    "or set FCGI_HOST_LIBEXEC to the directory that has it", spawner,
+	    strerror(errno));
+}

@@ -1,0 +1,68 @@
+/*
+ * `fcgi-host`: finds the verb and hands over to it.
+ */
+#include <stdio.h>
+#include <string.h>
+
+#include "fcgi-host/cmd.h"
+
+#define COUNT(array) (sizeof(array) / sizeof((array)[0]))
+
+static const struct cmd_verb verbs[] = {
+	{ "run", "", "Serve functions, in the foreground.", NULL, cmd_run },
+};
+
+/* For sentences about no verb in particular. */
+static const struct cmd_verb none = { .name = "", .operands = "" };
+
+static void
+print_help(void)
+{
+	size_t i;
+
+	printf("fcgi-host VERB [OPTION ...]\n\n"
+	    "A function host: runs web functions, sandboxed and billed, "
+	    "behind a web server.\n\n");
+	for (i = 0; i < COUNT(verbs); i++)
+		printf("  %-9s %s\n", verbs[i].name, verbs[i].summary);
+	printf("\n  fcgi-host VERB --help   the options of one verb\n"
+	    "  fcgi-host --version     the version\n");
+}
+
+static int
+unknown_verb(const char *name)
+{
+	const char *names[COUNT(verbs)], *near;
+	size_t i;
+
+	for (i = 0; i < COUNT(verbs); i++)
+		names[i] = verbs[i].name;
+	near = settings_nearest(name, names, i);
+	if (near != NULL)
+		return cmd_wrong(&none, "\"%s\" is no verb; do you mean %s",
+		    name, near);
+	return cmd_wrong(&none, "\"%s\" is no verb", name);
+}
+
+int
+main(int argc, char **argv)
+{
+	size_t i;
+
+	log_init("command", LOG_WARN);
+	if (argc < 2)
+		return cmd_wrong(&none, "say what to do");
+	if (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0 ||
+	    strcmp(argv[1], "help") == 0) {
+		print_help();
+		return CMD_DONE;
+	}
+	if (strcmp(argv[1], "--version") == 0) {
+		printf("fcgi-host %s\n", PACKAGE_VERSION_TEXT);
+		return CMD_DONE;
+	}
+	for (i = 0; i < COUNT(verbs); i++)
+		if (strcmp(argv[1], verbs[i].name) == 0)
+			return verbs[i].run(&verbs[i], argc - 1, argv + 1);
+	return unknown_verb(argv[1]);
+}
