@@ -1,0 +1,253 @@
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "fcgi-host/launch.h"
+#include "fcgi-host/log.h"
+#include "fcgi-host/resolve.h"
+#include "fcgi-host/sock.h"
+
+/* When the machine runs out of memory, functions go before the host. */
+#define OOM_SCORE "500"
+
+/* What the steps of one start share; start_end releases it. */
+struct start {
+	const struct launch_site *site;
+	const struct conf *conf;
+	const struct ctl_function *function;
+	uint64_t id;
+	const struct conf_runtime *runtime; /* NULL: executed directly */
+	struct limits limits;
+	struct instance *instance;
+	struct resolve_file file;
+	struct tenants_id ids;
+	struct conf_bind binds[CONF_BIND_MAX];
+	size_t bind_count;
+	struct sandbox_plan plan;
+	char **argv;
+	int data_fd, listen_fd;
+	int sock[2];      /* 0: the gateway's end, 1: init's */
+	const char *step; /* static, or a path of binds */
+};
+
+static int
+step_room(struct start *s)
+{
+	s->step = "room for an instance";
+	return sandboxes_add(s->site->sandboxes, s->function, s->id,
+	    &s->instance);
+}
+
+/* The file first: only a folder that is there can cost a number. */
+static int
+step_file(struct start *s)
+{
+	int error;
+
+	s->step = "function file";
+	error = resolve_find(s->site->functions_fd, s->function, &s->file);
+	if (error != 0)
+		return error;
+	s->step = "tenant id";
+	error = tenants_take(s->site->tenants, s->conf, s->function->tenant,
+	    &s->ids);
+	if (error != 0)
+		return error;
+	s->step = "owner and mode of the function file";
+	return resolve_check(&s->file, s->ids.uid);
+}
+
+static int
+step_runtime(struct start *s)
+{
+	struct limits ceiling;
+	char lowered[8];
+
+	s->step = "runtime";
+	if (s->function->runtime[0] != '\0') {
+		s->runtime = conf_runtime_by_name(s->conf,
+		    s->function->runtime);
+		if (s->runtime == NULL)
+			return -ESTALE;
+	}
+	s->argv = resolve_argv(s->runtime, s->file.name);
+	if (s->argv == NULL)
+		return -ENOMEM;
+	/* The report may be older than the configuration. */
+	s->limits = s->function->limits;
+	conf_ceiling(s->conf, s->function->tenant, s->function->name,
+	    &ceiling);
+	(void)settings_clamp(&s->limits, &ceiling, lowered, sizeof(lowered));
+	return 0;
+}
+
+static int
+step_data(struct start *s)
+{
+	s->step = "data directory";
+	if (s->limits.value[LIMIT_DATA] == 0)
+		return 0;
+	s->data_fd = tenants_data_open(s->site->data_fd, s->function->tenant,
+	    &s->ids);
+	return s->data_fd < 0 ? s->data_fd : 0;
+}
+
+static int
+step_binds(struct start *s)
+{
+	s->step = "bind";
+	s->bind_count = conf_binds(s->conf, s->function->tenant,
+	    s->function->name, s->function->runtime, s->binds);
+	return resolve_binds(s->binds, s->bind_count, &s->plan, &s->step);
+}
+
+static int
+step_leaf(struct start *s)
+{
+	s->step = "cgroup leaf";
+	return instance_make_leaf(s->instance, &s->limits);
+}
+
+static int
+step_sockets(struct start *s)
+{
+	int error;
+
+	s->step = "socket for init";
+	error = sock_pair(s->sock);
+	if (error != 0 || !s->function->is_fastcgi)
+		return error;
+	s->step = "listening socket";
+	s->listen_fd = instance_make_socket(s->instance, s->site->gateway_gid);
+	return s->listen_fd < 0 ? s->listen_fd : 0;
+}
+
+static void
+make_plan(struct start *s)
+{
+	struct sandbox_plan *plan = &s->plan;
+
+	plan->layers = LAYER_ALL;
+	plan->uid = s->ids.uid;
+	plan->gid = s->ids.gid;
+	plan->hostname = s->function->tenant;
+	plan->function_fd = s->file.fd;
+	plan->function_is_folder = s->function->is_folder;
+	plan->function_file = s->file.name;
+	plan->data_fd = s->data_fd;
+	plan->memory_bytes = s->limits.value[LIMIT_MEMORY_BYTES];
+	plan->tmp_bytes = s->limits.value[LIMIT_TMP_BYTES];
+	plan->processes = s->limits.value[LIMIT_PROCESSES];
+	plan->is_memory_in_cgroup = s->instance->leaf_fd >= 0 &&
+	    s->site->cgroup->has_memory;
+	plan->cgroup_fd = s->instance->leaf_fd;
+	plan->init_sock = s->sock[1];
+	plan->listen_fd = s->listen_fd;
+	plan->argv = s->argv;
+}
+
+static void
+raise_oom_score(pid_t pid)
+{
+	char path[64];
+	CLEANUP_FD int fd = -1;
+
+	snprintf(path, sizeof(path), "/proc/%d/oom_score_adj", (int)pid);
+	fd = open(path, O_WRONLY | O_CLOEXEC);
+	if (fd < 0 || write(fd, OOM_SCORE, sizeof(OOM_SCORE) - 1) < 0)
+		log_event(LOG_DEBUG, "oom_score", "error=\"%s\"",
+		    strerror(errno));
+}
+
+static int
+step_sandbox(struct start *s)
+{
+	struct sandbox_child child = { .pid = -1, .pidfd = -1 };
+	int error;
+
+	s->step = "sandbox";
+	make_plan(s);
+	error = sandbox_start(s->site->host, &s->plan, &child);
+	if (error != 0) {
+		if (child.failed_step != NULL)
+			s->step = child.failed_step;
+		return error;
+	}
+	raise_oom_score(child.pid);
+	s->step = "watching";
+	return instance_watch(s->instance, child.pid, child.pidfd);
+}
+
+static int (*const steps[])(struct start *s) = {
+	step_room, step_file, step_runtime, step_data, step_binds, step_leaf,
+	step_sockets, step_sandbox,
+};
+
+static void
+fill_up(struct start *s, uint64_t start_us, struct parcel *up)
+{
+	static const struct {
+		uint32_t bit;
+		const char *file;
+		bool is_writable;
+	} files[] = {
+		{ CTL_HAS_CPU_STAT, "cpu.stat", false },
+		{ CTL_HAS_MEMORY_PEAK, "memory.peak", true },
+		{ CTL_HAS_MEMORY_EVENTS, "memory.events", false },
+	};
+	struct ctl_instance_up *body = &up->msg.u.instance_up;
+	size_t i;
+
+	body->id = s->id;
+	body->uid = (uint32_t)s->ids.uid;
+	parcel_give(up, &s->sock[0]);
+	for (i = 0; i < 3 && s->instance->leaf_fd >= 0; i++) {
+		int fd = cgroup_leaf_open(s->instance->leaf_fd, files[i].file,
+		    files[i].is_writable);
+
+		if (fd < 0)
+			continue;
+		body->has |= files[i].bit;
+		parcel_give(up, &fd);
+	}
+	body->start_us = loop_clock_us() - start_us;
+}
+
+static void
+start_end(struct start *s, bool is_up)
+{
+	close_fd(&s->sock[0]);
+	close_fd(&s->sock[1]);
+	close_fd(&s->listen_fd);
+	close_fd(&s->data_fd);
+	resolve_binds_close(&s->plan);
+	conf_binds_free(s->binds, s->bind_count);
+	free(s->argv);
+	resolve_free(&s->file);
+	if (!is_up && s->instance != NULL)
+		instance_drop(s->instance);
+}
+
+int
+launch_start(const struct launch_site *site, const struct conf *conf,
+    const struct ctl_function *function, uint64_t id, struct parcel *up,
+    char *step, size_t size)
+{
+	uint64_t start_us = loop_clock_us();
+	struct start s = { .site = site, .conf = conf, .function = function,
+		.id = id, .file.fd = -1, .data_fd = -1, .listen_fd = -1,
+		.sock = { -1, -1 } };
+	int error = 0;
+	size_t i;
+
+	for (i = 0; i < sizeof(steps) / sizeof(steps[0]) && error == 0; i++)
+		error = steps[i](&s);
+	if (error == 0)
+		fill_up(&s, start_us, up);
+	snprintf(step, size, "%s", error != 0 ? s.step : "");
+	start_end(&s, error == 0);
+	return error;
+}

@@ -1,0 +1,40 @@
+/*
+ * Starting one instance: from a function's accepted report to a process in its
+ * finished sandbox.  Resolving the file, ids, /data, binds, leaf, sockets, the
+ * plan, the start; each a step with a name for the log.  Spawner only.
+ */
+#ifndef FCGI_HOST_LAUNCH_H
+#define FCGI_HOST_LAUNCH_H
+
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#include "fcgi-host/conf.h"
+#include "fcgi-host/ctl_msg.h"
+#include "fcgi-host/parcel.h"
+#include "fcgi-host/sandboxes.h"
+#include "fcgi-host/tenants.h"
+#include "sandbox/plan.h"
+
+/* What does not change while the host runs; all borrowed. */
+struct launch_site {
+	struct sandbox_host *host;
+	struct sandboxes *sandboxes;
+	struct tenants *tenants;
+	const struct cgroup_parent *cgroup;
+	int functions_fd, data_fd;
+	gid_t gateway_gid;
+};
+
+/*
+ * Starts an instance of the function (accepted and served).  0, and `up` (of
+ * CTL_INSTANCE_UP) has its message and descriptors; else a negative errno, and
+ * step[0..size) says which step failed, with nothing left behind.  Blocks for
+ * a few milliseconds.
+ */
+int launch_start(const struct launch_site *site, const struct conf *conf,
+    const struct ctl_function *function, uint64_t id, struct parcel *up,
+    char *step, size_t size);
+
+#endif

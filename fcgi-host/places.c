@@ -1,0 +1,352 @@
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <grp.h>
+#include <pwd.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/file.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include "fcgi-host/places.h"
+#include "fcgi-host/sock.h"
+
+#define CONTROL_SOCKET "control.sock"
+#define LISTEN_BACKLOG 4096 /* the kernel lowers it to somaxconn */
+#define CONTROL_BACKLOG 16
+#define CGROUP_PREFIX "fcgi-host"
+
+/* Writes the sentence; returns error, so that a caller can return it. */
+__attribute__((format(printf, 4, 5)))
+static int
+fail(int error, char *problem, size_t size, const char *fmt, ...)
+{
+	va_list args;
+
+	va_start(args, fmt);
+	vsnprintf(problem, size, fmt, args);
+	va_end(args);
+	return error;
+}
+
+static int
+find_user(struct places *places, const struct conf *conf, char *problem,
+    size_t size)
+{
+	const struct passwd *entry = getpwnam(conf->user);
+
+	if (entry == NULL)
+		return fail(-ENOENT, problem, size, "there is no account "
+		    "\"%s\" for gateway and scanner; create it (adduser "
+		    "--system --group %s) or name another: [host] user",
+		    conf->user, conf->user);
+	if (entry->pw_uid == 0 || entry->pw_gid == 0)
+		return fail(-EPERM, problem, size, "[host] user = %s has "
+		    "root's rights, and gateway and scanner are to have none; "
+		    "name an account that owns nothing", conf->user);
+	places->uid = entry->pw_uid;
+	places->gid = entry->pw_gid;
+	return 0;
+}
+
+/* What only root may write; sticky directories are not good enough, because
+ * names in them can be taken before we come. */
+static bool
+is_strangers(const struct stat *st)
+{
+	return st->st_uid != 0 || (st->st_mode & (S_IWGRP | S_IWOTH)) != 0;
+}
+
+/* A directory of root's own at an absolute path, made if it is missing. */
+static int
+open_own(const char *path, const char *key, char *problem, size_t size)
+{
+	CLEANUP_FD int fd = -1;
+	struct stat st;
+
+	if (mkdir(path, 0755) != 0 && errno != EEXIST)
+		return fail(-errno, problem, size, "%s (%s) cannot be made: "
+		    "%s", path, key, strerror(errno));
+	fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if (fd < 0 || fstat(fd, &st) != 0)
+		return fail(-errno, problem, size, "%s (%s) cannot be opened: "
+		    "%s", path, key, strerror(errno));
+	if (is_strangers(&st))
+		return fail(-EPERM, problem, size, "%s (%s) must belong to "
+		    "root and be writable by root alone: chown root %s; chmod "
+		    "go-w %s", path, key, path, path);
+	if (flock(fd, LOCK_EX | LOCK_NB) != 0)
+		return fail(-EBUSY, problem, size, "another host runs in %s; "
+		    "stop it, or give this one a `%s` of its own", path, key);
+	return steal_fd(&fd);
+}
+
+/* A directory below one of ours, with exactly this owner and mode. */
+static int
+open_below(int dir_fd, const char *name, uid_t uid, gid_t gid, mode_t mode,
+    char *problem, size_t size)
+{
+	CLEANUP_FD int fd = -1;
+
+	if (mkdirat(dir_fd, name, 0700) != 0 && errno != EEXIST)
+		return fail(-errno, problem, size, "the directory %s cannot "
+		    "be made: %s", name, strerror(errno));
+	fd = openat(dir_fd, name,
+	    O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+	if (fd < 0 || fchown(fd, uid, gid) != 0 || fchmod(fd, mode) != 0)
+		return fail(-errno, problem, size, "the directory %s cannot "
+		    "be used: %s", name, strerror(errno));
+	return steal_fd(&fd);
+}
+
+/* Unlinks what a predecessor left; directories stay, nobody makes any. */
+static int
+empty(int dir_fd)
+{
+	int copy = openat(dir_fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	DIR *dir = copy >= 0 ? fdopendir(copy) : NULL;
+	const struct dirent *entry;
+
+	if (dir == NULL) {
+		close_fd(&copy);
+		return -errno;
+	}
+	while ((entry = readdir(dir)) != NULL)
+		if (strcmp(entry->d_name, ".") != 0 &&
+		    strcmp(entry->d_name, "..") != 0)
+			(void)unlinkat(dir_fd, entry->d_name, 0);
+	closedir(dir);
+	return 0;
+}
+
+static int
+open_directories(struct places *places, const struct conf *conf, char *problem,
+    size_t size)
+{
+	const struct {
+		int *fd;
+		const int *dir_fd;
+		const char *name;
+		uid_t uid;
+		gid_t gid;
+		mode_t mode;
+		bool is_emptied;
+	} below[] = {
+		{ &places->instances_fd, &places->run_fd, "instances", 0,
+		    places->gid, 0710, true },
+		{ &places->spool_fd, &places->state_fd, "spool", places->uid,
+		    places->gid, 0700, true },
+		{ &places->data_fd, &places->state_fd, "data", 0, 0, 0711,
+		    false },
+	};
+	size_t i;
+
+	places->run_fd = open_own(conf->run, "run", problem, size);
+	if (places->run_fd < 0)
+		return places->run_fd;
+	places->state_fd = open_own(conf->state, "state", problem, size);
+	if (places->state_fd < 0)
+		return places->state_fd;
+	for (i = 0; i < sizeof(below) / sizeof(below[0]); i++) {
+		*below[i].fd = open_below(*below[i].dir_fd, below[i].name,
+		    below[i].uid, below[i].gid, below[i].mode, problem, size);
+		if (*below[i].fd < 0)
+			return *below[i].fd;
+		if (below[i].is_emptied && empty(*below[i].fd) != 0)
+			return fail(-EIO, problem, size, "the directory %s "
+			    "cannot be read: %s", below[i].name,
+			    strerror(errno));
+	}
+	places->functions_fd = open(conf->functions,
+	    O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if (places->functions_fd < 0)
+		return fail(-errno, problem, size, "the functions directory "
+		    "%s cannot be opened: %s; make it, or name another: [host] "
+		    "functions", conf->functions, strerror(errno));
+	return 0;
+}
+
+static int
+find_listen_group(const struct conf *conf, gid_t *gid, char *problem,
+    size_t size)
+{
+	const struct group *group;
+
+	*gid = (gid_t)-1;
+	if (conf->listen_group == NULL || conf->listen_group[0] == '\0')
+		return 0;
+	group = getgrnam(conf->listen_group);
+	if (group == NULL)
+		return fail(-ENOENT, problem, size, "there is no group \"%s\"; "
+		    "[host] listen_group is the web server's, on Debian "
+		    "www-data", conf->listen_group);
+	*gid = group->gr_gid;
+	return 0;
+}
+
+/* RUN is root's and locked, so whatever stands there is a dead host's. */
+static int
+open_control(int run_fd, gid_t gid)
+{
+	CLEANUP_FD int fd = socket(AF_UNIX,
+	    SOCK_SEQPACKET | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+	struct sockaddr_un address = { .sun_family = AF_UNIX };
+
+	snprintf(address.sun_path, sizeof(address.sun_path),
+	    "/proc/self/fd/%d/" CONTROL_SOCKET, run_fd);
+	(void)unlinkat(run_fd, CONTROL_SOCKET, 0);
+	if (fd < 0 ||
+	    bind(fd, (struct sockaddr *)&address, sizeof(address)) != 0 ||
+	    fchownat(run_fd, CONTROL_SOCKET, 0, gid, AT_SYMLINK_NOFOLLOW) != 0 ||
+	    fchmodat(run_fd, CONTROL_SOCKET, 0660, 0) != 0 ||
+	    listen(fd, CONTROL_BACKLOG) != 0)
+		return -errno;
+	return steal_fd(&fd);
+}
+
+static int
+open_sockets(struct places *places, const struct conf *conf, char *problem,
+    size_t size)
+{
+	size_t i;
+	gid_t gid;
+	int error = find_listen_group(conf, &gid, problem, size);
+
+	for (i = 0; i < conf->listen_count && error == 0; i++) {
+		const char *where = conf->listen[i];
+		int fd = where[0] == '/' ?
+		    sock_listen_unix(where, conf->listen_mode, gid,
+		    LISTEN_BACKLOG) : sock_listen_tcp(where, LISTEN_BACKLOG);
+
+		if (fd < 0)
+			return fail(fd, problem, size, "cannot listen on %s: "
+			    "%s%s", where, strerror(-fd), fd == -EADDRINUSE ?
+			    "; another program listens there" : "");
+		places->listen_fds[places->listen_count++] = fd;
+	}
+	if (error != 0)
+		return error;
+	places->control_fd = open_control(places->run_fd, places->gid);
+	if (places->control_fd < 0)
+		return fail(places->control_fd, problem, size, "cannot listen "
+		    "on " CONTROL_SOCKET " in %s: %s", conf->run,
+		    strerror(-places->control_fd));
+	return 0;
+}
+
+int
+places_open(struct places *places, const struct conf *conf, char *problem,
+    size_t size)
+{
+	int error;
+
+	*places = (struct places){ .run_fd = -1, .state_fd = -1,
+		.instances_fd = -1, .spool_fd = -1, .data_fd = -1,
+		.functions_fd = -1, .control_fd = -1 };
+	error = find_user(places, conf, problem, size);
+	if (error == 0)
+		error = open_directories(places, conf, problem, size);
+	if (error == 0)
+		error = open_sockets(places, conf, problem, size);
+	return error;
+}
+
+void
+places_close(struct places *places, const struct conf *conf)
+{
+	size_t i;
+
+	for (i = 0; i < places->listen_count; i++) {
+		close_fd(&places->listen_fds[i]);
+		if (conf->listen[i][0] == '/')
+			(void)unlink(conf->listen[i]);
+	}
+	places->listen_count = 0;
+	if (places->control_fd >= 0)
+		(void)unlinkat(places->run_fd, CONTROL_SOCKET, 0);
+	close_fd(&places->control_fd);
+	if (places->instances_fd >= 0)
+		(void)empty(places->instances_fd);
+	close_fd(&places->functions_fd);
+	close_fd(&places->data_fd);
+	close_fd(&places->spool_fd);
+	close_fd(&places->instances_fd);
+	close_fd(&places->state_fd);
+	close_fd(&places->run_fd);
+}
+
+/* The directory of a file, as a descriptor; *name is the last name. */
+static int
+open_parent(const char *path, const char **name, char *problem, size_t size)
+{
+	const char *slash = strrchr(path, '/');
+	CLEANUP_FD int fd = -1;
+	struct stat st;
+	char *parent;
+
+	if (path[0] != '/' || slash[1] == '\0')
+		return fail(-EINVAL, problem, size,
+		    "%s is no absolute path of a file", path);
+	*name = slash + 1;
+	parent = strndup(path, slash == path ? 1 : (size_t)(slash - path));
+	if (parent == NULL)
+		return fail(-ENOMEM, problem, size, "out of memory");
+	fd = open(parent, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	free(parent);
+	if (fd < 0 || fstat(fd, &st) != 0)
+		return fail(-errno, problem, size, "the directory of %s "
+		    "cannot be opened: %s", path, strerror(errno));
+	if (is_strangers(&st))
+		return fail(-EPERM, problem, size, "the directory of %s must "
+		    "belong to root and be writable by root alone, or another "
+		    "could put a file of his own there", path);
+	return steal_fd(&fd);
+}
+
+int
+places_open_log(const char *path, int flags, gid_t gid, char *problem,
+    size_t size)
+{
+	const char *name = NULL;
+	CLEANUP_FD int fd = -1;
+	CLEANUP_FD int dir = open_parent(path, &name, problem, size);
+	struct stat st;
+
+	if (dir < 0)
+		return dir;
+	/* NONBLOCK: a pipe that somebody put there must not hang the host. */
+	flags |= O_APPEND | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY;
+	fd = openat(dir, name, flags | O_CREAT | O_EXCL, 0640);
+	if (fd >= 0 && (fchmod(fd, 0640) != 0 || fchown(fd, 0, gid) != 0))
+		return fail(-errno, problem, size, "%s: cannot be given to "
+		    "root's hands: %s", path, strerror(errno));
+	if (fd < 0 && errno == EEXIST)
+		fd = openat(dir, name, flags);
+	if (fd < 0 || fstat(fd, &st) != 0)
+		return fail(-errno, problem, size, "%s cannot be opened: %s%s",
+		    path, strerror(errno), errno == ELOOP ?
+		    " (a link; name the file itself)" : "");
+	if (!S_ISREG(st.st_mode))
+		return fail(-EINVAL, problem, size, "%s is no regular file; "
+		    "remove it, or name another", path);
+	if (fcntl(fd, F_SETFL, fcntl(fd, F_GETFL) & ~O_NONBLOCK) != 0)
+		return fail(-errno, problem, size, "%s: %s", path,
+		    strerror(errno));
+	return steal_fd(&fd);
+}
+
+void
+places_cgroup_name(const struct places *places, char *out, size_t size)
+{
+	struct stat st;
+
+	if (fstat(places->run_fd, &st) != 0)
+		st.st_dev = st.st_ino = 0;
+	snprintf(out, size, CGROUP_PREFIX "-%llx-%llx",
+	    (unsigned long long)st.st_dev, (unsigned long long)st.st_ino);
+}

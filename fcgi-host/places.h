@@ -1,0 +1,51 @@
+/*
+ * The host's directories, listening sockets and log files: made, checked and
+ * opened once by the spawner, so that no other role opens a file by a path.
+ * Nothing is opened in a directory where a stranger could have put something
+ * in its place.  Spawner only.
+ */
+#ifndef FCGI_HOST_PLACES_H
+#define FCGI_HOST_PLACES_H
+
+#include <stddef.h>
+#include <sys/types.h>
+
+#include "fcgi-host/conf.h"
+
+struct places {
+	uid_t uid; /* of `user`, the gateway's and scanner's */
+	gid_t gid;
+	int run_fd, state_fd;
+	int instances_fd; /* RUN/instances, root's, 0710: instance sockets */
+	int spool_fd;     /* STATE/spool, `user`'s, 0700 */
+	int data_fd;      /* STATE/data, root's, 0711 */
+	int functions_fd;
+	int control_fd;   /* RUN/control.sock, listening */
+	int listen_fds[CONF_LISTEN_MAX];
+	size_t listen_count;
+};
+
+/*
+ * All of the above.  RUN and STATE are locked: a second host on one of them is
+ * -EBUSY.  0, or a negative errno with a sentence that says what to do;
+ * places_close is then still to be called.
+ */
+int places_open(struct places *places, const struct conf *conf, char *problem,
+    size_t size);
+/* Closes all and unlinks the sockets (those of conf, and control.sock). */
+void places_close(struct places *places, const struct conf *conf);
+
+/*
+ * A log file to append to, made if need be (0640, root's, group gid): a
+ * regular file, no link, in a directory that no stranger can write to.  flags:
+ * O_RDWR for the accounting, O_WRONLY for the host's log.  A descriptor, or a
+ * negative errno with a sentence.
+ */
+int places_open_log(const char *path, int flags, gid_t gid, char *problem,
+    size_t size);
+
+/* A name of the host's own for its cgroup: from the place of RUN, which is
+ * locked, so two hosts never share it. */
+void places_cgroup_name(const struct places *places, char *out, size_t size);
+
+#endif

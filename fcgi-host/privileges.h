@@ -1,0 +1,30 @@
+/*
+ * The spawner's own rights: which capabilities it keeps, and why; and what its
+ * two children begin with.  After privileges_shrink nothing that is started
+ * from here can gain a right by any file.  Spawner only.
+ */
+#ifndef FCGI_HOST_PRIVILEGES_H
+#define FCGI_HOST_PRIVILEGES_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+/* Raises RLIMIT_NOFILE as far as it goes and is of use; returns it. */
+uint32_t privileges_raise_files(void);
+
+/*
+ * Keeps the capabilities of the table in privileges.c, empties the bounding
+ * set (so that no instance needs to), and sets no_new_privs.  0, or a negative
+ * errno with a sentence; a needed capability that is not there is -EPERM.
+ */
+int privileges_shrink(char *problem, size_t size);
+
+/*
+ * In the forked child of a role, before exec: with an empty bounding set and
+ * no_new_privs root's exec keeps what is inheritable, so exactly those
+ * capabilities that the role's confinement uses go along.  Async-signal-safe.
+ * 0 or negative errno.
+ */
+int privileges_inherit_for_role(void);
+
+#endif

@@ -1,0 +1,197 @@
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/openat2.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include "fcgi-host/resolve.h"
+#include "fcgi-host/sock.h"
+
+static int
+open_beneath(int dir_fd, const char *path, uint64_t flags)
+{
+	struct open_how how = {
+		.flags = O_PATH | O_CLOEXEC | O_NOFOLLOW | flags,
+		.resolve = RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS |
+		    RESOLVE_NO_MAGICLINKS,
+	};
+	/* EAGAIN: a rename somewhere raced with the walk (openat2(2)). */
+	int tries = 8;
+	long fd;
+
+	do {
+		fd = syscall(SYS_openat2, dir_fd, path, &how, sizeof(how));
+	} while (fd < 0 && errno == EAGAIN && --tries > 0);
+	return fd < 0 ? -errno : (int)fd;
+}
+
+/* The last name of the path. */
+static const char *
+last_name(const char *path)
+{
+	const char *slash = strrchr(path, '/');
+
+	return slash != NULL ? slash + 1 : path;
+}
+
+static int
+find_in_folder(struct resolve_file *out)
+{
+	CLEANUP_FD int file_fd = -1;
+
+	if (fstat(out->fd, &out->folder) != 0)
+		return -errno;
+	file_fd = open_beneath(out->fd, out->name, 0);
+	if (file_fd < 0)
+		return file_fd;
+	return fstat(file_fd, &out->file) == 0 ? 0 : -errno;
+}
+
+int
+resolve_find(int functions_fd, const struct ctl_function *function,
+    struct resolve_file *out)
+{
+	int error = 0;
+
+	out->name = last_name(function->path);
+	out->fd = function->is_folder ?
+	    open_beneath(functions_fd, function->name, O_DIRECTORY) :
+	    open_beneath(functions_fd, function->path, 0);
+	if (out->fd < 0)
+		return out->fd;
+	if (function->is_folder) {
+		error = find_in_folder(out);
+	} else if (fstat(out->fd, &out->file) == 0) {
+		out->folder = out->file;
+	} else {
+		error = -errno;
+	}
+	if (error != 0)
+		resolve_free(out);
+	return error;
+}
+
+void
+resolve_free(struct resolve_file *file)
+{
+	close_fd(&file->fd);
+}
+
+int
+resolve_check(const struct resolve_file *file, uid_t uid)
+{
+	const struct stat *both[] = { &file->file, &file->folder };
+	size_t i;
+
+	if (!S_ISREG(file->file.st_mode))
+		return -EACCES;
+	for (i = 0; i < 2; i++) {
+		if (both[i]->st_uid != 0 && both[i]->st_uid != uid)
+			return -EPERM;
+		if ((both[i]->st_mode & (S_IWGRP | S_IWOTH)) != 0)
+			return -EACCES;
+	}
+	return 0;
+}
+
+/* The path is the administrator's, but who can write on its way must not be
+ * able to turn it elsewhere: so no links, from the root on. */
+static int
+open_bind(const char *path)
+{
+	CLEANUP_FD int root = open("/", O_PATH | O_DIRECTORY | O_CLOEXEC);
+
+	if (root < 0)
+		return -errno;
+	while (*path == '/')
+		path++;
+	return open_beneath(root, *path != '\0' ? path : ".", 0);
+}
+
+int
+resolve_binds(const struct conf_bind *binds, size_t count,
+    struct sandbox_plan *plan, const char **failed)
+{
+	size_t i;
+
+	for (i = 0; i < count; i++) {
+		struct sandbox_bind *bind = &plan->binds[plan->bind_count];
+
+		*failed = binds[i].path;
+		if (plan->bind_count == SANDBOX_BINDS_MAX)
+			return -E2BIG;
+		bind->fd = open_bind(binds[i].path);
+		if (bind->fd < 0)
+			return bind->fd;
+		bind->path = binds[i].path;
+		bind->is_writable = binds[i].is_writable;
+		plan->bind_count++;
+	}
+	return 0;
+}
+
+void
+resolve_binds_close(struct sandbox_plan *plan)
+{
+	while (plan->bind_count > 0)
+		close_fd(&plan->binds[--plan->bind_count].fd);
+}
+
+/* ---------------------------------------------------------------- arguments */
+
+struct strings {
+	char **argv;
+	size_t argc;
+	char *free; /* where the next byte goes */
+};
+
+static void
+put(struct strings *out, const char *text, size_t n)
+{
+	memcpy(out->free, text, n);
+	out->free += n;
+}
+
+/* One argument; the first %f in it becomes the path.  True: there was one. */
+static bool
+put_argument(struct strings *out, const char *text, const char *path)
+{
+	const char *mark = strstr(text, "%f");
+
+	out->argv[out->argc++] = out->free;
+	if (mark != NULL) {
+		put(out, text, (size_t)(mark - text));
+		put(out, path, strlen(path));
+		text = mark + 2;
+	}
+	put(out, text, strlen(text) + 1);
+	return mark != NULL;
+}
+
+char **
+resolve_argv(const struct conf_runtime *runtime, const char *file_name)
+{
+	char path[sizeof(SANDBOX_FN_DIR) + 1 + CTL_PATH_MAX];
+	char *none[] = { NULL };
+	char **command = runtime != NULL ? runtime->command : none;
+	struct strings out = { 0 };
+	size_t count = 0, bytes = 0;
+	bool is_placed = false;
+
+	snprintf(path, sizeof(path), "%s/%s", SANDBOX_FN_DIR, file_name);
+	for (; command[count] != NULL; count++)
+		bytes += strlen(command[count]) + sizeof(path) + 1;
+	out.argv = malloc((count + 2) * sizeof(char *) + bytes + sizeof(path));
+	if (out.argv == NULL)
+		return NULL;
+	out.free = (char *)(out.argv + count + 2);
+	for (; *command != NULL; command++)
+		is_placed |= put_argument(&out, *command, path);
+	if (!is_placed)
+		(void)put_argument(&out, path, "");
+	out.argv[out.argc] = NULL;
+	return out.argv;
+}

@@ -1,0 +1,453 @@
+#include <errno.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/resource.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "fcgi-host/log.h"
+#include "fcgi-host/sandboxes.h"
+#include "fcgi-host/sock.h"
+
+/* The gateway connects one at a time; more could only be another's. */
+#define SOCKET_BACKLOG 16
+#define LEAF_RETRY_MS 20
+#define LEAF_RETRIES 100
+
+/* A leaf that could not be removed at once. */
+struct leftover {
+	struct sandboxes *sandboxes;
+	struct loop_timer timer;
+	struct loop_task free_task;
+	unsigned tries;
+	char leaf[32];
+	struct leftover *next;
+};
+
+struct sandboxes {
+	struct loop *loop;
+	struct cgroup_parent *cgroup;
+	int instances_fd;
+	sandboxes_gone_fn *gone;
+	void *arg;
+	struct instance **live; /* by id, which rises */
+	size_t count, size;
+	struct leftover *leftovers;
+	struct ctl_totals ended; /* without a cgroup: of those that ended */
+};
+
+/* ------------------------------------------------------------------- leaves */
+
+static void
+leftover_free(void *arg)
+{
+	struct leftover *left = arg, **place = &left->sandboxes->leftovers;
+
+	while (*place != left)
+		place = &(*place)->next;
+	*place = left->next;
+	free(left);
+}
+
+static void
+log_leaf(const char *leaf, int error)
+{
+	if (error != 0)
+		log_event(LOG_WARN, "leaf_left", "leaf=%s error=\"%s\"", leaf,
+		    strerror(-error));
+}
+
+static void
+leftover_try(void *arg)
+{
+	struct leftover *left = arg;
+	struct loop *loop = left->sandboxes->loop;
+	int error = cgroup_leaf_remove(left->sandboxes->cgroup, left->leaf);
+
+	if (error == -EBUSY && left->tries++ < LEAF_RETRIES &&
+	    loop_timer_set(loop, &left->timer, loop_clock_us() +
+	    LEAF_RETRY_MS * 1000, leftover_try, left) == 0)
+		return;
+	log_leaf(left->leaf, error);
+	loop_defer(loop, &left->free_task, leftover_free, left);
+}
+
+/* Its processes are dead, but the kernel may still be taking them apart. */
+static void
+leaf_remove(struct sandboxes *sandboxes, const char *leaf)
+{
+	struct leftover *left;
+	int error = cgroup_leaf_remove(sandboxes->cgroup, leaf);
+
+	left = error == -EBUSY ? calloc(1, sizeof(*left)) : NULL;
+	if (left == NULL) {
+		log_leaf(leaf, error);
+		return;
+	}
+	left->sandboxes = sandboxes;
+	snprintf(left->leaf, sizeof(left->leaf), "%s", leaf);
+	left->next = sandboxes->leftovers;
+	sandboxes->leftovers = left;
+	if (loop_timer_set(sandboxes->loop, &left->timer, loop_clock_us() +
+	    LEAF_RETRY_MS * 1000, leftover_try, left) != 0)
+		leftover_free(left);
+}
+
+int
+instance_make_leaf(struct instance *instance, const struct limits *limits)
+{
+	const struct cgroup_parent *parent = instance->sandboxes->cgroup;
+	const struct cgroup_limits wanted = {
+		.memory_bytes = limits->value[LIMIT_MEMORY_BYTES],
+		.processes = limits->value[LIMIT_PROCESSES],
+		.cpu_milli = limits->value[LIMIT_CPU_MILLI],
+	};
+	char leaf[sizeof(instance->leaf)];
+
+	if (parent->fd < 0)
+		return 0;
+	snprintf(leaf, sizeof(leaf), "i%llu",
+	    (unsigned long long)instance->id);
+	instance->leaf_fd = cgroup_leaf_make(parent, leaf, &wanted);
+	if (instance->leaf_fd < 0)
+		return instance->leaf_fd;
+	memcpy(instance->leaf, leaf, sizeof(leaf));
+	return 0;
+}
+
+/* ---------------------------------------------------------------- one's life */
+
+static int
+may_add(const struct sandboxes *sandboxes, const struct ctl_function *function,
+    uint64_t id)
+{
+	size_t i, same = 0;
+
+	if (sandboxes->count >= SANDBOXES_MAX)
+		return -ENFILE;
+	if (sandboxes->count > 0 &&
+	    sandboxes->live[sandboxes->count - 1]->id >= id)
+		return -EINVAL;
+	for (i = 0; i < sandboxes->count; i++) {
+		const struct instance *other = sandboxes->live[i];
+
+		same += !other->is_killed &&
+		    strcmp(other->name, function->name) == 0 &&
+		    strcmp(other->version, function->version) == 0;
+	}
+	/* Twice: the gateway replaces instances that it saw end (by init's
+	 * socket) before their end is seen here. */
+	return same < 2 * function->limits.value[LIMIT_INSTANCES] ? 0 : -EAGAIN;
+}
+
+int
+sandboxes_add(struct sandboxes *sandboxes, const struct ctl_function *function,
+    uint64_t id, struct instance **out)
+{
+	struct instance *instance;
+	int error = may_add(sandboxes, function, id);
+
+	if (error != 0)
+		return error;
+	instance = calloc(1, sizeof(*instance));
+	if (instance == NULL)
+		return -ENOMEM;
+	instance->sandboxes = sandboxes;
+	instance->id = id;
+	memcpy(instance->name, function->name, sizeof(instance->name));
+	memcpy(instance->version, function->version,
+	    sizeof(instance->version));
+	instance->leaf_fd = instance->pidfd = instance->io.fd = -1;
+	instance->pid = -1;
+	*out = instance;
+	return 0;
+}
+
+/* Bound where the gateway's root is; the program inherits it as descriptor 0
+ * and expects that accept waits. */
+int
+instance_make_socket(struct instance *instance, gid_t gid)
+{
+	int dir_fd = instance->sandboxes->instances_fd;
+	CLEANUP_FD int fd = -1;
+	char name[sizeof(instance->socket)], path[64];
+	int error;
+
+	snprintf(name, sizeof(name), "%llu.sock",
+	    (unsigned long long)instance->id);
+	snprintf(path, sizeof(path), "/proc/self/fd/%d/%s", dir_fd, name);
+	fd = sock_listen_unix(path, 0660, gid, SOCKET_BACKLOG);
+	if (fd < 0)
+		return fd;
+	memcpy(instance->socket, name, sizeof(name));
+	error = fd_set_nonblock(fd, false);
+	return error != 0 ? error : steal_fd(&fd);
+}
+
+/* Its process is gone or never was: its traces outside go now. */
+static void
+clear(struct instance *instance)
+{
+	struct sandboxes *sandboxes = instance->sandboxes;
+
+	loop_io_del(sandboxes->loop, &instance->io);
+	close_fd(&instance->pidfd);
+	close_fd(&instance->leaf_fd);
+	if (instance->leaf[0] != '\0')
+		leaf_remove(sandboxes, instance->leaf);
+	if (instance->socket[0] != '\0')
+		(void)unlinkat(sandboxes->instances_fd, instance->socket, 0);
+}
+
+void
+instance_drop(struct instance *instance)
+{
+	clear(instance);
+	free(instance);
+}
+
+static void
+kill_one(struct instance *instance)
+{
+	instance->is_killed = true;
+	if (instance->leaf_fd >= 0 &&
+	    cgroup_leaf_kill(instance->leaf_fd) == 0)
+		return;
+	/* init is pid 1 of its namespace: with it all the others end. */
+	(void)syscall(SYS_pidfd_send_signal, instance->pidfd, SIGKILL, NULL,
+	    0);
+}
+
+/* ------------------------------------------------------------------- its end */
+
+static void
+read_leaf(const struct instance *instance, struct ctl_instance_gone *gone)
+{
+	CLEANUP_FD int cpu_fd = cgroup_leaf_open(instance->leaf_fd, "cpu.stat",
+	    false);
+	CLEANUP_FD int peak_fd = cgroup_leaf_open(instance->leaf_fd,
+	    "memory.peak", false);
+	CLEANUP_FD int events_fd = cgroup_leaf_open(instance->leaf_fd,
+	    "memory.events", false);
+	struct cgroup_cpu cpu;
+	uint64_t number;
+
+	if (cpu_fd >= 0 && cgroup_cpu_read(cpu_fd, &cpu) == 0) {
+		gone->has_cgroup = 1;
+		gone->cpu_usage_us = cpu.usage_us;
+		gone->cpu_user_us = cpu.user_us;
+		gone->cpu_sys_us = cpu.system_us;
+	}
+	if (peak_fd >= 0 && cgroup_number_read(peak_fd, &number) == 0)
+		gone->memory_peak_kib = number / 1024;
+	if (events_fd >= 0 &&
+	    cgroup_key_read(events_fd, "oom_kill", &number) == 0)
+		gone->oom_kills = number < UINT32_MAX ? (uint32_t)number :
+		    UINT32_MAX;
+}
+
+static uint64_t
+microseconds(const struct timeval *time)
+{
+	return (uint64_t)time->tv_sec * 1000000 + (uint64_t)time->tv_usec;
+}
+
+static void
+count_usage(const struct instance *instance, const struct rusage *usage,
+    struct ctl_instance_gone *gone)
+{
+	struct ctl_totals *ended = &instance->sandboxes->ended;
+
+	if (instance->leaf_fd >= 0)
+		read_leaf(instance, gone);
+	if (!gone->has_cgroup) {
+		gone->cpu_user_us = microseconds(&usage->ru_utime);
+		gone->cpu_sys_us = microseconds(&usage->ru_stime);
+		gone->cpu_usage_us = gone->cpu_user_us + gone->cpu_sys_us;
+	}
+	if (gone->memory_peak_kib == 0 && usage->ru_maxrss > 0)
+		gone->memory_peak_kib = (uint64_t)usage->ru_maxrss;
+	ended->cpu_usage_us += gone->cpu_usage_us;
+	ended->cpu_user_us += gone->cpu_user_us;
+	ended->cpu_sys_us += gone->cpu_sys_us;
+}
+
+static void
+take_out(struct sandboxes *sandboxes, const struct instance *instance)
+{
+	size_t i = 0;
+
+	while (sandboxes->live[i] != instance)
+		i++;
+	sandboxes->count--;
+	memmove(&sandboxes->live[i], &sandboxes->live[i + 1],
+	    (sandboxes->count - i) * sizeof(*sandboxes->live));
+}
+
+static void
+on_exit_event(void *arg, uint32_t events)
+{
+	struct instance *instance = arg;
+	struct sandboxes *sandboxes = instance->sandboxes;
+	struct ctl_instance_gone gone = { .id = instance->id };
+	struct rusage usage = { 0 };
+	int status = 0;
+
+	(void)events;
+	if (wait4(instance->pid, &status, WNOHANG | __WALL, &usage) == 0)
+		return;
+	gone.wait_status = status;
+	count_usage(instance, &usage, &gone);
+	log_event(LOG_DEBUG, "instance_gone", "id=%llu function=%s status=%d "
+	    "cpu_us=%llu", (unsigned long long)instance->id, instance->name,
+	    status, (unsigned long long)gone.cpu_usage_us);
+	take_out(sandboxes, instance);
+	clear(instance);
+	loop_defer(sandboxes->loop, &instance->free_task, free, instance);
+	sandboxes->gone(sandboxes->arg, &gone);
+}
+
+static int
+make_room(struct sandboxes *sandboxes)
+{
+	size_t size = sandboxes->size == 0 ? 16 : sandboxes->size * 2;
+	struct instance **grown;
+
+	if (sandboxes->count < sandboxes->size)
+		return 0;
+	grown = reallocarray(sandboxes->live, size, sizeof(struct instance *));
+	if (grown == NULL)
+		return -ENOMEM;
+	sandboxes->live = grown;
+	sandboxes->size = size;
+	return 0;
+}
+
+int
+instance_watch(struct instance *instance, pid_t pid, int pidfd)
+{
+	struct sandboxes *sandboxes = instance->sandboxes;
+	int error = make_room(sandboxes);
+
+	instance->pid = pid;
+	instance->pidfd = pidfd;
+	if (error == 0)
+		error = loop_io_add(sandboxes->loop, &instance->io, pidfd,
+		    EPOLLIN, on_exit_event, instance);
+	if (error != 0) {
+		kill_one(instance);
+		(void)wait4(pid, NULL, __WALL, NULL);
+		return error;
+	}
+	sandboxes->live[sandboxes->count++] = instance;
+	return 0;
+}
+
+/* ------------------------------------------------------------------ all of them */
+
+static struct instance *
+find(const struct sandboxes *sandboxes, uint64_t id)
+{
+	size_t low = 0, high = sandboxes->count;
+
+	while (low < high) {
+		size_t middle = low + (high - low) / 2;
+
+		if (sandboxes->live[middle]->id == id)
+			return sandboxes->live[middle];
+		if (sandboxes->live[middle]->id > id)
+			high = middle;
+		else
+			low = middle + 1;
+	}
+	return NULL;
+}
+
+int
+sandboxes_kill(struct sandboxes *sandboxes, uint64_t id)
+{
+	struct instance *instance = find(sandboxes, id);
+
+	if (instance == NULL)
+		return -ENOENT;
+	kill_one(instance);
+	return 0;
+}
+
+void
+sandboxes_kill_all(struct sandboxes *sandboxes)
+{
+	size_t i;
+
+	for (i = 0; i < sandboxes->count; i++)
+		kill_one(sandboxes->live[i]);
+}
+
+size_t
+sandboxes_count(const struct sandboxes *sandboxes)
+{
+	return sandboxes->count;
+}
+
+void
+sandboxes_totals(const struct sandboxes *sandboxes, struct ctl_totals *totals)
+{
+	CLEANUP_FD int fd = sandboxes->cgroup->fd < 0 ? -1 :
+	    cgroup_leaf_open(sandboxes->cgroup->fd, "cpu.stat", false);
+	struct cgroup_cpu cpu;
+
+	totals->cpu_usage_us = sandboxes->ended.cpu_usage_us;
+	totals->cpu_user_us = sandboxes->ended.cpu_user_us;
+	totals->cpu_sys_us = sandboxes->ended.cpu_sys_us;
+	if (fd < 0 || cgroup_cpu_read(fd, &cpu) != 0)
+		return;
+	totals->has_cgroup = 1;
+	totals->cpu_usage_us = cpu.usage_us;
+	totals->cpu_user_us = cpu.user_us;
+	totals->cpu_sys_us = cpu.system_us;
+}
+
+struct sandboxes *
+sandboxes_new(struct loop *loop, struct cgroup_parent *cgroup,
+    int instances_fd, sandboxes_gone_fn *gone, void *arg)
+{
+	struct sandboxes *sandboxes = calloc(1, sizeof(*sandboxes));
+
+	if (sandboxes == NULL)
+		return NULL;
+	sandboxes->loop = loop;
+	sandboxes->cgroup = cgroup;
+	sandboxes->instances_fd = instances_fd;
+	sandboxes->gone = gone;
+	sandboxes->arg = arg;
+	return sandboxes;
+}
+
+void
+sandboxes_free(struct sandboxes *sandboxes)
+{
+	if (sandboxes == NULL)
+		return;
+	sandboxes_kill_all(sandboxes);
+	while (sandboxes->count > 0) {
+		struct instance *instance =
+		    sandboxes->live[--sandboxes->count];
+
+		(void)wait4(instance->pid, NULL, __WALL, NULL);
+		instance_drop(instance);
+	}
+	while (sandboxes->leftovers != NULL) {
+		struct leftover *left = sandboxes->leftovers;
+
+		loop_timer_cancel(sandboxes->loop, &left->timer);
+		log_leaf(left->leaf, cgroup_leaf_remove(sandboxes->cgroup,
+		    left->leaf));
+		leftover_free(left);
+	}
+	free(sandboxes->live);
+	free(sandboxes);
+}

@@ -1,0 +1,71 @@
+/*
+ * The instances that live: each with its cgroup leaf, its listening socket's
+ * file and its init, watched by pidfd, killed on demand, counted and cleared
+ * away at its end.  Making one is launch's part.  Spawner only.
+ */
+#ifndef FCGI_HOST_SANDBOXES_H
+#define FCGI_HOST_SANDBOXES_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#include "fcgi-host/ctl_msg.h"
+#include "fcgi-host/loop.h"
+#include "sandbox/cgroup.h"
+
+#define SANDBOXES_MAX 8192 /* at a time */
+
+struct sandboxes;
+
+/* All processes of an instance are dead; its socket and leaf are removed. */
+typedef void sandboxes_gone_fn(void *arg, const struct ctl_instance_gone *gone);
+
+struct instance {
+	struct sandboxes *sandboxes;
+	uint64_t id;
+	char name[CTL_NAME_MAX + 1], version[CTL_VERSION_LENGTH + 1];
+	char leaf[32], socket[32]; /* names; "": none */
+	int leaf_fd;               /* the leaf's directory, or -1 */
+	pid_t pid;                 /* init; set by the one who starts it */
+	int pidfd;
+	struct loop_io io;
+	struct loop_task free_task;
+	bool is_killed;
+};
+
+/* loop and cgroup are borrowed; instances_fd: where sockets stand. */
+struct sandboxes *sandboxes_new(struct loop *loop,
+    struct cgroup_parent *cgroup, int instances_fd, sandboxes_gone_fn *gone,
+    void *arg);
+/* Kills and reaps what is left. */
+void sandboxes_free(struct sandboxes *sandboxes);
+
+/*
+ * A new instance of the function, with no process yet.  0; -ENFILE: too many
+ * of all; -EAGAIN: too many of this function; -EINVAL: ids must rise; -ENOMEM.
+ */
+int sandboxes_add(struct sandboxes *sandboxes,
+    const struct ctl_function *function, uint64_t id, struct instance **out);
+
+/* Gives it a leaf; nothing where there is no cgroup.  0 or negative errno. */
+int instance_make_leaf(struct instance *instance, const struct limits *limits);
+/* Its listening socket, blocking, group gid.  Descriptor or negative errno. */
+int instance_make_socket(struct instance *instance, gid_t gid);
+/* Watches pid and pidfd, which the instance then owns; from here on `gone`
+ * tells its end.  0, or a negative errno and the process is dead. */
+int instance_watch(struct instance *instance, pid_t pid, int pidfd);
+/* Undoes one that was not watched. */
+void instance_drop(struct instance *instance);
+
+/* 0; -ENOENT: no such instance (any more). */
+int sandboxes_kill(struct sandboxes *sandboxes, uint64_t id);
+void sandboxes_kill_all(struct sandboxes *sandboxes);
+size_t sandboxes_count(const struct sandboxes *sandboxes);
+
+/* The host's totals: of the parent cgroup, else of the instances that ended. */
+void sandboxes_totals(const struct sandboxes *sandboxes,
+    struct ctl_totals *totals);
+
+#endif
