@@ -98,15 +98,3 @@ def start_once(installed):
     starter = Starter(installed)
     yield starter
     starter.end()
-
-
-@pytest.fixture
-def request_id(request):
-    """A request id that no other test uses."""
-    made = [0]
-
-    def make():
-        made[0] += 1
-        name = "".join(c if c.isalnum() else "-" for c in request.node.name)
-        return f"{name[:60]}-{made[0]}-{os.urandom(4).hex()}"
-    return make

@@ -46,6 +46,11 @@ def make_account():
                            check=True)
 
 
+def new_id():
+    """A request id that nobody else uses."""
+    return "t" + os.urandom(10).hex()
+
+
 def ini(sections):
     """{"host": {"listen": …}} as text."""
     out = []
@@ -273,6 +278,12 @@ class Host:
     def fetch(self, url, body=b"", **extra):
         """One direct FastCGI request."""
         return fcgi.fetch(self.socket, url, body, **extra)
+
+    def execute(self, url, body=b"", timeout=10, **extra):
+        """One direct request with an id of its own: (answer, its record)."""
+        request_id = new_id()
+        answer = self.fetch(url, body, REQUEST_ID=request_id, **extra)
+        return answer, self.books.wait_request(request_id, timeout)
 
     def connect(self, timeout=20):
         return fcgi.Connection(self.socket, timeout)

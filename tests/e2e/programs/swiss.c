@@ -23,6 +23,7 @@
  *   daemon=MS       a child in a session of its own that burns CPU and
  *                   outlives its parent;  orphan=MS  one that sleeps
  *   stubborn        ignores SIGTERM, SIGHUP and SIGINT
+ *   after=MS        burns CPU once the answer has been ended (FastCGI)
  *   exit=N  kill=SIG  hang
  */
 #include <ctype.h>
@@ -40,6 +41,7 @@
 
 extern char **environ;
 static int served;
+static long after_ms;
 
 #ifdef WITH_FCGI
 #include <fcgiapp.h>
@@ -400,6 +402,8 @@ step_process(const char *name, const char *arg)
 		exit((int)n);
 	else if (strcmp(name, "kill") == 0)
 		kill(getpid(), (int)n);
+	else if (strcmp(name, "after") == 0)
+		after_ms = n;
 	else if (strcmp(name, "hang") == 0)
 		for (;;)
 			pause();
@@ -484,8 +488,12 @@ int
 main(void)
 {
 #ifdef WITH_FCGI
-	while (FCGX_Accept(&in, &out, &err, &params) >= 0)
+	while (FCGX_Accept(&in, &out, &err, &params) >= 0) {
+		after_ms = 0;
 		serve();
+		FCGX_Finish();
+		burn(after_ms, 0);
+	}
 #else
 	serve();
 #endif

@@ -1,0 +1,212 @@
+"""Instances: how many start, how long they stay, who waits, who is killed."""
+import threading
+import time
+
+import pytest
+
+from lib import proc
+
+
+@pytest.fixture(scope="module")
+def host(start, programs):
+    names = ("one.cgi", "herd.cgi", "more.cgi", "window.cgi", "zero.cgi",
+             "full.cgi", "patient.cgi", "late.cgi", "tree.cgi", "stall.cgi",
+             "endless.cgi", "busy.cgi")
+    functions = {name: programs.cgi for name in names}
+    functions["late/f.fcgi"] = programs.fcgi
+    functions["zero/f.fcgi"] = programs.fcgi
+    return start.host(functions, {
+        "host": {"max_prepared": "0"},
+        "function more": {"instances": "3"},
+        "function window": {"idle": "600ms"},
+        "function zero": {"idle": "0"},
+        "function zero/f": {"idle": "0"},
+        "function full": {"instances": "1", "queue": "2"},
+        "function patient": {"instances": "1", "queue_timeout": "300ms"},
+        "function late": {"timeout": "400ms"},
+        "function late/f": {"timeout": "400ms"},
+        "function tree": {"timeout": "400ms"},
+        "function stall": {"timeout": "0", "stall_timeout": "400ms"},
+        "function endless": {"timeout": "700ms", "stall_timeout": "400ms"},
+        "function busy": {"instances": "2", "idle": "500ms"}})
+
+
+def together(host, url, count, gap=0.0):
+    """count requests at once: (answer, record) of each, in order of start."""
+    out = [None] * count
+
+    def one(place):
+        out[place] = host.execute(url)
+
+    threads = [threading.Thread(target=one, args=(i,)) for i in range(count)]
+    for thread in threads:
+        thread.start()
+        time.sleep(gap)
+    for thread in threads:
+        thread.join()
+    assert all(out), "a request failed without an answer"
+    return out
+
+
+def ended(host, instance, timeout=10):
+    return host.books.wait(lambda r: r["type"] == "instance" and
+                           r["instance"] == instance, timeout,
+                           f"record of instance {instance}")
+
+
+def test_requests_one_after_the_other_share_one_instance(host):
+    records = [host.execute("/fn/one?head")[1] for _ in range(5)]
+    assert len({r["instance"] for r in records}) == 1
+    assert [r["cold"] for r in records] == [True] + [False] * 4
+    assert [r["start"] for r in records] == ["fresh"] + ["warm"] * 4
+
+
+def test_a_herd_on_a_cold_function_starts_one_first(host):
+    got = together(host, "/fn/herd?head&raw=x", 8)
+    assert [a.text for a, _ in got] == ["x"] * 8
+    assert 1 <= len({r["instance"] for _, r in got}) <= 4
+    waits = sorted(r["queue_us"] for _, r in got)
+    assert waits[-1] > 0, "eight at once, and none has waited"
+
+
+def test_more_start_only_while_requests_wait_and_up_to_the_bound(host):
+    got = together(host, "/fn/more?head&sleep=400&raw=x", 9)
+    assert [a.status for a, _ in got] == [200] * 9
+    names = {r["instance"] for _, r in got}
+    assert len(names) == 3, f"{len(names)} instances"
+    again = [host.execute("/fn/more?head")[1] for _ in range(3)]
+    assert len({r["instance"] for r in again}) == 1
+    assert all(r["instance"] in names for r in again)
+
+
+def test_an_instance_ends_after_its_idle_window(host):
+    _, one = host.execute("/fn/window?head")
+    time.sleep(0.3)
+    _, two = host.execute("/fn/window?head")
+    assert two["instance"] == one["instance"]
+    record = ended(host, one["instance"], 5)
+    assert record["executions"] == 2
+    assert record["idle_us"] >= 800000
+    assert record["lifetime_us"] >= record["idle_us"]
+    assert "idle" in record["reason"]
+    _, three = host.execute("/fn/window?head")
+    assert three["instance"] != one["instance"] and three["cold"] is True
+
+
+@pytest.mark.parametrize("name", ["zero", "zero/f"])
+def test_idle_zero_gives_every_execution_a_fresh_sandbox(host, name):
+    records = [host.execute(f"/fn/{name}?head&keep=x")[1] for _ in range(3)]
+    assert len({r["instance"] for r in records}) == 3
+    assert all(r["cold"] is True for r in records)
+    for record in records:
+        assert ended(host, record["instance"])["executions"] == 1
+
+
+def test_a_full_queue_is_503_with_retry_after_at_once(host):
+    results = []
+    first = [threading.Thread(target=lambda: results.append(
+        host.execute("/fn/full?head&sleep=900"))) for _ in range(3)]
+    for thread in first:
+        thread.start()
+        time.sleep(0.15)
+    started = time.monotonic()
+    answer, record = host.execute("/fn/full?head")
+    took = time.monotonic() - started
+    for thread in first:
+        thread.join()
+    assert took < 0.4, f"the refusal took {took:.2f} s"
+    assert (answer.is_complete, answer.status) == (True, 503)
+    assert int(answer.header("Retry-After")) >= 1
+    assert (record["outcome"], record["status"]) == ("refused", 503)
+    assert (record["billed_ms"], record["instance"]) == (0, None)
+    assert [a.status for a, _ in results] == [200] * 3
+
+
+def test_who_waits_too_long_is_503_with_retry_after(host):
+    holder = threading.Thread(
+        target=lambda: host.execute("/fn/patient?head&sleep=1200"))
+    holder.start()
+    time.sleep(0.2)
+    started = time.monotonic()
+    answer, record = host.execute("/fn/patient?head")
+    took = time.monotonic() - started
+    holder.join()
+    assert 0.25 < took < 0.9, f"{took:.2f} s"
+    assert answer.status == 503
+    assert int(answer.header("Retry-After")) >= 1
+    assert (record["outcome"], record["billed_ms"]) == ("refused", 0)
+    assert 290000 <= record["queue_us"] < 900000
+
+
+@pytest.mark.parametrize("name", ["late", "late/f"])
+def test_the_deadline_is_504_and_the_instance_ends(host, name):
+    started = time.monotonic()
+    answer, record = host.execute(f"/fn/{name}?sleep=30000&head")
+    assert time.monotonic() - started < 3
+    assert (answer.is_complete, answer.status) == (True, 504)
+    assert (record["outcome"], record["status"]) == ("timeout", 504)
+    assert record["run_us"] + record["init_us"] >= 395000
+    assert record["billed_ms"] >= 395
+    if name == "late/f":
+        ended(host, record["instance"])
+    answer, record = host.execute(f"/fn/{name}?head&raw=again")
+    assert (answer.status, answer.text) == (200, "again")
+
+
+def test_a_deadline_in_mid_answer_never_looks_whole(host):
+    answer, record = host.execute("/fn/late?head&out=500&sleep=30000")
+    assert not answer.is_complete and not answer.stdout_ended
+    assert answer.body, "what came before the deadline was held back"
+    assert (record["outcome"], record["status"]) == ("timeout", 200)
+
+
+def test_the_deadline_kills_the_whole_tree(host):
+    before = set(host.instances())
+    answer, record = host.execute(
+        "/fn/tree?stubborn&daemon=60000&orphan=60000&hang")
+    assert (answer.status, record["outcome"]) == (504, "timeout")
+    until = time.monotonic() + 3
+    while time.monotonic() < until:
+        left = [pid for pid in set(host.instances()) - before
+                if proc.program(pid) != "fcgi-host-init"]
+        if not left:
+            break
+        time.sleep(0.05)
+    assert not left, f"still there: {left}"
+    assert record["cpu_us"] > 200000, "the tree's work is not in the record"
+
+
+def test_no_progress_is_stopped_by_the_stall_deadline(host):
+    answer, record = host.execute("/fn/stall?head&tick=5,200&sleep=30000")
+    assert answer.body.count(b"tick") == 5, "it was stopped while it worked"
+    assert not answer.is_complete
+    assert record["outcome"] == "stalled"
+    assert record["run_us"] >= 1200000
+    answer, record = host.execute("/fn/stall?sleep=30000")
+    assert (answer.status, record["outcome"]) == (504, "stalled")
+
+
+def test_the_total_deadline_holds_where_progress_never_ends(host):
+    answer, record = host.execute("/fn/endless?head&tick=1000,50")
+    assert not answer.is_complete
+    assert record["outcome"] == "timeout"
+    assert record["run_us"] < 3000000
+
+
+def test_retiring_never_takes_an_instance_with_a_request_in_hand(host):
+    """Executions far longer than the idle window, and requests that arrive
+    just when it ends."""
+    bad = []
+    for lap in range(6):
+        got = together(host, "/fn/busy?head&sleep=700&raw=whole", 2)
+        bad += [a for a, _ in got if a.text != "whole" or not a.is_complete]
+        time.sleep(0.48 + lap * 0.01)
+    assert not bad
+
+
+def test_every_execution_here_has_one_record_and_seq_is_whole(host):
+    records = host.books.all()
+    seqs = [r["seq"] for r in records]
+    assert seqs == list(range(1, len(seqs) + 1))
+    ids = [r["id"] for r in records if r["type"] == "exec"]
+    assert len(ids) == len(set(ids))
