@@ -16,7 +16,6 @@ def host(start, programs):
     functions["late/f.fcgi"] = programs.fcgi
     functions["zero/f.fcgi"] = programs.fcgi
     return start.host(functions, {
-        "host": {"max_prepared": "0"},
         "function more": {"instances": "3"},
         "function window": {"idle": "600ms"},
         "function zero": {"idle": "0"},

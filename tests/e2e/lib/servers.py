@@ -86,8 +86,7 @@ LoadModule proxy_fcgi_module /usr/lib/apache2/modules/mod_proxy_fcgi.so
 LoadModule setenvif_module /usr/lib/apache2/modules/mod_setenvif.so
 LoadModule unique_id_module /usr/lib/apache2/modules/mod_unique_id.so
 DocumentRoot {dir}/www
-ProxyPass "/fn/" "unix:{socket}|fcgi://localhost/fn/"
-{more}
+{proxy}
 """
 
 
@@ -183,14 +182,15 @@ class Nginx(Server):
 
 
 class Apache(Server):
-    """mod_proxy_fcgi under the event MPM."""
+    """mod_proxy_fcgi under the event MPM; proxy: other directives for it."""
 
-    def __init__(self, host, more=""):
+    def __init__(self, host, proxy=None):
         super().__init__("apache")
         self.host = host
         self.plain, = free_ports(1)
         (self.dir / "apache.conf").write_text(APACHE_CONF.format(
-            dir=self.dir, plain=self.plain, socket=host.socket, more=more))
+            dir=self.dir, plain=self.plain, proxy=proxy or
+            f'ProxyPass "/fn/" "unix:{host.socket}|fcgi://localhost/fn/"'))
 
     def command(self):
         apache, = programs.need("apache2")
