@@ -1,0 +1,207 @@
+"""Reload, drain and the end: nothing in flight is lost."""
+import signal
+import socket
+import threading
+import time
+
+import pytest
+
+from lib import books, host as host_room, web
+
+
+@pytest.fixture
+def host(start_once, programs):
+    return start_once.host({"swiss.cgi": programs.cgi,
+                            "warm.fcgi": programs.fcgi})
+
+
+BAD = {
+    "an unknown key": ({"defaults": {"idel": "60s"}}, "idel"),
+    "a bad value": ({"defaults": {"memory": "12X"}}, "memory"),
+    "a wrong unit": ({"defaults": {"idle": "60"}}, "idle"),
+    "an unknown section": ({"nonsense": {"a": "b"}}, "nonsense"),
+}
+
+
+@pytest.mark.parametrize("what", BAD)
+def test_a_bad_reload_says_where_and_the_old_goes_on(host, what):
+    sections, word = BAD[what]
+    host.configure(sections)
+    done = host.verb("reload")
+    assert done.returncode != 0
+    said = done.stdout + done.stderr
+    line = next(n for n, text in enumerate(
+        host.ini_path.read_text().splitlines(), 1) if word in text)
+    assert f"h.ini:{line}" in said, said
+    assert word in said
+    assert host.fetch("/fn/swiss?head&raw=x").text == "x"
+    host.execute("/fn/swiss?head")
+    assert host.verb("check").returncode == 2
+
+
+def test_a_reload_puts_new_settings_into_service(host):
+    assert host.fetch("/fn/swiss?sleep=400&head&raw=x").status == 200
+    host.configure({"defaults": {"timeout": "200ms"},
+                    "host": {"url_prefix": "/run"}})
+    done = host.verb("reload")
+    assert done.returncode == 0, done.stderr
+    assert host.fetch("/run/swiss?sleep=4000&head").status == 504
+    assert host.fetch("/fn/swiss").status == 404
+    host.books.wait(lambda r: r["type"] == "host" and r["event"] == "reload")
+
+
+def test_a_reload_keeps_what_runs_and_uses_new_instances_after(host):
+    _, before = host.execute("/fn/warm?head")
+    results = []
+    thread = threading.Thread(target=lambda: results.append(
+        host.execute("/fn/warm?sleep=700&head&raw=old")))
+    thread.start()
+    time.sleep(0.2)
+    host.configure({"defaults": {"memory": "64M"}})
+    assert host.verb("reload").returncode == 0
+    _, after = host.execute("/fn/warm?head")
+    thread.join()
+    answer, record = results[0]
+    assert answer.text == "old" and answer.is_complete
+    assert record["instance"] == before["instance"]
+    assert after["instance"] != before["instance"]
+    assert (record["mem_limit_mib"], after["mem_limit_mib"]) == (128, 64)
+
+
+def test_sighup_reloads_as_well(host):
+    host.configure({"host": {"url_prefix": "/hup"}})
+    host.signal(signal.SIGHUP)
+    assert host.wait_served("/hup/swiss?head&raw=x").text == "x"
+
+
+def loaders(port_or_host, stop, wrong, done):
+    """Requests without a pause until told to stop."""
+    def run():
+        lap = 0
+        while not stop.is_set():
+            lap += 1
+            reply = web.get(port_or_host, f"/fn/swiss?head&raw={lap}")
+            if reply.text != str(lap) or not reply.is_whole:
+                wrong.append(reply)
+            done.append(lap)
+    threads = [threading.Thread(target=run) for _ in range(6)]
+    for thread in threads:
+        thread.start()
+    return threads
+
+
+def test_reloads_under_load_fail_no_request(host, start_once):
+    nginx = start_once.nginx(host)
+    stop, wrong, done = threading.Event(), [], []
+    threads = loaders(nginx.kept, stop, wrong, done)
+    for lap in range(12):
+        host.configure({"defaults": {"idle": f"{30 + lap}s"}})
+        if lap == 6:
+            host.configure({"defaults": {"nonsense": "1"}})
+            assert host.verb("reload").returncode != 0
+            del host.sections["defaults"]["nonsense"]
+        else:
+            assert host.verb("reload").returncode == 0
+        time.sleep(0.1)
+    stop.set()
+    for thread in threads:
+        thread.join()
+    assert not wrong, f"{len(wrong)} of {len(done)} failed: {wrong[0]!r}"
+    assert len(done) > 50
+    assert len(host.books.executions()) == len(done)
+    books.check_seq(host.books.all(), True)
+
+
+def test_a_replaced_file_serves_anew_and_the_old_one_finishes(host):
+    host.add("job.sh", "sleep 1; printf 'Content-Type: a/b\\n\\nold'\n")
+    until = time.monotonic() + 5
+    while host.fetch("/fn/job").status == 404:
+        assert time.monotonic() < until
+    results = []
+    thread = threading.Thread(
+        target=lambda: results.append(host.execute("/fn/job")))
+    thread.start()
+    time.sleep(0.3)
+    host.add("job.sh", "printf 'Content-Type: a/b\\n\\nnew'\n")
+    time.sleep(0.5)
+    answer, record = host.execute("/fn/job")
+    assert answer.text == "new"
+    thread.join()
+    assert results[0][0].text == "old"
+    assert results[0][1]["version"] != record["version"]
+
+
+def test_drain_finishes_what_runs_and_ends(host):
+    results = []
+    thread = threading.Thread(target=lambda: results.append(
+        host.execute("/fn/swiss?sleep=800&head&raw=whole")))
+    thread.start()
+    time.sleep(0.2)
+    done = host.verb("drain")
+    assert done.returncode == 0, done.stderr
+    thread.join()
+    answer, record = results[0]
+    assert (answer.text, answer.is_complete) == ("whole", True)
+    assert record["outcome"] == "ok"
+    host.process.wait(15)
+    assert host.process.returncode == 0
+    assert host.books.all()[-1]["event"] == "stop"
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_to_end_lets_what_runs_finish(host, number):
+    results = []
+    thread = threading.Thread(target=lambda: results.append(
+        host.fetch("/fn/warm?sleep=700&head&raw=whole")))
+    thread.start()
+    time.sleep(0.25)
+    host.signal(number)
+    thread.join()
+    assert results[0].text == "whole" and results[0].is_complete
+    assert host.process.wait(15) == 0
+    records = host.books.all()
+    assert (records[-1]["type"], records[-1]["event"]) == ("host", "stop")
+    assert [r["outcome"] for r in records if r["type"] == "exec"] == ["ok"]
+    books.check_seq(records, True)
+
+
+def test_after_a_stop_nobody_listens_and_a_start_serves_again(host):
+    host.execute("/fn/swiss?head")
+    host.stop()
+    with pytest.raises((ConnectionRefusedError, FileNotFoundError)):
+        host.connect()
+    host.start()
+    assert host.fetch("/fn/swiss?head&raw=x").text == "x"
+
+
+def test_a_second_host_on_the_same_socket_refuses_to_start(host):
+    done = host.installed.run("run", "-c", host.ini_path, timeout=20)
+    assert done.returncode == 1
+    said = done.stdout + done.stderr
+    assert "run" in said and len(said) < 4000
+    assert host.fetch("/fn/swiss?head&raw=x").text == "x"
+
+
+def test_the_service_manager_is_told(host):
+    """READY=1 was awaited at the start; the end is told too."""
+    host.signal(signal.SIGTERM)
+    told = b""
+    host.notify.settimeout(5)
+    try:
+        while b"STOPPING=1" not in told:
+            told += host.notify.recv(4096) + b"\n"
+    except socket.timeout:
+        pass
+    assert b"STOPPING=1" in told
+    host.process.wait(15)
+
+
+def test_ids_are_unique_over_restarts(host):
+    ids = []
+    for _ in range(2):
+        ids.append(host.execute("/fn/swiss?head")[1])
+        host.stop()
+        host.start()
+    assert len({r["id"] for r in ids}) == 2
+    assert len({r["instance"] for r in ids}) == 2
+    assert host_room.new_id() != host_room.new_id()

@@ -1,0 +1,345 @@
+"""FastCGI as hostile or odd peers speak it."""
+import os
+import random
+import struct
+import subprocess
+import time
+
+import pytest
+
+from lib import fcgi, host as host_room, leaks, programs as programs_room
+
+
+@pytest.fixture(scope="module")
+def host(start, programs):
+    return start.host({"swiss.cgi": programs.cgi, "warm.fcgi": programs.fcgi})
+
+
+@pytest.fixture(autouse=True)
+def the_host_serves_on(host):
+    yield
+    answer = host.fetch("/fn/swiss?head&raw=still+here")
+    assert answer.text == "still here"
+    assert set(host.roles()) == {"spawner", "gateway", "scanner"}
+
+
+@pytest.fixture(scope="module", autouse=True)
+def nothing_is_left_behind(host):
+    host.fetch("/fn/swiss?head")
+    host.fetch("/fn/warm?head")
+    gateway = host.roles()["gateway"]
+    before = leaks.snapshot(host)
+    yield
+    assert host.roles()["gateway"] == gateway, "the gateway was restarted"
+    leaks.settle(host, before, 20)
+
+
+REQUEST = fcgi.request_bytes("/fn/swiss?head&sum", b"body bytes",
+                             HTTP_X_LONG="v" * 300)
+GOOD = b"Status: 200"
+
+
+def test_a_request_may_be_cut_at_every_byte(host):
+    for at in range(1, len(REQUEST)):
+        with host.connect() as connection:
+            connection.send(REQUEST[:at])
+            connection.send(REQUEST[at:])
+            answer = connection.read_answer()
+        assert answer.text.startswith("length=10 "), (at, answer)
+        assert answer.is_complete
+
+
+def test_a_request_may_come_byte_by_byte(host):
+    with host.connect() as connection:
+        connection.send_split(REQUEST, pause=0.0005)
+        assert connection.read_answer().text.startswith("length=10 ")
+
+
+@pytest.mark.parametrize("chunk", [1, 2, 3, 7, 8, 127, 128, 65535])
+def test_streams_mean_the_same_however_they_are_cut(host, chunk):
+    params = fcgi.request_params("/fn/swiss?head&sum&env=HTTP_X_LONG", "POST",
+                                 1000, HTTP_X_LONG="v" * 500)
+    with host.connect() as connection:
+        connection.send(
+            fcgi.begin() +
+            fcgi.stream(fcgi.PARAMS, 1, fcgi.pairs(params), chunk) +
+            fcgi.stream(fcgi.STDIN, 1, b"b" * 1000, chunk))
+        answer = connection.read_answer()
+    assert answer.text.startswith("length=1000 ")
+    assert answer.text.endswith("HTTP_X_LONG=" + "v" * 500 + "\n")
+
+
+@pytest.mark.parametrize("padding", [1, 7, 255])
+def test_padding_is_skipped(host, padding):
+    params = fcgi.pairs(fcgi.request_params("/fn/swiss?head&sum", "POST", 4))
+    with host.connect() as connection:
+        connection.send(
+            fcgi.record(fcgi.BEGIN, 1, struct.pack("!HB5x", 1, 0), padding) +
+            fcgi.record(fcgi.PARAMS, 1, params, padding) +
+            fcgi.record(fcgi.PARAMS, 1, b"", padding) +
+            fcgi.record(fcgi.STDIN, 1, b"four", padding) +
+            fcgi.record(fcgi.STDIN, 1, b"", padding))
+        assert connection.read_answer().text.startswith("length=4 ")
+
+
+@pytest.mark.parametrize("request_id", [1, 2, 255, 256, 65535])
+def test_any_request_id_is_good(host, request_id):
+    with host.connect() as connection:
+        connection.send(fcgi.request_bytes("/fn/swiss?head&raw=x",
+                                           request_id=request_id))
+        assert connection.read_answer(request_id).text == "x"
+
+
+def garbage():
+    """Bytes that are no FastCGI, always the same ones."""
+    rng = random.Random(4)
+    yield b"GET / HTTP/1.1\r\nHost: x\r\n\r\n"
+    yield b"\0" * 64
+    yield b"\xff" * 4096
+    yield fcgi.record(fcgi.BEGIN, 1, b"", version=2)
+    yield fcgi.record(fcgi.BEGIN, 1, b"\0\1\0")
+    yield fcgi.record(fcgi.BEGIN, 1, b"\0" * 200)
+    yield fcgi.record(fcgi.BEGIN, 0, struct.pack("!HB5x", 1, 0))
+    yield fcgi.begin() + fcgi.record(fcgi.PARAMS, 1, b"\xff\xff\xff\xff" * 9)
+    yield fcgi.begin() + fcgi.stream(fcgi.PARAMS, 1, b"\x05\x05abc")
+    yield fcgi.begin() + fcgi.stream(
+        fcgi.PARAMS, 1, b"\x80\xff\xff\xff\x01" + b"n" * 60000)
+    for _ in range(40):
+        yield rng.randbytes(rng.randint(8, 3000))
+    for _ in range(40):
+        broken = bytearray(REQUEST)
+        for _ in range(rng.randint(1, 6)):
+            broken[rng.randrange(len(broken))] = rng.randrange(256)
+        yield bytes(broken)
+
+
+def test_garbage_harms_nobody(host):
+    for data in garbage():
+        with host.connect(timeout=0.15) as connection:
+            try:
+                connection.send(data)
+                while connection.read_record():
+                    pass
+            except (TimeoutError, ConnectionError, AssertionError):
+                pass
+    assert host.fetch("/fn/swiss?head&raw=x").text == "x"
+
+
+def test_a_malformed_peer_is_closed_and_counted(host):
+    for data in (b"GET / HTTP/1.1\r\n\r\n",
+                 fcgi.begin() + fcgi.stream(fcgi.PARAMS, 1, b"\x05\x05abc")):
+        with host.connect() as connection:
+            connection.send(data)
+            assert connection.is_closed_by_peer()
+    status = host.verb("status", "--json").stdout
+    assert "bad_peers" in status
+    assert '"bad_peers":0' not in status.replace(" ", "")
+
+
+def test_too_many_params_are_refused_in_words_or_closed(host):
+    huge = {f"HTTP_X_{n}": "v" * 1000 for n in range(200)}
+    with host.connect() as connection:
+        try:
+            connection.send(fcgi.request_bytes("/fn/swiss?head", **huge))
+            answer = connection.read_answer()
+        except ConnectionError:
+            return
+    assert not answer.is_complete or answer.status in (400, 413, 431)
+
+
+def test_a_nul_in_a_param_never_reaches_a_function(host):
+    answer = host.fetch("/fn/swiss?head&environ",
+                        HTTP_X_NUL="before\0LD_PRELOAD=/tmp/x")
+    assert "LD_PRELOAD" not in answer.text
+    answer = host.fetch("/fn/swiss\0/../../etc?head")
+    assert answer.status in (400, 404) or not answer.is_complete
+
+
+def test_get_values_is_answered(host):
+    with host.connect() as connection:
+        connection.send(fcgi.record(fcgi.GET_VALUES, 0, fcgi.pairs(
+            {"FCGI_MAX_CONNS": "", "FCGI_MAX_REQS": "", "FCGI_MPXS_CONNS": "",
+             "FCGI_UNHEARD_OF": ""})))
+        kind, request_id, content = connection.read_record()
+        values = fcgi.read_pairs(content)
+        assert (kind, request_id) == (fcgi.GET_VALUES_RESULT, 0)
+        assert values[b"FCGI_MPXS_CONNS"] == b"0"
+        assert int(values[b"FCGI_MAX_CONNS"]) > 0
+        assert int(values[b"FCGI_MAX_REQS"]) > 0
+        assert b"FCGI_UNHEARD_OF" not in values
+        connection.send(fcgi.request_bytes("/fn/swiss?head&raw=x"))
+        assert connection.read_answer().text == "x"
+
+
+def test_a_flood_of_get_values_is_bounded(host):
+    ask = fcgi.record(fcgi.GET_VALUES, 0, fcgi.pairs(
+        {"FCGI_MAX_CONNS": ""}) * 1000)
+    with host.connect(timeout=1) as connection:
+        try:
+            for _ in range(500):
+                connection.send(ask)  # nothing is read
+        except (TimeoutError, ConnectionError):
+            pass
+        gateway = host.roles()["gateway"]
+        if not host.installed.is_sanitized:
+            from lib import proc
+            assert proc.rss_kib(gateway) < 10 * 1024
+
+
+def test_an_unknown_management_record_is_answered_so(host):
+    with host.connect() as connection:
+        connection.send(fcgi.record(100, 0, b"what"))
+        kind, request_id, content = connection.read_record()
+        assert (kind, request_id, content[0]) == (fcgi.UNKNOWN_TYPE, 0, 100)
+        connection.send(fcgi.request_bytes("/fn/swiss?head&raw=x"))
+        assert connection.read_answer().text == "x"
+
+
+def test_a_second_begin_is_told_that_we_do_not_multiplex(host):
+    with host.connect() as connection:
+        connection.send(fcgi.request_bytes("/fn/swiss?sleep=200&head&raw=one",
+                                           flags=fcgi.KEEP_CONN))
+        connection.send(fcgi.begin(2, flags=fcgi.KEEP_CONN))
+        kind, request_id, content = connection.read_record()
+        assert (kind, request_id) == (fcgi.END, 2)
+        assert content[4] == fcgi.CANT_MPX_CONN
+        answer = connection.read_answer(1)
+        assert answer.text == "one" and answer.is_complete
+        connection.send(fcgi.request_bytes("/fn/swiss?head&raw=three",
+                                           request_id=3))
+        assert connection.read_answer(3).text == "three"
+
+
+@pytest.mark.parametrize("role", [fcgi.AUTHORIZER, fcgi.FILTER, 0, 4, 65535])
+def test_an_unknown_role_is_told_so(host, role):
+    with host.connect() as connection:
+        connection.send(fcgi.begin(1, role, fcgi.KEEP_CONN))
+        answer = connection.read_answer()
+        assert answer.protocol_status == fcgi.UNKNOWN_ROLE
+        connection.send(fcgi.request_bytes("/fn/swiss?head&raw=x",
+                                           request_id=2))
+        assert connection.read_answer(2).text == "x"
+
+
+def test_unknown_request_ids_are_ignored(host):
+    with host.connect() as connection:
+        connection.send(fcgi.record(fcgi.STDIN, 7, b"lost") +
+                        fcgi.record(fcgi.PARAMS, 7, b"lost") +
+                        fcgi.record(fcgi.ABORT, 7))
+        request = fcgi.request_bytes("/fn/swiss?head&sum", b"mine")
+        connection.send(request[:16] + fcgi.record(fcgi.STDIN, 9, b"other") +
+                        request[16:])
+        assert connection.read_answer().text.startswith("length=4 ")
+
+
+def test_a_kept_connection_serves_many(host):
+    with host.connect() as connection:
+        for lap in range(1, 101):
+            connection.send(fcgi.request_bytes(
+                f"/fn/warm?head&raw={lap}", request_id=lap,
+                flags=fcgi.KEEP_CONN))
+            assert connection.read_answer(lap).text == str(lap)
+
+
+def test_without_keep_conn_the_host_closes_after_the_answer(host):
+    with host.connect() as connection:
+        connection.send(fcgi.request_bytes("/fn/swiss?head&raw=x"))
+        assert connection.read_answer().is_complete
+        assert connection.is_closed_by_peer()
+
+
+def test_pipelined_requests_are_answered_in_order(host):
+    with host.connect() as connection:
+        connection.send(b"".join(fcgi.request_bytes(
+            f"/fn/swiss?head&raw={n}", request_id=n, flags=fcgi.KEEP_CONN)
+            for n in (1,)))
+        assert connection.read_answer(1).text == "1"
+        connection.send(fcgi.request_bytes("/fn/swiss?head&raw=2",
+                                           request_id=1))
+        assert connection.read_answer(1).text == "2"
+
+
+def test_a_half_close_after_the_request_still_gets_its_answer(host):
+    request_id = host_room.new_id()
+    with host.connect() as connection:
+        connection.send(fcgi.request_bytes("/fn/swiss?sleep=300&head&raw=x",
+                                           REQUEST_ID=request_id))
+        connection.sock.shutdown(1)
+        answer = connection.read_answer()
+    assert (answer.text, answer.is_complete) == ("x", True)
+    assert host.books.wait_request(request_id)["outcome"] == "ok"
+
+
+def test_an_end_in_the_middle_of_a_request_runs_nothing(host):
+    for at in (4, 16, 40, len(REQUEST) - 30):
+        with host.connect() as connection:
+            connection.send(REQUEST[:at])
+            connection.sock.shutdown(1)
+            try:
+                answer = connection.read_answer()
+            except ConnectionError:
+                continue
+            assert not answer.is_complete or answer.status == 400, (at, answer)
+
+
+@pytest.mark.parametrize("length,body", [(20, b"short"), (3, b"too long")])
+@pytest.mark.parametrize("name", ["swiss", "warm"])
+def test_a_body_of_another_length_is_a_bad_request(host, name, length, body):
+    request_id = host_room.new_id()
+    answer = host.fetch(f"/fn/{name}?head&sum", body, REQUEST_ID=request_id,
+                        CONTENT_LENGTH=str(length))
+    assert answer.status == 400 or not answer.is_complete, answer
+    record = host.books.wait_request(request_id)
+    assert record["outcome"] != "ok"
+
+
+@pytest.mark.parametrize("length", ["-1", "abc", "1e3", "99999999999999999999",
+                                    "0x10", "5 5"])
+def test_a_length_that_is_no_number_is_a_bad_request(host, length):
+    answer = host.fetch("/fn/swiss?head&sum", b"x" * 16, CONTENT_LENGTH=length)
+    assert answer.is_complete and answer.status in (400, 413)
+
+
+def test_an_abort_before_the_params_are_whole_ends_the_request(host):
+    with host.connect() as connection:
+        connection.send(fcgi.begin(1, flags=fcgi.KEEP_CONN) +
+                        fcgi.record(fcgi.PARAMS, 1, b"\x01") +
+                        fcgi.record(fcgi.ABORT, 1))
+        assert connection.read_answer().is_complete
+        connection.send(fcgi.request_bytes("/fn/swiss?head&raw=x"))
+        assert connection.read_answer().text == "x"
+
+
+def test_silent_connections_hold_nobody_up(host):
+    silent = [host.connect() for _ in range(200)]
+    try:
+        for connection in silent[::2]:
+            connection.send(fcgi.begin())
+        started = time.monotonic()
+        assert host.fetch("/fn/swiss?head&raw=x").text == "x"
+        assert time.monotonic() - started < 2
+    finally:
+        for connection in silent:
+            connection.close()
+
+
+def cgi_fcgi(host, function, body=b"", **env):
+    command, = programs_room.need("cgi-fcgi")
+    return subprocess.run(
+        [command, "-bind", "-connect", host.socket], input=body, timeout=20,
+        stdout=subprocess.PIPE, check=True, env={
+            **fcgi.request_params(f"/fn/{function}",
+                                  "POST" if body else "GET", len(body)),
+            **env}).stdout
+
+
+@pytest.mark.parametrize("name", ["swiss", "warm"])
+def test_cgi_fcgi_is_served_as_an_independent_client(host, name):
+    request_id = host_room.new_id()
+    out = cgi_fcgi(host, name, QUERY_STRING="head&raw=for+cgi-fcgi",
+                   REQUEST_ID=request_id)
+    assert out.endswith(b"\r\n\r\nfor cgi-fcgi"), out
+    assert host.books.wait_request(request_id)["status"] == 200
+    body = os.urandom(200000)
+    out = cgi_fcgi(host, name, body, QUERY_STRING="head&echo")
+    assert out.partition(b"\r\n\r\n")[2] == body
