@@ -24,7 +24,7 @@ class Installed:
         dest = os.environ.get("DESTDIR")
         if build or not dest:
             base = pathlib.Path(build or TREE / "build").resolve()
-            self.command = base / "fcgi-host"
+            self.command = base / "fcgi-host/fcgi-host"
             self.libexec = base
         else:
             prefix = os.environ.get("PREFIX", "/usr/local").lstrip("/")
