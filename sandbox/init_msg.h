@@ -12,6 +12,12 @@
 
 #define INIT_MAGIC 0x66696e31u
 #define INIT_ENV_MAX (128 * 1024)
+#define INIT_ENV_COUNT_MAX 4096 /* variables in one block */
+
+/* What init finds open when it starts.  The listening socket is there for
+ * FastCGI only; the /proc is one of init's own that is mounted nowhere, so that
+ * no program can see it. */
+enum init_fd { INIT_SOCK_FD = 3, INIT_LISTEN_FD = 4, INIT_PROC_FD = 5 };
 
 enum init_order_type {
 	/*

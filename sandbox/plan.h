@@ -56,6 +56,9 @@ struct sandbox_plan {
 	struct sandbox_bind binds[SANDBOX_BINDS_MAX];
 	size_t bind_count;
 	uint64_t memory_bytes, tmp_bytes, processes;
+	/* RLIMIT_NPROC, which the kernel counts over all instances of the uid;
+	 * 0: four times `processes` */
+	uint64_t uid_processes;
 	bool is_memory_in_cgroup; /* else RLIMIT_DATA stands in for it */
 	int cgroup_fd; /* the leaf, or -1 */
 	int init_sock; /* init's end of its socket; init's fd 3 */

@@ -1,0 +1,574 @@
+#include "sandbox/mounts.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdarg.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/mount.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/sysmacros.h>
+#include <unistd.h>
+
+#include "fcgi-host/sock.h"
+#include "sandbox/plan.h"
+
+#ifndef AT_RECURSIVE
+#define AT_RECURSIVE 0x8000
+#endif
+
+#define ATTR_ALWAYS (MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV | MOUNT_ATTR_NOATIME)
+
+/* ------------------------------------------------------------- making mounts */
+
+/* A detached tmpfs; options are name-value pairs up to a NULL. */
+static int
+tmpfs_new(uint64_t attributes, const char *const *options)
+{
+	CLEANUP_FD int fs = fsopen("tmpfs", FSOPEN_CLOEXEC);
+	int fd;
+
+	if (fs < 0)
+		return -errno;
+	for (; *options != NULL; options += 2) {
+		if (fsconfig(fs, FSCONFIG_SET_STRING, options[0], options[1],
+		        0) != 0)
+			return -errno;
+	}
+	if (fsconfig(fs, FSCONFIG_CMD_CREATE, NULL, NULL, 0) != 0)
+		return -errno;
+	fd = fsmount(fs, FSMOUNT_CLOEXEC, (unsigned)attributes);
+	return fd < 0 ? -errno : fd;
+}
+
+static int
+mount_set(int fd, uint64_t attributes, unsigned flags)
+{
+	/* MNT_NOATIME is a value of a field, which must be cleared whole. */
+	struct mount_attr attr = {
+		.attr_set = attributes,
+		.attr_clr = attributes & MOUNT_ATTR_NOATIME ?
+		    MOUNT_ATTR__ATIME : 0,
+		.propagation = MS_PRIVATE,
+	};
+
+	return mount_setattr(fd, "", AT_EMPTY_PATH | flags, &attr,
+	           sizeof(attr)) != 0 ? -errno : 0;
+}
+
+/*
+ * A detached copy of a mount of the host.  Private, so that what is mounted on
+ * the host later does not show up in the sandbox.
+ */
+static int
+bind_new(int source, uint64_t attributes, bool is_recursive)
+{
+	unsigned recursive = is_recursive ? AT_RECURSIVE : 0;
+	int fd = open_tree(source, "", AT_EMPTY_PATH | OPEN_TREE_CLONE |
+	    OPEN_TREE_CLOEXEC | recursive);
+	int error;
+
+	if (fd < 0)
+		return -errno;
+	error = mount_set(fd, attributes | ATTR_ALWAYS, recursive);
+	if (error != 0) {
+		close(fd);
+		return error;
+	}
+	return fd;
+}
+
+static int
+is_folder(int fd)
+{
+	struct stat st;
+
+	return fstat(fd, &st) == 0 && S_ISDIR(st.st_mode);
+}
+
+/* Takes fd (a negative errno is passed through). */
+static int
+add(struct mounts *mounts, int fd, enum mounts_use use, const char *path)
+{
+	struct mounts_item *item;
+
+	if (fd < 0)
+		return fd;
+	if (mounts->count == MOUNTS_MAX || strlen(path) >= MOUNTS_PATH_MAX) {
+		close(fd);
+		return -E2BIG;
+	}
+	item = &mounts->item[mounts->count++];
+	item->fd = fd;
+	item->use = use;
+	item->is_folder = is_folder(fd);
+	strcpy(item->path, path);
+	return 0;
+}
+
+/* ------------------------------------------------------------------ the root */
+
+static int
+make_file(int root, const char *path, const char *text)
+{
+	CLEANUP_FD int fd = openat(root, path,
+	    O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0644);
+	size_t length = strlen(text);
+
+	if (fd < 0)
+		return errno == EEXIST ? 0 : -errno;
+	return write(fd, text, length) == (ssize_t)length ? 0 : -EIO;
+}
+
+/* Makes the place on which a mount is hung, and what is above it. */
+static int
+make_place(int root, const char *path, bool is_for_folder)
+{
+	char part[MOUNTS_PATH_MAX];
+
+	for (size_t i = 1; path[i] != '\0'; i++) {
+		if (path[i] != '/')
+			continue;
+		memcpy(part, path + 1, i - 1);
+		part[i - 1] = '\0';
+		if (mkdirat(root, part, 0755) != 0 && errno != EEXIST)
+			return -errno;
+	}
+	if (!is_for_folder)
+		return make_file(root, path + 1, "");
+	if (mkdirat(root, path + 1, 0755) != 0 && errno != EEXIST)
+		return -errno;
+	return 0;
+}
+
+static int __attribute__((format(printf, 3, 4)))
+make_text(int root, const char *path, const char *format, ...)
+{
+	char text[512];
+	va_list arguments;
+	int n;
+
+	va_start(arguments, format);
+	n = vsnprintf(text, sizeof(text), format, arguments);
+	va_end(arguments);
+	if (n < 0 || (size_t)n >= sizeof(text))
+		return -E2BIG;
+	return make_file(root, path, text);
+}
+
+/* Names for the tenant's ids, so that getpwuid works; nobody else's. */
+static int
+make_stubs(int root, const struct sandbox_plan *plan)
+{
+	int error = make_text(root, "etc/passwd",
+	    "root:x:0:0:root:/:/usr/sbin/nologin\n"
+	    "fn:x:%u:%u:function:/tmp:/usr/sbin/nologin\n",
+	    (unsigned)plan->uid, (unsigned)plan->gid);
+
+	if (error == 0)
+		error = make_text(root, "etc/group", "root:x:0:\nfn:x:%u:\n",
+		    (unsigned)plan->gid);
+	if (error == 0)
+		error = make_text(root, "etc/hosts",
+		    "127.0.0.1 localhost\n::1 localhost\n127.0.1.1 %s\n",
+		    plan->hostname);
+	if (error == 0)
+		error = make_text(root, "etc/nsswitch.conf",
+		    "passwd: files\ngroup: files\nhosts: files\n");
+	return error;
+}
+
+static int
+make_root(struct mounts *mounts, const struct mounts_host *host,
+    const struct sandbox_plan *plan)
+{
+	static const char *const options[] = { "size", "256k", "nr_inodes",
+		"256", "mode", "0755", NULL };
+	static const char *const folders[] = { "etc", "proc" };
+	int error = 0;
+
+	mounts->root_fd = tmpfs_new(ATTR_ALWAYS, options);
+	if (mounts->root_fd < 0)
+		return mounts->root_fd;
+	for (size_t i = 0; i < 2; i++) {
+		if (mkdirat(mounts->root_fd, folders[i], 0755) != 0)
+			return -errno;
+	}
+	for (size_t i = 0; i < host->link_count && error == 0; i++) {
+		const struct mounts_link *link = &host->link[i];
+
+		if (link->target[0] != '\0' && symlinkat(link->target,
+		        mounts->root_fd, link->name) != 0)
+			error = -errno;
+	}
+	return error != 0 ? error : make_stubs(mounts->root_fd, plan);
+}
+
+/* --------------------------------------------------------- what stands in it */
+
+static int
+add_runtime(struct mounts *mounts, const struct mounts_host *host)
+{
+	int error = add(mounts, bind_new(host->usr_fd, MOUNT_ATTR_RDONLY, true),
+	    MOUNTS_USE_RUN, "/usr");
+
+	for (size_t i = 0; i < host->link_count && error == 0; i++) {
+		CLEANUP_FD int fd = -1;
+		char path[32];
+
+		if (host->link[i].target[0] != '\0')
+			continue;
+		fd = openat(host->slash_fd, host->link[i].name,
+		    O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+		if (fd < 0)
+			return -errno;
+		snprintf(path, sizeof(path), "/%s", host->link[i].name);
+		error = add(mounts, bind_new(fd, MOUNT_ATTR_RDONLY, true),
+		    MOUNTS_USE_RUN, path);
+	}
+	return error;
+}
+
+/* The host's time zone is mostly a link, whose text is itself the answer. */
+static int
+add_localtime(struct mounts *mounts, const struct mounts_host *host)
+{
+	char target[128];
+	ssize_t n = readlinkat(host->etc_fd, "localtime", target,
+	    sizeof(target) - 1);
+
+	if (n <= 0)
+		return 0;
+	target[n] = '\0';
+	if (strncmp(target, "/usr/", 5) != 0)
+		return 0;
+	return symlinkat(target, mounts->root_fd, "etc/localtime") != 0 ?
+	    -errno : 0;
+}
+
+/* Opened anew for every start: ldconfig and update-ca-certificates replace
+ * these files. */
+static int
+add_etc(struct mounts *mounts, const struct mounts_host *host)
+{
+	static const char *const names[] = { "ld.so.cache", "alternatives",
+		"ssl/certs", "mime.types" };
+	const uint64_t attributes = MOUNT_ATTR_RDONLY | MOUNT_ATTR_NOEXEC;
+
+	for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
+		CLEANUP_FD int fd = openat(host->etc_fd, names[i],
+		    O_PATH | O_NOFOLLOW | O_CLOEXEC);
+		char path[64];
+		int error;
+
+		if (fd < 0)
+			continue;
+		snprintf(path, sizeof(path), "/etc/%s", names[i]);
+		error = add(mounts, bind_new(fd, attributes, false),
+		    MOUNTS_USE_NONE, path);
+		if (error != 0)
+			return error;
+	}
+	return add_localtime(mounts, host);
+}
+
+static int
+fill_dev(int dev)
+{
+	static const struct {
+		const char *name;
+		unsigned minor;
+	} nodes[] = { { "null", 3 }, { "zero", 5 }, { "full", 7 },
+		{ "random", 8 }, { "urandom", 9 } };
+	static const char *const links[][2] = { { "/proc/self/fd", "fd" },
+		{ "/proc/self/fd/0", "stdin" }, { "/proc/self/fd/1", "stdout" },
+		{ "/proc/self/fd/2", "stderr" } };
+
+	for (size_t i = 0; i < sizeof(nodes) / sizeof(nodes[0]); i++) {
+		if (mknodat(dev, nodes[i].name, S_IFCHR | 0666,
+		        makedev(1, nodes[i].minor)) != 0 ||
+		    fchmodat(dev, nodes[i].name, 0666, 0) != 0)
+			return -errno;
+	}
+	for (size_t i = 0; i < sizeof(links) / sizeof(links[0]); i++) {
+		if (symlinkat(links[i][0], dev, links[i][1]) != 0)
+			return -errno;
+	}
+	return mkdirat(dev, "shm", 0755) != 0 ? -errno : 0;
+}
+
+static int
+add_dev(struct mounts *mounts)
+{
+	static const char *const options[] = { "size", "16k", "nr_inodes", "32",
+		"mode", "0755", NULL };
+	int fd = tmpfs_new(MOUNT_ATTR_NOSUID | MOUNT_ATTR_NOEXEC, options);
+	int error = fd < 0 ? fd : fill_dev(fd);
+
+	if (error == 0)
+		error = mount_set(fd, MOUNT_ATTR_RDONLY, 0);
+	if (error == 0)
+		return add(mounts, fd, MOUNTS_USE_DEVICE, "/dev");
+	if (fd >= 0)
+		close(fd);
+	return error;
+}
+
+/* Owned by root, so that a program cannot change the directory's own mode. */
+static int
+add_scratch(struct mounts *mounts, uint64_t bytes, const char *path)
+{
+	uint64_t pages = bytes / 4096;
+	uint64_t inodes = pages < 256 ? 256 : pages > 65536 ? 65536 : pages;
+	char size_text[24], inodes_text[24];
+	const char *const options[] = { "size", size_text, "nr_inodes",
+		inodes_text, "mode", "1777", NULL };
+
+	snprintf(size_text, sizeof(size_text), "%llu",
+	    (unsigned long long)(pages == 0 ? 4096 : pages * 4096));
+	snprintf(inodes_text, sizeof(inodes_text), "%llu",
+	    (unsigned long long)inodes);
+	return add(mounts,
+	    tmpfs_new(ATTR_ALWAYS | MOUNT_ATTR_NOEXEC, options),
+	    MOUNTS_USE_WRITE, path);
+}
+
+static int
+add_function(struct mounts *mounts, const struct sandbox_plan *plan)
+{
+	char path[MOUNTS_PATH_MAX] = SANDBOX_FN_DIR;
+	int n;
+
+	if (!plan->function_is_folder) {
+		if (plan->function_file == NULL ||
+		    strchr(plan->function_file, '/') != NULL)
+			return -EINVAL;
+		n = snprintf(path, sizeof(path), SANDBOX_FN_DIR "/%s",
+		    plan->function_file);
+		if (n < 0 || (size_t)n >= sizeof(path))
+			return -ENAMETOOLONG;
+	}
+	return add(mounts,
+	    bind_new(plan->function_fd, MOUNT_ATTR_RDONLY, false),
+	    MOUNTS_USE_RUN, path);
+}
+
+/* A tree is writable or executable, never both. */
+static int
+add_binds(struct mounts *mounts, const struct sandbox_plan *plan)
+{
+	int error = 0;
+
+	if (plan->data_fd >= 0)
+		error = add(mounts,
+		    bind_new(plan->data_fd, MOUNT_ATTR_NOEXEC, false),
+		    MOUNTS_USE_WRITE, "/data");
+	for (size_t i = 0; i < plan->bind_count && error == 0; i++) {
+		const struct sandbox_bind *bind = &plan->binds[i];
+
+		if (bind->path[0] != '/' || bind->path[1] == '\0' ||
+		    strstr(bind->path, "..") != NULL)
+			return -EINVAL;
+		error = add(mounts, bind_new(bind->fd, bind->is_writable ?
+		        MOUNT_ATTR_NOEXEC : MOUNT_ATTR_RDONLY, true),
+		    bind->is_writable ? MOUNTS_USE_WRITE : MOUNTS_USE_RUN,
+		    bind->path);
+	}
+	return error;
+}
+
+/* What lies below another mount finds its place in that one. */
+static int
+make_places(const struct mounts *mounts)
+{
+	int error = 0;
+
+	for (size_t i = 0; i < mounts->count && error == 0; i++)
+		error = make_place(mounts->root_fd, mounts->item[i].path,
+		    mounts->item[i].is_folder);
+	return error;
+}
+
+int
+mounts_prepare(struct mounts *mounts, const struct mounts_host *host,
+    const struct sandbox_plan *plan, const char **step)
+{
+	mode_t mask = umask(022);
+	int error;
+
+	mounts->root_fd = -1;
+	mounts->count = 0;
+	*step = "fresh root";
+	error = make_root(mounts, host, plan);
+	if (error == 0) {
+		*step = "/usr";
+		error = add_runtime(mounts, host);
+	}
+	if (error == 0) {
+		*step = "/etc";
+		error = add_etc(mounts, host);
+	}
+	if (error == 0) {
+		*step = "/dev";
+		error = add_dev(mounts);
+	}
+	if (error == 0) {
+		*step = "/tmp";
+		error = add_scratch(mounts, plan->tmp_bytes, "/dev/shm");
+		if (error == 0)
+			error = add_scratch(mounts, plan->tmp_bytes, "/tmp");
+	}
+	if (error == 0) {
+		*step = "the function's mount";
+		error = add_function(mounts, plan);
+	}
+	if (error == 0) {
+		*step = "/data and binds";
+		error = add_binds(mounts, plan);
+	}
+	if (error == 0) {
+		*step = "mount points";
+		error = make_places(mounts);
+	}
+	umask(mask);
+	if (error != 0)
+		mounts_release(mounts);
+	return error;
+}
+
+void
+mounts_release(struct mounts *mounts)
+{
+	close_fd(&mounts->root_fd);
+	for (size_t i = 0; i < mounts->count; i++)
+		close_fd(&mounts->item[i].fd);
+	mounts->count = 0;
+}
+
+/* ------------------------------------------------------------------ the host */
+
+static int
+find_links(struct mounts_host *host)
+{
+	static const char *const names[MOUNTS_LINKS_MAX] = { "bin", "sbin",
+		"lib", "lib32", "lib64", "libx32" };
+
+	for (size_t i = 0; i < MOUNTS_LINKS_MAX && names[i] != NULL; i++) {
+		struct mounts_link *link = &host->link[host->link_count];
+		struct stat st;
+		ssize_t n;
+
+		if (fstatat(host->slash_fd, names[i], &st,
+		        AT_SYMLINK_NOFOLLOW) != 0)
+			continue;
+		strcpy(link->name, names[i]);
+		link->target[0] = '\0';
+		if (S_ISLNK(st.st_mode)) {
+			n = readlinkat(host->slash_fd, names[i], link->target,
+			    sizeof(link->target) - 1);
+			if (n <= 0)
+				return -errno;
+			link->target[n] = '\0';
+		} else if (!S_ISDIR(st.st_mode)) {
+			continue;
+		}
+		host->link_count++;
+	}
+	return 0;
+}
+
+int
+mounts_host_open(struct mounts_host *host, const char **step)
+{
+	const int flags = O_PATH | O_DIRECTORY | O_CLOEXEC;
+
+	host->link_count = 0;
+	host->slash_fd = open("/", flags);
+	host->usr_fd = open("/usr", flags);
+	host->etc_fd = open("/etc", flags);
+	*step = "the host's /, /usr and /etc";
+	if (host->slash_fd < 0 || host->usr_fd < 0 || host->etc_fd < 0)
+		return -errno;
+	return find_links(host);
+}
+
+void
+mounts_host_close(struct mounts_host *host)
+{
+	close_fd(&host->slash_fd);
+	close_fd(&host->usr_fd);
+	close_fd(&host->etc_fd);
+}
+
+/* ----------------------------------------------------------------- the child */
+
+/* hidepid=invisible hides init too, which is not dumpable; subset=pid leaves
+ * sys, sysrq-trigger, kcore and all of that kind out. */
+static int
+proc_new(bool is_for_program)
+{
+	unsigned attributes = MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV |
+	    MOUNT_ATTR_NOEXEC | (is_for_program ? MOUNT_ATTR_RDONLY : 0u);
+	int fs = fsopen("proc", FSOPEN_CLOEXEC);
+	int fd = -1;
+
+	if (fs < 0)
+		return -errno;
+	if ((!is_for_program ||
+	     fsconfig(fs, FSCONFIG_SET_STRING, "hidepid", "invisible", 0) ==
+	         0) &&
+	    fsconfig(fs, FSCONFIG_SET_STRING, "subset", "pid", 0) == 0 &&
+	    fsconfig(fs, FSCONFIG_CMD_CREATE, NULL, NULL, 0) == 0)
+		fd = fsmount(fs, FSMOUNT_CLOEXEC, attributes);
+	if (fd < 0)
+		fd = -errno;
+	close(fs);
+	return fd;
+}
+
+static int
+attach_proc(int root_fd, int *proc_fd)
+{
+	int fd = proc_new(true);
+	int error = 0;
+
+	if (fd < 0)
+		return fd;
+	if (move_mount(fd, "", root_fd, "proc", MOVE_MOUNT_F_EMPTY_PATH) != 0)
+		error = -errno;
+	close(fd);
+	if (error != 0)
+		return error;
+	*proc_fd = proc_new(false);
+	return *proc_fd < 0 ? *proc_fd : 0;
+}
+
+int
+mounts_enter(const struct mounts *mounts, int *proc_fd)
+{
+	int error;
+
+	/* Nothing done here may reach the host's own mount table. */
+	if (mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) != 0)
+		return -errno;
+	if (move_mount(mounts->root_fd, "", AT_FDCWD, "/",
+	        MOVE_MOUNT_F_EMPTY_PATH) != 0)
+		return -errno;
+	for (size_t i = 0; i < mounts->count; i++) {
+		if (move_mount(mounts->item[i].fd, "", mounts->root_fd,
+		        mounts->item[i].path + 1, MOVE_MOUNT_F_EMPTY_PATH) != 0)
+			return -errno;
+	}
+	error = attach_proc(mounts->root_fd, proc_fd);
+	if (error == 0)
+		error = mount_set(mounts->root_fd, MOUNT_ATTR_RDONLY, 0);
+	if (error != 0)
+		return error;
+	if (fchdir(mounts->root_fd) != 0 ||
+	    syscall(SYS_pivot_root, ".", ".") != 0 ||
+	    umount2(".", MNT_DETACH) != 0 || chdir("/") != 0)
+		return -errno;
+	return 0;
+}

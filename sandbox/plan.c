@@ -1,0 +1,304 @@
+#include "sandbox/plan.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/sched.h>
+#include <sched.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "fcgi-host/sock.h"
+#include "sandbox/enter.h"
+#include "sandbox/landlock.h"
+
+#define ARGUMENTS_MAX 256
+/* Without a ceiling of the tenant's: what four instances, the default of
+ * `instances`, may have. */
+#define NPROC_INSTANCES 4
+
+struct sandbox_host {
+	struct mounts_host mounts;
+	struct seccomp_program seccomp;
+	int abi; /* Landlock's; 0: none */
+	int last_capability;
+	int memfd_sysctl_fd;
+	int init_fd;
+};
+
+/* ------------------------------------------------------------------ the host */
+
+/* A static program needs nothing of the sandbox; one that is not would fail at
+ * every start with ENOENT. */
+static int
+open_init(const char *path, char *problem, size_t size)
+{
+	char magic[4];
+	int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+
+	if (fd < 0) {
+		snprintf(problem, size, "%s: %s; is the installation complete?",
+		    path, strerror(errno));
+		return -1;
+	}
+	if (pread(fd, magic, 4, 0) != 4 || memcmp(magic, "\177ELF", 4) != 0 ||
+	    faccessat(fd, "", X_OK, AT_EMPTY_PATH | AT_EACCESS) != 0) {
+		snprintf(problem, size, "%s is not an executable program", path);
+		close(fd);
+		return -1;
+	}
+	return fd;
+}
+
+struct sandbox_host *
+sandbox_host_new(const char *init_path, char *problem, size_t size)
+{
+	struct sandbox_host *host = calloc(1, sizeof(*host));
+	struct seccomp_options options;
+	const char *step = "";
+	int error;
+
+	if (host == NULL) {
+		snprintf(problem, size, "out of memory");
+		return NULL;
+	}
+	host->mounts.slash_fd = host->mounts.usr_fd = host->mounts.etc_fd = -1;
+	host->memfd_sysctl_fd = open("/proc/sys/vm/memfd_noexec",
+	    O_WRONLY | O_CLOEXEC);
+	host->init_fd = open_init(init_path, problem, size);
+	if (host->init_fd < 0)
+		goto out;
+	error = mounts_host_open(&host->mounts, &step);
+	if (error != 0) {
+		snprintf(problem, size, "cannot open %s: %s", step,
+		    strerror(-error));
+		goto out;
+	}
+	options.has_memfd = host->memfd_sysctl_fd >= 0;
+	error = seccomp_compile(&host->seccomp, SECCOMP_FUNCTION, &options);
+	if (error != 0) {
+		snprintf(problem, size, "cannot compile the seccomp filter: %s",
+		    strerror(-error));
+		goto out;
+	}
+	host->abi = landlock_abi();
+	host->last_capability = rights_last_capability();
+	return host;
+out:
+	sandbox_host_free(host);
+	return NULL;
+}
+
+void
+sandbox_host_free(struct sandbox_host *host)
+{
+	if (host == NULL)
+		return;
+	mounts_host_close(&host->mounts);
+	seccomp_free(&host->seccomp);
+	close_fd(&host->memfd_sysctl_fd);
+	close_fd(&host->init_fd);
+	free(host);
+}
+
+/* ------------------------------------------------------------------- a start */
+
+/*
+ * Init kills every process that it sees when it cleans up, so there is no
+ * sandbox without a pid namespace and a tree of its own.
+ */
+static const char *
+check_plan(const struct sandbox_host *host, const struct sandbox_plan *plan)
+{
+	const unsigned needed = LAYER_PID | LAYER_MOUNT;
+
+	if ((plan->layers & needed) != needed)
+		return "plan: pid and mount namespaces cannot be left out";
+	if ((plan->layers & LAYER_IDENTITY) && (plan->uid == 0 || plan->gid == 0))
+		return "plan: a function never runs as root";
+	if (plan->argv == NULL || plan->argv[0] == NULL)
+		return "plan: no program";
+	if (plan->bind_count > SANDBOX_BINDS_MAX)
+		return "plan: too many binds";
+	if ((plan->layers & LAYER_LANDLOCK) && host->abi == 0)
+		return "landlock: not in this kernel";
+	return NULL;
+}
+
+/* fcgi-host-init cgi|fastcgi [plain] -- PROGRAM ARGUMENT… */
+static int
+make_arguments(const struct sandbox_plan *plan, const char **argv)
+{
+	size_t n = 0;
+
+	argv[n++] = "fcgi-host-init";
+	argv[n++] = plan->listen_fd >= 0 ? "fastcgi" : "cgi";
+	if (!(plan->layers & LAYER_LANDLOCK))
+		argv[n++] = "plain";
+	argv[n++] = "--";
+	for (size_t i = 0; plan->argv[i] != NULL; i++) {
+		if (n == ARGUMENTS_MAX - 1)
+			return -E2BIG;
+		argv[n++] = plan->argv[i];
+	}
+	argv[n] = NULL;
+	return 0;
+}
+
+static void
+fill_enter(struct enter *enter, const struct sandbox_host *host,
+    const struct sandbox_plan *plan)
+{
+	enter->layers = plan->layers;
+	enter->uid = plan->uid;
+	enter->gid = plan->gid;
+	enter->hostname = plan->hostname != NULL ? plan->hostname : "fn";
+	enter->shared_pages = plan->memory_bytes / 4096 + 1;
+	enter->limits.data_bytes = plan->is_memory_in_cgroup ? 0 :
+	    plan->memory_bytes;
+	enter->limits.processes = plan->uid_processes != 0 ?
+	    plan->uid_processes : plan->processes * NPROC_INSTANCES;
+	enter->last_capability = host->last_capability;
+	enter->abi = host->abi;
+	enter->seccomp = &host->seccomp;
+	enter->memfd_sysctl_fd = host->memfd_sysctl_fd;
+	enter->init_fd = host->init_fd;
+	enter->init_sock = plan->init_sock;
+	enter->listen_fd = plan->listen_fd;
+}
+
+static long
+clone_child(const struct sandbox_plan *plan, int *pidfd)
+{
+	struct clone_args arguments = {
+		.flags = CLONE_PIDFD | CLONE_CLEAR_SIGHAND | CLONE_NEWNS |
+		    CLONE_NEWPID,
+		.pidfd = (uint64_t)(uintptr_t)pidfd,
+		.exit_signal = SIGCHLD,
+	};
+
+	if (plan->layers & LAYER_NET)
+		arguments.flags |= CLONE_NEWNET;
+	if (plan->layers & LAYER_IPC)
+		arguments.flags |= CLONE_NEWIPC;
+	if (plan->layers & LAYER_UTS)
+		arguments.flags |= CLONE_NEWUTS;
+	if ((plan->layers & LAYER_CGROUP) && plan->cgroup_fd >= 0) {
+		arguments.flags |= CLONE_INTO_CGROUP;
+		arguments.cgroup = (unsigned)plan->cgroup_fd;
+	}
+	return syscall(SYS_clone3, &arguments, sizeof(arguments));
+}
+
+/*
+ * The end of the pipe without a word is init's exec, unless the child died on
+ * the way (killed by a filter, or out of memory), which its pidfd shows.
+ */
+static int
+await_exec(int error_fd, struct sandbox_child *child)
+{
+	struct enter_failure failure;
+	siginfo_t info = { .si_pid = 0 };
+	ssize_t n;
+
+	do
+		n = read(error_fd, &failure, sizeof(failure));
+	while (n < 0 && errno == EINTR);
+	if (n == (ssize_t)sizeof(failure)) {
+		child->failed_step = enter_step_name(failure.step);
+		return failure.error > 0 ? -failure.error : -EIO;
+	}
+	if (n == 0 && (waitid(P_PIDFD, (id_t)child->pidfd, &info,
+	                   WEXITED | WNOHANG | WNOWAIT) != 0 ||
+	               info.si_pid == 0))
+		return 0;
+	child->failed_step = "child died before init";
+	return -ECHILD;
+}
+
+static void
+bury(struct sandbox_child *child)
+{
+	siginfo_t info;
+
+	syscall(SYS_pidfd_send_signal, child->pidfd, SIGKILL, NULL, 0);
+	while (waitid(P_PIDFD, (id_t)child->pidfd, &info, WEXITED) != 0 &&
+	    errno == EINTR)
+		continue;
+	close_fd(&child->pidfd);
+	child->pid = -1;
+}
+
+static int
+start_prepared(const struct sandbox_plan *plan, struct enter *enter,
+    struct sandbox_child *child)
+{
+	int error_pipe[2] = { -1, -1 }, alive_pipe[2] = { -1, -1 };
+	int error = 0;
+	long pid;
+
+	child->failed_step = "pipes";
+	if (pipe2(error_pipe, O_CLOEXEC) != 0 ||
+	    pipe2(alive_pipe, O_CLOEXEC) != 0) {
+		error = -errno;
+		goto out;
+	}
+	enter->error_fd = error_pipe[1];
+	enter->alive_fd = alive_pipe[0];
+	enter->alive_write_fd = alive_pipe[1];
+	child->failed_step = "clone3";
+	pid = clone_child(plan, &child->pidfd);
+	if (pid == 0)
+		enter_child(enter);
+	if (pid < 0) {
+		error = -errno;
+		child->pidfd = -1;
+		goto out;
+	}
+	child->pid = (pid_t)pid;
+	close_fd(&error_pipe[1]);
+	child->failed_step = NULL;
+	error = await_exec(error_pipe[0], child);
+	if (error != 0)
+		bury(child);
+out:
+	for (int i = 0; i < 2; i++) {
+		close_fd(&error_pipe[i]);
+		close_fd(&alive_pipe[i]);
+	}
+	return error;
+}
+
+int
+sandbox_start(struct sandbox_host *host, const struct sandbox_plan *plan,
+    struct sandbox_child *child)
+{
+	const char *argv[ARGUMENTS_MAX];
+	struct enter enter = { 0 };
+	struct mounts mounts;
+	int error;
+
+	child->pid = -1;
+	child->pidfd = -1;
+	child->failed_step = check_plan(host, plan);
+	if (child->failed_step != NULL)
+		return -EINVAL;
+	child->failed_step = "plan: too many arguments";
+	error = make_arguments(plan, argv);
+	if (error != 0)
+		return error;
+	error = mounts_prepare(&mounts, &host->mounts, plan,
+	    &child->failed_step);
+	if (error != 0)
+		return error;
+	fill_enter(&enter, host, plan);
+	enter.mounts = &mounts;
+	enter.argv = (char *const *)argv;
+	error = start_prepared(plan, &enter, child);
+	mounts_release(&mounts);
+	return error;
+}
