@@ -107,6 +107,7 @@ class Answer:
         self.app_status = None
         self.protocol_status = None
         self.stdout_ended = False
+        self.is_cut = False  # the host said that it stops in the middle
         self.end_time = None
 
     @property
@@ -203,6 +204,11 @@ class Connection:
                 answer.stdout_ended = not content
             elif kind == STDERR:
                 answer.stderr += content
+            elif kind == ABORT:
+                # what makes nginx see a cut; the close must follow
+                assert self.read_record() is None, "a record after a cut"
+                answer.is_cut = True
+                return answer
             elif kind == END:
                 answer.app_status, answer.protocol_status = \
                     struct.unpack("!IB3x", content)
