@@ -4,6 +4,7 @@ import pathlib
 import re
 import subprocess
 import threading
+import time
 
 import pytest
 
@@ -138,6 +139,7 @@ def test_the_hosts_own_refusals_reach_the_client(port):
     holder = threading.Thread(target=web.get, args=(port, "/fn/tiny?sleep=600"
                                                     "&head"))
     holder.start()
+    time.sleep(0.2)
     try:
         replies = [web.get(port, "/fn/tiny?head") for _ in range(3)]
     finally:
