@@ -1,6 +1,7 @@
 """The promises of the books, each with a test that tries to break it."""
 import os
 import shutil
+import signal
 import subprocess
 import threading
 import time
@@ -92,6 +93,51 @@ def test_an_aborted_request_has_exactly_one_record(host, url):
     record = host.books.wait_request(request_id, 5)
     assert record["outcome"] == "aborted"
     assert record["run_us"] < 5000000
+
+
+def test_a_killed_gateway_leaves_one_record_of_each_execution(start_once,
+                                                              programs):
+    """Some are done, some are running when it dies; its successor settles."""
+    host = start_once.host({"swiss.cgi": programs.cgi,
+                            "warm.fcgi": programs.fcgi},
+                           {"defaults": {"instances": "8"}})
+    done = [host_room.new_id() for _ in range(5)]
+    for one in done:
+        host.fetch("/fn/swiss?head", REQUEST_ID=one)
+    running = [host_room.new_id() for _ in range(6)]
+    connections = []
+    for place, one in enumerate(running):
+        connections.append(host.connect())
+        connections[-1].send(fcgi.request_bytes(
+            f"/fn/{'swiss' if place % 2 else 'warm'}?head&sleep=20000",
+            REQUEST_ID=one))
+    time.sleep(0.5)
+    gateway = host.roles()["gateway"]
+    os.kill(gateway, signal.SIGKILL)
+    for connection in connections:
+        try:
+            assert not connection.read_answer().is_complete
+        except ConnectionResetError:
+            pass
+        connection.close()
+    answer = fcgi.Answer()
+    until = time.monotonic() + 15
+    while answer.text != "back":
+        assert time.monotonic() < until, host.log()[-3000:]
+        try:
+            answer = host.fetch("/fn/swiss?head&raw=back", timeout=5)
+        except OSError:
+            pass
+        time.sleep(0.1)
+    for one in done:
+        assert host.books.wait_request(one)["outcome"] == "ok"
+    for one in running:
+        record = host.books.wait_request(one)
+        assert record["outcome"] == "lost", record
+        assert record["function"] in ("swiss", "warm")
+    assert host.roles()["gateway"] != gateway
+    host.stop()
+    books.check_seq(host.books.all(), True)
 
 
 # -------------------------------------------------------------- promise 2
