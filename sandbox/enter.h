@@ -1,7 +1,7 @@
 /*
  * The child's half of a start: from clone to the exec of init, in the order
  * that docs/SANDBOX.md gives.  Everything that needs allocation, parsing or a
- * path of the host was done before by plan.c; here are only async-signal-safe
+ * path of the host was done before by start.c; here are only async-signal-safe
  * calls, and each failure ends the child.
  */
 #ifndef SANDBOX_ENTER_H
