@@ -81,6 +81,10 @@ struct sandbox_host;
 struct sandbox_host *sandbox_host_new(const char *init_path, char *problem,
     size_t size);
 void sandbox_host_free(struct sandbox_host *host);
+/* LAYER_ALL less what this kernel cannot do at all (today: Landlock, where it is
+ * missing).  A plan that asks for a layer outside of this is refused; leaving
+ * one out is the caller's to say aloud. */
+unsigned sandbox_host_layers(const struct sandbox_host *host);
 
 /*
  * Starts init in a finished sandbox; returns when init has been exec'd (the

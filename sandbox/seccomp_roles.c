@@ -135,10 +135,27 @@ static const struct seccomp_entry scanner[] = {
 	CALL("pwrite64"),          /* the same */
 };
 
+#if defined(__SANITIZE_ADDRESS__)
+/* What AddressSanitizer's run time does beside the program, in builds for tests
+ * only: stacks for its handlers, shadow memory, the report of an error. */
+static const struct seccomp_entry sanitizer[] = {
+	CALL("mmap"),              /* shadow memory */
+	CALL("mprotect"),          /* shadow memory */
+	CALL("sigaltstack"),       /* the end of a thread */
+	CALL("readlink"),          /* the program's name in a report */
+	CALL("openat"),            /* /proc/self/maps for a report */
+	CALL("sched_yield"),       /* its locks */
+	CALL("prctl"),             /* naming its thread */
+};
+#endif
+
 const struct seccomp_group seccomp_gateway_groups[] = {
 	SECCOMP_GROUP(common),
 	SECCOMP_GROUP(data_pages),
 	SECCOMP_GROUP(gateway),
+#if defined(__SANITIZE_ADDRESS__)
+	SECCOMP_GROUP(sanitizer),
+#endif
 	{ NULL, 0 },
 };
 
@@ -146,5 +163,8 @@ const struct seccomp_group seccomp_scanner_groups[] = {
 	SECCOMP_GROUP(common),
 	SECCOMP_GROUP(data_pages),
 	SECCOMP_GROUP(scanner),
+#if defined(__SANITIZE_ADDRESS__)
+	SECCOMP_GROUP(sanitizer),
+#endif
 	{ NULL, 0 },
 };

@@ -105,6 +105,12 @@ sandbox_host_free(struct sandbox_host *host)
 	free(host);
 }
 
+unsigned
+sandbox_host_layers(const struct sandbox_host *host)
+{
+	return host->abi > 0 ? LAYER_ALL : LAYER_ALL & ~(unsigned)LAYER_LANDLOCK;
+}
+
 /* ------------------------------------------------------------------- a start */
 
 /*

@@ -1,0 +1,411 @@
+#include "sandbox/cgroup.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "fcgi-host/sock.h"
+#include "sandbox/cgroup_place.h"
+
+#define PERIOD_US 100000
+/* A killed process is gone within milliseconds; one that hangs in the kernel
+ * must not hang us. */
+#define KILL_WAIT_MS 2000
+
+/* ------------------------------------------------------------------- files */
+
+static ssize_t
+file_read(int dir, const char *name, char *text, size_t size)
+{
+	CLEANUP_FD int fd = openat(dir, name, O_RDONLY | O_CLOEXEC);
+	ssize_t n;
+
+	if (fd < 0)
+		return -errno;
+	n = read(fd, text, size - 1);
+	if (n < 0)
+		return -errno;
+	text[n] = '\0';
+	return n;
+}
+
+static int
+file_write(int dir, const char *name, const char *text)
+{
+	CLEANUP_FD int fd = openat(dir, name, O_WRONLY | O_CLOEXEC);
+	size_t length = strlen(text);
+
+	if (fd < 0)
+		return -errno;
+	return write(fd, text, length) == (ssize_t)length ? 0 : -errno;
+}
+
+static int
+file_write_number(int dir, const char *name, uint64_t number)
+{
+	char text[24];
+
+	snprintf(text, sizeof(text), "%" PRIu64, number);
+	return file_write(dir, name, text);
+}
+
+/* Whether WORD stands in a list separated by spaces. */
+static bool
+has_word(const char *list, const char *word)
+{
+	size_t length = strlen(word);
+
+	for (const char *at = list; (at = strstr(at, word)) != NULL;
+	     at += length) {
+		bool is_start = at == list || at[-1] == ' ';
+
+		if (is_start && (at[length] == ' ' || at[length] == '\n' ||
+		                    at[length] == '\0'))
+			return true;
+	}
+	return false;
+}
+
+static bool
+file_has_word(int dir, const char *name, const char *word)
+{
+	char text[512];
+
+	return file_read(dir, name, text, sizeof(text)) > 0 &&
+	    has_word(text, word);
+}
+
+/* A leaf's name comes from our own numbers; a slash in it is our bug. */
+static bool
+is_leaf_name(const char *name)
+{
+	return name[0] != '\0' && name[0] != '.' && strchr(name, '/') == NULL &&
+	    strlen(name) < 200;
+}
+
+/* ------------------------------------------------------------------ killing */
+
+static bool
+is_populated(int leaf_fd)
+{
+	char text[256];
+
+	return file_read(leaf_fd, "cgroup.events", text, sizeof(text)) > 0 &&
+	    strstr(text, "populated 1") != NULL;
+}
+
+int
+cgroup_leaf_kill(int leaf_fd)
+{
+	return file_write(leaf_fd, "cgroup.kill", "1");
+}
+
+static void
+kill_and_wait(int leaf_fd)
+{
+	const struct timespec pause = { 0, 2000000 };
+
+	if (!is_populated(leaf_fd))
+		return;
+	cgroup_leaf_kill(leaf_fd);
+	for (int ms = 0; ms < KILL_WAIT_MS && is_populated(leaf_fd); ms += 2)
+		nanosleep(&pause, NULL);
+}
+
+/* What a dead predecessor left.  Leaves have no children. */
+static void
+remove_stale(int parent_fd)
+{
+	int copy = openat(parent_fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	DIR *dir = copy < 0 ? NULL : fdopendir(copy);
+	struct dirent *entry;
+
+	if (dir == NULL) {
+		close_fd(&copy);
+		return;
+	}
+	while ((entry = readdir(dir)) != NULL) {
+		CLEANUP_FD int leaf = -1;
+
+		if (entry->d_type != DT_DIR || entry->d_name[0] == '.')
+			continue;
+		leaf = openat(parent_fd, entry->d_name,
+		    O_PATH | O_DIRECTORY | O_CLOEXEC);
+		if (leaf < 0)
+			continue;
+		kill_and_wait(leaf);
+		unlinkat(parent_fd, entry->d_name, AT_REMOVEDIR);
+	}
+	closedir(dir);
+}
+
+/* --------------------------------------------------------------- the parent */
+
+static const char *const wanted[] = { "memory", "pids", "cpu" };
+#define WANTED_COUNT (sizeof(wanted) / sizeof(wanted[0]))
+
+static void
+enable_controllers(int dir)
+{
+	for (size_t i = 0; i < WANTED_COUNT; i++) {
+		char text[16];
+
+		/* One by one: a single one that is not there spoils a list. */
+		snprintf(text, sizeof(text), "+%s", wanted[i]);
+		if (file_has_word(dir, "cgroup.controllers", wanted[i]))
+			file_write(dir, "cgroup.subtree_control", text);
+	}
+}
+
+static void
+disable_controllers(int dir)
+{
+	for (size_t i = 0; i < WANTED_COUNT; i++) {
+		char text[16];
+
+		snprintf(text, sizeof(text), "-%s", wanted[i]);
+		if (file_has_word(dir, "cgroup.subtree_control", wanted[i]))
+			file_write(dir, "cgroup.subtree_control", text);
+	}
+}
+
+static void
+explain(struct cgroup_parent *parent, const struct cgroup_place *place)
+{
+	if (parent->has_memory && parent->has_pids && parent->has_cpu)
+		return;
+	if (place->is_hybrid)
+		snprintf(parent->reason, sizeof(parent->reason),
+		    "memory, pids or cpu are on cgroup v1: boot with "
+		    "systemd.unified_cgroup_hierarchy=1");
+	else if (place->is_shared)
+		snprintf(parent->reason, sizeof(parent->reason),
+		    "other processes share the cgroup: start as a service "
+		    "with Delegate=yes");
+	else
+		snprintf(parent->reason, sizeof(parent->reason),
+		    "controllers are not delegated: set Delegate=yes in the "
+		    "unit");
+}
+
+static int
+parent_make(struct cgroup_parent *parent, struct cgroup_place *place,
+    const char *name)
+{
+	if (mkdirat(place->fd, name, 0755) != 0 && errno != EEXIST)
+		return -errno;
+	parent->fd = openat(place->fd, name,
+	    O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+	if (parent->fd < 0)
+		return -errno;
+	remove_stale(parent->fd);
+	cgroup_place_leave(place);
+	enable_controllers(place->fd);
+	enable_controllers(parent->fd);
+	parent->has_memory = file_has_word(parent->fd,
+	    "cgroup.subtree_control", "memory");
+	parent->has_pids = file_has_word(parent->fd,
+	    "cgroup.subtree_control", "pids");
+	parent->has_cpu = file_has_word(parent->fd,
+	    "cgroup.subtree_control", "cpu");
+	snprintf(parent->path, sizeof(parent->path), "%s/%s",
+	    strcmp(place->path, "/") == 0 ? "" : place->path, name);
+	explain(parent, place);
+	return 0;
+}
+
+int
+cgroup_parent_open(struct cgroup_parent *parent, const char *name)
+{
+	struct cgroup_place place;
+	int error;
+
+	memset(parent, 0, sizeof(*parent));
+	parent->fd = -1;
+	if (!is_leaf_name(name))
+		return -EINVAL;
+	error = cgroup_place_find(&place);
+	if (error != 0) {
+		snprintf(parent->reason, sizeof(parent->reason),
+		    error == -ENOENT ? "cgroup v2 is not mounted: boot with "
+		                       "systemd, or mount cgroup2" :
+		                       "cannot open the own cgroup: %s",
+		    strerror(-error));
+		return error;
+	}
+	error = parent_make(parent, &place, name);
+	if (error != 0)
+		snprintf(parent->reason, sizeof(parent->reason),
+		    "cannot make a cgroup: %s; start as root, or as a service "
+		    "with Delegate=yes", strerror(-error));
+	close_fd(&place.fd);
+	if (error != 0)
+		close_fd(&parent->fd);
+	return error;
+}
+
+void
+cgroup_parent_close(struct cgroup_parent *parent)
+{
+	CLEANUP_FD int above = -1;
+	const char *name = strrchr(parent->path, '/');
+
+	if (parent->fd < 0)
+		return;
+	remove_stale(parent->fd);
+	disable_controllers(parent->fd);
+	above = openat(parent->fd, "..", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	close_fd(&parent->fd);
+	if (above < 0 || name == NULL)
+		return;
+	unlinkat(above, name + 1, AT_REMOVEDIR);
+	disable_controllers(above);
+	cgroup_place_return(above);
+}
+
+/* ----------------------------------------------------------------- the leaf */
+
+static int
+leaf_limit(const struct cgroup_parent *parent, int leaf,
+    const struct cgroup_limits *limits)
+{
+	char text[64];
+	int error = 0;
+
+	if (parent->has_memory && limits->memory_bytes != 0) {
+		error = file_write_number(leaf, "memory.max",
+		    limits->memory_bytes);
+		/* Absent without swap accounting; then there is none to use. */
+		if (error == 0)
+			error = file_write(leaf, "memory.swap.max", "0");
+		if (error == -ENOENT)
+			error = 0;
+		if (error == 0)
+			error = file_write(leaf, "memory.oom.group", "1");
+	}
+	if (error == 0 && parent->has_pids && limits->processes != 0)
+		error = file_write_number(leaf, "pids.max", limits->processes);
+	if (error == 0 && parent->has_cpu && limits->cpu_milli != 0) {
+		snprintf(text, sizeof(text), "%" PRIu64 " %d",
+		    limits->cpu_milli * (PERIOD_US / 1000), PERIOD_US);
+		error = file_write(leaf, "cpu.max", text);
+	}
+	return error;
+}
+
+int
+cgroup_leaf_make(const struct cgroup_parent *parent, const char *name,
+    const struct cgroup_limits *limits)
+{
+	int leaf, error;
+
+	if (!is_leaf_name(name))
+		return -EINVAL;
+	if (mkdirat(parent->fd, name, 0755) != 0)
+		return -errno;
+	leaf = openat(parent->fd, name,
+	    O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+	error = leaf < 0 ? -errno : leaf_limit(parent, leaf, limits);
+	if (error == 0)
+		return leaf;
+	close_fd(&leaf);
+	unlinkat(parent->fd, name, AT_REMOVEDIR);
+	return error;
+}
+
+int
+cgroup_leaf_remove(const struct cgroup_parent *parent, const char *name)
+{
+	if (!is_leaf_name(name))
+		return -EINVAL;
+	return unlinkat(parent->fd, name, AT_REMOVEDIR) != 0 ? -errno : 0;
+}
+
+int
+cgroup_leaf_open(int leaf_fd, const char *file, bool is_writable)
+{
+	int fd = openat(leaf_fd, file, O_NOFOLLOW | O_CLOEXEC |
+	    (is_writable ? O_RDWR : O_RDONLY));
+
+	return fd < 0 ? -errno : fd;
+}
+
+/* ------------------------------------------------------------------ reading */
+
+static ssize_t
+read_again(int fd, char *text, size_t size)
+{
+	ssize_t n;
+
+	do
+		n = pread(fd, text, size - 1, 0);
+	while (n < 0 && errno == EINTR);
+	if (n < 0)
+		return -errno;
+	text[n] = '\0';
+	return n;
+}
+
+/* A line "KEY NUMBER". */
+static int
+find_key(const char *text, const char *key, uint64_t *value)
+{
+	size_t length = strlen(key);
+
+	for (const char *line = text; line != NULL && *line != '\0';) {
+		if (strncmp(line, key, length) == 0 && line[length] == ' ') {
+			*value = strtoull(line + length + 1, NULL, 10);
+			return 0;
+		}
+		line = strchr(line, '\n');
+		if (line != NULL)
+			line++;
+	}
+	return -ENOENT;
+}
+
+int
+cgroup_cpu_read(int fd, struct cgroup_cpu *cpu)
+{
+	char text[1024];
+	ssize_t n = read_again(fd, text, sizeof(text));
+
+	if (n < 0)
+		return (int)n;
+	if (find_key(text, "usage_usec", &cpu->usage_us) != 0 ||
+	    find_key(text, "user_usec", &cpu->user_us) != 0 ||
+	    find_key(text, "system_usec", &cpu->system_us) != 0)
+		return -EPROTO;
+	return 0;
+}
+
+int
+cgroup_number_read(int fd, uint64_t *number)
+{
+	char text[32], *end;
+	ssize_t n = read_again(fd, text, sizeof(text));
+
+	if (n < 0)
+		return (int)n;
+	errno = 0;
+	*number = strtoull(text, &end, 10);
+	if (end == text || errno != 0 || (*end != '\n' && *end != '\0'))
+		return -EPROTO; /* "max": no number */
+	return 0;
+}
+
+int
+cgroup_key_read(int fd, const char *key, uint64_t *value)
+{
+	char text[1024];
+	ssize_t n = read_again(fd, text, sizeof(text));
+
+	return n < 0 ? (int)n : find_key(text, key, value);
+}

@@ -1,0 +1,153 @@
+#include "sandbox/cgroup_place.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "fcgi-host/sock.h"
+
+#define OWN_CHILD "supervisor"
+
+/* "0::/system.slice/x.service": the v2 line of /proc/self/cgroup. */
+static int
+find_own_path(char *path, size_t size, bool *is_hybrid)
+{
+	FILE *file = fopen("/proc/self/cgroup", "re");
+	char line[512];
+	int error = -ENOENT;
+
+	if (file == NULL)
+		return -errno;
+	*is_hybrid = false;
+	while (fgets(line, sizeof(line), file) != NULL) {
+		line[strcspn(line, "\n")] = '\0';
+		if (strncmp(line, "0::", 3) != 0) {
+			const char *names = strchr(line, ':');
+
+			/* "5:name=systemd:" is no controller. */
+			if (names != NULL && names[1] != 'n')
+				*is_hybrid = true;
+			continue;
+		}
+		error = strlen(line + 3) < size ? 0 : -ENAMETOOLONG;
+		if (error == 0)
+			strcpy(path, line + 3);
+	}
+	fclose(file);
+	return error;
+}
+
+/* The mount point of cgroup2, from the fields of mountinfo: "… - TYPE". */
+static int
+find_mount(char *mount, size_t size)
+{
+	FILE *file = fopen("/proc/self/mountinfo", "re");
+	char line[1024], root[256], point[256];
+	int error = -ENOENT;
+
+	if (file == NULL)
+		return -errno;
+	while (error == -ENOENT && fgets(line, sizeof(line), file) != NULL) {
+		const char *type = strstr(line, " - ");
+
+		if (type == NULL || strncmp(type + 3, "cgroup2 ", 8) != 0 ||
+		    sscanf(line, "%*s %*s %*s %255s %255s", root, point) != 2)
+			continue;
+		if (strlen(point) < size) {
+			strcpy(mount, point);
+			error = 0;
+		}
+	}
+	fclose(file);
+	return error;
+}
+
+/* Whether a process other than this one stands in the cgroup.  Those that this
+ * process cannot name show as 0. */
+static bool
+has_others(int dir)
+{
+	int fd = openat(dir, "cgroup.procs", O_RDONLY | O_CLOEXEC);
+	FILE *file = fd < 0 ? NULL : fdopen(fd, "r");
+	bool result = false;
+	char line[32];
+
+	if (file == NULL) {
+		close_fd(&fd);
+		return true;
+	}
+	while (fgets(line, sizeof(line), file) != NULL)
+		result |= atol(line) != (long)getpid();
+	fclose(file);
+	return result;
+}
+
+static bool
+has_controllers(int dir)
+{
+	CLEANUP_FD int fd = openat(dir, "cgroup.controllers",
+	    O_RDONLY | O_CLOEXEC);
+	char byte;
+
+	return fd >= 0 && read(fd, &byte, 1) == 1 && byte != '\n';
+}
+
+int
+cgroup_place_find(struct cgroup_place *place)
+{
+	char mount[256], path[700];
+	size_t length;
+	int error = find_own_path(place->path, sizeof(place->path),
+	    &place->is_hybrid);
+
+	place->fd = -1;
+	if (error == 0)
+		error = find_mount(mount, sizeof(mount));
+	if (error != 0)
+		return error;
+	/* Started again in the place into which a predecessor stepped. */
+	length = strlen(place->path);
+	if (length > sizeof(OWN_CHILD) &&
+	    strcmp(place->path + length - sizeof(OWN_CHILD),
+	        "/" OWN_CHILD) == 0)
+		place->path[length - sizeof(OWN_CHILD)] = '\0';
+	snprintf(path, sizeof(path), "%s%s", mount, place->path);
+	place->fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if (place->fd < 0)
+		return -errno;
+	place->is_root = faccessat(place->fd, "cgroup.events", F_OK, 0) != 0;
+	place->is_shared = !place->is_root && has_others(place->fd);
+	return 0;
+}
+
+static int
+move_self(int dir, const char *file)
+{
+	CLEANUP_FD int fd = openat(dir, file, O_WRONLY | O_CLOEXEC);
+
+	if (fd < 0)
+		return -errno;
+	return write(fd, "0", 1) == 1 ? 0 : -errno;
+}
+
+void
+cgroup_place_leave(struct cgroup_place *place)
+{
+	if (place->is_root || place->is_shared || !has_controllers(place->fd))
+		return;
+	if (mkdirat(place->fd, OWN_CHILD, 0755) == 0 || errno == EEXIST)
+		move_self(place->fd, OWN_CHILD "/cgroup.procs");
+}
+
+void
+cgroup_place_return(int place_fd)
+{
+	if (faccessat(place_fd, OWN_CHILD "/cgroup.procs", F_OK, 0) != 0)
+		return;
+	move_self(place_fd, "cgroup.procs");
+	unlinkat(place_fd, OWN_CHILD, AT_REMOVEDIR);
+}

@@ -1,0 +1,29 @@
+/*
+ * Where in the cgroup v2 hierarchy this process stands, and stepping aside: a
+ * cgroup that gives controllers to its children may hold no process itself, so
+ * in a delegated unit the host moves into a child of its own.
+ */
+#ifndef SANDBOX_CGROUP_PLACE_H
+#define SANDBOX_CGROUP_PLACE_H
+
+#include <stdbool.h>
+
+struct cgroup_place {
+	int fd; /* the own cgroup's directory */
+	char path[400]; /* below the mount of cgroup2 */
+	bool is_hybrid; /* v1 hierarchies hold controllers */
+	bool is_root;   /* the root may hold processes and children */
+	bool is_shared; /* processes that are not ours stand in it */
+};
+
+/* 0; -ENOENT: no cgroup2 is mounted; another negative errno. */
+int cgroup_place_find(struct cgroup_place *place);
+
+/* Steps into the child `supervisor`, unless this is the root, there are no
+ * controllers to be had, or the place is shared. */
+void cgroup_place_leave(struct cgroup_place *place);
+
+/* Steps back into the directory, if it was left, and removes the child. */
+void cgroup_place_return(int place_fd);
+
+#endif

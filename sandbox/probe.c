@@ -1,0 +1,261 @@
+/* What of each layer this machine has: tried, not read from a version. */
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/sched.h>
+#include <sched.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/capability.h>
+#include <sys/mount.h>
+#include <sys/prctl.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "sandbox/landlock.h"
+#include "sandbox/plan.h"
+#include "sandbox/seccomp.h"
+
+static const struct {
+	unsigned layer;
+	const char *name;
+} layers[] = {
+	{ LAYER_MOUNT, "mount" },
+	{ LAYER_PID, "pid" },
+	{ LAYER_NET, "net" },
+	{ LAYER_IPC, "ipc" },
+	{ LAYER_UTS, "uts" },
+	{ LAYER_CGROUP_NS, "cgroup_ns" },
+	{ LAYER_IDENTITY, "identity" },
+	{ LAYER_CAPABILITIES, "capabilities" },
+	{ LAYER_NO_NEW_PRIVS, "no_new_privs" },
+	{ LAYER_LANDLOCK, "landlock" },
+	{ LAYER_SECCOMP, "seccomp" },
+	{ LAYER_RLIMITS, "rlimits" },
+	{ LAYER_CGROUP, "cgroup" },
+	{ LAYER_MEMFD_NOEXEC, "memfd_noexec" },
+};
+#define LAYER_COUNT (sizeof(layers) / sizeof(layers[0]))
+
+unsigned
+sandbox_layer_by_name(const char *name)
+{
+	for (size_t i = 0; i < LAYER_COUNT; i++) {
+		if (strcmp(name, layers[i].name) == 0)
+			return layers[i].layer;
+	}
+	return 0;
+}
+
+static void __attribute__((format(printf, 3, 4)))
+say(struct sandbox_probe *probe, bool is_on, const char *format, ...)
+{
+	va_list arguments;
+
+	va_start(arguments, format);
+	vsnprintf(probe->fact, sizeof(probe->fact), format, arguments);
+	va_end(arguments);
+	probe->is_on = is_on;
+}
+
+/* A child that ends at once in a namespace of the kind.  0 or errno. */
+static int
+try_namespace(uint64_t flag)
+{
+	struct clone_args arguments = { .flags = flag | CLONE_CLEAR_SIGHAND,
+		.exit_signal = SIGCHLD };
+	long pid = syscall(SYS_clone3, &arguments, sizeof(arguments));
+	int status;
+
+	if (pid == 0)
+		_exit(0);
+	if (pid < 0)
+		return errno;
+	while (waitpid((pid_t)pid, &status, 0) < 0 && errno == EINTR)
+		continue;
+	return 0;
+}
+
+static void
+probe_namespace(struct sandbox_probe *probe, uint64_t flag)
+{
+	int error = try_namespace(flag);
+
+	if (error == 0)
+		say(probe, true, "a namespace of its own");
+	else if (error == EPERM)
+		say(probe, false, "not permitted: start as root");
+	else
+		say(probe, false, "%s: the kernel has no such namespace, or "
+		    "/proc/sys/user/max_*_namespaces is used up",
+		    strerror(error));
+}
+
+static void
+probe_mount(struct sandbox_probe *probe)
+{
+	int fd;
+
+	probe_namespace(probe, CLONE_NEWNS);
+	if (!probe->is_on)
+		return;
+	fd = fsopen("tmpfs", FSOPEN_CLOEXEC);
+	if (fd < 0)
+		say(probe, false, "mounts by descriptor: %s; Linux 5.12 or "
+		    "newer and CAP_SYS_ADMIN are needed", strerror(errno));
+	else
+		say(probe, true, "fresh read-only root");
+	if (fd >= 0)
+		close(fd);
+}
+
+static bool
+has_capability(cap_value_t value)
+{
+	cap_t caps = cap_get_proc();
+	cap_flag_value_t flag = CAP_CLEAR;
+
+	if (caps == NULL)
+		return false;
+	cap_get_flag(caps, value, CAP_EFFECTIVE, &flag);
+	cap_free(caps);
+	return flag == CAP_SET;
+}
+
+static void
+probe_identity(struct sandbox_probe *probe)
+{
+	bool is_on = has_capability(CAP_SETUID) && has_capability(CAP_SETGID);
+
+	say(probe, is_on, "%s", is_on ? "a user id for every tenant" :
+	    "all tenants run as one user: start as root");
+}
+
+static void
+probe_capabilities(struct sandbox_probe *probe)
+{
+	bool is_on = has_capability(CAP_SETPCAP);
+
+	say(probe, is_on, is_on ? "all five sets emptied (0 to %d)" :
+	    "the bounding set (0 to %d) cannot be emptied: start as root",
+	    (int)cap_max_bits() - 1);
+}
+
+static void
+probe_landlock(struct sandbox_probe *probe)
+{
+	int abi = landlock_abi();
+
+	if (abi == 0)
+		say(probe, false, errno == EOPNOTSUPP ?
+		    "switched off: add landlock to the kernel's lsm= list" :
+		    "not in this kernel: Linux 5.13 or newer with "
+		    "CONFIG_SECURITY_LANDLOCK");
+	else
+		say(probe, true, "ABI %d%s", abi, abi >= 6 ? "" :
+		    abi >= 4 ? ": signals and abstract sockets are not scoped" :
+		    ": TCP, signals and abstract sockets are not covered");
+}
+
+static void
+probe_seccomp(struct sandbox_probe *probe)
+{
+	bool is_on = seccomp_is_there();
+
+	say(probe, is_on, "%s", is_on ? "allow-list" :
+	    "not in this kernel: CONFIG_SECCOMP_FILTER");
+}
+
+static void
+probe_cgroup(struct sandbox_probe *probe, const struct cgroup_parent *parent)
+{
+	if (parent == NULL || parent->fd < 0) {
+		say(probe, false, "%s", parent != NULL &&
+		    parent->reason[0] != '\0' ? parent->reason :
+		    "not looked at: the host makes it when it starts");
+		return;
+	}
+	say(probe, parent->has_memory && parent->has_pids,
+	    "cpu.stat and kill, memory %s, pids %s, cpu %s%s%s",
+	    parent->has_memory ? "on" : "off", parent->has_pids ? "on" : "off",
+	    parent->has_cpu ? "on" : "off",
+	    parent->reason[0] != '\0' ? "; " : "", parent->reason);
+}
+
+static void
+probe_memfd(struct sandbox_probe *probe)
+{
+	bool has_sysctl = access("/proc/sys/vm/memfd_noexec", W_OK) == 0;
+
+	/* Either way no memfd can be executed. */
+	say(probe, true, "%s", has_sysctl ?
+	    "vm.memfd_noexec = 2 in every instance" :
+	    "memfd_create refused by seccomp (Linux 6.3 has a better way)");
+}
+
+static void
+probe_one(struct sandbox_probe *probe, const struct cgroup_parent *parent)
+{
+	switch (probe->layer) {
+	case LAYER_MOUNT:
+		probe_mount(probe);
+		break;
+	case LAYER_PID:
+		probe_namespace(probe, CLONE_NEWPID);
+		break;
+	case LAYER_NET:
+		probe_namespace(probe, CLONE_NEWNET);
+		break;
+	case LAYER_IPC:
+		probe_namespace(probe, CLONE_NEWIPC);
+		break;
+	case LAYER_UTS:
+		probe_namespace(probe, CLONE_NEWUTS);
+		break;
+	case LAYER_CGROUP_NS:
+		probe_namespace(probe, CLONE_NEWCGROUP);
+		break;
+	case LAYER_IDENTITY:
+		probe_identity(probe);
+		break;
+	case LAYER_CAPABILITIES:
+		probe_capabilities(probe);
+		break;
+	case LAYER_LANDLOCK:
+		probe_landlock(probe);
+		break;
+	case LAYER_SECCOMP:
+		probe_seccomp(probe);
+		break;
+	case LAYER_CGROUP:
+		probe_cgroup(probe, parent);
+		break;
+	case LAYER_MEMFD_NOEXEC:
+		probe_memfd(probe);
+		break;
+	case LAYER_NO_NEW_PRIVS:
+		say(probe, prctl(PR_GET_NO_NEW_PRIVS, 0, 0, 0, 0) >= 0,
+		    "setuid files change nothing");
+		break;
+	default:
+		say(probe, true, "files, sizes, locked memory, cores");
+		break;
+	}
+}
+
+size_t
+sandbox_probe(const struct cgroup_parent *parent, struct sandbox_probe *out,
+    size_t max)
+{
+	size_t n = max < LAYER_COUNT ? max : LAYER_COUNT;
+
+	for (size_t i = 0; i < n; i++) {
+		out[i].layer = layers[i].layer;
+		out[i].name = layers[i].name;
+		out[i].fact[0] = '\0';
+		probe_one(&out[i], parent);
+	}
+	return n;
+}
