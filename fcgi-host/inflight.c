@@ -1,0 +1,150 @@
+#include "fcgi-host/inflight.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+
+#define INFLIGHT_MAGIC 0x66637431u
+
+struct inflight_head {
+	uint32_t magic;
+	uint32_t slot_count;
+	uint64_t seq;
+	uint64_t number;
+};
+
+struct inflight {
+	struct inflight_head *head;
+	struct inflight_slot *slots;
+	size_t size;
+	uint32_t *free_places; /* a stack */
+	uint32_t free_count;
+};
+
+/* The head's room is a slot's, which keeps the slots aligned. */
+static void
+table_lay_out(struct inflight *inflight, void *memory, size_t size)
+{
+	inflight->head = memory;
+	inflight->slots = (struct inflight_slot *)memory + 1;
+	inflight->size = size;
+}
+
+static void
+table_make_new(struct inflight *inflight)
+{
+	memset(inflight->head, 0, inflight->size);
+	inflight->head->magic = INFLIGHT_MAGIC;
+	inflight->head->slot_count = (uint32_t)(inflight->size /
+	    sizeof(struct inflight_slot) - 1);
+}
+
+static int
+free_places_collect(struct inflight *inflight)
+{
+	uint32_t count = inflight->head->slot_count;
+
+	inflight->free_places = calloc(count, sizeof(uint32_t));
+	if (inflight->free_places == NULL)
+		return -1;
+	for (uint32_t i = count; i-- > 0;) {
+		inflight->slots[i].place = i;
+		if (inflight->slots[i].is_used == 0)
+			inflight->free_places[inflight->free_count++] = i;
+	}
+	return 0;
+}
+
+struct inflight *
+inflight_open(int fd, bool is_again)
+{
+	struct inflight *inflight;
+	struct stat status;
+	void *memory;
+
+	if (fstat(fd, &status) < 0 ||
+	    (size_t)status.st_size < 2 * sizeof(struct inflight_slot))
+		return NULL;
+	memory = mmap(NULL, (size_t)status.st_size, PROT_READ | PROT_WRITE,
+	    MAP_SHARED, fd, 0);
+	if (memory == MAP_FAILED)
+		return NULL;
+	inflight = calloc(1, sizeof(*inflight));
+	if (inflight == NULL) {
+		munmap(memory, (size_t)status.st_size);
+		return NULL;
+	}
+	table_lay_out(inflight, memory, (size_t)status.st_size);
+	if (!is_again || inflight->head->magic != INFLIGHT_MAGIC ||
+	    inflight->head->slot_count !=
+	    inflight->size / sizeof(struct inflight_slot) - 1)
+		table_make_new(inflight);
+	if (free_places_collect(inflight) < 0) {
+		inflight_close(inflight);
+		return NULL;
+	}
+	return inflight;
+}
+
+void
+inflight_close(struct inflight *inflight)
+{
+	if (inflight == NULL)
+		return;
+	munmap(inflight->head, inflight->size);
+	free(inflight->free_places);
+	free(inflight);
+}
+
+struct inflight_slot *
+inflight_take(struct inflight *inflight)
+{
+	struct inflight_slot *slot;
+	uint32_t place;
+
+	if (inflight->free_count == 0)
+		return NULL;
+	place = inflight->free_places[--inflight->free_count];
+	slot = &inflight->slots[place];
+	memset(slot, 0, sizeof(*slot));
+	slot->place = place;
+	slot->is_used = 1;
+	return slot;
+}
+
+void
+inflight_drop(struct inflight *inflight, struct inflight_slot *slot)
+{
+	if (slot == NULL || slot->is_used == 0)
+		return;
+	slot->is_used = 0;
+	inflight->free_places[inflight->free_count++] = slot->place;
+}
+
+uint64_t
+inflight_seq(const struct inflight *inflight)
+{
+	return inflight->head->seq;
+}
+
+void
+inflight_set_seq(struct inflight *inflight, uint64_t seq)
+{
+	inflight->head->seq = seq;
+}
+
+uint64_t
+inflight_next_number(struct inflight *inflight)
+{
+	return ++inflight->head->number;
+}
+
+void
+inflight_each(struct inflight *inflight,
+    void (*fn)(struct inflight_slot *slot, void *arg), void *arg)
+{
+	for (uint32_t i = 0; i < inflight->head->slot_count; i++)
+		if (inflight->slots[i].is_used != 0)
+			fn(&inflight->slots[i], arg);
+}

@@ -1,0 +1,395 @@
+#include "fcgi-host/ledger.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/statvfs.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "fcgi-host/log.h"
+#include "fcgi-host/sock.h"
+
+#define RESERVE_CHUNK (256u * 1024)
+#define TAIL_SIZE (64u * 1024)
+/* host records have no admission of their own; this many always fit */
+#define HOST_LINES 2
+
+struct ledger {
+	struct inflight *inflight;
+	uint64_t run_id;
+	int fd;
+	bool is_sync, is_failing;
+	bool no_fallocate; /* the file system cannot: free space is compared */
+	uint64_t size;     /* of the file, its one writer knows */
+	uint64_t reserved_end;
+	uint64_t admitted;
+	uint64_t next_seq;
+	struct buf batch;
+	struct ledger_entry *first, **last;
+	uint64_t executions, refused, errors;
+	struct log_limit limit;
+};
+
+struct ledger *
+ledger_new(struct inflight *inflight, uint64_t run_id)
+{
+	struct ledger *ledger = calloc(1, sizeof(*ledger));
+
+	if (ledger == NULL)
+		return NULL;
+	ledger->inflight = inflight;
+	ledger->run_id = run_id;
+	ledger->fd = -1;
+	ledger->last = &ledger->first;
+	ledger->next_seq = inflight_seq(inflight) + 1;
+	return ledger;
+}
+
+/* What was reserved beyond the end and not used goes back to the disk. */
+static void
+file_leave(struct ledger *ledger)
+{
+	if (ledger->fd >= 0 && ledger->reserved_end > ledger->size &&
+	    ftruncate(ledger->fd, (off_t)ledger->size) < 0)
+		log_event(LOG_WARN, "accounting_trim", "error=\"%s\"",
+		    strerror(errno));
+	close_fd(&ledger->fd);
+}
+
+void
+ledger_free(struct ledger *ledger)
+{
+	if (ledger == NULL)
+		return;
+	file_leave(ledger);
+	buf_free(&ledger->batch);
+	free(ledger);
+}
+
+void
+ledger_set_sync(struct ledger *ledger, bool is_sync)
+{
+	ledger->is_sync = is_sync;
+}
+
+/* The last complete line of the tail, and where it ends. */
+static uint64_t
+tail_read(int fd, uint64_t size, uint64_t *seq)
+{
+	uint64_t from = size > TAIL_SIZE ? size - TAIL_SIZE : 0;
+	char *tail = malloc(TAIL_SIZE);
+	ssize_t n = tail == NULL ? -1 :
+	    pread(fd, tail, TAIL_SIZE, (off_t)from);
+	char *end = n > 0 ? memrchr(tail, '\n', (size_t)n) : NULL;
+	uint64_t line_end = n < 0 ? size : from;
+
+	*seq = 0;
+	if (end != NULL) {
+		char *start = memrchr(tail, '\n', (size_t)(end - tail));
+
+		start = start == NULL ? tail : start + 1;
+		*seq = record_line_seq(start, (size_t)(end - start));
+		line_end = from + (uint64_t)(end - tail) + 1;
+	}
+	free(tail);
+	return line_end;
+}
+
+/* A torn last line belongs to an answer that was never completed. */
+static int
+tail_mend(int fd, uint64_t *size, uint64_t *seq)
+{
+	uint64_t line_end = tail_read(fd, *size, seq);
+
+	if (line_end >= *size)
+		return 0;
+	log_event(LOG_WARN, "accounting_torn", "cut_bytes=%llu",
+	    (unsigned long long)(*size - line_end));
+	if (ftruncate(fd, (off_t)line_end) < 0)
+		return -errno;
+	*size = line_end;
+	return 0;
+}
+
+int
+ledger_switch(struct ledger *ledger, int fd, bool is_again)
+{
+	struct stat status;
+	uint64_t size, seq;
+	int error;
+
+	ledger_flush(ledger);
+	if (fstat(fd, &status) < 0 || !S_ISREG(status.st_mode)) {
+		close(fd);
+		return -EINVAL;
+	}
+	size = (uint64_t)status.st_size;
+	error = tail_mend(fd, &size, &seq);
+	if (error < 0) {
+		close(fd);
+		return error;
+	}
+	file_leave(ledger);
+	ledger->fd = fd;
+	ledger->size = ledger->reserved_end = size;
+	ledger->no_fallocate = false;
+	if (is_again && seq > inflight_seq(ledger->inflight)) {
+		inflight_set_seq(ledger->inflight, seq);
+		ledger->next_seq = seq + 1;
+	}
+	return 0;
+}
+
+static int
+space_compare(const struct ledger *ledger, uint64_t wanted)
+{
+	struct statvfs fs;
+
+	if (fstatvfs(ledger->fd, &fs) < 0)
+		return -errno;
+	return (uint64_t)fs.f_bavail * fs.f_frsize >= wanted ? 0 : -ENOSPC;
+}
+
+static int
+space_extend(struct ledger *ledger, uint64_t n)
+{
+	while (fallocate(ledger->fd, FALLOC_FL_KEEP_SIZE,
+	    (off_t)ledger->reserved_end, (off_t)n) < 0)
+		if (errno != EINTR)
+			return -errno;
+	ledger->reserved_end += n;
+	return 0;
+}
+
+/* Makes sure that every admitted line, the batch and `more` lines fit. */
+static int
+space_reserve(struct ledger *ledger, uint64_t more)
+{
+	uint64_t wanted = (ledger->admitted + more + HOST_LINES) *
+	    RECORD_LINE_MAX + buf_len(&ledger->batch);
+	uint64_t have = ledger->reserved_end - ledger->size;
+	int error;
+
+	if (ledger->fd < 0)
+		return -EBADF;
+	if (ledger->no_fallocate)
+		return space_compare(ledger, wanted);
+	if (have >= wanted)
+		return 0;
+	error = space_extend(ledger, wanted - have + RESERVE_CHUNK);
+	if (error == -ENOSPC || error == -EDQUOT || error == -EFBIG)
+		error = space_extend(ledger, wanted - have);
+	if (error == -EOPNOTSUPP || error == -ENOSYS) {
+		ledger->no_fallocate = true;
+		return space_compare(ledger, wanted);
+	}
+	return error;
+}
+
+int
+ledger_probe(struct ledger *ledger)
+{
+	return ledger->is_failing ? -EIO : space_reserve(ledger, 1);
+}
+
+int
+ledger_admit(struct ledger *ledger)
+{
+	int error = ledger_probe(ledger);
+
+	if (error < 0)
+		ledger->refused++;
+	else
+		ledger->admitted++;
+	return error;
+}
+
+void
+ledger_release(struct ledger *ledger)
+{
+	if (ledger->admitted > 0)
+		ledger->admitted--;
+}
+
+int
+ledger_exec(struct ledger *ledger, struct record_exec *record,
+    struct ledger_entry *entry)
+{
+	size_t before = buf_len(&ledger->batch);
+
+	record->seq = ledger->next_seq;
+	record->run_id = ledger->run_id;
+	if (record_put_exec(&ledger->batch, record) < 0) {
+		ledger->batch.end = ledger->batch.start + before;
+		return -ENOMEM;
+	}
+	LOG_ASSERT(buf_len(&ledger->batch) - before <= RECORD_LINE_MAX);
+	ledger->next_seq++;
+	ledger->executions++;
+	ledger_release(ledger);
+	entry->next = NULL;
+	*ledger->last = entry;
+	ledger->last = &entry->next;
+	return 0;
+}
+
+int
+ledger_instance(struct ledger *ledger, struct record_instance *record)
+{
+	size_t before = buf_len(&ledger->batch);
+
+	record->seq = ledger->next_seq;
+	record->run_id = ledger->run_id;
+	if (record_put_instance(&ledger->batch, record) < 0) {
+		ledger->batch.end = ledger->batch.start + before;
+		return -ENOMEM;
+	}
+	ledger->next_seq++;
+	ledger_release(ledger);
+	return 0;
+}
+
+static uint64_t
+clock_real_us(void)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_REALTIME, &now);
+	return (uint64_t)now.tv_sec * 1000000 + (uint64_t)now.tv_nsec / 1000;
+}
+
+int
+ledger_host(struct ledger *ledger, struct record_host *record)
+{
+	size_t before = buf_len(&ledger->batch);
+
+	record->seq = ledger->next_seq;
+	record->run_id = ledger->run_id;
+	record->time_us = clock_real_us();
+	record->executions = ledger->executions;
+	record->refused_unrecorded = ledger->refused;
+	if (record_put_host(&ledger->batch, record) < 0) {
+		ledger->batch.end = ledger->batch.start + before;
+		return -ENOMEM;
+	}
+	ledger->next_seq++;
+	ledger->refused = 0;
+	return 0;
+}
+
+/* Writes all or nothing: a part that went out is cut off again, so that what
+ * is in the file is whole lines only. */
+static int
+batch_write(struct ledger *ledger)
+{
+	size_t n = buf_len(&ledger->batch), done = 0;
+	int error = 0;
+
+	while (done < n && error == 0) {
+		ssize_t out = write(ledger->fd,
+		    buf_head(&ledger->batch) + done, n - done);
+
+		if (out > 0)
+			done += (size_t)out;
+		else if (out == 0)
+			error = -ENOSPC;
+		else if (errno != EINTR)
+			error = -errno;
+	}
+	if (error == 0 && ledger->is_sync && fdatasync(ledger->fd) < 0)
+		error = -errno;
+	if (error < 0 && done > 0 &&
+	    ftruncate(ledger->fd, (off_t)ledger->size) < 0)
+		log_event(LOG_ERROR, "accounting_cut", "error=\"%s\"",
+		    strerror(errno));
+	return error;
+}
+
+static void
+entries_call(struct ledger *ledger, int error)
+{
+	struct ledger_entry *entry = ledger->first;
+
+	ledger->first = NULL;
+	ledger->last = &ledger->first;
+	while (entry != NULL) {
+		struct ledger_entry *next = entry->next;
+
+		entry->fn(entry->arg, error);
+		entry = next;
+	}
+}
+
+static void
+write_failed(struct ledger *ledger, int error)
+{
+	uint32_t suppressed;
+	struct timespec now;
+
+	ledger->errors++;
+	ledger->is_failing = true;
+	/* the cut gave the reserve back with the torn part */
+	ledger->reserved_end = ledger->size;
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	if (log_limit_pass(&ledger->limit, 1, 10000,
+	    (uint64_t)now.tv_sec * 1000000, &suppressed))
+		log_event(LOG_ERROR, "accounting_write",
+		    "error=\"%s\" mend=\"make room on the accounting log's "
+		    "file system; requests get 503 until then\"",
+		    strerror(-error));
+}
+
+void
+ledger_flush(struct ledger *ledger)
+{
+	size_t n = buf_len(&ledger->batch);
+	int error;
+
+	if (n == 0 && ledger->first == NULL)
+		return;
+	error = ledger->fd < 0 ? -EBADF : batch_write(ledger);
+	if (error < 0) {
+		write_failed(ledger, error);
+	} else {
+		ledger->is_failing = false;
+		ledger->size += n;
+		if (ledger->reserved_end < ledger->size)
+			ledger->reserved_end = ledger->size;
+		buf_consume(&ledger->batch, n);
+		inflight_set_seq(ledger->inflight, ledger->next_seq - 1);
+	}
+	entries_call(ledger, error);
+}
+
+bool
+ledger_is_failing(const struct ledger *ledger)
+{
+	return ledger->is_failing;
+}
+
+uint64_t
+ledger_seq(const struct ledger *ledger)
+{
+	return ledger->next_seq - 1;
+}
+
+uint64_t
+ledger_executions(const struct ledger *ledger)
+{
+	return ledger->executions;
+}
+
+uint64_t
+ledger_refused(const struct ledger *ledger)
+{
+	return ledger->refused;
+}
+
+uint64_t
+ledger_errors(const struct ledger *ledger)
+{
+	return ledger->errors;
+}

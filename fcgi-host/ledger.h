@@ -1,0 +1,70 @@
+/*
+ * The accounting log as the gateway holds it: space reserved before an
+ * execution is admitted, the lines of an iteration written with one write,
+ * and only then what waits for them released.  The one writer of that file.
+ * Knows descriptors and lines, nothing of requests.
+ */
+#ifndef FCGI_HOST_LEDGER_H
+#define FCGI_HOST_LEDGER_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "fcgi-host/inflight.h"
+#include "fcgi-host/record.h"
+
+/* Who waits for a line: called once, from ledger_flush; error 0: the line is
+ * in the file (and on the disk with sync); else a negative errno: the line is
+ * kept and written later, but the answer must not be completed. */
+struct ledger_entry {
+	struct ledger_entry *next;
+	void (*fn)(void *arg, int error);
+	void *arg;
+};
+
+struct ledger;
+
+/* inflight is borrowed.  NULL: no memory. */
+struct ledger *ledger_new(struct inflight *inflight, uint64_t run_id);
+/* Gives unused reserved space back and closes. */
+void ledger_free(struct ledger *ledger);
+void ledger_set_sync(struct ledger *ledger, bool is_sync);
+
+/*
+ * Goes on in the file fd (taken, O_APPEND|O_RDWR); what was pending is
+ * written to the old one first.  A torn last line is cut off.  With is_again
+ * the file's last seq is compared with the table's.  0 or negative errno:
+ * the old file stays.
+ */
+int ledger_switch(struct ledger *ledger, int fd, bool is_again);
+
+/* Reserves the space of one line to come.  0; or negative errno: it must not
+ * run (counted for the next host record). */
+int ledger_admit(struct ledger *ledger);
+/* Whether one could be admitted; counts nothing. */
+int ledger_probe(struct ledger *ledger);
+/* Gives an admission back that led to no line. */
+void ledger_release(struct ledger *ledger);
+
+/*
+ * Appends a line to the batch and uses up one admission; sets the record's
+ * seq.  0 or -ENOMEM (then entry is not called and the admission stands).
+ */
+int ledger_exec(struct ledger *ledger, struct record_exec *record,
+    struct ledger_entry *entry);
+int ledger_instance(struct ledger *ledger, struct record_instance *record);
+/* Needs no admission.  has_totals and cgroup_* of the record are the caller's. */
+int ledger_host(struct ledger *ledger, struct record_host *record);
+
+/* Writes the batch; call at the end of every iteration. */
+void ledger_flush(struct ledger *ledger);
+/* Lines that could not be written wait: call ledger_flush again later. */
+bool ledger_is_failing(const struct ledger *ledger);
+
+uint64_t ledger_seq(const struct ledger *ledger);
+uint64_t ledger_executions(const struct ledger *ledger);
+/* Refused by ledger_admit since the last host record. */
+uint64_t ledger_refused(const struct ledger *ledger);
+uint64_t ledger_errors(const struct ledger *ledger);
+
+#endif
