@@ -1,0 +1,84 @@
+#include "fcgi-host/funclog.h"
+
+#include <inttypes.h>
+#include <string.h>
+
+#include "fcgi-host/log.h"
+
+void
+funclog_init(struct funclog *log, const char *function, uint64_t instance)
+{
+	memset(log, 0, sizeof(*log));
+	log->function = function;
+	log->instance = instance;
+}
+
+static void
+window_turn(struct funclog *log, const char *request_id, uint64_t now_us)
+{
+	if (now_us - log->window_start_us <
+	    (uint64_t)FUNCLOG_WINDOW_MS * 1000)
+		return;
+	if (log->dropped > 0)
+		log_event(LOG_WARN, "stderr_dropped",
+		    "request=%s function=%s instance=%" PRIu64
+		    " lines=%" PRIu64, request_id, log->function,
+		    log->instance, log->dropped);
+	log->window_start_us = now_us;
+	log->lines = log->dropped = 0;
+}
+
+static void
+line_write(struct funclog *log, const char *request_id, uint64_t now_us)
+{
+	char text[3 * FUNCLOG_LINE_MAX];
+
+	window_turn(log, request_id, now_us);
+	if (++log->lines > FUNCLOG_BURST) {
+		log->dropped++;
+	} else {
+		log_value(text, sizeof(text), log->line, log->used);
+		log_event(LOG_INFO, "stderr",
+		    "request=%s function=%s instance=%" PRIu64
+		    " cut=%d text=\"%s\"", request_id, log->function,
+		    log->instance, log->is_cut, text);
+	}
+	log->used = 0;
+}
+
+void
+funclog_feed(struct funclog *log, const char *request_id, const char *data,
+    size_t n, uint64_t now_us)
+{
+	while (n > 0) {
+		const char *end = memchr(data, '\n', n);
+		size_t part = end == NULL ? n : (size_t)(end - data);
+		size_t room = sizeof(log->line) - log->used;
+		size_t taken = part < room ? part : room;
+
+		if (!log->is_cut) {
+			memcpy(log->line + log->used, data, taken);
+			log->used += taken;
+		}
+		if (!log->is_cut && taken < part) {
+			log->is_cut = 1;
+			line_write(log, request_id, now_us);
+		}
+		if (end == NULL)
+			return;
+		if (!log->is_cut)
+			line_write(log, request_id, now_us);
+		log->is_cut = 0;
+		data = end + 1;
+		n -= part + 1;
+	}
+}
+
+void
+funclog_end(struct funclog *log, const char *request_id, uint64_t now_us)
+{
+	if (log->used > 0 && !log->is_cut)
+		line_write(log, request_id, now_us);
+	log->used = 0;
+	log->is_cut = 0;
+}

@@ -1,0 +1,34 @@
+/*
+ * What a function writes to stderr (and a FastCGI program to stdout), cut into
+ * lines and put into the host's log with function, instance and request id.
+ * Bounded in length and rate: a megabyte without a newline or a flood costs
+ * its writer lines and nobody else anything.
+ */
+#ifndef FCGI_HOST_FUNCLOG_H
+#define FCGI_HOST_FUNCLOG_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#define FUNCLOG_LINE_MAX 1024
+/* lines that one instance may log in a window; the rest is counted */
+#define FUNCLOG_BURST 1000
+#define FUNCLOG_WINDOW_MS 10000
+
+struct funclog {
+	const char *function; /* borrowed */
+	uint64_t instance;
+	size_t used;
+	int is_cut; /* the line went past its bound: swallow up to its end */
+	uint64_t window_start_us, lines, dropped;
+	char line[FUNCLOG_LINE_MAX];
+};
+
+void funclog_init(struct funclog *log, const char *function, uint64_t instance);
+/* n more bytes, written on behalf of request_id ("" between requests). */
+void funclog_feed(struct funclog *log, const char *request_id,
+    const char *data, size_t n, uint64_t now_us);
+/* Writes an unfinished last line. */
+void funclog_end(struct funclog *log, const char *request_id, uint64_t now_us);
+
+#endif

@@ -1,0 +1,473 @@
+#include "fcgi-host/instance.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/socket.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "fcgi-host/log.h"
+#include "fcgi-host/sock.h"
+
+#define BUG (-1)
+
+/* A report or a pipe that is read at most so often per event: one instance
+ * that floods does not hold the loop. */
+#define READS_PER_EVENT 16
+
+static const int8_t next_state[INSTANCE_STATE_COUNT][INSTANCE_EVENT_COUNT] = {
+	/*                    UP  FAILED  TAKE  RELEASE  KILL  GONE */
+	[INSTANCE_STARTING] = { INSTANCE_IDLE, INSTANCE_GONE, BUG, BUG,
+	    INSTANCE_ENDING, INSTANCE_GONE },
+	[INSTANCE_IDLE] = { BUG, BUG, INSTANCE_BUSY, BUG,
+	    INSTANCE_ENDING, INSTANCE_GONE },
+	[INSTANCE_BUSY] = { BUG, BUG, BUG, INSTANCE_IDLE,
+	    INSTANCE_ENDING, INSTANCE_GONE },
+	[INSTANCE_ENDING] = { INSTANCE_ENDING, INSTANCE_GONE, BUG,
+	    INSTANCE_ENDING, INSTANCE_ENDING, INSTANCE_GONE },
+	[INSTANCE_GONE] = { BUG, BUG, BUG, INSTANCE_GONE,
+	    INSTANCE_GONE, BUG },
+};
+
+static const char *const state_names[INSTANCE_STATE_COUNT] = {
+	"starting", "idle", "busy", "ending", "gone",
+};
+
+const char *
+instance_state_name(enum instance_state state)
+{
+	return state_names[state];
+}
+
+int
+instance_next_state(enum instance_state state, enum instance_event event)
+{
+	return next_state[state][event];
+}
+
+static void
+instance_step(struct instance *instance, enum instance_event event)
+{
+	int next = next_state[instance->state][event];
+
+	LOG_ASSERT(next != BUG);
+	if (instance->state != (enum instance_state)next)
+		log_event(LOG_DEBUG, "instance", "instance=%" PRIu64
+		    " function=%s from=%s to=%s", instance->id,
+		    instance->function->info.name,
+		    state_names[instance->state], state_names[next]);
+	instance->state = (enum instance_state)next;
+}
+
+struct instance *
+instance_new(struct fleet *fleet, struct function *function, void *pool,
+    int *error)
+{
+	struct instance *instance = calloc(1, sizeof(*instance));
+
+	*error = -ENOMEM;
+	if (instance == NULL)
+		return NULL;
+	instance->fleet = fleet;
+	instance->function = function_ref(function);
+	instance->pool = pool;
+	instance->id = ++fleet->next_id;
+	instance->generation = fleet->generation;
+	instance->asked_us = loop_now_us(fleet->loop);
+	instance->init_fd = instance->out_fd = instance->err_fd = -1;
+	instance->cpu_fd = instance->peak_fd = instance->events_fd = -1;
+	instance->init_io.fd = instance->out_io.fd = instance->err_io.fd = -1;
+	funclog_init(&instance->log, function->info.name, instance->id);
+	fleet->count++;
+	*error = ledger_admit(fleet->ledger);
+	instance->is_admitted = *error == 0;
+	if (*error == 0)
+		*error = fleet->ops->start(fleet->ops_arg, instance);
+	if (*error == 0)
+		return instance;
+	instance->state = INSTANCE_GONE;
+	instance_free(instance);
+	return NULL;
+}
+
+void
+instance_free(struct instance *instance)
+{
+	if (instance == NULL)
+		return;
+	LOG_ASSERT(instance->state == INSTANCE_GONE && instance->user == NULL);
+	if (instance->is_admitted)
+		ledger_release(instance->fleet->ledger);
+	loop_timer_cancel(instance->fleet->loop, &instance->timer);
+	loop_io_del(instance->fleet->loop, &instance->init_io);
+	loop_io_del(instance->fleet->loop, &instance->out_io);
+	loop_io_del(instance->fleet->loop, &instance->err_io);
+	close_fd(&instance->init_fd);
+	close_fd(&instance->out_fd);
+	close_fd(&instance->err_fd);
+	close_fd(&instance->cpu_fd);
+	close_fd(&instance->peak_fd);
+	close_fd(&instance->events_fd);
+	function_unref(instance->function);
+	instance->fleet->count--;
+	free(instance);
+}
+
+/* init's word is hostile: a malformed one ends the instance, no more. */
+static void
+report_take(struct instance *instance, const struct init_report *report,
+    size_t n)
+{
+	if (init_report_check(report, n) < 0) {
+		instance_kill(instance, "init");
+		return;
+	}
+	if (report->type == INIT_EXIT || report->type == INIT_EXEC_FAILED)
+		instance->is_program_running = false;
+	if (instance->user != NULL) {
+		instance->user->report(instance->user_arg, report);
+	} else {
+		/* between executions a program has nothing to end for */
+		instance_kill(instance, "exit");
+	}
+}
+
+static void
+init_ready(void *arg, uint32_t events)
+{
+	struct instance *instance = arg;
+	struct init_report report;
+
+	(void)events;
+	for (int i = 0; i < READS_PER_EVENT; i++) {
+		ssize_t n = sock_recv(instance->init_fd, &report,
+		    sizeof(report), NULL, 0, NULL);
+
+		if (n == -EAGAIN || n == -EINTR)
+			return;
+		if (n == -EMSGSIZE) {
+			instance_kill(instance, "init");
+			return;
+		}
+		if (n <= 0) {
+			/* init is dead; the spawner will say so */
+			loop_io_del(instance->fleet->loop,
+			    &instance->init_io);
+			return;
+		}
+		report_take(instance, &report, (size_t)n);
+		if (instance->init_io.fd < 0)
+			return;
+	}
+}
+
+static void
+output_log(struct instance *instance, struct loop_io *io, int *fd)
+{
+	char data[8192];
+
+	for (int i = 0; i < READS_PER_EVENT; i++) {
+		ssize_t n = read(*fd, data, sizeof(data));
+
+		if (n > 0) {
+			funclog_feed(&instance->log, instance->request_id,
+			    data, (size_t)n, loop_now_us(instance->fleet->loop));
+			continue;
+		}
+		if (n < 0 && (errno == EAGAIN || errno == EINTR))
+			return;
+		loop_io_del(instance->fleet->loop, io);
+		close_fd(fd);
+		return;
+	}
+}
+
+static void
+out_ready(void *arg, uint32_t events)
+{
+	struct instance *instance = arg;
+
+	(void)events;
+	output_log(instance, &instance->out_io, &instance->out_fd);
+}
+
+static void
+err_ready(void *arg, uint32_t events)
+{
+	struct instance *instance = arg;
+
+	(void)events;
+	output_log(instance, &instance->err_io, &instance->err_fd);
+}
+
+int
+instance_watch_output(struct instance *instance, int *out_fd, int *err_fd)
+{
+	struct loop *loop = instance->fleet->loop;
+	int error;
+
+	instance->out_fd = steal_fd(out_fd);
+	instance->err_fd = steal_fd(err_fd);
+	fd_set_nonblock(instance->out_fd, true);
+	fd_set_nonblock(instance->err_fd, true);
+	error = loop_io_add(loop, &instance->out_io, instance->out_fd, EPOLLIN,
+	    out_ready, instance);
+	if (error == 0)
+		error = loop_io_add(loop, &instance->err_io, instance->err_fd,
+		    EPOLLIN, err_ready, instance);
+	return error;
+}
+
+static void
+fds_take(struct instance *instance, uint32_t has, const int *fds)
+{
+	size_t i = 0;
+
+	instance->init_fd = fds[i++];
+	if (has & CTL_HAS_CPU_STAT)
+		instance->cpu_fd = fds[i++];
+	if (has & CTL_HAS_MEMORY_PEAK)
+		instance->peak_fd = fds[i++];
+	if (has & CTL_HAS_MEMORY_EVENTS)
+		instance->events_fd = fds[i++];
+	/* only kernels from 6.12 on take the write: a peak of one's own */
+	instance->is_peak_resettable = instance->peak_fd >= 0 &&
+	    pwrite(instance->peak_fd, "r", 1, 0) == 1;
+}
+
+void
+instance_up(struct instance *instance, const struct ctl_instance_up *up,
+    const int *fds)
+{
+	struct loop *loop = instance->fleet->loop;
+
+	fds_take(instance, up->has, fds);
+	fd_set_nonblock(instance->init_fd, true);
+	instance->up_us = instance->idle_since_us = loop_now_us(loop);
+	instance->start_us = up->start_us;
+	instance_step(instance, INSTANCE_EVENT_UP);
+	if (loop_io_add(loop, &instance->init_io, instance->init_fd, EPOLLIN,
+	    init_ready, instance) < 0)
+		instance_kill(instance, "descriptors");
+}
+
+void
+instance_failed(struct instance *instance)
+{
+	instance_step(instance, INSTANCE_EVENT_FAILED);
+}
+
+static uint64_t
+clock_real_us(void)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_REALTIME, &now);
+	return (uint64_t)now.tv_sec * 1000000 + (uint64_t)now.tv_nsec / 1000;
+}
+
+static enum record_source
+cpu_source(const struct instance *instance)
+{
+	return instance->gone.has_cgroup ? SOURCE_CGROUP : SOURCE_PROCESS;
+}
+
+static void
+record_write(struct instance *instance)
+{
+	const struct ctl_function *info = &instance->function->info;
+	int status = instance->gone.wait_status;
+	struct record_instance record = {
+		.number = instance->id,
+		.time_us = clock_real_us(),
+		.reason = instance->end_reason,
+		.executions = instance->served,
+		.lifetime_us = loop_now_us(instance->fleet->loop) -
+		    instance->asked_us,
+		.start_us = instance->start_us,
+		.idle_us = instance->idle_us,
+		.start_cpu_us = instance->start_cpu_us,
+		.exec_cpu_us = instance->exec_cpu_us,
+		.idle_cpu_us = instance->idle_cpu_us,
+		.cpu_source = cpu_source(instance),
+		.mem_peak_kib = instance->gone.memory_peak_kib,
+		.exit_code = WIFEXITED(status) ? WEXITSTATUS(status) : -1,
+		.signal_number = WIFSIGNALED(status) ? WTERMSIG(status) : 0,
+	};
+
+	memcpy(record.tenant, info->tenant, sizeof(record.tenant));
+	memcpy(record.function, info->name, sizeof(record.function));
+	memcpy(record.version, info->version, sizeof(record.version));
+	if (ledger_instance(instance->fleet->ledger, &record) == 0)
+		instance->is_admitted = false;
+}
+
+/* Splits the time since the mark between the running execution, the start and
+ * the waiting, so that the sum is the leaf's total to the microsecond. */
+static void
+cpu_attribute(struct instance *instance, const struct cgroup_cpu *now)
+{
+	struct cgroup_cpu *mark = &instance->cpu_mark;
+	uint64_t spent = now->usage_us > mark->usage_us ?
+	    now->usage_us - mark->usage_us : 0;
+
+	if (instance->user != NULL) {
+		instance->last_cpu.usage_us += spent;
+		instance->last_cpu.user_us += now->user_us > mark->user_us ?
+		    now->user_us - mark->user_us : 0;
+		instance->last_cpu.system_us +=
+		    now->system_us > mark->system_us ?
+		    now->system_us - mark->system_us : 0;
+		instance->exec_cpu_us += spent;
+	} else if (instance->served == 0) {
+		instance->start_cpu_us += spent;
+	} else {
+		instance->idle_cpu_us += spent;
+	}
+	if (now->usage_us > mark->usage_us)
+		*mark = *now;
+}
+
+void
+instance_gone(struct instance *instance, const struct ctl_instance_gone *gone)
+{
+	struct cgroup_cpu now = {
+		.usage_us = gone->cpu_usage_us,
+		.user_us = gone->cpu_user_us,
+		.system_us = gone->cpu_sys_us,
+	};
+
+	instance->gone = *gone;
+	if (instance->end_reason == NULL)
+		instance->end_reason = gone->oom_kills > 0 ? "oom" : "died";
+	cpu_attribute(instance, &now);
+	loop_io_del(instance->fleet->loop, &instance->init_io);
+	if (instance->err_fd >= 0)
+		err_ready(instance, 0);
+	if (instance->out_fd >= 0)
+		out_ready(instance, 0);
+	funclog_end(&instance->log, instance->request_id,
+	    loop_now_us(instance->fleet->loop));
+	instance_step(instance, INSTANCE_EVENT_GONE);
+	if (instance->user != NULL)
+		instance->user->gone(instance->user_arg);
+	record_write(instance);
+}
+
+bool
+instance_cpu_charge(struct instance *instance)
+{
+	struct cgroup_cpu now;
+
+	if (instance->cpu_fd < 0 ||
+	    cgroup_cpu_read(instance->cpu_fd, &now) < 0)
+		return false;
+	cpu_attribute(instance, &now);
+	return true;
+}
+
+bool
+instance_peak_read(struct instance *instance, uint64_t *kib)
+{
+	uint64_t bytes;
+
+	if (!instance->is_peak_resettable ||
+	    cgroup_number_read(instance->peak_fd, &bytes) < 0)
+		return false;
+	*kib = bytes / 1024;
+	return true;
+}
+
+static uint64_t
+oom_count(const struct instance *instance)
+{
+	uint64_t count = 0;
+
+	if (instance->events_fd >= 0)
+		cgroup_key_read(instance->events_fd, "oom_kill", &count);
+	return count;
+}
+
+bool
+instance_had_oom(struct instance *instance)
+{
+	if (instance->state == INSTANCE_GONE)
+		return instance->gone.oom_kills > instance->oom_mark;
+	return oom_count(instance) > instance->oom_mark;
+}
+
+void
+instance_take(struct instance *instance, const struct instance_user *user,
+    void *arg, const char *request_id)
+{
+	uint64_t now_us = loop_now_us(instance->fleet->loop);
+
+	instance_cpu_charge(instance); /* of the start, or of the waiting */
+	instance->oom_mark = oom_count(instance);
+	if (instance->is_peak_resettable)
+		instance->is_peak_resettable =
+		    pwrite(instance->peak_fd, "r", 1, 0) == 1;
+	instance_step(instance, INSTANCE_EVENT_TAKE);
+	if (instance->served > 0)
+		instance->idle_us += now_us - instance->idle_since_us;
+	instance->served++;
+	memset(&instance->last_cpu, 0, sizeof(instance->last_cpu));
+	instance->user = user;
+	instance->user_arg = arg;
+	strncpy(instance->request_id, request_id,
+	    sizeof(instance->request_id) - 1);
+}
+
+void
+instance_let_go(struct instance *instance)
+{
+	instance->user = NULL;
+	instance->user_arg = NULL;
+	instance->request_id[0] = '\0';
+	instance->idle_since_us = loop_now_us(instance->fleet->loop);
+	instance_step(instance, INSTANCE_EVENT_RELEASE);
+}
+
+void
+instance_kill(struct instance *instance, const char *reason)
+{
+	bool is_told = instance->state == INSTANCE_ENDING ||
+	    instance->state == INSTANCE_GONE;
+
+	if (instance->end_reason == NULL)
+		instance->end_reason = reason;
+	instance_step(instance, INSTANCE_EVENT_KILL);
+	if (!is_told)
+		instance->fleet->ops->kill(instance->fleet->ops_arg, instance);
+}
+
+int
+instance_order(struct instance *instance, enum init_order_type type,
+    const struct buf *env, const int *fds, size_t fd_count)
+{
+	struct init_order order = {
+		.magic = INIT_MAGIC,
+		.type = type,
+		.serial = ++instance->serial,
+		.env_length = env == NULL ? 0 : (uint32_t)buf_len(env),
+	};
+	struct buf message = { 0 };
+	int error;
+
+	if (order.env_length > INIT_ENV_MAX)
+		return -E2BIG;
+	error = buf_add(&message, &order, sizeof(order));
+	if (error == 0 && env != NULL)
+		error = buf_add(&message, env->data + env->start,
+		    order.env_length);
+	if (error == 0)
+		error = sock_send(instance->init_fd, message.data,
+		    buf_len(&message), fds, fd_count);
+	buf_free(&message);
+	return error;
+}

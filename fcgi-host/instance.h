@@ -1,0 +1,145 @@
+/*
+ * One instance's life as the gateway sees it: asked for, up, busy or idle, told
+ * to end, gone; its init's socket, its counters, and the record at its end.
+ * Which instance serves whom is pool.h's; how bytes reach it is backend.h's.
+ */
+#ifndef FCGI_HOST_INSTANCE_H
+#define FCGI_HOST_INSTANCE_H
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/queue.h>
+
+#include "fcgi-host/catalog.h"
+#include "fcgi-host/funclog.h"
+#include "fcgi-host/ledger.h"
+#include "fcgi-host/loop.h"
+#include "sandbox/cgroup.h"
+#include "sandbox/init_msg.h"
+
+enum instance_state {
+	INSTANCE_STARTING, /* the spawner was asked */
+	INSTANCE_IDLE,
+	INSTANCE_BUSY,
+	INSTANCE_ENDING, /* the spawner was told to kill it */
+	INSTANCE_GONE,
+	INSTANCE_STATE_COUNT
+};
+
+enum instance_event {
+	INSTANCE_EVENT_UP,
+	INSTANCE_EVENT_FAILED,
+	INSTANCE_EVENT_TAKE,
+	INSTANCE_EVENT_RELEASE,
+	INSTANCE_EVENT_KILL,
+	INSTANCE_EVENT_GONE,
+	INSTANCE_EVENT_COUNT
+};
+
+struct instance;
+
+/* What the function side needs of the role above it. */
+struct fleet_ops {
+	/* Asks the spawner; 0 or negative errno. */
+	int (*start)(void *arg, const struct instance *instance);
+	void (*kill)(void *arg, const struct instance *instance);
+};
+
+/* Shared by all instances and pools of a gateway. */
+struct fleet {
+	struct loop *loop;
+	struct ledger *ledger;
+	const struct fleet_ops *ops;
+	void *ops_arg;
+	uint64_t next_id;
+	uint64_t generation; /* of the configuration */
+	uint64_t count;      /* instances that are not gone */
+};
+
+/* Who uses or owns the instance; each may be NULL. */
+struct instance_user {
+	/* A checked report of init that is not the instance's own business. */
+	void (*report)(void *arg, const struct init_report *report);
+	/* All processes are dead; cpu of the running execution is in
+	 * instance->last_cpu, totals in instance->gone. */
+	void (*gone)(void *arg);
+};
+
+struct instance {
+	TAILQ_ENTRY(instance) in_pool; /* all of a pool */
+	TAILQ_ENTRY(instance) in_idle; /* most recently used first */
+	struct fleet *fleet;
+	struct function *function; /* a reference */
+	void *pool;                /* of pool.h, opaque here */
+	uint64_t id;
+	enum instance_state state;
+	uint64_t generation;
+	uint64_t asked_us, up_us, idle_since_us;
+	uint64_t start_us, idle_us, served;
+	bool is_idle_listed, is_admitted, is_program_running;
+	const char *end_reason; /* static */
+	/* init */
+	int init_fd;
+	struct loop_io init_io;
+	uint64_t serial;
+	/* a FastCGI program's stdout and stderr; CGI's are per execution */
+	int out_fd, err_fd;
+	struct loop_io out_io, err_io;
+	struct funclog log;
+	char request_id[RECORD_REQUEST_ID_MAX + 1]; /* of the running one */
+	/* counters */
+	int cpu_fd, peak_fd, events_fd; /* -1: the kernel has none */
+	bool is_peak_resettable;
+	struct cgroup_cpu cpu_mark, last_cpu;
+	uint64_t start_cpu_us, exec_cpu_us, idle_cpu_us;
+	uint64_t oom_mark;
+	struct ctl_instance_gone gone;
+	/* the user, while BUSY or until it lets go */
+	const struct instance_user *user;
+	void *user_arg;
+	struct loop_timer timer; /* the idle window; pool.h's */
+	struct loop_task task;   /* the end; pool.h's */
+};
+
+/* Asks the spawner for one.  NULL: it cannot be asked, or the space of its
+ * record cannot be reserved (*error, negative errno). */
+struct instance *instance_new(struct fleet *fleet, struct function *function,
+    void *pool, int *error);
+/* Only in state GONE and without a user. */
+void instance_free(struct instance *instance);
+
+/* The spawner's answers.  fds: as in struct ctl_instance_up, taken. */
+void instance_up(struct instance *instance, const struct ctl_instance_up *up,
+    const int *fds);
+void instance_failed(struct instance *instance);
+void instance_gone(struct instance *instance,
+    const struct ctl_instance_gone *gone);
+
+/* IDLE → BUSY for a user; BUSY → IDLE.  CPU time in between is the user's
+ * (instance->last_cpu after instance_cpu_charge). */
+void instance_take(struct instance *instance, const struct instance_user *user,
+    void *arg, const char *request_id);
+void instance_let_go(struct instance *instance);
+/* Ends it; reason is static and stands in its record (the first one wins). */
+void instance_kill(struct instance *instance, const char *reason);
+
+/* Reads the CPU clock; what passed since the last reading is the running
+ * execution's and is put into instance->last_cpu.  false: there is no clock. */
+bool instance_cpu_charge(struct instance *instance);
+/* Resets and reads the peak since the last reset.  false: not to be had. */
+bool instance_peak_read(struct instance *instance, uint64_t *kib);
+/* Out-of-memory kills since the execution began. */
+bool instance_had_oom(struct instance *instance);
+
+/* Sends an order to init with up to three descriptors.  0 or negative errno. */
+int instance_order(struct instance *instance, enum init_order_type type,
+    const struct buf *env, const int *fds, size_t fd_count);
+
+/* A FastCGI program's stdout and stderr (taken) go to the log from now on. */
+int instance_watch_output(struct instance *instance, int *out_fd, int *err_fd);
+
+const char *instance_state_name(enum instance_state state);
+/* The table, for tests: the next state, or -1 where the event is a bug. */
+int instance_next_state(enum instance_state state, enum instance_event event);
+
+#endif

@@ -1,0 +1,87 @@
+/*
+ * The policy: which instance serves whom, when one more is started, who waits,
+ * who is refused, when an instance has waited long enough.  One pool a
+ * function; instance.h is the mechanism.  Nothing here knows a request's bytes.
+ */
+#ifndef FCGI_HOST_POOL_H
+#define FCGI_HOST_POOL_H
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/queue.h>
+
+#include "fcgi-host/catalog.h"
+#include "fcgi-host/instance.h"
+#include "fcgi-host/loop.h"
+
+enum pool_refusal {
+	POOL_QUEUE_FULL,
+	POOL_QUEUE_TIMEOUT,
+	POOL_START_FAILED, /* the sandbox could not be made */
+	POOL_NO_SPACE,     /* the instance's record could not be reserved */
+	POOL_FUNCTION_GONE,
+	POOL_REFUSAL_COUNT
+};
+
+struct pool;
+struct pools;
+
+/* One who waits; embedded in its owner. */
+struct waiter {
+	TAILQ_ENTRY(waiter) in;
+	struct pool *pool; /* NULL: does not wait */
+	struct loop_timer timer;
+	/* An IDLE instance to be taken at once.  Called from the loop, never
+	 * from inside pool_submit. */
+	void (*granted)(void *arg, struct instance *instance);
+	void (*refused)(void *arg, enum pool_refusal why);
+	void *arg;
+};
+
+struct pools *pools_new(struct fleet *fleet);
+/* Only when no instance is left. */
+void pools_free(struct pools *pools);
+
+/* Puts the waiter into the function's queue.  0; -EAGAIN: the queue is full;
+ * -ENOMEM. */
+int pool_submit(struct pools *pools, struct function *function,
+    struct waiter *waiter);
+/* Leaves the queue; harmless when it does not wait. */
+void pool_cancel(struct pools *pools, struct waiter *waiter);
+
+/* The execution is over and its backend closed: the instance serves again or
+ * is retired.  reason (static): why it must not serve again, or NULL. */
+void pool_release(struct instance *instance, const char *reason);
+
+/* The function changed (function: the new one) or is gone (NULL). */
+void pools_change(struct pools *pools, const char *name,
+    struct function *function);
+/* A new configuration: idle instances of an older generation are retired. */
+void pools_new_generation(struct pools *pools);
+/* Retires every idle instance, and the others when they are released. */
+void pools_drain(struct pools *pools);
+/* Kills every instance now. */
+void pools_kill_all(struct pools *pools, const char *reason);
+
+/* The spawner's answers, by instance id; an unknown id is ignored (-ENOENT,
+ * the descriptors are closed). */
+int pools_instance_up(struct pools *pools, const struct ctl_instance_up *up,
+    int *fds, size_t fd_count);
+int pools_instance_failed(struct pools *pools,
+    const struct ctl_instance_failed *failed);
+int pools_instance_gone(struct pools *pools,
+    const struct ctl_instance_gone *gone);
+
+size_t pools_queued(const struct pools *pools);
+
+/* For `status`. */
+struct pool_facts {
+	const struct function *function;
+	uint64_t executions, queued, instances, idle, busy;
+};
+void pools_each(struct pools *pools,
+    void (*pool_fn)(const struct pool_facts *facts, void *arg),
+    void (*instance_fn)(const struct instance *instance, void *arg),
+    void *arg);
+
+#endif
