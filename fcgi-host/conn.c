@@ -1,0 +1,530 @@
+#include "fcgi-host/conn.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/queue.h>
+#include <sys/socket.h>
+
+#include "fcgi-host/fcgi_record.h"
+#include "fcgi-host/log.h"
+#include "fcgi-host/sock.h"
+
+#define READ_SIZE (64u * 1024)
+#define READS_PER_EVENT 4
+/* GET_VALUES and other small things that are collected before they are used */
+#define SMALL_MAX 1024
+/* a peer that sends without reading its answers */
+#define OUT_MAX (4u * 1024 * 1024)
+/* after a cut or a refusal: how long the peer's rest is read and dropped */
+#define LINGER_US 2000000
+
+struct conn {
+	TAILQ_ENTRY(conn) in;
+	struct conn_list *list;
+	struct server *server;
+	struct loop_io io;
+	int fd;
+	const char *trigger;
+	struct fcgi_parser parser;
+	struct request *request;
+	uint16_t id; /* of the request */
+	bool keeps;  /* FCGI_KEEP_CONN of the running request */
+	bool has_params_ended;
+	bool is_ending;   /* nothing more is read as FastCGI; out, then close */
+	bool is_cut;      /* it must not look like a whole answer */
+	bool is_closed;
+	bool is_half_closed; /* the peer sends no more, but reads */
+	uint8_t small[SMALL_MAX];
+	size_t small_have;
+	struct buf out;
+	struct loop_timer linger;
+	struct loop_task flush_task, free_task;
+};
+
+struct conn_list {
+	TAILQ_HEAD(, conn) all;
+	struct server *server;
+	uint8_t *scratch; /* one reading at a time: one buffer for all */
+};
+
+struct conn_list *
+conn_list_new(struct server *server)
+{
+	struct conn_list *list = calloc(1, sizeof(*list));
+
+	if (list == NULL)
+		return NULL;
+	list->scratch = malloc(READ_SIZE);
+	if (list->scratch == NULL) {
+		free(list);
+		return NULL;
+	}
+	list->server = server;
+	TAILQ_INIT(&list->all);
+	return list;
+}
+
+static void
+conn_free(void *arg)
+{
+	struct conn *conn = arg;
+
+	TAILQ_REMOVE(&conn->list->all, conn, in);
+	buf_free(&conn->out);
+	conn->server->connections--;
+	free(conn);
+}
+
+static void
+conn_close(struct conn *conn)
+{
+	struct loop *loop = conn->server->loop;
+
+	if (conn->is_closed)
+		return;
+	conn->is_closed = true;
+	loop_io_del(loop, &conn->io);
+	loop_timer_cancel(loop, &conn->linger);
+	close_fd(&conn->fd);
+	if (conn->request != NULL)
+		request_leave(conn->request);
+	conn->request = NULL;
+	loop_defer(loop, &conn->free_task, conn_free, conn);
+}
+
+void
+conn_list_free(struct conn_list *list)
+{
+	struct conn *conn, *next;
+
+	if (list == NULL)
+		return;
+	for (conn = TAILQ_FIRST(&list->all); conn != NULL; conn = next) {
+		next = TAILQ_NEXT(conn, in);
+		loop_io_del(list->server->loop, &conn->io);
+		loop_timer_cancel(list->server->loop, &conn->linger);
+		close_fd(&conn->fd);
+		conn_free(conn);
+	}
+	free(list->scratch);
+	free(list);
+}
+
+static void
+bad_peer(struct conn *conn, const char *why)
+{
+	conn->server->bad_peers++;
+	log_event(LOG_INFO, "bad_peer", "why=\"%s\"", why);
+	conn_close(conn);
+}
+
+/* ---- out ---- */
+
+static void
+linger_over(void *arg)
+{
+	conn_close(arg);
+}
+
+/* What the peer still sends is read and dropped: closing with unread bytes
+ * would make the kernel throw our answer away. */
+static void
+linger(struct conn *conn)
+{
+	struct loop *loop = conn->server->loop;
+
+	shutdown(conn->fd, SHUT_WR);
+	if (loop_timer_set(loop, &conn->linger, loop_now_us(loop) + LINGER_US,
+	    linger_over, conn) < 0)
+		conn_close(conn);
+}
+
+static void
+interest_set(struct conn *conn)
+{
+	uint32_t events = conn->is_half_closed ? 0 : EPOLLIN;
+
+	if (buf_len(&conn->out) > 0 && (conn->request == NULL ||
+	    request_may_send(conn->request)))
+		events |= EPOLLOUT;
+	loop_io_set(conn->server->loop, &conn->io, events);
+}
+
+static void
+out_done(struct conn *conn)
+{
+	if (conn->is_ending && conn->request == NULL) {
+		if (conn->is_cut || conn->is_half_closed)
+			conn_close(conn);
+		else if (conn->linger.place == 0)
+			linger(conn);
+		return;
+	}
+	if (conn->request != NULL)
+		request_drained(conn->request);
+}
+
+static void
+flush(void *arg)
+{
+	struct conn *conn = arg;
+	size_t sent = 0;
+
+	if (conn->is_closed)
+		return;
+	while (buf_len(&conn->out) > 0 && (conn->request == NULL ||
+	    request_may_send(conn->request))) {
+		ssize_t n = send(conn->fd, buf_head(&conn->out),
+		    buf_len(&conn->out), MSG_NOSIGNAL | MSG_DONTWAIT);
+
+		if (n < 0 && (errno == EAGAIN || errno == EINTR))
+			break;
+		if (n < 0) {
+			conn_close(conn);
+			return;
+		}
+		buf_consume(&conn->out, (size_t)n);
+		sent += (size_t)n;
+	}
+	if (buf_len(&conn->out) == 0)
+		buf_reset(&conn->out, 2 * RELAY_OUT_HIGH);
+	if (conn->fd >= 0 && buf_len(&conn->out) == 0 &&
+	    (sent > 0 || conn->is_ending))
+		out_done(conn);
+	else if (sent > 0 && conn->request != NULL &&
+	    buf_len(&conn->out) < RELAY_OUT_HIGH / 2)
+		request_drained(conn->request);
+	if (!conn->is_closed)
+		interest_set(conn);
+}
+
+static void
+flush_later(void *owner)
+{
+	struct conn *conn = owner;
+
+	loop_defer(conn->server->loop, &conn->flush_task, flush, conn);
+}
+
+/* A record that no FastCGI peer accepts: without it a web server that does
+ * not keep connections takes the mere close for the answer's end. */
+static void
+cut_mark(struct conn *conn)
+{
+	static const uint8_t nonsense[FCGI_HEADER_LEN] = { 0 };
+
+	buf_add(&conn->out, nonsense, sizeof(nonsense));
+}
+
+static void
+request_finished(void *owner, bool is_whole)
+{
+	struct conn *conn = owner;
+	bool is_body_arrived = request_is_body_arrived(conn->request);
+
+	conn->request = NULL;
+	if (!is_whole) {
+		cut_mark(conn);
+		conn->is_cut = true;
+	}
+	/* a rest of a body that nobody reads cannot be told from the next
+	 * request's delay: such a connection is not kept */
+	if (!is_whole || !conn->keeps || !is_body_arrived ||
+	    conn->server->is_draining)
+		conn->is_ending = true;
+	flush_later(conn);
+}
+
+static const struct request_ops request_ops = {
+	.flush = flush_later,
+	.finished = request_finished,
+};
+
+/* ---- in ---- */
+
+static void
+begin(struct conn *conn)
+{
+	uint16_t role;
+	uint8_t flags;
+	int error = 0;
+
+	if (conn->small_have < 8) {
+		bad_peer(conn, "BEGIN_REQUEST is too short");
+		return;
+	}
+	fcgi_read_begin(conn->small, &role, &flags);
+	if (conn->request != NULL) {
+		if (conn->parser.id != conn->id)
+			error = fcgi_put_end(&conn->out, conn->parser.id, 0,
+			    FCGI_CANT_MPX_CONN);
+	} else if (role != FCGI_RESPONDER) {
+		error = fcgi_put_end(&conn->out, conn->parser.id, 0,
+		    FCGI_UNKNOWN_ROLE);
+		conn->is_ending = (flags & FCGI_KEEP_CONN) == 0;
+	} else {
+		conn->id = conn->parser.id;
+		conn->keeps = (flags & FCGI_KEEP_CONN) != 0;
+		conn->has_params_ended = false;
+		conn->request = request_new(conn->server, &request_ops, conn,
+		    &conn->out, conn->id, conn->trigger);
+		if (conn->request == NULL)
+			error = -ENOMEM;
+	}
+	if (error < 0)
+		conn_close(conn);
+	else
+		flush_later(conn);
+}
+
+/* Answers with what this host can say, each name once, whatever was asked. */
+static void
+get_values(struct conn *conn)
+{
+	static const char *const facts[][2] = {
+		{ FCGI_MAX_CONNS, NULL },
+		{ FCGI_MAX_REQS, NULL },
+		{ FCGI_MPXS_CONNS, "0" },
+	};
+	struct params *asked = params_new(SMALL_MAX * 4, 64);
+	struct buf answer = { 0 };
+	char most[24];
+	int error = -ENOMEM;
+
+	snprintf(most, sizeof(most), "%llu", (unsigned long long)
+	    conn->server->conf->max_connections);
+	if (asked != NULL)
+		error = params_feed(asked, conn->small, conn->small_have);
+	if (error == 0)
+		error = params_finish(asked);
+	for (size_t i = 0; error == 0 && i < 3; i++) {
+		const char *value = facts[i][1] == NULL ? most : facts[i][1];
+
+		if (params_get(asked, facts[i][0]) != NULL)
+			error = params_put(&answer, facts[i][0],
+			    strlen(facts[i][0]), value, strlen(value));
+	}
+	if (error == 0)
+		error = fcgi_put_header(&conn->out, FCGI_GET_VALUES_RESULT, 0,
+		    (uint16_t)buf_len(&answer), 0);
+	if (error == 0 && buf_len(&answer) > 0)
+		error = buf_add(&conn->out, buf_head(&answer),
+		    buf_len(&answer));
+	buf_free(&answer);
+	params_free(asked);
+	if (error < 0)
+		bad_peer(conn, "GET_VALUES is malformed");
+	else
+		flush_later(conn);
+}
+
+static bool
+is_own(const struct conn *conn)
+{
+	return conn->request != NULL && conn->parser.id == conn->id;
+}
+
+static void
+record_end(struct conn *conn)
+{
+	const struct fcgi_parser *parser = &conn->parser;
+	bool is_empty = parser->content_length == 0;
+
+	if (parser->id == 0) {
+		if (parser->type == FCGI_GET_VALUES)
+			get_values(conn);
+		else if (fcgi_put_unknown_type(&conn->out, parser->type) < 0)
+			conn_close(conn);
+		else
+			flush_later(conn);
+		return;
+	}
+	if (parser->type == FCGI_BEGIN_REQUEST) {
+		begin(conn);
+		return;
+	}
+	if (!is_own(conn))
+		return;
+	if (parser->type == FCGI_ABORT_REQUEST) {
+		request_abort(conn->request);
+	} else if (parser->type == FCGI_PARAMS && is_empty &&
+	    !conn->has_params_ended) {
+		conn->has_params_ended = true;
+		request_params_end(conn->request);
+	} else if (parser->type == FCGI_STDIN && is_empty &&
+	    conn->has_params_ended) {
+		request_body_end(conn->request);
+	}
+}
+
+static void
+record_data(struct conn *conn)
+{
+	const struct fcgi_parser *parser = &conn->parser;
+	size_t room = sizeof(conn->small) - conn->small_have;
+	size_t n = parser->length;
+
+	if (parser->type == FCGI_PARAMS && is_own(conn) &&
+	    !conn->has_params_ended) {
+		request_params(conn->request, parser->data, n);
+	} else if (parser->type == FCGI_STDIN && is_own(conn) &&
+	    conn->has_params_ended) {
+		request_body(conn->request, parser->data, n);
+	} else if (parser->type == FCGI_BEGIN_REQUEST || parser->id == 0) {
+		if (n > room)
+			n = room;
+		memcpy(conn->small + conn->small_have, parser->data, n);
+		conn->small_have += n;
+	}
+}
+
+static void
+input_parse(struct conn *conn, const uint8_t *input, size_t n)
+{
+	while (!conn->is_closed && !conn->is_ending) {
+		switch (fcgi_parse(&conn->parser, &input, &n)) {
+		case FCGI_EVENT_MORE:
+			return;
+		case FCGI_EVENT_HEADER:
+			conn->small_have = 0;
+			break;
+		case FCGI_EVENT_DATA:
+			record_data(conn);
+			break;
+		case FCGI_EVENT_END:
+			record_end(conn);
+			break;
+		case FCGI_EVENT_BAD:
+			bad_peer(conn, "not FastCGI 1.0");
+			return;
+		}
+	}
+}
+
+/* A peer that sends and sends without reading fills our buffer, not more. */
+static bool
+is_flooded(const struct conn *conn)
+{
+	return buf_len(&conn->out) > OUT_MAX;
+}
+
+static bool
+is_unix(const struct conn *conn)
+{
+	socklen_t size = sizeof(int);
+	int domain = 0;
+
+	return getsockopt(conn->fd, SOL_SOCKET, SO_DOMAIN, &domain,
+	    &size) == 0 && domain == AF_UNIX;
+}
+
+/*
+ * The peer sends no more.  A Unix socket that is wholly closed would have
+ * reported a hang-up, so this peer still reads; over TCP the two look alike,
+ * and no web server closes one half: there the client is gone.
+ */
+static void
+input_end(struct conn *conn, bool is_orderly)
+{
+	bool is_waiting = conn->request != NULL &&
+	    request_is_body_arrived(conn->request);
+
+	conn->keeps = false;
+	conn->is_half_closed = true;
+	if (!is_orderly || !is_unix(conn) ||
+	    (!is_waiting && buf_len(&conn->out) == 0)) {
+		conn_close(conn);
+		return;
+	}
+	if (!is_waiting)
+		conn->is_ending = true;
+	interest_set(conn);
+}
+
+static void
+input_read(struct conn *conn)
+{
+	uint8_t *scratch = conn->list->scratch;
+
+	for (int i = 0; i < READS_PER_EVENT && !conn->is_closed; i++) {
+		ssize_t n = recv(conn->fd, scratch, READ_SIZE, MSG_DONTWAIT);
+
+		if (n < 0 && (errno == EAGAIN || errno == EINTR))
+			return;
+		if (n <= 0) {
+			input_end(conn, n == 0);
+			return;
+		}
+		input_parse(conn, scratch, (size_t)n);
+		if (is_flooded(conn)) {
+			bad_peer(conn, "answers are not read");
+			return;
+		}
+		if ((size_t)n < READ_SIZE)
+			return;
+	}
+}
+
+static void
+ready(void *arg, uint32_t events)
+{
+	struct conn *conn = arg;
+
+	if (events & EPOLLOUT)
+		flush_later(conn);
+	if (events & (EPOLLHUP | EPOLLERR)) {
+		/* what it sent before may be a whole request without anybody
+		 * to answer: nothing is started for it */
+		conn_close(conn);
+		return;
+	}
+	if (events & EPOLLIN)
+		input_read(conn);
+}
+
+int
+conn_new(struct conn_list *list, int fd, const char *trigger)
+{
+	struct server *server = list->server;
+	struct conn *conn = calloc(1, sizeof(*conn));
+	int error = -ENOMEM;
+
+	if (conn != NULL) {
+		conn->list = list;
+		conn->server = server;
+		conn->fd = fd;
+		conn->io.fd = -1;
+		conn->trigger = trigger;
+		error = loop_io_add(server->loop, &conn->io, fd, EPOLLIN,
+		    ready, conn);
+	}
+	if (error < 0) {
+		close_fd(&fd);
+		free(conn);
+		return error;
+	}
+	server->connections++;
+	TAILQ_INSERT_TAIL(&list->all, conn, in);
+	return 0;
+}
+
+void
+conn_list_drain(struct conn_list *list)
+{
+	struct conn *conn, *next;
+
+	for (conn = TAILQ_FIRST(&list->all); conn != NULL; conn = next) {
+		next = TAILQ_NEXT(conn, in);
+		/* what was sent before the end was known is still served */
+		if (conn->request == NULL && !conn->is_closed &&
+		    !conn->is_ending)
+			input_read(conn);
+		if (conn->request == NULL && buf_len(&conn->out) == 0)
+			conn_close(conn);
+		else
+			conn->keeps = false;
+	}
+}

@@ -1,0 +1,25 @@
+/*
+ * A web server's FastCGI connection: records in, records out, one request at a
+ * time.  Every byte that is read here is hostile; a malformed one closes this
+ * connection, is counted, and nothing more.
+ */
+#ifndef FCGI_HOST_CONN_H
+#define FCGI_HOST_CONN_H
+
+#include "fcgi-host/request.h"
+
+struct conn;
+struct conn_list;
+
+struct conn_list *conn_list_new(struct server *server);
+/* Closes what is left. */
+void conn_list_free(struct conn_list *list);
+
+/* Serves fd (taken).  trigger: "web" or "invoke", static.  0 or negative
+ * errno (fd is closed then). */
+int conn_new(struct conn_list *list, int fd, const char *trigger);
+
+/* Closes those between requests; the others when theirs is done. */
+void conn_list_drain(struct conn_list *list);
+
+#endif

@@ -1,0 +1,174 @@
+#include "fcgi-host/exec_env.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "sandbox/plan.h"
+
+/* What a program may rely on, whatever the daemon's own environment is. */
+static const char *const base[][2] = {
+	{ "PATH", "/usr/local/bin:/usr/bin:/bin" },
+	{ "HOME", "/tmp" },
+	{ "TMPDIR", "/tmp" },
+	{ "LANG", "C.UTF-8" },
+};
+
+/* Later ones override: built-in, configuration, sidecar, and once more the
+ * administrator's own section of the function. */
+static int
+env_add_function(struct cgi_env *env, const struct exec_env *exec)
+{
+	const struct ctl_function *info = &exec->route->function->info;
+	const struct settings *own = conf_function(exec->conf, info->name);
+	const struct buf *sidecar = &exec->route->function->env;
+	struct buf block = { 0 };
+	int error = 0;
+
+	for (size_t i = 0; i < sizeof(base) / sizeof(base[0]); i++)
+		if (error == 0)
+			error = cgi_env_set(env, base[i][0], base[i][1]);
+	if (error == 0)
+		error = conf_env(exec->conf, info->tenant, info->name,
+		    info->runtime, &block);
+	if (error == 0 && buf_len(&block) > 0)
+		error = cgi_env_add_block(env, (const char *)block.data +
+		    block.start, buf_len(&block));
+	if (error == 0 && sidecar->data != NULL)
+		error = cgi_env_add_block(env, (const char *)sidecar->data +
+		    sidecar->start, sidecar->end - sidecar->start);
+	if (error == 0 && own != NULL && own->env.data != NULL)
+		error = cgi_env_add_block(env, (const char *)own->env.data +
+		    own->env.start, own->env.end - own->env.start);
+	buf_free(&block);
+	return error;
+}
+
+static int
+env_add_params(struct cgi_env *env, const struct exec_env *exec)
+{
+	const struct ctl_function *info = &exec->route->function->info;
+	struct buf names = { 0 };
+	int error = 0;
+
+	/* the administrator's list ends in a NUL; the sidecar's goes before */
+	if (info->pass_params[0] != '\0')
+		error = buf_addf(&names, "%s ", info->pass_params);
+	if (error == 0)
+		error = conf_pass_params(exec->conf, info->tenant, info->name,
+		    &names);
+	if (error == 0)
+		error = cgi_env_add_params(env, exec->params,
+		    (const char *)names.data + names.start);
+	buf_free(&names);
+	return error;
+}
+
+static int
+set_number(struct cgi_env *env, const char *name, uint64_t value)
+{
+	char text[24];
+
+	snprintf(text, sizeof(text), "%" PRIu64, value);
+	return cgi_env_set(env, name, text);
+}
+
+/* The file's name below the function's directory in the sandbox. */
+static int
+set_script(struct cgi_env *env, const struct exec_env *exec)
+{
+	const char *path = exec->route->function->info.path;
+	const char *slash = strrchr(path, '/');
+	char text[CTL_PATH_MAX + sizeof(SANDBOX_FN_DIR) + 1];
+
+	snprintf(text, sizeof(text), SANDBOX_FN_DIR "/%s",
+	    slash == NULL ? path : slash + 1);
+	return cgi_env_set(env, "SCRIPT_FILENAME", text);
+}
+
+static bool
+is_empty(const struct params *params, const char *name)
+{
+	const char *value = params_get(params, name);
+
+	return value == NULL || value[0] == '\0';
+}
+
+static int
+env_add_own(struct cgi_env *env, const struct exec_env *exec)
+{
+	const struct route *route = exec->route;
+	int error = cgi_env_set(env, "GATEWAY_INTERFACE", "CGI/1.1");
+
+	if (error == 0)
+		error = cgi_env_set(env, "SCRIPT_NAME",
+		    (const char *)route->script_name.data +
+		    route->script_name.start);
+	if (error == 0)
+		error = cgi_env_set(env, "PATH_INFO",
+		    (const char *)route->path_info.data +
+		    route->path_info.start);
+	if (error == 0)
+		error = set_script(env, exec);
+	/* php-cgi runs nothing without it */
+	if (error == 0)
+		error = cgi_env_set(env, "REDIRECT_STATUS", "200");
+	if (error == 0)
+		error = cgi_env_set(env, "REQUEST_ID", exec->request_id);
+	if (error == 0)
+		error = cgi_env_set(env, "FCGI_HOST_FUNCTION",
+		    route->function->info.name);
+	if (error == 0)
+		error = set_number(env, "FCGI_HOST_INSTANCE", exec->instance);
+	return error;
+}
+
+/* The body's length as the function will read it, and no empty type. */
+static int
+env_add_body(struct cgi_env *env, const struct exec_env *exec)
+{
+	if (is_empty(exec->params, "CONTENT_TYPE"))
+		cgi_env_unset(env, "CONTENT_TYPE");
+	cgi_env_unset(env, "CONTENT_LENGTH");
+	/* the host's paths mean nothing in the sandbox */
+	cgi_env_unset(env, "PATH_TRANSLATED");
+	if (exec->content_length < 0 || (exec->content_length == 0 &&
+	    is_empty(exec->params, "CONTENT_LENGTH")))
+		return 0;
+	return set_number(env, "CONTENT_LENGTH",
+	    (uint64_t)exec->content_length);
+}
+
+struct cgi_env *
+exec_env_request(const struct exec_env *exec)
+{
+	struct cgi_env *env = cgi_env_new();
+	int error;
+
+	if (env == NULL)
+		return NULL;
+	error = env_add_params(env, exec);
+	if (error == 0)
+		error = env_add_function(env, exec);
+	if (error == 0)
+		error = env_add_own(env, exec);
+	if (error == 0)
+		error = env_add_body(env, exec);
+	if (error == 0)
+		return env;
+	cgi_env_free(env);
+	return NULL;
+}
+
+struct cgi_env *
+exec_env_program(const struct exec_env *exec)
+{
+	struct cgi_env *env = cgi_env_new();
+
+	if (env != NULL && env_add_function(env, exec) < 0) {
+		cgi_env_free(env);
+		return NULL;
+	}
+	return env;
+}

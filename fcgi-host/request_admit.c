@@ -1,0 +1,318 @@
+/* From complete params to the queue: route, bounds, admission, environment. */
+#include <ctype.h>
+#include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "fcgi-host/exec_env.h"
+#include "fcgi-host/log.h"
+#include "fcgi-host/request_impl.h"
+
+#define RETRY_AFTER "Retry-After: 1\r\n"
+
+uint64_t
+request_limit(const struct request *request, enum limit_key key)
+{
+	return request->route.function->info.limits.value[key];
+}
+
+static uint64_t
+clock_real_us(void)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_REALTIME, &now);
+	return (uint64_t)now.tv_sec * 1000000 + (uint64_t)now.tv_nsec / 1000;
+}
+
+/* An id from outside goes into logs and records: short and harmless, or none. */
+static bool
+id_is_usable(const char *id)
+{
+	size_t n = id == NULL ? 0 : strlen(id);
+
+	if (n == 0 || n > RECORD_REQUEST_ID_MAX)
+		return false;
+	for (size_t i = 0; i < n; i++)
+		if (!isalnum((unsigned char)id[i]) &&
+		    strchr("._:@/+=-", id[i]) == NULL)
+			return false;
+	return true;
+}
+
+static void
+id_choose(const struct request *request, struct record_exec *record)
+{
+	const char *id = params_get(request->params, "REQUEST_ID");
+
+	if (!id_is_usable(id))
+		id = params_get(request->params, "HTTP_X_REQUEST_ID");
+	if (id_is_usable(id))
+		strcpy(record->request_id, id);
+	else
+		snprintf(record->request_id, sizeof(record->request_id),
+		    "%" PRIx64 "-%" PRIu64, request->server->run_id,
+		    record->number);
+}
+
+static void
+method_choose(struct request *request)
+{
+	const char *method = params_get(request->params, "REQUEST_METHOD");
+	size_t n = method == NULL ? 0 : strlen(method);
+
+	if (n == 0 || n > RECORD_METHOD_MAX)
+		method = "GET";
+	for (size_t i = 0; i < n; i++)
+		if (!isalpha((unsigned char)method[i]) && method[i] != '-')
+			method = "GET";
+	strcpy(request->relay.method, method);
+}
+
+/* The record's facts that stand from the start: they are all that remains of
+ * an execution whose gateway dies. */
+static void
+slot_fill(struct request *request)
+{
+	const struct ctl_function *info = &request->route.function->info;
+	struct record_exec *record = &request->slot->record;
+
+	record->number = inflight_next_number(request->server->inflight);
+	record->run_id = request->server->run_id;
+	record->time_us = clock_real_us();
+	record->trigger = request->trigger;
+	record->exit_code = -1;
+	record->mem_limit_mib = info->limits.value[LIMIT_MEMORY_BYTES] >> 20;
+	strcpy(record->method, request->relay.method);
+	memcpy(record->tenant, info->tenant, sizeof(record->tenant));
+	memcpy(record->function, info->name, sizeof(record->function));
+	memcpy(record->version, info->version, sizeof(record->version));
+	id_choose(request, record);
+	request->slot->is_invoke = strcmp(request->trigger, "invoke") == 0;
+}
+
+static int
+execution_admit(struct request *request)
+{
+	struct server *server = request->server;
+	int error = ledger_admit(server->ledger);
+
+	if (error < 0)
+		return error;
+	request->slot = inflight_take(server->inflight);
+	if (request->slot == NULL) {
+		ledger_release(server->ledger);
+		return -EBUSY;
+	}
+	slot_fill(request);
+	server->executions++;
+	return 0;
+}
+
+static int
+length_parse(struct request *request)
+{
+	const char *text = params_get(request->params, "CONTENT_LENGTH");
+	uint64_t length = 0;
+
+	/* without a length a body may come, until STDIN's end says otherwise */
+	request->relay.has_body = true;
+	if (text == NULL || text[0] == '\0')
+		return 0;
+	for (; *text != '\0'; text++) {
+		if (*text < '0' || *text > '9' || length > INT64_MAX / 16)
+			return -EINVAL;
+		length = length * 10 + (uint64_t)(*text - '0');
+	}
+	request->content_length = (int64_t)length;
+	request->relay.has_body = length > 0;
+	return 0;
+}
+
+static const char *
+problem_say(struct request *request, int error)
+{
+	if (error == -EBUSY)
+		log_event(LOG_WARN, "not_served", "function=%s why=\"%s\"",
+		    request->route.function->info.name,
+		    ctl_problem_text((enum ctl_problem)
+		    request->route.function->info.problem));
+	return "There is no such function.";
+}
+
+/* 0, or the request is answered. */
+static int
+route_choose(struct request *request)
+{
+	int error = route_find(request->conf, request->server->catalog,
+	    request->params, &request->route);
+
+	if (error == 0 || error == -EBUSY) {
+		request->has_route = true;
+		function_ref(request->route.function);
+	}
+	if (error == 0)
+		return 0;
+	if (error == -ENOENT || error == -EBUSY)
+		request_reject(request, 404, problem_say(request, error));
+	else if (error == -EINVAL)
+		request_reject(request, 400, "The request's path is unusable.");
+	else
+		request_reject(request, 503, "There is no memory left.");
+	return error;
+}
+
+void
+request_submit(struct request *request)
+{
+	int error = pool_submit(request->server->pools,
+	    request->route.function, &request->waiter);
+
+	request->submitted_us = loop_now_us(request->server->loop);
+	if (error == 0) {
+		request_step(request, REQUEST_EVENT_SUBMIT);
+		return;
+	}
+	request->extra = RETRY_AFTER;
+	request_refuse(request, 503, error == -EAGAIN ?
+	    "the function's queue is full" : "there is no memory left");
+}
+
+static void
+refused(void *arg, enum pool_refusal why)
+{
+	static const struct {
+		int status;
+		const char *reason;
+	} answers[POOL_REFUSAL_COUNT] = {
+		[POOL_QUEUE_FULL] = { 503, "the function's queue is full" },
+		[POOL_QUEUE_TIMEOUT] =
+		    { 503, "no instance was free within queue_timeout" },
+		[POOL_START_FAILED] =
+		    { 502, "the function's sandbox could not be started" },
+		[POOL_NO_SPACE] =
+		    { 503, "the accounting log has no room for a record" },
+		[POOL_FUNCTION_GONE] = { 404, "the function was removed" },
+	};
+	struct request *request = arg;
+
+	if (answers[why].status == 503)
+		request->extra = RETRY_AFTER;
+	if (why == POOL_START_FAILED)
+		request_fault(request, OUTCOME_ERROR, answers[why].status,
+		    answers[why].reason);
+	request_refuse(request, answers[why].status, answers[why].reason);
+}
+
+/* What the wait was: for an instance's start, or for others' executions. */
+static void
+wait_split(struct request *request, const struct instance *instance)
+{
+	struct record_exec *record = &request->slot->record;
+	uint64_t now_us = loop_now_us(request->server->loop);
+	uint64_t from_us = request->submitted_us;
+
+	record->start = instance->served > 0 ? START_WARM : START_FRESH;
+	if (instance->asked_us > from_us)
+		from_us = instance->asked_us;
+	record->init_us = record->start == START_WARM || from_us > now_us ?
+	    0 : now_us - from_us;
+	record->queue_us = now_us - request->arrived_us - record->init_us;
+	record->instance = instance->id;
+	request->granted_us = now_us;
+	request->slot->started_us = now_us;
+}
+
+static void
+granted(void *arg, struct instance *instance)
+{
+	struct request *request = arg;
+	struct exec_env exec = {
+		.conf = request->conf,
+		.params = request->params,
+		.route = &request->route,
+		.request_id = request->slot->record.request_id,
+		.instance = instance->id,
+		.content_length = request->content_length,
+	};
+	struct cgi_env *env = exec_env_request(&exec);
+	struct cgi_env *program_env = exec_env_program(&exec);
+	int error = -ENOMEM;
+
+	wait_split(request, instance);
+	request_step(request, REQUEST_EVENT_GRANT);
+	if (env != NULL && program_env != NULL)
+		error = relay_start(&request->relay, instance, env,
+		    program_env, request->slot->record.request_id);
+	else
+		pool_release(instance, "memory");
+	cgi_env_free(env);
+	cgi_env_free(program_env);
+	if (error == 0)
+		return;
+	log_event(LOG_ERROR, "dispatch", "request=%s error=\"%s\"",
+	    request->slot->record.request_id, strerror(-error));
+	if (request->relay.has_backend) {
+		request_kill(request, OUTCOME_ERROR, 502,
+		    error == -E2BIG ? "the environment is too large" :
+		    "the request could not be handed to the instance");
+		return;
+	}
+	request_fault(request, OUTCOME_ERROR, 503, "there is no memory left");
+	request_step(request, REQUEST_EVENT_GONE);
+}
+
+static const char *
+over_bounds(const struct request *request, int *status)
+{
+	if (request->content_length >= 0 && (uint64_t)request->content_length >
+	    request_limit(request, LIMIT_BODY_MAX)) {
+		*status = 413;
+		return "the body is over body_max";
+	}
+	return NULL;
+}
+
+/* A CGI program needs a length: without one, the whole body comes first. */
+static bool
+must_hold(const struct request *request)
+{
+	return request->content_length < 0 &&
+	    !request->route.function->info.is_fastcgi &&
+	    !request->relay.is_body_arrived;
+}
+
+void
+request_admit(struct request *request)
+{
+	const char *reason;
+	int status = 400;
+
+	method_choose(request);
+	if (route_choose(request) < 0)
+		return;
+	request->relay.head.header_max =
+	    (size_t)request_limit(request, LIMIT_HEADER_MAX);
+	request->waiter.granted = granted;
+	request->waiter.refused = refused;
+	request->waiter.arg = request;
+	if (execution_admit(request) < 0) {
+		request->extra = RETRY_AFTER;
+		request_reject(request, 503,
+		    "No execution can be recorded now, so none is run.");
+		return;
+	}
+	if (length_parse(request) < 0)
+		reason = "CONTENT_LENGTH is no number";
+	else
+		reason = over_bounds(request, &status);
+	if (reason != NULL)
+		request_refuse(request, status, reason);
+	else if (must_hold(request))
+		request_step(request, REQUEST_EVENT_HOLD);
+	else
+		request_submit(request);
+}

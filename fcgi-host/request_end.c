@@ -1,0 +1,357 @@
+/* How an execution ends: outcome, what it used, its record, its answer. */
+#include <errno.h>
+#include <inttypes.h>
+#include <string.h>
+#include <sys/wait.h>
+
+#include "fcgi-host/log.h"
+#include "fcgi-host/request_impl.h"
+
+void
+request_fault(struct request *request, enum record_outcome outcome, int status,
+    const char *reason)
+{
+	if (request->has_fault)
+		return;
+	request->has_fault = true;
+	request->outcome = outcome;
+	request->status = status;
+	request->reason = reason;
+}
+
+void
+request_reject(struct request *request, int status, const char *reason)
+{
+	request->server->refused++;
+	request->is_whole = request->out != NULL &&
+	    relay_answer(&request->relay, status, request->extra,
+	    reason) == 0;
+	request_step(request, REQUEST_EVENT_REJECT);
+}
+
+void
+request_refuse(struct request *request, int status, const char *reason)
+{
+	request->server->refused++;
+	if (request->state == REQUEST_QUEUED)
+		pool_cancel(request->server->pools, &request->waiter);
+	request_fault(request, OUTCOME_REFUSED, status, reason);
+	request_step(request, REQUEST_EVENT_REFUSE);
+}
+
+void
+request_kill(struct request *request, enum record_outcome outcome, int status,
+    const char *reason)
+{
+	struct instance *instance = request->relay.backend.instance;
+
+	if (request->state == REQUEST_KILLING)
+		return;
+	request_fault(request, outcome, status, reason);
+	relay_set_out(&request->relay, NULL, request->id);
+	request_step(request, REQUEST_EVENT_KILL);
+	if (instance->state == INSTANCE_GONE)
+		request_gone(request);
+	else
+		instance_kill(instance, record_outcome_name(outcome));
+}
+
+/* ---- what it used ---- */
+
+static void
+usage_cpu(struct request *request, const struct instance *instance)
+{
+	const struct backend *backend = &request->relay.backend;
+	struct record_exec *record = &request->slot->record;
+
+	if (instance->cpu_fd >= 0 || instance->gone.has_cgroup) {
+		record->cpu_source = SOURCE_CGROUP;
+		record->cpu_us = instance->last_cpu.usage_us;
+		record->cpu_user_us = instance->last_cpu.user_us;
+		record->cpu_sys_us = instance->last_cpu.system_us;
+		return;
+	}
+	record->cpu_user_us = backend->user_us;
+	record->cpu_sys_us = backend->system_us;
+	record->cpu_us = backend->user_us + backend->system_us;
+	record->cpu_source = record->cpu_us > 0 ? SOURCE_PROCESS : SOURCE_NONE;
+}
+
+static void
+usage_memory(struct request *request, struct instance *instance,
+    uint64_t measured_kib)
+{
+	struct record_exec *record = &request->slot->record;
+
+	if (instance_peak_read(instance, &record->mem_peak_kib)) {
+		record->mem_source = SOURCE_CGROUP;
+	} else if (measured_kib > 0) {
+		record->mem_peak_kib = measured_kib;
+		record->mem_source = SOURCE_PROCESS;
+	} else if (instance->gone.memory_peak_kib > 0) {
+		record->mem_peak_kib = instance->gone.memory_peak_kib;
+		record->mem_source = SOURCE_CGROUP_SINCE;
+	}
+}
+
+static void
+usage_exit(struct request *request)
+{
+	const struct backend *backend = &request->relay.backend;
+	const struct instance *instance = backend->instance;
+	struct record_exec *record = &request->slot->record;
+
+	record->exit_code = backend->exit_code;
+	record->signal_number = backend->signal_number;
+	if (backend->exit_code >= 0 || backend->signal_number != 0 ||
+	    instance->state != INSTANCE_GONE)
+		return;
+	if (WIFSIGNALED(instance->gone.wait_status))
+		record->signal_number = WTERMSIG(instance->gone.wait_status);
+	else
+		record->exit_code = WEXITSTATUS(instance->gone.wait_status);
+}
+
+/* ---- how it ended ---- */
+
+static void
+judge_end(struct request *request)
+{
+	const struct relay *relay = &request->relay;
+	const struct backend *backend = &relay->backend;
+
+	if (instance_had_oom(backend->instance))
+		request_fault(request, OUTCOME_OOM, 502,
+		    "killed for want of memory");
+	else if (backend->exec_error != 0)
+		request_fault(request, OUTCOME_ERROR, 502,
+		    "the program could not be executed");
+	else if (backend->signal_number != 0)
+		request_fault(request, OUTCOME_CRASH, 502,
+		    "the program was ended by a signal");
+	else if (backend->end == BACKEND_LOST)
+		request_fault(request, OUTCOME_ERROR, 502,
+		    backend->problem != NULL ? backend->problem :
+		    "the program ended before its answer");
+	else if (relay->head.state != CGI_RESPONSE_DONE)
+		request_fault(request, OUTCOME_ERROR, 502,
+		    relay->bytes_out == 0 ? "the program wrote no answer" :
+		    "the program ended before the end of its header");
+	else if (relay->body_left > 0)
+		request_fault(request, OUTCOME_ERROR, 502,
+		    "the answer is shorter than its Content-Length");
+	else if (relay->is_too_long)
+		request_fault(request, OUTCOME_ERROR, 502,
+		    "the answer is longer than its Content-Length");
+	else if (backend->exit_code > 0)
+		request_fault(request, OUTCOME_ERROR, 0, "exit code");
+}
+
+/* May the function's own answer be completed?  With Content-Length bytes tell;
+ * without, only an orderly end does. */
+static bool
+answer_is_good(const struct request *request)
+{
+	const struct relay *relay = &request->relay;
+
+	if (!relay_is_whole(relay))
+		return false;
+	if (!request->has_fault || (request->outcome == OUTCOME_ERROR &&
+	    request->status == 0))
+		return true;
+	return request->outcome == OUTCOME_CRASH && relay->is_byte_held;
+}
+
+static void
+instance_part(struct request *request)
+{
+	struct instance *instance = request->relay.backend.instance;
+	bool is_usable = request->relay.backend.is_instance_usable;
+
+	relay_close(&request->relay);
+	pool_release(instance, is_usable ? NULL : "exit");
+}
+
+void
+request_ended(struct request *request)
+{
+	struct backend *backend = &request->relay.backend;
+	struct instance *instance = backend->instance;
+	bool is_cgi = !instance->function->info.is_fastcgi;
+
+	if (request->state != REQUEST_RUNNING &&
+	    request->state != REQUEST_LEFT)
+		return;
+	instance_cpu_charge(instance);
+	request->ended_us = loop_now_us(request->server->loop);
+	request_step(request, REQUEST_EVENT_END);
+	if (is_cgi || instance->is_peak_resettable ||
+	    !instance->is_program_running || backend_measure(backend) < 0)
+		request_measured(request, is_cgi ? backend->memory_kib : 0);
+}
+
+static void
+usage_collect(struct request *request, uint64_t memory_kib)
+{
+	struct instance *instance = request->relay.backend.instance;
+
+	usage_cpu(request, instance);
+	usage_memory(request, instance, memory_kib);
+	usage_exit(request);
+	judge_end(request);
+	request->slot->record.run_us = request->ended_us -
+	    request->granted_us;
+}
+
+void
+request_measured(struct request *request, uint64_t memory_kib)
+{
+	usage_collect(request, memory_kib);
+	instance_part(request);
+	request_step(request, REQUEST_EVENT_MEASURED);
+}
+
+void
+request_gone(struct request *request)
+{
+	const struct instance *instance = request->relay.backend.instance;
+
+	if (request->ended_us == 0)
+		request->ended_us = loop_now_us(request->server->loop);
+	if (!request->has_fault && request->state != REQUEST_MEASURING) {
+		if (instance->gone.oom_kills > 0)
+			request_fault(request, OUTCOME_OOM, 502,
+			    "killed for want of memory");
+		else
+			request_fault(request, OUTCOME_CRASH, 502,
+			    "the instance died");
+	}
+	usage_collect(request, request->relay.backend.memory_kib);
+	instance_part(request);
+	request_step(request, REQUEST_EVENT_GONE);
+}
+
+/* ---- the record ---- */
+
+static int
+status_told(const struct request *request)
+{
+	const struct relay *relay = &request->relay;
+
+	if (relay->is_head_out || answer_is_good(request))
+		return relay->head.status;
+	return request->has_fault ? request->status : relay->head.status;
+}
+
+static void
+answer_complete(struct request *request)
+{
+	struct relay *relay = &request->relay;
+	uint32_t app_status = request->slot->record.exit_code > 0 ?
+	    (uint32_t)request->slot->record.exit_code : 0;
+	int error = -EPIPE;
+
+	relay_set_out(relay, request->out, request->id);
+	if (request->out == NULL)
+		;
+	else if (request->is_aborted)
+		error = fcgi_put_end(request->out, request->id, app_status,
+		    FCGI_REQUEST_COMPLETE);
+	else if (answer_is_good(request))
+		error = relay_release(relay, app_status);
+	else if (!relay->is_head_out)
+		error = relay_answer(relay, request->status, request->extra,
+		    request->reason);
+	request->is_whole = error == 0;
+}
+
+static void
+recorded(void *arg, int error)
+{
+	struct request *request = arg;
+
+	if (error == 0)
+		answer_complete(request);
+	inflight_drop(request->server->inflight, request->slot);
+	request->slot = NULL;
+	request_step(request, REQUEST_EVENT_RECORDED);
+}
+
+static void
+end_log(const struct request *request)
+{
+	const struct record_exec *record = &request->slot->record;
+
+	if (record->outcome == OUTCOME_OK || record->outcome == OUTCOME_ABORTED)
+		return;
+	log_event(record->outcome == OUTCOME_REFUSED ? LOG_DEBUG : LOG_INFO,
+	    "execution", "request=%s function=%s instance=%" PRIu64
+	    " outcome=%s status=%d why=\"%s\"", record->request_id,
+	    record->function, record->instance,
+	    record_outcome_name(record->outcome), record->status,
+	    record->reason == NULL ? "" : record->reason);
+}
+
+void
+request_record(struct request *request)
+{
+	struct record_exec *record = &request->slot->record;
+	int error;
+
+	record->outcome = request->has_fault ? request->outcome : OUTCOME_OK;
+	record->reason = request->has_fault ? request->reason : NULL;
+	record->status = status_told(request);
+	record->bytes_in = request->relay.bytes_in;
+	record->bytes_out = request->relay.bytes_out;
+	if (request->granted_us == 0)
+		record->queue_us = loop_now_us(request->server->loop) -
+		    request->arrived_us;
+	end_log(request);
+	request->entry.fn = recorded;
+	request->entry.arg = request;
+	error = ledger_exec(request->server->ledger, record, &request->entry);
+	if (error == 0) {
+		request->slot->record_seq = record->seq;
+		return;
+	}
+	ledger_release(request->server->ledger);
+	recorded(request, error);
+}
+
+/* ---- a dead gateway's debts ---- */
+
+static void
+lost_recorded(void *arg, int error)
+{
+	(void)arg;
+	(void)error;
+}
+
+static void
+lost_record(struct inflight_slot *slot, void *arg)
+{
+	struct server *server = arg;
+	struct record_exec record = slot->record;
+	struct ledger_entry entry = { .fn = lost_recorded };
+
+	if (slot->record_seq != 0 &&
+	    slot->record_seq <= inflight_seq(server->inflight)) {
+		inflight_drop(server->inflight, slot);
+		return;
+	}
+	record.trigger = slot->is_invoke ? "invoke" : "web";
+	record.reason = "the gateway died";
+	record.outcome = OUTCOME_LOST;
+	record.status = 0;
+	if (slot->started_us != 0)
+		record.run_us = loop_now_us(server->loop) - slot->started_us;
+	if (ledger_exec(server->ledger, &record, &entry) == 0)
+		ledger_flush(server->ledger);
+	inflight_drop(server->inflight, slot);
+}
+
+void
+request_record_lost(struct server *server)
+{
+	inflight_each(server->inflight, lost_record, server);
+}
