@@ -1,0 +1,301 @@
+/*
+ * The gateway: unprivileged, confined, one loop.  Speaks FastCGI to web servers
+ * and functions; routing, queues, deadlines, accounting.  Its descriptors:
+ * 2 the log, 3 the spawner, 4 the directory of instance sockets that becomes
+ * its root, 5 the spool directory.
+ */
+#include <errno.h>
+#include <getopt.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "fcgi-host/gateway_impl.h"
+#include "fcgi-host/log.h"
+#include "fcgi-host/sock.h"
+#include "sandbox/confine.h"
+
+#define ACCEPTS_PER_EVENT 64
+#define ACCEPT_PAUSE_US 100000
+#define RETRY_US 500000
+
+void
+gateway_host_record(struct gateway *gateway, const char *event)
+{
+	struct record_host record = { .event = event };
+
+	if (gateway->has_totals) {
+		record.has_totals = true;
+		record.cgroup_cpu_us = gateway->totals.cpu_usage_us;
+		record.cgroup_user_us = gateway->totals.cpu_user_us;
+		record.cgroup_sys_us = gateway->totals.cpu_sys_us;
+		gateway->has_totals = false;
+	}
+	if (ledger_host(gateway->server.ledger, &record) < 0)
+		log_event(LOG_ERROR, "memory", "for=host_record");
+}
+
+/* ---- accepting ---- */
+
+static void
+accept_again(void *arg)
+{
+	struct gateway *gateway = arg;
+
+	for (size_t i = 0; i < gateway->listener_count; i++)
+		if (gateway->is_accepting)
+			loop_io_set(gateway->loop, &gateway->listeners[i],
+			    EPOLLIN);
+}
+
+/* Out of descriptors: the backlog waits until some are given back. */
+static void
+accept_pause(struct gateway *gateway, int error)
+{
+	log_event(LOG_WARN, "accept", "error=\"%s\" mend=\"raise LimitNOFILE\"",
+	    strerror(error));
+	for (size_t i = 0; i < gateway->listener_count; i++)
+		loop_io_set(gateway->loop, &gateway->listeners[i], 0);
+	if (loop_timer_set(gateway->loop, &gateway->accept_timer,
+	    loop_now_us(gateway->loop) + ACCEPT_PAUSE_US, accept_again,
+	    gateway) < 0)
+		accept_again(gateway);
+}
+
+static void
+listener_accept(struct gateway *gateway, int listen_fd)
+{
+	for (int i = 0; i < ACCEPTS_PER_EVENT; i++) {
+		int fd = accept4(listen_fd, NULL, NULL,
+		    SOCK_CLOEXEC | SOCK_NONBLOCK);
+
+		if (fd >= 0) {
+			conn_new(gateway->conns, fd, "web");
+			continue;
+		}
+		if (errno == EMFILE || errno == ENFILE || errno == ENOBUFS ||
+		    errno == ENOMEM)
+			accept_pause(gateway, errno);
+		if (errno != EINTR && errno != ECONNABORTED)
+			return;
+	}
+}
+
+static void
+listener_ready(void *arg, uint32_t events)
+{
+	struct gateway *gateway = arg;
+
+	(void)events;
+	for (size_t i = 0; i < gateway->listener_count; i++)
+		listener_accept(gateway, gateway->listen_fds[i]);
+}
+
+int
+gateway_listen(struct gateway *gateway, int fd)
+{
+	size_t place = gateway->listener_count;
+	int error;
+
+	if (place >= CONF_LISTEN_MAX || !gateway->is_accepting) {
+		close_fd(&fd);
+		return -ENOSPC;
+	}
+	fd_set_nonblock(fd, true);
+	gateway->listeners[place].fd = -1;
+	error = loop_io_add(gateway->loop, &gateway->listeners[place], fd,
+	    EPOLLIN, listener_ready, gateway);
+	if (error < 0) {
+		close_fd(&fd);
+		return error;
+	}
+	gateway->listen_fds[place] = fd;
+	gateway->listener_count++;
+	return 0;
+}
+
+/* ---- the end ---- */
+
+static void
+drain_over(void *arg)
+{
+	struct gateway *gateway = arg;
+
+	log_event(LOG_WARN, "drain", "why=\"executions were cut short\"");
+	gateway->is_overdue = true;
+	pools_kill_all(gateway->server.pools, "stop");
+}
+
+void
+gateway_drain(struct gateway *gateway, uint64_t longest_ms)
+{
+	if (gateway->server.is_draining)
+		return;
+	gateway->server.is_draining = true;
+	gateway->is_accepting = false;
+	/* what waits in the backlog was promised an answer */
+	listener_ready(gateway, 0);
+	for (size_t i = 0; i < gateway->listener_count; i++) {
+		loop_io_del(gateway->loop, &gateway->listeners[i]);
+		close_fd(&gateway->listen_fds[i]);
+	}
+	gateway->listener_count = 0;
+	conn_list_drain(gateway->conns);
+	pools_drain(gateway->server.pools);
+	if (longest_ms > 0 && loop_timer_set(gateway->loop,
+	    &gateway->drain_timer, loop_now_us(gateway->loop) +
+	    longest_ms * 1000, drain_over, gateway) < 0)
+		drain_over(gateway);
+}
+
+static void
+drained_check(struct gateway *gateway)
+{
+	struct ctl_msg msg;
+
+	if (!gateway->server.is_draining || gateway->is_drained_said ||
+	    gateway->server.active > 0 || gateway->fleet.count > 0 ||
+	    (gateway->server.connections > 0 && !gateway->is_overdue))
+		return;
+	gateway->is_drained_said = true;
+	loop_timer_cancel(gateway->loop, &gateway->drain_timer);
+	ctl_msg_init(&msg, CTL_DRAINED);
+	gateway_send(gateway, &msg);
+}
+
+/* ---- every iteration ---- */
+
+/* There is something to write that could not be, or to tell: try again. */
+static void
+retry(void *arg)
+{
+	struct gateway *gateway = arg;
+
+	ledger_flush(gateway->server.ledger);
+	if (ledger_refused(gateway->server.ledger) > 0 &&
+	    ledger_probe(gateway->server.ledger) == 0)
+		gateway_host_record(gateway, "refused");
+}
+
+static void
+iteration_end(void *arg)
+{
+	struct gateway *gateway = arg;
+	struct ledger *ledger = gateway->server.ledger;
+
+	if (ledger == NULL)
+		return;
+	if (!ledger_is_failing(ledger) || gateway->retry_timer.place == 0)
+		ledger_flush(ledger);
+	if ((ledger_is_failing(ledger) || ledger_refused(ledger) > 0) &&
+	    gateway->retry_timer.place == 0 &&
+	    loop_timer_set(gateway->loop, &gateway->retry_timer,
+	    loop_now_us(gateway->loop) + RETRY_US, retry, gateway) < 0)
+		log_event(LOG_ERROR, "memory", "for=retry");
+	drained_check(gateway);
+}
+
+/* ---- the start ---- */
+
+static int
+options_read(int argc, char **argv, struct confine *confine)
+{
+	static const struct option options[] = {
+		{ "uid", required_argument, NULL, 'u' },
+		{ "gid", required_argument, NULL, 'g' },
+		{ NULL, 0, NULL, 0 },
+	};
+	int option;
+
+	confine->uid = (uid_t)-1;
+	confine->gid = (gid_t)-1;
+	while ((option = getopt_long(argc, argv, "", options, NULL)) != -1) {
+		if (option == 'u')
+			confine->uid = (uid_t)strtoul(optarg, NULL, 10);
+		else if (option == 'g')
+			confine->gid = (gid_t)strtoul(optarg, NULL, 10);
+		else
+			return -EINVAL;
+	}
+	return confine->uid == (uid_t)-1 || confine->gid == (gid_t)-1 ?
+	    -EINVAL : 0;
+}
+
+static void
+rights_drop(int argc, char **argv)
+{
+	struct confine confine = {
+		.root_fd = GATEWAY_ROOT_FD,
+		.read_fd = -1,
+		.spool_fd = GATEWAY_SPOOL_FD,
+	};
+	const char *step = "";
+	int error;
+
+	if (options_read(argc, argv, &confine) < 0)
+		log_fatal("usage", "mend=\"it is started by the spawner\"");
+	error = confine_gateway(&confine, &step);
+	if (error < 0)
+		log_fatal("confine", "step=%s error=\"%s\"", step,
+		    strerror(-error));
+}
+
+static int
+gateway_init(struct gateway *gateway)
+{
+	gateway->loop = loop_new();
+	if (gateway->loop == NULL)
+		return -ENOMEM;
+	gateway->is_accepting = true;
+	gateway->started_us = loop_clock_us();
+	gateway->fleet.loop = gateway->loop;
+	gateway->fleet.ops = &gateway_fleet_ops;
+	gateway->fleet.ops_arg = gateway;
+	gateway->server.loop = gateway->loop;
+	gateway->server.spool_fd = GATEWAY_SPOOL_FD;
+	gateway->server.catalog = catalog_new();
+	gateway->server.pools = pools_new(&gateway->fleet);
+	gateway->conns = conn_list_new(&gateway->server);
+	if (gateway->server.catalog == NULL || gateway->server.pools == NULL ||
+	    gateway->conns == NULL)
+		return -ENOMEM;
+	loop_set_hook(gateway->loop, iteration_end, gateway);
+	gateway->spawner_io.fd = -1;
+	fd_set_nonblock(GATEWAY_SPAWNER_FD, true);
+	return loop_io_add(gateway->loop, &gateway->spawner_io,
+	    GATEWAY_SPAWNER_FD, EPOLLIN, gateway_spawner_ready, gateway);
+}
+
+static void
+gateway_free(struct gateway *gateway)
+{
+	conn_list_free(gateway->conns);
+	pools_free(gateway->server.pools);
+	catalog_free(gateway->server.catalog);
+	ledger_free(gateway->server.ledger);
+	inflight_close(gateway->inflight);
+	conf_unref(gateway->conf);
+	buf_free(&gateway->to_spawner);
+	loop_free(gateway->loop);
+}
+
+int
+main(int argc, char **argv)
+{
+	static struct gateway gateway;
+	int error;
+
+	log_init("gateway", LOG_INFO);
+	rights_drop(argc, argv);
+	signal(SIGPIPE, SIG_IGN);
+	error = gateway_init(&gateway);
+	if (error == 0)
+		error = loop_run(gateway.loop);
+	if (error < 0)
+		log_fatal("gateway", "error=\"%s\"", strerror(-error));
+	gateway_free(&gateway);
+	return gateway.exit_code;
+}

@@ -1,0 +1,363 @@
+/* The gateway's side of the wall: what the spawner says, what it is asked. */
+#include "fcgi-host/gateway_impl.h"
+
+#include <errno.h>
+#include <stddef.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <unistd.h>
+
+#include "fcgi-host/log.h"
+#include "fcgi-host/sock.h"
+
+#define TO_SPAWNER_MAX (1024u * 1024)
+#define MESSAGES_PER_EVENT 64
+#define ENV_MAX (64u * 1024)
+
+/* One handler a type; *fds are taken where set to -1, else closed. */
+typedef void handler_fn(struct gateway *gateway, const struct ctl_msg *msg,
+    int *fds, size_t fd_count);
+
+static void
+interest_set(struct gateway *gateway)
+{
+	loop_io_set(gateway->loop, &gateway->spawner_io, EPOLLIN |
+	    (buf_len(&gateway->to_spawner) > 0 ? EPOLLOUT : 0u));
+}
+
+static void
+queue_flush(struct gateway *gateway)
+{
+	struct buf *queue = &gateway->to_spawner;
+
+	while (buf_len(queue) > 0) {
+		const struct ctl_msg *msg = (const void *)buf_head(queue);
+		uint16_t size;
+		int error;
+
+		memcpy(&size, (const uint8_t *)msg +
+		    offsetof(struct ctl_msg, size), sizeof(size));
+		error = sock_send(GATEWAY_SPAWNER_FD, msg, size, NULL, 0);
+		if (error == -EAGAIN)
+			break;
+		if (error < 0)
+			log_fatal("spawner", "error=\"%s\"",
+			    strerror(-error));
+		buf_consume(queue, size);
+	}
+	interest_set(gateway);
+}
+
+void
+gateway_send(struct gateway *gateway, const struct ctl_msg *msg)
+{
+	if (buf_len(&gateway->to_spawner) > TO_SPAWNER_MAX ||
+	    buf_add(&gateway->to_spawner, msg, msg->size) < 0)
+		log_fatal("spawner", "mend=\"the spawner does not read\"");
+	queue_flush(gateway);
+}
+
+/* ---- what instances need ---- */
+
+static int
+instance_ask(void *arg, const struct instance *instance)
+{
+	struct ctl_msg msg;
+
+	ctl_msg_init(&msg, CTL_INSTANCE_START);
+	msg.u.instance_start.id = instance->id;
+	memcpy(msg.u.instance_start.name, instance->function->info.name,
+	    sizeof(msg.u.instance_start.name));
+	memcpy(msg.u.instance_start.version, instance->function->info.version,
+	    sizeof(msg.u.instance_start.version));
+	gateway_send(arg, &msg);
+	return 0;
+}
+
+static void
+instance_end(void *arg, const struct instance *instance)
+{
+	struct ctl_msg msg;
+
+	ctl_msg_init(&msg, CTL_INSTANCE_KILL);
+	msg.u.instance_kill.id = instance->id;
+	gateway_send(arg, &msg);
+}
+
+const struct fleet_ops gateway_fleet_ops = {
+	.start = instance_ask,
+	.kill = instance_end,
+};
+
+/* ---- what the spawner says ---- */
+
+static void
+on_start(struct gateway *gateway, const struct ctl_msg *msg, int *fds,
+    size_t fd_count)
+{
+	const struct ctl_start *start = &msg->u.start;
+
+	if (gateway->inflight != NULL || fd_count != 1)
+		return;
+	gateway->run_id = start->run_id;
+	gateway->is_again = start->is_again;
+	gateway->has_cgroup = start->has_cgroup;
+	gateway->inflight = inflight_open(fds[0], start->is_again);
+	if (gateway->inflight == NULL)
+		log_fatal("inflight", "mend=\"not enough memory\"");
+	gateway->server.inflight = gateway->inflight;
+	gateway->server.run_id = start->run_id;
+	gateway->server.ledger = ledger_new(gateway->inflight, start->run_id);
+	if (gateway->server.ledger == NULL)
+		log_fatal("memory", "mend=\"not enough memory\"");
+	gateway->fleet.ledger = gateway->server.ledger;
+	gateway->fleet.next_id = start->is_again ?
+	    loop_clock_us() : 0; /* never an id of a predecessor */
+}
+
+static void
+on_conf(struct gateway *gateway, const struct ctl_msg *msg, int *fds,
+    size_t fd_count)
+{
+	struct conf_errors errors = { 0 };
+	struct conf *conf;
+
+	(void)msg;
+	if (fd_count != 1 || gateway->inflight == NULL)
+		return;
+	conf = conf_read(fds[0], "configuration", &errors);
+	conf_errors_free(&errors);
+	if (conf == NULL) {
+		log_event(LOG_ERROR, "configuration",
+		    "why=\"the spawner's copy cannot be read\"");
+		return;
+	}
+	conf_unref(gateway->conf);
+	gateway->conf = conf;
+	log_set_level(conf->log_level);
+	ledger_set_sync(gateway->server.ledger, conf->is_sync);
+	if (gateway->server.conf != NULL) {
+		pools_new_generation(gateway->server.pools);
+		gateway_host_record(gateway, "reload");
+	}
+	gateway->server.conf = conf;
+}
+
+static void
+log_reply(struct gateway *gateway)
+{
+	struct ctl_msg msg;
+
+	ctl_msg_init(&msg, CTL_LOG_SWITCHED);
+	gateway_send(gateway, &msg);
+}
+
+static void
+on_log(struct gateway *gateway, const struct ctl_msg *msg, int *fds,
+    size_t fd_count)
+{
+	bool is_first = !gateway->has_log;
+	int error;
+
+	if (fd_count != 1 || gateway->inflight == NULL)
+		return;
+	if (!is_first)
+		gateway_host_record(gateway, "reopen");
+	error = ledger_switch(gateway->server.ledger, steal_fd(&fds[0]),
+	    is_first && gateway->is_again);
+	if (error < 0) {
+		log_event(LOG_ERROR, "accounting_switch", "error=\"%s\"",
+		    strerror(-error));
+		return;
+	}
+	gateway->has_log = true;
+	if (is_first) {
+		gateway_host_record(gateway,
+		    gateway->is_again ? "restart" : "start");
+		if (gateway->is_again)
+			request_record_lost(&gateway->server);
+	}
+	if (!msg->u.log.is_first)
+		log_reply(gateway);
+}
+
+static void
+on_stderr(struct gateway *gateway, const struct ctl_msg *msg, int *fds,
+    size_t fd_count)
+{
+	(void)gateway;
+	(void)msg;
+	if (fd_count == 1 && dup3(fds[0], STDERR_FILENO, 0) < 0)
+		log_event(LOG_ERROR, "log_reopen", "error=\"%s\"",
+		    strerror(errno));
+}
+
+static void
+on_listen(struct gateway *gateway, const struct ctl_msg *msg, int *fds,
+    size_t fd_count)
+{
+	(void)msg;
+	if (fd_count == 1 && gateway_listen(gateway, steal_fd(&fds[0])) < 0)
+		log_event(LOG_ERROR, "listen", "mend=\"too many sockets\"");
+}
+
+static void
+on_fn_put(struct gateway *gateway, const struct ctl_msg *msg, int *fds,
+    size_t fd_count)
+{
+	const struct ctl_function *info = &msg->u.function;
+	struct function *function;
+	char *env = NULL;
+	size_t n = 0;
+	int error = 0;
+
+	if (info->has_env && fd_count == 1)
+		error = sock_sealed_read(fds[0], ENV_MAX, &env, &n);
+	if (error == 0)
+		error = catalog_put(gateway->server.catalog, info, env, n);
+	free(env);
+	if (error < 0)
+		log_event(LOG_ERROR, "function", "function=%s error=\"%s\"",
+		    info->name, strerror(-error));
+	if (error != 0)
+		return;
+	function = catalog_find(gateway->server.catalog, info->name);
+	pools_change(gateway->server.pools, info->name,
+	    info->problem == CTL_PROBLEM_NONE ? function : NULL);
+}
+
+static void
+on_fn_del(struct gateway *gateway, const struct ctl_msg *msg, int *fds,
+    size_t fd_count)
+{
+	(void)fds;
+	(void)fd_count;
+	catalog_del(gateway->server.catalog, msg->u.name.name);
+	pools_change(gateway->server.pools, msg->u.name.name, NULL);
+}
+
+static void
+on_up(struct gateway *gateway, const struct ctl_msg *msg, int *fds,
+    size_t fd_count)
+{
+	if (pools_instance_up(gateway->server.pools, &msg->u.instance_up, fds,
+	    fd_count) == 0)
+		for (size_t i = 0; i < fd_count; i++)
+			fds[i] = -1;
+}
+
+static void
+on_failed(struct gateway *gateway, const struct ctl_msg *msg, int *fds,
+    size_t fd_count)
+{
+	(void)fds;
+	(void)fd_count;
+	pools_instance_failed(gateway->server.pools,
+	    &msg->u.instance_failed);
+}
+
+static void
+on_gone(struct gateway *gateway, const struct ctl_msg *msg, int *fds,
+    size_t fd_count)
+{
+	(void)fds;
+	(void)fd_count;
+	pools_instance_gone(gateway->server.pools, &msg->u.instance_gone);
+}
+
+static void
+on_drain(struct gateway *gateway, const struct ctl_msg *msg, int *fds,
+    size_t fd_count)
+{
+	(void)fds;
+	(void)fd_count;
+	gateway_drain(gateway, msg->u.drain.longest_ms);
+}
+
+static void
+on_totals(struct gateway *gateway, const struct ctl_msg *msg, int *fds,
+    size_t fd_count)
+{
+	(void)fds;
+	(void)fd_count;
+	gateway->totals = msg->u.totals;
+	gateway->has_totals = msg->u.totals.has_cgroup;
+	if (!msg->u.totals.is_final)
+		return;
+	gateway_host_record(gateway, "stop");
+	ledger_flush(gateway->server.ledger);
+	gateway->exit_code = ledger_is_failing(gateway->server.ledger);
+	loop_stop(gateway->loop);
+}
+
+static void
+on_client(struct gateway *gateway, const struct ctl_msg *msg, int *fds,
+    size_t fd_count)
+{
+	int fd = fd_count == 1 ? steal_fd(&fds[0]) : -1;
+
+	if (fd < 0 || fd_set_nonblock(fd, true) < 0)
+		close_fd(&fd);
+	else if (msg->u.command.verb == CTL_VERB_INVOKE)
+		conn_new(gateway->conns, fd, "invoke");
+	else
+		gateway_status(gateway, fd);
+}
+
+static handler_fn *const handlers[CTL_TYPE_COUNT] = {
+	[CTL_START] = on_start,
+	[CTL_CONF] = on_conf,
+	[CTL_LOG] = on_log,
+	[CTL_STDERR] = on_stderr,
+	[CTL_LISTEN] = on_listen,
+	[CTL_FN_PUT] = on_fn_put,
+	[CTL_FN_DEL] = on_fn_del,
+	[CTL_INSTANCE_UP] = on_up,
+	[CTL_INSTANCE_FAILED] = on_failed,
+	[CTL_INSTANCE_GONE] = on_gone,
+	[CTL_DRAIN] = on_drain,
+	[CTL_TOTALS] = on_totals,
+	[CTL_CLIENT] = on_client,
+};
+
+static void
+message_take(struct gateway *gateway, const struct ctl_msg *msg, size_t n,
+    int *fds, size_t fd_count)
+{
+	if (ctl_msg_check(msg, n, fd_count, CTL_WAY_SPAWNER_TO_GATEWAY) < 0)
+		log_fatal("spawner", "why=\"a malformed message\"");
+	/* before the table and the configuration nothing else has a meaning */
+	if (handlers[msg->type] != NULL && (gateway->conf != NULL ||
+	    msg->type == CTL_START || msg->type == CTL_CONF))
+		handlers[msg->type](gateway, msg, fds, fd_count);
+	for (size_t i = 0; i < fd_count; i++)
+		close_fd(&fds[i]);
+}
+
+void
+gateway_spawner_ready(void *arg, uint32_t events)
+{
+	struct gateway *gateway = arg;
+	int fds[SOCK_FDS_MAX];
+	struct ctl_msg msg;
+
+	if (events & EPOLLOUT)
+		queue_flush(gateway);
+	for (int i = 0; i < MESSAGES_PER_EVENT; i++) {
+		size_t fd_count = 0;
+		ssize_t n = sock_recv(GATEWAY_SPAWNER_FD, &msg, sizeof(msg),
+		    fds, SOCK_FDS_MAX, &fd_count);
+
+		if (n == -EAGAIN || n == -EINTR)
+			return;
+		if (n == -EMFILE || n == -EMSGSIZE) {
+			log_event(LOG_ERROR, "descriptors",
+			    "mend=\"raise LimitNOFILE\"");
+			continue;
+		}
+		if (n <= 0)
+			log_fatal("spawner", "why=\"the spawner is gone\"");
+		message_take(gateway, &msg, (size_t)n, fds, fd_count);
+	}
+}

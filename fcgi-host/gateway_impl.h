@@ -1,0 +1,69 @@
+/*
+ * What the files of the gateway role share: gateway.c (start, loop, stop),
+ * gateway_ctl.c (the spawner's messages), gateway_status.c (what `status`
+ * shows).  Included by nobody else.
+ */
+#ifndef FCGI_HOST_GATEWAY_IMPL_H
+#define FCGI_HOST_GATEWAY_IMPL_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "fcgi-host/catalog.h"
+#include "fcgi-host/conf.h"
+#include "fcgi-host/conn.h"
+#include "fcgi-host/ctl_msg.h"
+#include "fcgi-host/inflight.h"
+#include "fcgi-host/ledger.h"
+#include "fcgi-host/loop.h"
+#include "fcgi-host/pool.h"
+#include "fcgi-host/request.h"
+
+#define GATEWAY_SPAWNER_FD 3
+#define GATEWAY_ROOT_FD 4
+#define GATEWAY_SPOOL_FD 5
+
+struct gateway {
+	struct loop *loop;
+	struct server server;
+	struct fleet fleet;
+	struct conn_list *conns;
+	struct inflight *inflight;
+	struct conf *conf;
+	uint64_t run_id, started_us;
+	bool is_again, has_cgroup, has_log;
+	/* the spawner's socket */
+	struct loop_io spawner_io;
+	struct buf to_spawner; /* whole messages that wait for room */
+	/* listening sockets */
+	struct loop_io listeners[CONF_LISTEN_MAX];
+	int listen_fds[CONF_LISTEN_MAX];
+	size_t listener_count;
+	bool is_accepting;
+	struct loop_timer accept_timer;
+	/* a batch that could not be written, and refusals to be counted */
+	struct loop_timer retry_timer;
+	struct ctl_totals totals;
+	bool has_totals;
+	/* the end */
+	struct loop_timer drain_timer;
+	bool is_drained_said, is_overdue;
+	int exit_code;
+};
+
+/* Queues a message to the spawner; fatal when the queue is beyond reason. */
+void gateway_send(struct gateway *gateway, const struct ctl_msg *msg);
+/* Messages of the spawner; and what waited for room. */
+void gateway_spawner_ready(void *arg, uint32_t events);
+/* Serves the listening socket fd (taken). */
+int gateway_listen(struct gateway *gateway, int fd);
+/* A `host` record; event is static. */
+void gateway_host_record(struct gateway *gateway, const char *event);
+/* Accepts nothing more and ends when everything is done. */
+void gateway_drain(struct gateway *gateway, uint64_t longest_ms);
+/* Writes the status to a client's socket (taken). */
+void gateway_status(struct gateway *gateway, int fd);
+
+extern const struct fleet_ops gateway_fleet_ops;
+
+#endif

@@ -1,0 +1,172 @@
+/* What `status` shows, written to its socket at its pace. */
+#include "fcgi-host/gateway_impl.h"
+
+#include <errno.h>
+#include <stddef.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+
+#include "fcgi-host/log.h"
+#include "fcgi-host/sock.h"
+
+#define CLIENT_TIMEOUT_US 10000000
+
+struct client {
+	struct gateway *gateway;
+	struct loop_io io;
+	struct loop_timer timer;
+	struct loop_task task;
+	int fd;
+	struct buf rows; /* whole messages */
+};
+
+static void
+client_free(void *arg)
+{
+	struct client *client = arg;
+
+	buf_free(&client->rows);
+	free(client);
+}
+
+static void
+client_close(void *arg)
+{
+	struct client *client = arg;
+	struct loop *loop = client->gateway->loop;
+
+	loop_timer_cancel(loop, &client->timer);
+	loop_io_del(loop, &client->io);
+	close_fd(&client->fd);
+	loop_defer(loop, &client->task, client_free, client);
+}
+
+static void
+client_ready(void *arg, uint32_t events)
+{
+	struct client *client = arg;
+
+	if (events & (EPOLLHUP | EPOLLERR)) {
+		client_close(client);
+		return;
+	}
+	while (buf_len(&client->rows) > 0) {
+		const uint8_t *msg = buf_head(&client->rows);
+		uint16_t size;
+		int error;
+
+		memcpy(&size, msg + offsetof(struct ctl_msg, size),
+		    sizeof(size));
+		error = sock_send(client->fd, msg, size, NULL, 0);
+		if (error == -EAGAIN)
+			return;
+		if (error < 0)
+			break;
+		buf_consume(&client->rows, size);
+	}
+	client_close(client);
+}
+
+static void
+row_add(struct client *client, const struct ctl_msg *msg)
+{
+	if (buf_add(&client->rows, msg, msg->size) < 0)
+		log_event(LOG_ERROR, "memory", "for=status");
+}
+
+static void
+pool_row(const struct pool_facts *facts, void *arg)
+{
+	struct ctl_msg msg;
+	struct ctl_status_fn *row = &msg.u.status_fn;
+
+	ctl_msg_init(&msg, CTL_STATUS_FN);
+	memcpy(row->name, facts->function->info.name, sizeof(row->name));
+	memcpy(row->version, facts->function->info.version,
+	    sizeof(row->version));
+	row->executions = facts->executions;
+	row->queued = facts->queued;
+	row->instances = facts->instances;
+	row->idle = facts->idle;
+	row->busy = facts->busy;
+	row_add(arg, &msg);
+}
+
+static void
+instance_row(const struct instance *instance, void *arg)
+{
+	struct client *client = arg;
+	struct ctl_msg msg;
+	struct ctl_status_instance *row = &msg.u.status_instance;
+	struct cgroup_cpu cpu = { 0 };
+
+	ctl_msg_init(&msg, CTL_STATUS_INSTANCE);
+	row->id = instance->id;
+	memcpy(row->function, instance->function->info.name,
+	    sizeof(row->function));
+	memcpy(row->version, instance->function->info.version,
+	    sizeof(row->version));
+	strncpy(row->state, instance_state_name(instance->state),
+	    sizeof(row->state) - 1);
+	row->age_ms = (loop_now_us(client->gateway->loop) -
+	    instance->asked_us) / 1000;
+	row->executions = instance->served;
+	if (instance->cpu_fd >= 0 &&
+	    cgroup_cpu_read(instance->cpu_fd, &cpu) == 0)
+		row->cpu_usage_us = cpu.usage_us;
+	row_add(client, &msg);
+}
+
+static void
+host_row(struct client *client)
+{
+	const struct gateway *gateway = client->gateway;
+	const struct server *server = &gateway->server;
+	struct ctl_msg msg;
+	struct ctl_status_host *row = &msg.u.status_host;
+
+	ctl_msg_init(&msg, CTL_STATUS_HOST);
+	row->run_id = gateway->run_id;
+	row->uptime_ms = (loop_now_us(gateway->loop) -
+	    gateway->started_us) / 1000;
+	row->seq = ledger_seq(server->ledger);
+	row->executions = server->executions;
+	row->refused = server->refused;
+	row->refused_unrecorded = ledger_refused(server->ledger);
+	row->bad_peers = server->bad_peers;
+	row->connections = server->connections;
+	row->active = server->active;
+	row->queued = pools_queued(server->pools);
+	row->instances = gateway->fleet.count;
+	row->functions = catalog_count(server->catalog);
+	row->accounting_errors = ledger_errors(server->ledger);
+	row->is_draining = server->is_draining;
+	row->has_cgroup = gateway->has_cgroup;
+	row_add(client, &msg);
+}
+
+void
+gateway_status(struct gateway *gateway, int fd)
+{
+	struct client *client = calloc(1, sizeof(*client));
+	struct loop *loop = gateway->loop;
+	struct ctl_msg msg;
+
+	if (client == NULL) {
+		close_fd(&fd);
+		return;
+	}
+	client->gateway = gateway;
+	client->fd = fd;
+	client->io.fd = -1;
+	host_row(client);
+	pools_each(gateway->server.pools, pool_row, instance_row, client);
+	ctl_msg_init(&msg, CTL_REPLY);
+	row_add(client, &msg);
+	if (loop_timer_set(loop, &client->timer, loop_now_us(loop) +
+	    CLIENT_TIMEOUT_US, client_close, client) < 0 ||
+	    loop_io_add(loop, &client->io, fd, EPOLLOUT, client_ready,
+	    client) < 0)
+		client_close(client);
+}
