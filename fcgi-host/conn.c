@@ -209,14 +209,13 @@ flush_later(void *owner)
 	loop_defer(conn->server->loop, &conn->flush_task, flush, conn);
 }
 
-/* A record that no FastCGI peer accepts: without it a web server that does
- * not keep connections takes the mere close for the answer's end. */
+/* A record that an application never sends: without it nginx, which keeps no
+ * connection by default, takes the mere close for the answer's regular end. */
 static void
 cut_mark(struct conn *conn)
 {
-	static const uint8_t nonsense[FCGI_HEADER_LEN] = { 0 };
-
-	buf_add(&conn->out, nonsense, sizeof(nonsense));
+	if (fcgi_put_abort(&conn->out, conn->id) < 0)
+		conn_close(conn);
 }
 
 static void
