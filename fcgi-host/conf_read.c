@@ -35,7 +35,7 @@ static int
 read_all(int fd, size_t max, char **out, size_t *n)
 {
 	struct stat st;
-	size_t have = 0;
+	size_t have = 0, size;
 	char *text;
 
 	if (fstat(fd, &st) != 0)
@@ -44,23 +44,26 @@ read_all(int fd, size_t max, char **out, size_t *n)
 		return -EINVAL;
 	if (st.st_size > (off_t)max)
 		return -EFBIG;
-	text = malloc(max + 1);
+	size = (size_t)st.st_size;
+	text = malloc(size + 1);
 	if (text == NULL)
 		return -ENOMEM;
-	for (;;) {
-		ssize_t got = pread(fd, text + have, max + 1 - have,
+	/* What is appended meanwhile belongs to the next reading. */
+	while (have < size) {
+		ssize_t got = pread(fd, text + have, size - have,
 		    (off_t)have);
 
 		if (got < 0 && errno == EINTR)
 			continue;
-		if (got < 0 || (have += (size_t)got) > max) {
-			int error = got < 0 ? -errno : -EFBIG;
+		if (got < 0) {
+			int error = -errno;
 
 			free(text);
 			return error;
 		}
 		if (got == 0)
 			break;
+		have += (size_t)got;
 	}
 	*out = text;
 	*n = have;

@@ -151,7 +151,7 @@ split_named(const struct conf *conf, const struct params *params,
 			return set_split(route, path, (size_t)(n + 1 + m));
 	}
 	/* The web server's own split, where it has made one. */
-	if (info != NULL) {
+	if (info != NULL && *info == '/') {
 		size_t length = script != NULL ? strlen(script) : 0;
 
 		if (strncmp(path, script != NULL ? script : "", length) == 0 &&

@@ -311,11 +311,24 @@ refuse_scope(const char *key, unsigned scope, char *problem, size_t size)
 	return -EPERM;
 }
 
+static int
+unknown_key(const char *key, char *problem, size_t size)
+{
+	size_t count;
+	const char *const *keys = settings_keys(&count);
+	const char *near = settings_nearest(key, keys, count);
+
+	(void)settings_problem(problem, size, "unknown key \"%.60s\"; %s%s",
+	    key, near != NULL ? "do you mean " :
+	    "the manual page fcgi-host.ini(5) lists the keys",
+	    near != NULL ? near : "");
+	return -ENOENT;
+}
+
 int
 settings_set(struct settings *settings, unsigned scope, const char *key,
     const char *value, char *problem, size_t size)
 {
-	const char *near;
 	size_t i;
 
 	if (strncmp(key, "env.", 4) == 0)
@@ -334,12 +347,7 @@ settings_set(struct settings *settings, unsigned scope, const char *key,
 			return refuse_scope(key, scope, problem, size);
 		return texts[i].set(settings, value, problem, size);
 	}
-	near = settings_nearest(key, settings_keys(&i), i);
-	(void)settings_problem(problem, size, "unknown key \"%.60s\"; %s%s",
-	    key, near != NULL ? "do you mean " :
-	    "the manual page fcgi-host.ini(5) lists the keys",
-	    near != NULL ? near : "");
-	return -ENOENT;
+	return unknown_key(key, problem, size);
 }
 
 void
