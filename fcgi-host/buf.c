@@ -24,16 +24,17 @@ move_to_front(struct buf *b)
 	b->end = n;
 }
 
+/* After it at least as much is free as was copied, for the same reason. */
 static int
 grow(struct buf *b, size_t n)
 {
 	size_t length = buf_len(b), size;
 	uint8_t *data;
 
-	if (n > SIZE_MAX / 2 - length)
+	if (n > SIZE_MAX / 4 || length > SIZE_MAX / 4)
 		return -ENOMEM;
 	size = b->size < BUF_SIZE_MIN ? BUF_SIZE_MIN : b->size;
-	while (size < length + n)
+	while (size < length + n || size - length < length)
 		size *= 2;
 	data = malloc(size);
 	if (data == NULL)

@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include "fcgi-host/buf.h"
 
@@ -110,6 +111,32 @@ a_buffer_that_is_read_as_it_is_filled_does_not_grow(void **state)
 	}
 	assert_true(b.size <= 512);
 	buf_free(&b);
+}
+
+static void
+a_slow_reader_does_not_cost_a_copy_for_each_byte(void **state)
+{
+	enum { LENGTH = 1000000 };
+	uint8_t *data = calloc(1, LENGTH);
+	struct buf b = { 0 };
+	clock_t before = clock();
+
+	(void)state;
+	assert_non_null(data);
+	assert_int_equal(buf_add(&b, data, LENGTH), 0);
+	for (uint32_t i = 0; i < 2 * LENGTH; i++) {
+		uint8_t byte = (uint8_t)(i % 251);
+
+		assert_int_equal(*buf_head(&b), i < LENGTH ? 0 :
+		    (i - LENGTH) % 251);
+		buf_consume(&b, 1);
+		assert_int_equal(buf_add(&b, &byte, 1), 0);
+	}
+	assert_true(b.size <= 4 * LENGTH);
+	/* A copy each time would take minutes. */
+	assert_true(clock() - before < 10 * CLOCKS_PER_SEC);
+	buf_free(&b);
+	free(data);
 }
 
 static void
@@ -259,6 +286,8 @@ main(void)
 		cmocka_unit_test(a_buffer_that_was_read_empty_starts_over),
 		cmocka_unit_test(
 		    a_buffer_that_is_read_as_it_is_filled_does_not_grow),
+		cmocka_unit_test(
+		    a_slow_reader_does_not_cost_a_copy_for_each_byte),
 		cmocka_unit_test(a_long_formatted_text_is_whole),
 		cmocka_unit_test(
 		    a_reset_gives_back_what_is_above_the_size_to_keep),

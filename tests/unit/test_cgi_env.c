@@ -176,6 +176,12 @@ a_later_value_replaces_an_earlier_one_in_its_place(void **state)
 	assert_int_equal(cgi_env_set(env, "C", ""), 0);
 	assert_int_equal(cgi_env_set(env, "A", "x=y"), 0);
 	assert_block(env, "A=x=y;AB=2;C=;");
+	/* A name is not its beginning, whichever came first. */
+	assert_int_equal(cgi_env_set(env, "ABC", "3"), 0);
+	assert_int_equal(cgi_env_set(env, "CD", "4"), 0);
+	cgi_env_unset(env, "A");
+	assert_int_equal(cgi_env_set(env, "A", "5"), 0);
+	assert_block(env, "AB=2;C=;ABC=3;CD=4;A=5;");
 	cgi_env_free(env);
 	cgi_env_free(NULL);
 }
@@ -183,6 +189,7 @@ a_later_value_replaces_an_earlier_one_in_its_place(void **state)
 static void
 a_variable_that_is_unset_is_gone_and_can_come_back(void **state)
 {
+	static const char block[] = "A=\0BB=22\0CCC=333\0D=\0EEEE=4444";
 	struct cgi_env *env = cgi_env_new();
 
 	(void)state;
@@ -198,6 +205,11 @@ a_variable_that_is_unset_is_gone_and_can_come_back(void **state)
 	cgi_env_unset(env, "A");
 	cgi_env_unset(env, "B");
 	assert_block(env, "");
+	assert_int_equal(cgi_env_add_block(env, block, sizeof(block)), 0);
+	cgi_env_unset(env, "A");
+	assert_block(env, "BB=22;CCC=333;D=;EEEE=4444;");
+	cgi_env_unset(env, "CCC");
+	assert_block(env, "BB=22;D=;EEEE=4444;");
 	cgi_env_free(env);
 }
 

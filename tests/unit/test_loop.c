@@ -269,6 +269,38 @@ a_descriptor_paused_by_another_callback_is_not_reported(void **state)
 }
 
 static void
+pause_both_for_good(void *arg, uint32_t events)
+{
+	struct probe *probe = arg;
+
+	assert_true((events & EPOLLHUP) != 0);
+	probe->count++;
+	assert_int_equal(loop_io_set(probe->loop, &probe->io, 0), 0);
+	assert_int_equal(loop_io_set(probe->loop, &probe->other, 0), 0);
+	loop_stop(probe->loop);
+}
+
+static void
+a_hang_up_paused_by_another_callback_is_not_reported(void **state)
+{
+	struct probe *probe = *state;
+	int pair[2];
+
+	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0,
+	    pair), 0);
+	close(probe->fds[1]);
+	probe->fds[1] = pair[1];
+	close(pair[0]);
+	assert_int_equal(loop_io_add(probe->loop, &probe->io, probe->fds[0],
+	    EPOLLIN, pause_both_for_good, probe), 0);
+	assert_int_equal(loop_io_add(probe->loop, &probe->other, pair[1],
+	    EPOLLIN, pause_both_for_good, probe), 0);
+	run(probe);
+	run_ms(probe, 10);
+	assert_int_equal(probe->count, 1);
+}
+
+static void
 on_new_owner(void *arg, uint32_t events)
 {
 	struct probe *probe = arg;
@@ -391,6 +423,7 @@ main(void)
 		TEST(removing_twice_or_a_zeroed_io_is_harmless),
 		TEST(a_descriptor_removed_by_another_callback_is_not_reported),
 		TEST(a_descriptor_paused_by_another_callback_is_not_reported),
+		TEST(a_hang_up_paused_by_another_callback_is_not_reported),
 		TEST(
 		    an_event_of_a_closed_fd_does_not_reach_its_successor),
 		TEST(signals_arrive_through_the_loop_and_stay_blocked),

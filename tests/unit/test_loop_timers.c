@@ -212,6 +212,37 @@ a_timer_set_anew_for_the_past_does_not_starve_descriptors(void **state)
 	assert_true((probe->events & EPOLLIN) != 0);
 }
 
+static void
+count_iteration(void *arg)
+{
+	((struct probe *)arg)->count++;
+}
+
+static void
+a_timer_for_the_end_of_time_neither_fires_nor_spins(void **state)
+{
+	struct probe *probe = *state;
+
+	assert_int_equal(loop_timer_set(probe->loop, &probe->timer, UINT64_MAX,
+	    out_of_time, NULL), 0);
+	loop_set_hook(probe->loop, count_iteration, probe);
+	run_ms(probe, 20);
+	/* The far timer alone: the descriptor ends the wait. */
+	probe->count = 0;
+	probe->wanted = 1;
+	assert_int_equal(loop_io_add(probe->loop, &probe->io, probe->fds[0],
+	    EPOLLOUT, on_events, probe), 0);
+	assert_int_equal(loop_run(probe->loop), 0);
+	/* Once as an event, once as an iteration. */
+	assert_int_equal(probe->count, 2);
+	loop_set_hook(probe->loop, NULL, NULL);
+	/* And with no timer at all. */
+	loop_timer_cancel(probe->loop, &probe->timer);
+	probe->count = 0;
+	assert_int_equal(loop_run(probe->loop), 0);
+	assert_int_equal(probe->count, 1);
+}
+
 static long
 switches(void)
 {
@@ -219,12 +250,6 @@ switches(void)
 
 	getrusage(RUSAGE_SELF, &usage);
 	return usage.ru_nvcsw;
-}
-
-static void
-count_iteration(void *arg)
-{
-	((struct probe *)arg)->count++;
 }
 
 static void
@@ -366,6 +391,7 @@ main(void)
 		TEST(timers_fire_in_order_never_early_and_not_when_cancelled),
 		TEST(a_timer_cancelled_by_another_that_is_due_does_not_fire),
 		TEST(a_timer_set_anew_for_the_past_does_not_starve_descriptors),
+		TEST(a_timer_for_the_end_of_time_neither_fires_nor_spins),
 		TEST(the_loop_sleeps_without_a_wake_up_until_the_next_timer),
 		TEST(tasks_follow_callbacks_once_and_the_hook_follows_tasks),
 		TEST(a_task_may_free_its_own_struct),
