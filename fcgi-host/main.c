@@ -10,6 +10,8 @@
 
 static const struct cmd_verb verbs[] = {
 	{ "run", "", "Serve functions, in the foreground.", NULL, cmd_run },
+	{ "list", "", "Show the functions, and why one is not served.", NULL,
+	    cmd_list },
 };
 
 /* For sentences about no verb in particular. */
