@@ -1,0 +1,371 @@
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "fcgi-host/log.h"
+#include "fcgi-host/notify.h"
+#include "fcgi-host/privileges.h"
+#include "fcgi-host/sock.h"
+#include "fcgi-host/spawner.h"
+
+#define INFLIGHT_BYTES (1 << 20)
+#define PROGRAM_MAX 512
+#define LAYERS_MAX 32
+
+#ifndef MFD_NOEXEC_SEAL
+#define MFD_NOEXEC_SEAL 0x0008U
+#endif
+
+/* Paths of the programs, and the two roles' specifications that point there. */
+struct programs {
+	char init[PROGRAM_MAX], gateway[PROGRAM_MAX], scanner[PROGRAM_MAX];
+};
+
+/* ------------------------------------------------------------ before it all */
+
+/* 0-2 must be something, or a log file would be opened as one of them; what
+ * else came along is not for us and not for those that we start. */
+static void
+tidy_fds(void)
+{
+	int fd;
+
+	(void)close_range(STDERR_FILENO + 1, ~0u, 0);
+	do
+		fd = open("/dev/null", O_RDWR | O_CLOEXEC);
+	while (fd >= 0 && fd <= STDERR_FILENO);
+	close_fd(&fd);
+}
+
+static void
+on_sigpipe(int number)
+{
+	(void)number;
+}
+
+/* A handler, not SIG_IGN: that would be inherited by every function. */
+static void
+tame_sigpipe(void)
+{
+	struct sigaction action = { .sa_handler = on_sigpipe };
+
+	sigemptyset(&action.sa_mask);
+	(void)sigaction(SIGPIPE, &action, NULL);
+}
+
+static void
+on_signal(void *arg, int number)
+{
+	struct spawner *spawner = arg;
+
+	switch (number) {
+	case SIGHUP:
+		spawner_reload(spawner, NULL);
+		break;
+	case SIGUSR1:
+		spawner_reopen(spawner, NULL);
+		break;
+	default:
+		spawner_drain(spawner, NULL);
+		break;
+	}
+}
+
+static int
+start_loop(struct spawner *spawner)
+{
+	static const int signals[] = { SIGTERM, SIGINT, SIGHUP, SIGUSR1, 0 };
+
+	spawner->loop = loop_new();
+	if (spawner->loop == NULL)
+		return -ENOMEM;
+	return loop_signals(spawner->loop, signals, on_signal, spawner);
+}
+
+static const char *
+option_config(int argc, char **argv)
+{
+	if (argc == 3 && (strcmp(argv[1], "-c") == 0 ||
+	    strcmp(argv[1], "--config") == 0))
+		return argv[2];
+	if (argc == 1)
+		return DEFAULT_CONFIG;
+	fprintf(stderr, "fcgi-host-spawner: started by `fcgi-host run [-c "
+	    "FILE]`; takes nothing but -c FILE\n");
+	exit(2);
+}
+
+/* --------------------------------------------------------------- programs */
+
+static void
+find_program(char out[PROGRAM_MAX], const char *name)
+{
+	const char *directory = getenv("FCGI_HOST_LIBEXEC");
+	int n = snprintf(out, PROGRAM_MAX, "%s/%s",
+	    directory != NULL ? directory : PKGLIBEXECDIR, name);
+
+	if (n < 0 || n >= PROGRAM_MAX || out[0] != '/')
+		log_fatal("programs", "why=\"FCGI_HOST_LIBEXEC is no absolute "
+		    "path, or too long\"");
+	if (access(out, X_OK) != 0)
+		log_fatal("programs", "why=\"%s cannot be executed: %s; "
+		    "install fcgi-host whole\"", out, strerror(errno));
+}
+
+static void
+find_programs(struct programs *programs)
+{
+	find_program(programs->init, "fcgi-host-init");
+	find_program(programs->gateway, "fcgi-host-gateway");
+	find_program(programs->scanner, "fcgi-host-scanner");
+}
+
+/* ------------------------------------------------------------------- layers */
+
+static bool
+is_required(const char *require, const char *layer)
+{
+	size_t length = strlen(layer);
+	const char *word = require != NULL ? require : "";
+
+	while (*(word += strspn(word, " \t,")) != '\0') {
+		size_t n = strcspn(word, " \t,");
+
+		if (n == length && strncmp(word, layer, n) == 0)
+			return true;
+		word += n;
+	}
+	return false;
+}
+
+/* A layer that is missing is said aloud; one that was required is the end. */
+static void
+check_layers(const struct spawner *spawner)
+{
+	struct sandbox_probe probes[LAYERS_MAX];
+	size_t i, count = sandbox_probe(&spawner->cgroup, probes, LAYERS_MAX);
+
+	for (i = 0; i < count; i++) {
+		const struct sandbox_probe *probe = &probes[i];
+
+		if (probe->is_on)
+			continue;
+		if (is_required(spawner->conf->require, probe->name))
+			log_fatal("layer_missing", "layer=%s why=\"%s; or "
+			    "take it out of [host] require\"", probe->name,
+			    probe->fact);
+		log_event(LOG_WARN, "layer_off", "layer=%s why=\"%s\"",
+		    probe->name, probe->fact);
+	}
+}
+
+/* -------------------------------------------------------------------- start */
+
+static void
+open_conf(struct spawner *spawner)
+{
+	char problem[16384] = "";
+	char *line, *rest = problem;
+
+	if (spawner_read_conf(spawner->conf_path, &spawner->conf,
+	    &spawner->conf_fd, problem, sizeof(problem)) == 0) {
+		log_set_level(spawner->conf->log_level);
+		return;
+	}
+	while ((line = strsep(&rest, "\n")) != NULL)
+		if (line[0] != '\0')
+			fprintf(stderr, "fcgi-host: %s\n", line);
+	exit(2);
+}
+
+/* Shared by all gateways of this run: what was in flight when one died. */
+static void
+make_inflight(struct spawner *spawner)
+{
+	int fd = memfd_create("inflight",
+	    MFD_CLOEXEC | MFD_ALLOW_SEALING | MFD_NOEXEC_SEAL);
+
+	if (fd < 0 && errno == EINVAL)
+		fd = memfd_create("inflight", MFD_CLOEXEC | MFD_ALLOW_SEALING);
+	if (fd < 0 || ftruncate(fd, INFLIGHT_BYTES) != 0 ||
+	    fcntl(fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW |
+	    F_SEAL_SEAL) != 0)
+		log_fatal("inflight", "why=\"no shared memory: %s\"",
+		    strerror(errno));
+	spawner->inflight_fd = fd;
+}
+
+static void
+open_logs(struct spawner *spawner)
+{
+	char problem[SPAWNER_PROBLEM_MAX];
+	CLEANUP_FD int fd = -1;
+
+	if (strcmp(spawner->conf->log, "stderr") != 0) {
+		fd = places_open_log(spawner->conf->log, O_WRONLY,
+		    spawner->places.gid, problem, sizeof(problem));
+		if (fd < 0)
+			log_fatal("log", "why=\"%s\"", problem);
+		(void)dup2(fd, STDERR_FILENO);
+	}
+	spawner->accounting_fd = places_open_log(spawner->conf->accounting,
+	    O_RDWR, spawner->places.gid, problem, sizeof(problem));
+	if (spawner->accounting_fd < 0)
+		log_fatal("accounting", "why=\"%s\"", problem);
+}
+
+static void
+open_cgroup(struct spawner *spawner)
+{
+	char name[64];
+
+	places_cgroup_name(&spawner->places, name, sizeof(name));
+	if (cgroup_parent_open(&spawner->cgroup, name) != 0)
+		spawner->cgroup.fd = -1;
+	if (spawner->cgroup.reason[0] != '\0')
+		log_event(LOG_WARN, "cgroup", "path=\"%s\" why=\"%s\"",
+		    spawner->cgroup.path, spawner->cgroup.reason);
+}
+
+static void
+open_everything(struct spawner *spawner, const struct programs *programs)
+{
+	char problem[SPAWNER_PROBLEM_MAX] = "";
+
+	if (places_open(&spawner->places, spawner->conf, problem,
+	    sizeof(problem)) != 0)
+		log_fatal("places", "why=\"%s\"", problem);
+	open_logs(spawner);
+	spawner->tenants = tenants_new(spawner->places.state_fd, problem,
+	    sizeof(problem));
+	if (spawner->tenants == NULL ||
+	    tenants_set_accounts(spawner->tenants, spawner->conf,
+	    spawner->places.uid, problem, sizeof(problem)) != 0)
+		log_fatal("tenants", "why=\"%s\"", problem);
+	open_cgroup(spawner);
+	spawner->host = sandbox_host_new(programs->init, problem,
+	    sizeof(problem));
+	if (spawner->host == NULL)
+		log_fatal("sandbox", "why=\"%s\"", problem);
+	check_layers(spawner);
+	make_inflight(spawner);
+}
+
+static void
+make_rooms(struct spawner *spawner, const struct programs *programs)
+{
+	const struct places *places = &spawner->places;
+	const struct child_spec gateway = { .name = "gateway",
+		.program = programs->gateway, .uid = places->uid,
+		.gid = places->gid,
+		.fds = { places->instances_fd, places->spool_fd },
+		.way = CTL_WAY_GATEWAY_TO_SPAWNER };
+	const struct child_spec scanner = { .name = "scanner",
+		.program = programs->scanner, .uid = places->uid,
+		.gid = places->gid, .fds = { places->functions_fd, -1 },
+		.way = CTL_WAY_SCANNER_TO_SPAWNER, .may_send_fd = true };
+
+	spawner->registry = registry_new(spawner->file_limit / 4);
+	spawner->sandboxes = sandboxes_new(spawner->loop, &spawner->cgroup,
+	    places->instances_fd, spawner_gateway_gone, spawner);
+	spawner->gateway = child_new(spawner->loop, &gateway,
+	    &spawner_gateway_ops, spawner);
+	spawner->scanner = child_new(spawner->loop, &scanner,
+	    &spawner_scanner_ops, spawner);
+	spawner->control = control_new(spawner->loop, places->control_fd,
+	    places->uid, &spawner_control_ops, spawner);
+	if (spawner->registry == NULL || spawner->sandboxes == NULL ||
+	    spawner->gateway == NULL || spawner->scanner == NULL ||
+	    spawner->control == NULL)
+		log_fatal("memory", "why=\"not enough to start\"");
+	spawner->site = (struct launch_site){ .host = spawner->host,
+		.sandboxes = spawner->sandboxes, .tenants = spawner->tenants,
+		.cgroup = &spawner->cgroup,
+		.functions_fd = places->functions_fd,
+		.data_fd = places->data_fd, .gateway_gid = places->gid };
+}
+
+/* ---------------------------------------------------------------------- end */
+
+/* The gateway is gone; nothing may be left that the start did not find. */
+static void
+end(struct spawner *spawner)
+{
+	spawner_wait_end(spawner, &spawner->reopen, ESHUTDOWN,
+	    "the host is ending");
+	child_free(spawner->gateway);
+	child_free(spawner->scanner);
+	sandboxes_free(spawner->sandboxes);
+	cgroup_parent_close(&spawner->cgroup);
+	spawner_wait_end(spawner, &spawner->drain, 0, "the host has ended");
+	control_free(spawner->control);
+	places_close(&spawner->places, spawner->conf);
+	registry_free(spawner->registry);
+	tenants_free(spawner->tenants);
+	sandbox_host_free(spawner->host);
+	close_fd(&spawner->accounting_fd);
+	close_fd(&spawner->inflight_fd);
+	close_fd(&spawner->conf_fd);
+	conf_unref(spawner->conf);
+	loop_free(spawner->loop);
+	log_event(LOG_INFO, "ended", "run_id=%llu",
+	    (unsigned long long)spawner->run_id);
+}
+
+static uint64_t
+wall_clock_us(void)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_REALTIME, &now);
+	return (uint64_t)now.tv_sec * 1000000 + (uint64_t)now.tv_nsec / 1000;
+}
+
+int
+main(int argc, char **argv)
+{
+	struct spawner spawner = { .conf_fd = -1, .accounting_fd = -1,
+		.inflight_fd = -1, .cgroup.fd = -1 };
+	char problem[SPAWNER_PROBLEM_MAX] = "";
+	struct programs programs;
+	int error;
+
+	tidy_fds();
+	log_init("spawner", LOG_INFO);
+	spawner.conf_path = option_config(argc, argv);
+	if (geteuid() != 0)
+		log_fatal("rights", "why=\"this version of fcgi-host must be "
+		    "started by root (it gives every tenant a user id); try: "
+		    "sudo fcgi-host run\"");
+	(void)umask(022);
+	open_conf(&spawner);
+	tame_sigpipe();
+	spawner.run_id = wall_clock_us();
+	spawner.file_limit = privileges_raise_files();
+	find_programs(&programs);
+	error = start_loop(&spawner);
+	if (error != 0)
+		log_fatal("loop", "why=\"no event loop: %s\"",
+		    strerror(-error));
+	open_everything(&spawner, &programs);
+	make_rooms(&spawner, &programs);
+	if (privileges_shrink(problem, sizeof(problem)) != 0)
+		log_fatal("rights", "why=\"%s\"", problem);
+	log_event(LOG_INFO, "start", "version=%s run_id=%llu cgroup=\"%s\"",
+	    PACKAGE_VERSION_TEXT, (unsigned long long)spawner.run_id,
+	    spawner.cgroup.fd >= 0 ? spawner.cgroup.path : "none");
+	child_run(spawner.scanner);
+	child_run(spawner.gateway);
+	error = loop_run(spawner.loop);
+	if (error != 0)
+		log_event(LOG_ERROR, "loop", "error=\"%s\"", strerror(-error));
+	end(&spawner);
+	return error == 0 ? 0 : 1;
+}

@@ -1,0 +1,101 @@
+/*
+ * The privileged role.  spawner.c opens the host's places, shrinks its own
+ * rights, starts scanner and gateway and ends them; spawner_scanner.c and
+ * spawner_gateway.c say what each of the two may ask for; spawner_command.c is
+ * what people ask for.  It parses the administrator's file and messages of
+ * fixed size, nothing that a web client, a function or a tenant wrote.
+ */
+#ifndef FCGI_HOST_SPAWNER_H
+#define FCGI_HOST_SPAWNER_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "fcgi-host/children.h"
+#include "fcgi-host/conf.h"
+#include "fcgi-host/control.h"
+#include "fcgi-host/launch.h"
+#include "fcgi-host/loop.h"
+#include "fcgi-host/places.h"
+#include "fcgi-host/registry.h"
+#include "fcgi-host/sandboxes.h"
+#include "fcgi-host/tenants.h"
+#include "sandbox/cgroup.h"
+#include "sandbox/plan.h"
+
+#define SPAWNER_PROBLEM_MAX 1024
+
+enum spawner_phase {
+	SPAWNER_SERVING,
+	SPAWNER_DRAINING, /* CTL_DRAIN is out */
+	SPAWNER_DRAINED,  /* the gateway writes its last record */
+	SPAWNER_ENDING    /* the gateway is gone: the loop stops */
+};
+
+/* Somebody who typed a command waits for what it set going. */
+struct spawner_wait {
+	bool is_on; /* also without a client: asked for by a signal */
+	struct control_client *client;
+	struct loop_timer timer;
+};
+
+struct spawner {
+	struct loop *loop;
+	enum spawner_phase phase;
+	uint64_t run_id;
+	uint32_t file_limit;
+
+	const char *conf_path;
+	struct conf *conf;
+	int conf_fd; /* its text, sealed: all roles read the same bytes */
+
+	struct places places;
+	struct cgroup_parent cgroup;
+	struct sandbox_host *host;
+	struct tenants *tenants;
+	struct registry *registry;
+	struct sandboxes *sandboxes;
+	struct launch_site site;
+	struct control *control;
+
+	struct child *scanner;
+	bool has_scan;   /* this scanner's first FN_SYNC has come */
+	bool has_synced; /* some scanner's has */
+
+	struct child *gateway;
+	int accounting_fd, inflight_fd;
+	uint64_t last_id;          /* of instances that this gateway asked for */
+	unsigned switches_pending; /* CTL_LOG without CTL_LOG_SWITCHED yet */
+	bool is_again;             /* a gateway died before this one */
+	uint64_t gateway_down_us;
+
+	struct spawner_wait reload, reopen, drain;
+};
+
+/* spawner_gateway.c */
+extern const struct child_ops spawner_gateway_ops;
+void spawner_gateway_gone(void *spawner, const struct ctl_instance_gone *gone);
+void spawner_send_totals(struct spawner *spawner, bool is_final);
+/* Opens nothing: hands accounting_fd to the gateway. */
+void spawner_send_log(struct spawner *spawner, bool is_first);
+void spawner_send_drain(struct spawner *spawner);
+
+/* spawner_scanner.c */
+extern const struct child_ops spawner_scanner_ops;
+/* A message with one borrowed descriptor, made and queued. */
+void spawner_send_fd(struct child *child, enum ctl_type type, int fd);
+
+/* spawner_command.c */
+extern const struct control_ops spawner_control_ops;
+void spawner_reload(struct spawner *spawner, struct control_client *client);
+void spawner_reopen(struct spawner *spawner, struct control_client *client);
+void spawner_drain(struct spawner *spawner, struct control_client *client);
+/* What was waited for has happened (code 0) or will not. */
+void spawner_wait_end(struct spawner *spawner, struct spawner_wait *wait,
+    int code, const char *text);
+/* Reads the file, checks what only the spawner can (accounts, keys that need a
+ * restart); 0, or -EINVAL with sentences. */
+int spawner_read_conf(const char *path, struct conf **conf, int *conf_fd,
+    char *problem, size_t size);
+
+#endif

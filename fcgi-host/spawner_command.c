@@ -1,0 +1,477 @@
+/*
+ * What people ask for, by the control socket or by signals: reload, reopen,
+ * drain; status and invoke are the gateway's to answer.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "fcgi-host/log.h"
+#include "fcgi-host/notify.h"
+#include "fcgi-host/sock.h"
+#include "fcgi-host/spawner.h"
+
+#define RELOAD_MS 30000
+#define REOPEN_MS 10000
+/* Longer than the gateway may take; with what its successor gets to write what
+ * was lost, shorter than the unit's TimeoutStopSec (45 s). */
+#define DRAIN_MS 33000
+#define DRAIN_AGAIN_MS 8000
+
+/* ------------------------------------------------------------------ waiting */
+
+void
+spawner_wait_end(struct spawner *spawner, struct spawner_wait *wait, int code,
+    const char *text)
+{
+	struct control_client *client = wait->client;
+
+	if (!wait->is_on)
+		return;
+	wait->is_on = false;
+	wait->client = NULL;
+	loop_timer_cancel(spawner->loop, &wait->timer);
+	if (client == NULL && code != 0)
+		log_event(LOG_ERROR, "command_failed", "why=\"%s\"", text);
+	control_reply(client, code, "%s", text);
+}
+
+static void
+wait_begin(struct spawner *spawner, struct spawner_wait *wait,
+    struct control_client *client, unsigned within_ms, loop_fn *late)
+{
+	wait->is_on = true;
+	wait->client = client;
+	if (loop_timer_set(spawner->loop, &wait->timer, loop_clock_us() +
+	    (uint64_t)within_ms * 1000, late, spawner) != 0)
+		log_event(LOG_WARN, "no_timer", "within_ms=%u", within_ms);
+}
+
+/* A command that cannot even begin. */
+__attribute__((format(printf, 3, 4)))
+static void
+refuse(struct control_client *client, int code, const char *fmt, ...)
+{
+	char text[SPAWNER_PROBLEM_MAX];
+	va_list args;
+
+	va_start(args, fmt);
+	vsnprintf(text, sizeof(text), fmt, args);
+	va_end(args);
+	log_event(LOG_ERROR, "command_failed", "why=\"%s\"", text);
+	control_reply(client, code, "%s", text);
+}
+
+/* ------------------------------------------------------------ configuration */
+
+static int
+read_file(const char *path, struct buf *out)
+{
+	CLEANUP_FD int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+	struct stat st;
+	uint8_t *place;
+	ssize_t n;
+
+	if (fd < 0 || fstat(fd, &st) != 0)
+		return -errno;
+	if (!S_ISREG(st.st_mode))
+		return -EINVAL;
+	do {
+		if (buf_len(out) > CONF_FILE_MAX)
+			return -EFBIG;
+		place = buf_reserve(out, 65536);
+		if (place == NULL)
+			return -ENOMEM;
+		n = read(fd, place, 65536);
+		if (n > 0)
+			buf_commit(out, (size_t)n);
+	} while (n > 0 || (n < 0 && errno == EINTR));
+	return n < 0 ? -errno : 0;
+}
+
+int
+spawner_read_conf(const char *path, struct conf **conf, int *conf_fd,
+    char *problem, size_t size)
+{
+	struct conf_errors errors = { 0 };
+	struct buf text = { 0 };
+	int error = read_file(path, &text);
+	int fd = -1;
+
+	if (error == 0) {
+		fd = sock_sealed("fcgi-host.ini", buf_head(&text),
+		    buf_len(&text));
+		error = fd < 0 ? fd : 0;
+	}
+	buf_free(&text);
+	if (error != 0) {
+		snprintf(problem, size, "%s cannot be read: %s", path,
+		    strerror(-error));
+		return -EINVAL;
+	}
+	*conf = conf_read(fd, path, &errors);
+	if (*conf == NULL) {
+		snprintf(problem, size, "%.*s", (int)buf_len(&errors.text),
+		    buf_len(&errors.text) > 0 ?
+		    (const char *)buf_head(&errors.text) : "");
+		close_fd(&fd);
+	}
+	conf_errors_free(&errors);
+	*conf_fd = fd;
+	return *conf != NULL ? 0 : -EINVAL;
+}
+
+static bool
+same_text(const char *a, const char *b)
+{
+	return strcmp(a != NULL ? a : "", b != NULL ? b : "") == 0;
+}
+
+static bool
+same_listen(const struct conf *a, const struct conf *b)
+{
+	size_t i;
+
+	if (a->listen_count != b->listen_count ||
+	    a->listen_mode != b->listen_mode)
+		return false;
+	for (i = 0; i < a->listen_count; i++)
+		if (!same_text(a->listen[i], b->listen[i]))
+			return false;
+	return true;
+}
+
+/* The first key whose change needs a restart, or NULL: what they name is
+ * opened once, with rights that are given up after the start. */
+static const char *
+fixed_key(const struct conf *old, const struct conf *new)
+{
+	const struct {
+		const char *key;
+		bool is_same;
+	} keys[] = {
+		{ "listen or listen_mode", same_listen(old, new) },
+		{ "listen_group",
+		    same_text(old->listen_group, new->listen_group) },
+		{ "functions", same_text(old->functions, new->functions) },
+		{ "run", same_text(old->run, new->run) },
+		{ "state", same_text(old->state, new->state) },
+		{ "user", same_text(old->user, new->user) },
+		{ "require", same_text(old->require, new->require) },
+	};
+	size_t i;
+
+	for (i = 0; i < sizeof(keys) / sizeof(keys[0]); i++)
+		if (!keys[i].is_same)
+			return keys[i].key;
+	return NULL;
+}
+
+/* What a reload or reopen has in hand before anything is changed. */
+struct logs {
+	int accounting_fd, log_fd; /* -1: stays */
+};
+
+static int
+open_logs(const struct spawner *spawner, const struct conf *conf,
+    bool is_accounting, bool is_log, struct logs *logs, char *problem,
+    size_t size)
+{
+	gid_t gid = spawner->places.gid;
+
+	logs->accounting_fd = logs->log_fd = -1;
+	if (is_accounting) {
+		logs->accounting_fd = places_open_log(conf->accounting, O_RDWR,
+		    gid, problem, size);
+		if (logs->accounting_fd < 0)
+			return logs->accounting_fd;
+	}
+	if (is_log && strcmp(conf->log, "stderr") != 0) {
+		logs->log_fd = places_open_log(conf->log, O_WRONLY, gid,
+		    problem, size);
+		if (logs->log_fd < 0) {
+			close_fd(&logs->accounting_fd);
+			return logs->log_fd;
+		}
+	}
+	return 0;
+}
+
+static void
+switch_logs(struct spawner *spawner, struct logs *logs)
+{
+	if (logs->log_fd >= 0) {
+		(void)dup2(logs->log_fd, STDERR_FILENO);
+		spawner_send_fd(spawner->gateway, CTL_STDERR, logs->log_fd);
+		spawner_send_fd(spawner->scanner, CTL_STDERR, logs->log_fd);
+		close_fd(&logs->log_fd);
+	}
+	if (logs->accounting_fd >= 0) {
+		close_fd(&spawner->accounting_fd);
+		spawner->accounting_fd = steal_fd(&logs->accounting_fd);
+		if (child_is_up(spawner->gateway)) {
+			spawner_send_totals(spawner, false);
+			spawner_send_log(spawner, false);
+		}
+	}
+}
+
+/* ------------------------------------------------------------------- reload */
+
+static void
+reload_late(void *arg)
+{
+	struct spawner *spawner = arg;
+
+	notify_send("READY=1");
+	spawner_wait_end(spawner, &spawner->reload, ETIMEDOUT,
+	    "the new configuration serves, but the functions directory was "
+	    "not read within 30 s; look into the log for the scanner");
+}
+
+/* Everything that can fail, before anything is changed. */
+static int
+prepare(struct spawner *spawner, struct conf *conf, struct logs *logs,
+    char *problem, size_t size)
+{
+	const struct conf *old = spawner->conf;
+	const char *key = fixed_key(old, conf);
+	int error;
+
+	if (key != NULL) {
+		snprintf(problem, size, "%s: a change of %s needs a restart; "
+		    "nothing was changed", conf->file, key);
+		return -EINVAL;
+	}
+	error = open_logs(spawner, conf,
+	    !same_text(old->accounting, conf->accounting),
+	    !same_text(old->log, conf->log), logs, problem, size);
+	if (error != 0)
+		return error;
+	error = tenants_set_accounts(spawner->tenants, conf,
+	    spawner->places.uid, problem, size);
+	if (error != 0) {
+		close_fd(&logs->accounting_fd);
+		close_fd(&logs->log_fd);
+	}
+	return error;
+}
+
+void
+spawner_reload(struct spawner *spawner, struct control_client *client)
+{
+	char problem[SPAWNER_PROBLEM_MAX] = "";
+	struct conf *conf = NULL;
+	struct logs logs;
+	int conf_fd = -1, error;
+
+	if (spawner->phase != SPAWNER_SERVING) {
+		refuse(client, ESHUTDOWN, "the host is ending");
+		return;
+	}
+	if (spawner->reload.is_on || !spawner->has_scan) {
+		refuse(client, EBUSY, "the functions directory is being read; "
+		    "try again when that is done");
+		return;
+	}
+	error = spawner_read_conf(spawner->conf_path, &conf, &conf_fd, problem,
+	    sizeof(problem));
+	if (error == 0)
+		error = prepare(spawner, conf, &logs, problem, sizeof(problem));
+	if (error != 0) {
+		conf_unref(conf);
+		close_fd(&conf_fd);
+		refuse(client, -error, "%s", problem);
+		return;
+	}
+	conf_unref(spawner->conf);
+	spawner->conf = conf;
+	close_fd(&spawner->conf_fd);
+	spawner->conf_fd = conf_fd;
+	log_set_level(conf->log_level);
+	notify_reloading();
+	wait_begin(spawner, &spawner->reload, client, RELOAD_MS, reload_late);
+	spawner_send_fd(spawner->gateway, CTL_CONF, conf_fd);
+	spawner_send_fd(spawner->scanner, CTL_CONF, conf_fd);
+	switch_logs(spawner, &logs);
+	log_event(LOG_INFO, "reload", "file=\"%s\"", spawner->conf_path);
+}
+
+/* ------------------------------------------------------------------- reopen */
+
+static void
+reopen_late(void *arg)
+{
+	struct spawner *spawner = arg;
+
+	spawner_wait_end(spawner, &spawner->reopen, ETIMEDOUT, "the gateway "
+	    "did not switch the accounting log within 10 s; the old file may "
+	    "still be written to");
+}
+
+void
+spawner_reopen(struct spawner *spawner, struct control_client *client)
+{
+	char problem[SPAWNER_PROBLEM_MAX] = "";
+	struct logs logs;
+	int error;
+
+	if (spawner->reopen.is_on) {
+		refuse(client, EBUSY, "the logs are being switched already");
+		return;
+	}
+	error = open_logs(spawner, spawner->conf, true, true, &logs, problem,
+	    sizeof(problem));
+	if (error != 0) {
+		refuse(client, -error, "%s", problem);
+		return;
+	}
+	wait_begin(spawner, &spawner->reopen, client, REOPEN_MS, reopen_late);
+	switch_logs(spawner, &logs);
+	log_event(LOG_INFO, "reopen", "file=\"%s\"",
+	    spawner->conf->accounting);
+	/* None that writes the old file: the next one gets the new. */
+	if (!child_is_up(spawner->gateway))
+		spawner_wait_end(spawner, &spawner->reopen, 0,
+		    "the logs are switched");
+}
+
+/* -------------------------------------------------------------------- drain */
+
+static void
+drain_too_late(void *arg)
+{
+	struct spawner *spawner = arg;
+
+	log_event(LOG_ERROR, "drain", "why=\"the second gateway did not "
+	    "finish either; what was in flight has no record\"");
+	spawner_wait_end(spawner, &spawner->drain, ETIMEDOUT,
+	    "the gateway did not finish in time; it was killed");
+	spawner->phase = SPAWNER_ENDING;
+	loop_stop(spawner->loop);
+}
+
+/* The successor finds in the table what was in flight, and records it. */
+static void
+drain_late(void *arg)
+{
+	struct spawner *spawner = arg;
+
+	child_kill(spawner->gateway, "it does not finish its drain");
+	if (loop_timer_set(spawner->loop, &spawner->drain.timer,
+	    loop_clock_us() + (uint64_t)DRAIN_AGAIN_MS * 1000, drain_too_late,
+	    spawner) != 0)
+		drain_too_late(spawner);
+}
+
+void
+spawner_drain(struct spawner *spawner, struct control_client *client)
+{
+	if (spawner->phase != SPAWNER_SERVING) {
+		if (client != NULL)
+			refuse(client, EALREADY, "the host is draining already");
+		return;
+	}
+	spawner->phase = SPAWNER_DRAINING;
+	log_event(LOG_INFO, "drain", "why=asked");
+	notify_send("STOPPING=1");
+	spawner_wait_end(spawner, &spawner->reload, ESHUTDOWN,
+	    "the host is ending");
+	wait_begin(spawner, &spawner->drain, client, DRAIN_MS, drain_late);
+	if (child_is_up(spawner->gateway))
+		spawner_send_drain(spawner);
+}
+
+/* --------------------------------------------------------- for the gateway */
+
+/* invoke speaks FastCGI through a connected stream socket, nothing else. */
+static bool
+is_stream(int fd)
+{
+	int domain = 0, type = 0, is_listening = 1;
+	socklen_t size = sizeof(int);
+
+	return getsockopt(fd, SOL_SOCKET, SO_DOMAIN, &domain, &size) == 0 &&
+	    getsockopt(fd, SOL_SOCKET, SO_TYPE, &type, &size) == 0 &&
+	    getsockopt(fd, SOL_SOCKET, SO_ACCEPTCONN, &is_listening,
+	    &size) == 0 && domain == AF_UNIX && type == SOCK_STREAM &&
+	    is_listening == 0;
+}
+
+/* Takes *fd. */
+static void
+hand_over(struct spawner *spawner, enum ctl_verb verb, int *fd)
+{
+	struct parcel *parcel = parcel_new(CTL_CLIENT);
+
+	if (parcel != NULL) {
+		parcel->msg.u.command.verb = verb;
+		parcel_give(parcel, fd);
+	}
+	close_fd(fd);
+	child_send(spawner->gateway, parcel);
+}
+
+static void
+on_command(void *arg, struct control_client *client, enum ctl_verb verb,
+    int *fd)
+{
+	struct spawner *spawner = arg;
+	int client_fd;
+
+	switch (verb) {
+	case CTL_VERB_RELOAD:
+		spawner_reload(spawner, client);
+		return;
+	case CTL_VERB_REOPEN:
+		spawner_reopen(spawner, client);
+		return;
+	case CTL_VERB_DRAIN:
+		spawner_drain(spawner, client);
+		return;
+	case CTL_VERB_STATUS:
+	case CTL_VERB_INVOKE:
+		break;
+	default:
+		control_reply(client, EINVAL, "there is no such command");
+		return;
+	}
+	if (!child_is_up(spawner->gateway)) {
+		control_reply(client, EAGAIN,
+		    "the gateway is being started; try again");
+	} else if (verb == CTL_VERB_STATUS) {
+		client_fd = control_take(client);
+		hand_over(spawner, verb, &client_fd);
+	} else if (!is_stream(*fd)) {
+		control_reply(client, EINVAL,
+		    "invoke needs one end of a pair of stream sockets");
+	} else {
+		hand_over(spawner, verb, fd);
+		control_reply(client, 0, "invoked");
+	}
+}
+
+/* The work goes on; only nobody waits for it any more. */
+static void
+on_left(void *arg, struct control_client *client)
+{
+	struct spawner *spawner = arg;
+	struct spawner_wait *waits[] = { &spawner->reload, &spawner->reopen,
+		&spawner->drain };
+	size_t i;
+
+	for (i = 0; i < sizeof(waits) / sizeof(waits[0]); i++)
+		if (waits[i]->client == client)
+			waits[i]->client = NULL;
+}
+
+const struct control_ops spawner_control_ops = {
+	.command = on_command,
+	.left = on_left,
+};

@@ -1,0 +1,292 @@
+/*
+ * What the gateway may ask for: instances of known functions, their end, and
+ * the two answers that it owes.  Its claims are numbers and names; what they
+ * stand for is looked up here.
+ */
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/wait.h>
+
+#include "fcgi-host/log.h"
+#include "fcgi-host/spawner.h"
+
+/* How long the instances of a dead gateway may take to die before its
+ * successor is started all the same. */
+#define OLD_INSTANCES_MS 2000
+/* From DRAINED to the gateway's exit. */
+#define LAST_RECORD_MS 5000
+#define DRAIN_LONGEST_MS 30000
+
+/* ------------------------------------------------------------------ sending */
+
+void
+spawner_gateway_gone(void *arg, const struct ctl_instance_gone *gone)
+{
+	struct spawner *spawner = arg;
+	struct parcel *parcel = parcel_new(CTL_INSTANCE_GONE);
+
+	if (parcel != NULL)
+		parcel->msg.u.instance_gone = *gone;
+	child_send(spawner->gateway, parcel);
+}
+
+void
+spawner_send_totals(struct spawner *spawner, bool is_final)
+{
+	struct parcel *parcel = parcel_new(CTL_TOTALS);
+
+	if (parcel != NULL) {
+		sandboxes_totals(spawner->sandboxes, &parcel->msg.u.totals);
+		parcel->msg.u.totals.is_final = is_final;
+	}
+	child_send(spawner->gateway, parcel);
+}
+
+void
+spawner_send_log(struct spawner *spawner, bool is_first)
+{
+	struct parcel *parcel = parcel_new(CTL_LOG);
+
+	if (parcel != NULL) {
+		parcel->msg.u.log.is_first = is_first;
+		if (parcel_lend(parcel, spawner->accounting_fd) != 0) {
+			parcel_unref(parcel);
+			parcel = NULL;
+		}
+	}
+	if (!is_first)
+		spawner->switches_pending++;
+	child_send(spawner->gateway, parcel);
+}
+
+void
+spawner_send_drain(struct spawner *spawner)
+{
+	struct parcel *parcel = parcel_new(CTL_DRAIN);
+
+	if (parcel != NULL)
+		parcel->msg.u.drain.longest_ms = DRAIN_LONGEST_MS;
+	child_send(spawner->gateway, parcel);
+}
+
+static void
+send_start(struct spawner *spawner)
+{
+	struct parcel *parcel = parcel_new(CTL_START);
+
+	if (parcel != NULL) {
+		struct ctl_start *start = &parcel->msg.u.start;
+
+		start->run_id = spawner->run_id;
+		start->is_again = spawner->is_again;
+		start->has_cgroup = spawner->cgroup.fd >= 0;
+		start->file_limit = spawner->file_limit;
+		if (parcel_lend(parcel, spawner->inflight_fd) != 0) {
+			parcel_unref(parcel);
+			parcel = NULL;
+		}
+	}
+	child_send(spawner->gateway, parcel);
+}
+
+static void
+send_failed(struct spawner *spawner, uint64_t id, int error, const char *step)
+{
+	struct parcel *parcel = parcel_new(CTL_INSTANCE_FAILED);
+
+	if (parcel != NULL) {
+		struct ctl_instance_failed *failed =
+		    &parcel->msg.u.instance_failed;
+		size_t i;
+
+		failed->id = id;
+		failed->error = -error;
+		/* A step can be a path that the administrator wrote. */
+		for (i = 0; i + 1 < sizeof(failed->step) && step[i] != '\0';
+		    i++)
+			failed->step[i] = step[i] >= 0x20 && step[i] <= 0x7e ?
+			    step[i] : '?';
+	}
+	child_send(spawner->gateway, parcel);
+}
+
+/* ---------------------------------------------------------------- receiving */
+
+/* -ENOENT and -ESTALE are honest: the gateway may not have heard yet. */
+static int
+find_function(const struct spawner *spawner,
+    const struct ctl_instance_start *wanted,
+    const struct ctl_function **function)
+{
+	*function = registry_find(spawner->registry, wanted->name);
+	if (*function == NULL || (*function)->problem != CTL_PROBLEM_NONE)
+		return -ENOENT;
+	return strcmp((*function)->version, wanted->version) == 0 ? 0 :
+	    -ESTALE;
+}
+
+static int
+on_instance_start(struct spawner *spawner, const struct ctl_msg *msg)
+{
+	const struct ctl_instance_start *wanted = &msg->u.instance_start;
+	static struct log_limit limit;
+	const struct ctl_function *function;
+	char step[160] = "";
+	struct parcel *up = NULL;
+	uint32_t suppressed;
+	int error;
+
+	/* An id that comes again could stand for another's processes. */
+	if (wanted->id <= spawner->last_id)
+		return -EPROTO;
+	spawner->last_id = wanted->id;
+	error = find_function(spawner, wanted, &function);
+	if (error == 0) {
+		up = parcel_new(CTL_INSTANCE_UP);
+		error = up == NULL ? -ENOMEM : launch_start(&spawner->site,
+		    spawner->conf, function, wanted->id, up, step,
+		    sizeof(step));
+	}
+	if (error == 0) {
+		child_send(spawner->gateway, up);
+		return 0;
+	}
+	parcel_unref(up);
+	if (error != -ESTALE &&
+	    log_limit_pass(&limit, 10, 1000, loop_clock_us(), &suppressed))
+		log_event(LOG_WARN, "instance_failed", "function=%s id=%llu "
+		    "step=\"%s\" error=\"%s\" suppressed=%u", wanted->name,
+		    (unsigned long long)wanted->id, step, strerror(-error),
+		    suppressed);
+	send_failed(spawner, wanted->id, error, step);
+	return 0;
+}
+
+static int
+on_instance_kill(struct spawner *spawner, const struct ctl_msg *msg)
+{
+	uint64_t id = msg->u.instance_kill.id;
+
+	if (id > spawner->last_id)
+		return -EPROTO;
+	/* Not there: it has ended by itself, and GONE is on its way. */
+	(void)sandboxes_kill(spawner->sandboxes, id);
+	return 0;
+}
+
+static int
+on_log_switched(struct spawner *spawner, const struct ctl_msg *msg)
+{
+	(void)msg;
+	if (spawner->switches_pending == 0)
+		return -EPROTO;
+	if (--spawner->switches_pending == 0)
+		spawner_wait_end(spawner, &spawner->reopen, 0,
+		    "the logs are switched");
+	return 0;
+}
+
+static int
+on_drained(struct spawner *spawner, const struct ctl_msg *msg)
+{
+	(void)msg;
+	if (spawner->phase != SPAWNER_DRAINING)
+		return -EPROTO;
+	spawner->phase = SPAWNER_DRAINED;
+	/* What it did not kill is nobody's any more, and its time belongs
+	 * into the totals. */
+	sandboxes_kill_all(spawner->sandboxes);
+	spawner_send_totals(spawner, true);
+	child_end(spawner->gateway, LAST_RECORD_MS);
+	return 0;
+}
+
+/* The permit table: what is not in it, the gateway may not send. */
+static const struct {
+	enum ctl_type type;
+	int (*fn)(struct spawner *spawner, const struct ctl_msg *msg);
+} permits[] = {
+	{ CTL_INSTANCE_START, on_instance_start },
+	{ CTL_INSTANCE_KILL, on_instance_kill },
+	{ CTL_LOG_SWITCHED, on_log_switched },
+	{ CTL_DRAINED, on_drained },
+};
+
+static int
+on_message(void *arg, const struct ctl_msg *msg, int *fd)
+{
+	size_t i;
+
+	(void)fd; /* there is none: it may send no descriptor */
+	for (i = 0; i < sizeof(permits) / sizeof(permits[0]); i++)
+		if (permits[i].type == msg->type)
+			return permits[i].fn(arg, msg);
+	return -EPERM;
+}
+
+/* --------------------------------------------------------------- its lives */
+
+static void
+on_up(void *arg)
+{
+	struct spawner *spawner = arg;
+	struct child *gateway = spawner->gateway;
+	size_t i;
+
+	spawner->last_id = 0;
+	spawner->switches_pending = 0;
+	send_start(spawner);
+	spawner_send_fd(gateway, CTL_CONF, spawner->conf_fd);
+	spawner_send_log(spawner, true);
+	/* In a drain it only has to write what its predecessor owed. */
+	if (spawner->phase == SPAWNER_SERVING) {
+		for (i = 0; i < spawner->places.listen_count; i++)
+			spawner_send_fd(gateway, CTL_LISTEN,
+			    spawner->places.listen_fds[i]);
+		for (i = 0; i < registry_count(spawner->registry); i++)
+			child_send(gateway,
+			    parcel_ref(registry_at(spawner->registry, i)));
+	}
+	if (spawner->has_synced)
+		child_send(gateway, parcel_new(CTL_FN_SYNC));
+	if (spawner->phase != SPAWNER_SERVING)
+		spawner_send_drain(spawner);
+	spawner_wait_end(spawner, &spawner->reopen, 0,
+	    "the logs are switched; the gateway was started anew");
+}
+
+static void
+on_down(void *arg, int wait_status)
+{
+	struct spawner *spawner = arg;
+
+	spawner->is_again = true;
+	spawner->gateway_down_us = loop_clock_us();
+	/* init sees the hang-up too; this is for one that does not care. */
+	sandboxes_kill_all(spawner->sandboxes);
+	if (spawner->phase != SPAWNER_DRAINED)
+		return;
+	if (!WIFEXITED(wait_status) || WEXITSTATUS(wait_status) != 0)
+		log_event(LOG_ERROR, "drain", "why=\"the gateway did not end "
+		    "well; its last record may be missing\"");
+	spawner->phase = SPAWNER_ENDING;
+	loop_stop(spawner->loop);
+}
+
+static bool
+may_start(void *arg)
+{
+	const struct spawner *spawner = arg;
+
+	return sandboxes_count(spawner->sandboxes) == 0 ||
+	    loop_clock_us() - spawner->gateway_down_us >
+	    (uint64_t)OLD_INSTANCES_MS * 1000;
+}
+
+const struct child_ops spawner_gateway_ops = {
+	.up = on_up,
+	.message = on_message,
+	.down = on_down,
+	.may_start = may_start,
+};

@@ -1,0 +1,137 @@
+/*
+ * What the scanner may send: functions, their removal, and that all has been
+ * said.  What is accepted goes on to the gateway, as the registry has it.
+ */
+#include <errno.h>
+#include <string.h>
+
+#include "fcgi-host/log.h"
+#include "fcgi-host/notify.h"
+#include "fcgi-host/spawner.h"
+
+void
+spawner_send_fd(struct child *child, enum ctl_type type, int fd)
+{
+	struct parcel *parcel = parcel_new(type);
+
+	if (parcel != NULL && parcel_lend(parcel, fd) != 0) {
+		parcel_unref(parcel);
+		parcel = NULL;
+	}
+	child_send(child, parcel);
+}
+
+static void
+tell_del(void *arg, const char *name)
+{
+	struct spawner *spawner = arg;
+	struct parcel *parcel = parcel_new(CTL_FN_DEL);
+
+	if (parcel != NULL)
+		memcpy(parcel->msg.u.name.name, name, strlen(name) + 1);
+	child_send(spawner->gateway, parcel);
+}
+
+static int
+on_put(struct spawner *spawner, const struct ctl_msg *msg, int *fd)
+{
+	static struct log_limit limit;
+	struct parcel *parcel;
+	uint32_t suppressed;
+	int error = registry_put(spawner->registry, spawner->conf, msg, fd,
+	    &parcel);
+
+	if (error == -EPROTO)
+		return error;
+	if (error == 0)
+		child_send(spawner->gateway, parcel_ref(parcel));
+	else if (log_limit_pass(&limit, 1, 60000, loop_clock_us(), &suppressed))
+		log_event(LOG_WARN, "function_dropped", "name=%s error=\"%s\"",
+		    msg->u.function.name, strerror(-error));
+	return 0;
+}
+
+static int
+on_del(struct spawner *spawner, const struct ctl_msg *msg, int *fd)
+{
+	(void)fd;
+	/* Unknown: it was dropped, or swept away after a restart. */
+	if (registry_del(spawner->registry, msg->u.name.name) == 0)
+		tell_del(spawner, msg->u.name.name);
+	return 0;
+}
+
+static int
+on_sync(struct spawner *spawner, const struct ctl_msg *msg, int *fd)
+{
+	(void)msg;
+	(void)fd;
+	if (!spawner->has_scan)
+		registry_sweep(spawner->registry, tell_del, spawner);
+	spawner->has_scan = true;
+	child_send(spawner->gateway, parcel_new(CTL_FN_SYNC));
+	if (!spawner->has_synced) {
+		spawner->has_synced = true;
+		log_event(LOG_INFO, "ready", "functions=%zu",
+		    registry_count(spawner->registry));
+		notify_send("READY=1");
+	}
+	if (spawner->reload.is_on) {
+		notify_send("READY=1");
+		spawner_wait_end(spawner, &spawner->reload, 0,
+		    "the new configuration serves");
+	}
+	return 0;
+}
+
+/* The permit table: what is not in it, the scanner may not send. */
+static const struct {
+	enum ctl_type type;
+	int (*fn)(struct spawner *spawner, const struct ctl_msg *msg, int *fd);
+} permits[] = {
+	{ CTL_FN_PUT, on_put },
+	{ CTL_FN_DEL, on_del },
+	{ CTL_FN_SYNC, on_sync },
+};
+
+static int
+on_message(void *arg, const struct ctl_msg *msg, int *fd)
+{
+	size_t i;
+
+	for (i = 0; i < sizeof(permits) / sizeof(permits[0]); i++)
+		if (permits[i].type == msg->type)
+			return permits[i].fn(arg, msg, fd);
+	return -EPERM;
+}
+
+static void
+on_up(void *arg)
+{
+	struct spawner *spawner = arg;
+
+	registry_begin(spawner->registry);
+	spawner->has_scan = false;
+	spawner_send_fd(spawner->scanner, CTL_CONF, spawner->conf_fd);
+}
+
+static void
+on_down(void *arg, int wait_status)
+{
+	(void)arg;
+	(void)wait_status;
+}
+
+static bool
+may_start(void *arg)
+{
+	(void)arg;
+	return true;
+}
+
+const struct child_ops spawner_scanner_ops = {
+	.up = on_up,
+	.message = on_message,
+	.down = on_down,
+	.may_start = may_start,
+};
