@@ -33,6 +33,8 @@ static const struct kept kept[] = {
 	{ CAP_CHOWN, "CAP_CHOWN", false },
 	/* Killing by pidfd what has another uid. */
 	{ CAP_KILL, "CAP_KILL", false },
+	/* null, zero, random … in the /dev of a sandbox. */
+	{ CAP_MKNOD, "CAP_MKNOD", false },
 	/* Functions in a folder that only its tenant may enter (0700).  It
 	 * reads and searches; CAP_DAC_OVERRIDE, which writes, is not kept. */
 	{ CAP_DAC_READ_SEARCH, "CAP_DAC_READ_SEARCH", false },
