@@ -13,8 +13,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "fcgi-host/sock.h"
 #include "fcgi-host/tenants.h"
+#include "tests/unit/conf_text.h"
 
 #define NEED_ROOT() \
 	do { \
@@ -56,21 +56,6 @@ tear_down(void **state)
 	snprintf(command, sizeof(command), "rm -rf %s", place->path);
 	free(place);
 	return system(command);
-}
-
-static struct conf *
-conf_of(const char *text)
-{
-	struct conf_errors errors = { 0 };
-	int fd = sock_sealed("conf", text, strlen(text));
-	struct conf *conf = conf_read(fd, "test.ini", &errors);
-
-	if (conf == NULL)
-		fail_msg("%.*s", (int)buf_len(&errors.text),
-		    (const char *)buf_head(&errors.text));
-	conf_errors_free(&errors);
-	close(fd);
-	return conf;
 }
 
 static void
