@@ -21,7 +21,7 @@ struct kept {
 
 static const struct kept kept[] = {
 	/* Namespaces, mounts and pivot_root of a sandbox; cgroup files. */
-	{ CAP_SYS_ADMIN, "CAP_SYS_ADMIN", true },
+	{ CAP_SYS_ADMIN, "CAP_SYS_ADMIN", false },
 	/* chroot, for the gateway's root. */
 	{ CAP_SYS_CHROOT, "CAP_SYS_CHROOT", true },
 	/* The ids of tenants, and of gateway and scanner. */
