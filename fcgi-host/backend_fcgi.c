@@ -222,13 +222,16 @@ received_parse(struct backend *backend, uint8_t *out, size_t size)
 	if (n > size)
 		n = size;
 	left = n;
-	while (left > 0 && !backend->is_eof) {
+	while (!backend->is_eof) {
 		enum fcgi_event event = fcgi_parse(&backend->parser, &input,
 		    &left);
 
-		if (event == FCGI_EVENT_BAD)
+		if (event == FCGI_EVENT_BAD) {
 			broken(backend, "the program does not speak FastCGI");
-		else if (event == FCGI_EVENT_DATA)
+			break;
+		}
+		/* END comes when no input is left, too. */
+		if (event == FCGI_EVENT_DATA)
 			data_take(backend, out, &used);
 		else if (event == FCGI_EVENT_END &&
 		    backend->parser.type == FCGI_END_REQUEST &&
