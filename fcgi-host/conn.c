@@ -145,7 +145,8 @@ linger(struct conn *conn)
 static void
 interest_set(struct conn *conn)
 {
-	uint32_t events = conn->is_half_closed ? 0 : EPOLLIN;
+	/* With no interest at all a hang-up would not be reported. */
+	uint32_t events = conn->is_half_closed ? EPOLLHUP : EPOLLIN;
 
 	if (buf_len(&conn->out) > 0 && (conn->request == NULL ||
 	    request_may_send(conn->request)))
