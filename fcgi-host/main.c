@@ -12,6 +12,13 @@ static const struct cmd_verb verbs[] = {
 	{ "run", "", "Serve functions, in the foreground.", NULL, cmd_run },
 	{ "list", "", "Show the functions, and why one is not served.", NULL,
 	    cmd_list },
+	{ "status", "", "Show what a running host does.", NULL, cmd_status },
+	{ "reload", "", "Put a changed configuration into service.", NULL,
+	    cmd_ctl },
+	{ "reopen", "", "Switch to a new accounting log after a rotation.",
+	    NULL, cmd_ctl },
+	{ "drain", "", "Finish what runs, accept nothing more, and stop.",
+	    NULL, cmd_ctl },
 };
 
 /* For sentences about no verb in particular. */

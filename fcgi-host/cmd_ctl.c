@@ -1,0 +1,160 @@
+#include <errno.h>
+#include <poll.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include "fcgi-host/cmd.h"
+#include "fcgi-host/cmd_ctl.h"
+#include "fcgi-host/sock.h"
+
+#define CONTROL_SOCKET "control.sock"
+#define SEND_TIMEOUT_S 10
+
+/* The verbs that are one question and one answer. */
+static const struct ctl_verb_rule {
+	const char *name;
+	enum ctl_verb verb;
+	int timeout_ms; /* -1: as long as it takes */
+} rules[] = {
+	{ "reload", CTL_VERB_RELOAD, 60000 },
+	{ "reopen", CTL_VERB_REOPEN, 60000 },
+	{ "drain", CTL_VERB_DRAIN, -1 },
+};
+
+static int
+connect_failed(const char *path, int error)
+{
+	switch (error) {
+	case ENOENT:
+	case ECONNREFUSED:
+		(void)cmd_fail("no host runs at %s; start it with fcgi-host "
+		    "run, or name its configuration with -c FILE", path);
+		break;
+	case EACCES:
+	case EPERM:
+		(void)cmd_fail("%s: not permitted; be root or in the "
+		    "service's group", path);
+		break;
+	default:
+		(void)cmd_fail("%s: %s", path, strerror(error));
+	}
+	return -error;
+}
+
+static int
+connect_control(const struct conf *conf)
+{
+	struct sockaddr_un address = { .sun_family = AF_UNIX };
+	struct timeval patience = { .tv_sec = SEND_TIMEOUT_S };
+	CLEANUP_FD int sock = -1;
+	int n = snprintf(address.sun_path, sizeof(address.sun_path), "%s/%s",
+	    conf->run, CONTROL_SOCKET);
+
+	if (n < 0 || (size_t)n >= sizeof(address.sun_path))
+		return connect_failed(conf->run, ENAMETOOLONG);
+	sock = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
+	if (sock < 0)
+		return connect_failed(address.sun_path, errno);
+	/* A host that hangs must not hang who asks it. */
+	if (setsockopt(sock, SOL_SOCKET, SO_SNDTIMEO, &patience,
+	    sizeof(patience)) != 0 ||
+	    connect(sock, (const struct sockaddr *)&address,
+	    sizeof(address)) != 0)
+		return connect_failed(address.sun_path, errno);
+	return steal_fd(&sock);
+}
+
+int
+ctl_ask(const struct conf *conf, enum ctl_verb verb, int fd)
+{
+	CLEANUP_FD int sock = connect_control(conf);
+	struct ctl_msg msg;
+	int error;
+
+	if (sock < 0)
+		return sock;
+	ctl_msg_init(&msg, CTL_COMMAND);
+	msg.u.command.verb = verb;
+	error = sock_send(sock, &msg, msg.size, &fd, fd >= 0 ? 1 : 0);
+	if (error != 0) {
+		(void)cmd_fail("the host takes no command: %s",
+		    strerror(-error));
+		return error;
+	}
+	return steal_fd(&sock);
+}
+
+int
+ctl_receive(int sock, struct ctl_msg *msg, int timeout_ms)
+{
+	struct pollfd wait = { .fd = sock, .events = POLLIN };
+	ssize_t n;
+	int ready;
+
+	do {
+		ready = poll(&wait, 1, timeout_ms);
+	} while (ready < 0 && errno == EINTR);
+	if (ready == 0) {
+		(void)cmd_fail("the host does not answer; look at its log");
+		return -ETIMEDOUT;
+	}
+	n = ready < 0 ? -errno : sock_recv(sock, msg, sizeof(*msg), NULL, 0,
+	    NULL);
+	if (n == 0 || n == -ECONNRESET) {
+		(void)cmd_fail("the host ended the connection without an "
+		    "answer; look at its log");
+		return -ECONNRESET;
+	}
+	if (n > 0 && ctl_msg_check(msg, (size_t)n, 0, CTL_WAY_TO_COMMAND) != 0)
+		n = -EPROTO;
+	if (n > 0)
+		return 0;
+	(void)cmd_fail("the host's answer cannot be understood (%s); command "
+	    "and host are of different versions", strerror((int)-n));
+	return (int)n;
+}
+
+static int
+ask_once(const struct conf *conf, const struct ctl_verb_rule *rule)
+{
+	CLEANUP_FD int sock = ctl_ask(conf, rule->verb, -1);
+	struct ctl_msg msg;
+
+	if (sock < 0 || ctl_receive(sock, &msg, rule->timeout_ms) != 0)
+		return CMD_FAILED;
+	if (msg.type != CTL_REPLY)
+		return cmd_fail("the host answered something else");
+	if (msg.u.reply.code != 0)
+		return cmd_fail("%s", msg.u.reply.text[0] != '\0' ?
+		    msg.u.reply.text : strerror(msg.u.reply.code));
+	if (msg.u.reply.text[0] != '\0')
+		printf("%s\n", msg.u.reply.text);
+	return CMD_DONE;
+}
+
+int
+cmd_ctl(const struct cmd_verb *verb, int argc, char **argv)
+{
+	const char *path = DEFAULT_CONFIG;
+	const struct cmd_option options[] = { CMD_OPTION_CONF(&path) };
+	const struct ctl_verb_rule *rule = rules;
+	struct conf *conf;
+	char **operands;
+	int code;
+
+	if (!cmd_options(verb, options, 1, argc, argv, &operands, &code))
+		return code;
+	if (*operands != NULL)
+		return cmd_wrong(verb, "%s takes no %s", verb->name, *operands);
+	while (strcmp(rule->name, verb->name) != 0)
+		rule++;
+	conf = cmd_conf(path);
+	if (conf == NULL)
+		return rule->verb == CTL_VERB_RELOAD ? CMD_FAILED : CMD_WRONG;
+	code = ask_once(conf, rule);
+	conf_unref(conf);
+	return code;
+}

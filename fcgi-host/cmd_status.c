@@ -1,0 +1,286 @@
+#include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "fcgi-host/cmd.h"
+#include "fcgi-host/cmd_ctl.h"
+#include "fcgi-host/cmd_status.h"
+#include "fcgi-host/sock.h"
+
+#define STATUS_TIMEOUT_MS 10000
+
+void
+status_init(struct status *status, bool is_json)
+{
+	static const char *const functions[] = { "FUNCTION", "VERSION",
+		"EXECUTIONS", "WAITING", "INSTANCES", "IDLE", "BUSY" };
+	static const char *const instances[] = { "INSTANCE", "FUNCTION",
+		"VERSION", "STATE", "AGE", "EXECUTIONS", "CPU" };
+	size_t i;
+
+	memset(status, 0, sizeof(*status));
+	status->is_json = is_json;
+	status->functions.columns = status->instances.columns = 7;
+	for (i = 0; i < 7; i++) {
+		cmd_table_add(&status->functions, "%s", functions[i]);
+		cmd_table_add(&status->instances, "%s", instances[i]);
+	}
+}
+
+void
+status_free(struct status *status)
+{
+	cmd_table_free(&status->functions);
+	cmd_table_free(&status->instances);
+	buf_free(&status->json_functions);
+	buf_free(&status->json_instances);
+}
+
+const char *
+status_span(uint64_t ms, char *out, size_t size)
+{
+	uint64_t s = ms / 1000;
+
+	if (ms < 10000)
+		(void)snprintf(out, size, "%" PRIu64 ".%" PRIu64 "s", s,
+		    ms % 1000 / 100);
+	else if (s < 60)
+		(void)snprintf(out, size, "%" PRIu64 "s", s);
+	else if (s < 3600)
+		(void)snprintf(out, size, "%" PRIu64 "m%02us", s / 60,
+		    (unsigned)(s % 60));
+	else if (s < 86400)
+		(void)snprintf(out, size, "%" PRIu64 "h%02um", s / 3600,
+		    (unsigned)(s / 60 % 60));
+	else
+		(void)snprintf(out, size, "%" PRIu64 "d%02uh", s / 86400,
+		    (unsigned)(s / 3600 % 24));
+	return out;
+}
+
+static int
+json_text(struct buf *out, const char *key, const char *text)
+{
+	int error = buf_addf(out, "\"%s\":", key);
+
+	return error != 0 ? error : buf_add_json(out, text, strlen(text));
+}
+
+static int
+add_function(struct status *status, const struct ctl_status_fn *fn)
+{
+	struct cmd_table *table = &status->functions;
+	struct buf *json = &status->json_functions;
+	int error;
+
+	if (!status->is_json) {
+		cmd_table_add(table, "%s", fn->name);
+		cmd_table_add(table, "%s", fn->version);
+		cmd_table_add(table, "%" PRIu64, fn->executions);
+		cmd_table_add(table, "%" PRIu64, fn->queued);
+		cmd_table_add(table, "%" PRIu64, fn->instances);
+		cmd_table_add(table, "%" PRIu64, fn->idle);
+		cmd_table_add(table, "%" PRIu64, fn->busy);
+		return table->error;
+	}
+	error = buf_add_str(json, buf_len(json) > 0 ? ",{" : "{");
+	if (error == 0)
+		error = json_text(json, "function", fn->name);
+	if (error == 0)
+		error = buf_add_str(json, ",");
+	if (error == 0)
+		error = json_text(json, "version", fn->version);
+	if (error == 0)
+		error = buf_addf(json, ",\"executions\":%" PRIu64
+		    ",\"waiting\":%" PRIu64 ",\"instances\":%" PRIu64
+		    ",\"idle\":%" PRIu64 ",\"busy\":%" PRIu64 "}",
+		    fn->executions, fn->queued, fn->instances, fn->idle,
+		    fn->busy);
+	return error;
+}
+
+static int
+add_instance(struct status *status, const struct ctl_status_instance *one)
+{
+	struct cmd_table *table = &status->instances;
+	struct buf *json = &status->json_instances;
+	char span[32];
+	int error;
+
+	if (!status->is_json) {
+		cmd_table_add(table, "%" PRIu64, one->id);
+		cmd_table_add(table, "%s", one->function);
+		cmd_table_add(table, "%s", one->version);
+		cmd_table_add(table, "%s", one->state);
+		cmd_table_add(table, "%s", status_span(one->age_ms, span,
+		    sizeof(span)));
+		cmd_table_add(table, "%" PRIu64, one->executions);
+		cmd_table_add(table, "%" PRIu64 ".%03" PRIu64 "s",
+		    one->cpu_usage_us / 1000000,
+		    one->cpu_usage_us / 1000 % 1000);
+		return table->error;
+	}
+	error = buf_addf(json, "%s{\"instance\":%" PRIu64 ",",
+	    buf_len(json) > 0 ? "," : "", one->id);
+	if (error == 0)
+		error = json_text(json, "function", one->function);
+	if (error == 0)
+		error = buf_add_str(json, ",");
+	if (error == 0)
+		error = json_text(json, "version", one->version);
+	if (error == 0)
+		error = buf_add_str(json, ",");
+	if (error == 0)
+		error = json_text(json, "state", one->state);
+	if (error == 0)
+		error = buf_addf(json, ",\"age_ms\":%" PRIu64
+		    ",\"executions\":%" PRIu64 ",\"cpu_us\":%" PRIu64 "}",
+		    one->age_ms, one->executions, one->cpu_usage_us);
+	return error;
+}
+
+int
+status_add(struct status *status, const struct ctl_msg *msg)
+{
+	switch (msg->type) {
+	case CTL_STATUS_HOST:
+		status->host = msg->u.status_host;
+		return 0;
+	case CTL_STATUS_FN:
+		return add_function(status, &msg->u.status_fn);
+	case CTL_STATUS_INSTANCE:
+		return add_instance(status, &msg->u.status_instance);
+	default:
+		return -EPROTO;
+	}
+}
+
+static int
+put_json(const struct status *status, struct buf *out)
+{
+	const struct ctl_status_host *h = &status->host;
+	const struct buf *functions = &status->json_functions;
+	const struct buf *instances = &status->json_instances;
+
+	return buf_addf(out, "{\"host\":{\"run\":%" PRIu64 ",\"uptime_ms\":%"
+	    PRIu64 ",\"seq\":%" PRIu64 ",\"executions\":%" PRIu64
+	    ",\"refused\":%" PRIu64 ",\"refused_unrecorded\":%" PRIu64
+	    ",\"bad_peers\":%" PRIu64 ",\"connections\":%" PRIu64
+	    ",\"active\":%" PRIu64 ",\"queued\":%" PRIu64
+	    ",\"instances\":%" PRIu64 ",\"functions\":%" PRIu64
+	    ",\"accounting_errors\":%" PRIu64 ",\"draining\":%s,\"cgroup\":%s"
+	    "},\"functions\":[%.*s],\"instances\":[%.*s]}\n", h->run_id,
+	    h->uptime_ms, h->seq, h->executions, h->refused,
+	    h->refused_unrecorded, h->bad_peers, h->connections, h->active,
+	    h->queued, h->instances, h->functions, h->accounting_errors,
+	    h->is_draining ? "true" : "false",
+	    h->has_cgroup ? "true" : "false", (int)buf_len(functions),
+	    buf_len(functions) > 0 ? (const char *)functions->data +
+	    functions->start : "", (int)buf_len(instances),
+	    buf_len(instances) > 0 ? (const char *)instances->data +
+	    instances->start : "");
+}
+
+/* What asks for a person's hand stands in a line of its own. */
+static int
+put_worries(const struct ctl_status_host *h, struct buf *out)
+{
+	int error = 0;
+
+	if (h->is_draining)
+		error = buf_add_str(out, "draining: no more requests are "
+		    "accepted\n");
+	if (error == 0 && !h->has_cgroup)
+		error = buf_add_str(out, "no cgroup: memory and CPU are "
+		    "measured and limited more weakly; see fcgi-host check\n");
+	if (error == 0 && h->accounting_errors > 0)
+		error = buf_addf(out, "%" PRIu64 " errors writing the "
+		    "accounting log: make room on its disk\n",
+		    h->accounting_errors);
+	return error;
+}
+
+int
+status_put(const struct status *status, struct buf *out)
+{
+	const struct ctl_status_host *h = &status->host;
+	char span[32];
+	int error;
+
+	if (status->is_json)
+		return put_json(status, out);
+	error = buf_addf(out, "up %s: %" PRIu64 " executions, %" PRIu64
+	    " refused (%" PRIu64 " of them without a record), %" PRIu64
+	    " bad peers\n%" PRIu64 " connections, %" PRIu64 " running, %"
+	    PRIu64 " waiting, %" PRIu64 " instances, %" PRIu64
+	    " functions known\n", status_span(h->uptime_ms, span,
+	    sizeof(span)), h->executions, h->refused, h->refused_unrecorded,
+	    h->bad_peers, h->connections, h->active, h->queued, h->instances,
+	    h->functions);
+	if (error == 0)
+		error = put_worries(h, out);
+	if (error == 0 && status->functions.count > 7) {
+		error = buf_add_str(out, "\n");
+		if (error == 0)
+			error = cmd_table_put(&status->functions, out);
+	}
+	if (error == 0 && status->instances.count > 7) {
+		error = buf_add_str(out, "\n");
+		if (error == 0)
+			error = cmd_table_put(&status->instances, out);
+	}
+	return error;
+}
+
+/* Takes messages up to the reply. */
+static int
+collect(int sock, struct status *status)
+{
+	struct ctl_msg msg;
+
+	for (;;) {
+		if (ctl_receive(sock, &msg, STATUS_TIMEOUT_MS) != 0)
+			return CMD_FAILED;
+		if (msg.type == CTL_REPLY)
+			break;
+		if (status_add(status, &msg) != 0)
+			return cmd_fail("the host's answer cannot be kept");
+	}
+	if (msg.u.reply.code != 0)
+		return cmd_fail("%s", msg.u.reply.text);
+	return CMD_DONE;
+}
+
+int
+cmd_status(const struct cmd_verb *verb, int argc, char **argv)
+{
+	const char *path = DEFAULT_CONFIG;
+	bool is_json = false;
+	const struct cmd_option options[] = { CMD_OPTION_CONF(&path),
+		CMD_OPTION_JSON(&is_json) };
+	CLEANUP_FD int sock = -1;
+	struct buf out = { .data = NULL };
+	struct status status;
+	struct conf *conf;
+	char **operands;
+	int code;
+
+	if (!cmd_options(verb, options, 2, argc, argv, &operands, &code))
+		return code;
+	if (*operands != NULL)
+		return cmd_wrong(verb, "status takes no %s", *operands);
+	conf = cmd_conf(path);
+	if (conf == NULL)
+		return CMD_WRONG;
+	status_init(&status, is_json);
+	sock = ctl_ask(conf, CTL_VERB_STATUS, -1);
+	code = sock < 0 ? CMD_FAILED : collect(sock, &status);
+	if (code == CMD_DONE)
+		code = status_put(&status, &out) == 0 ? cmd_print(&out) :
+		    cmd_fail("no memory");
+	buf_free(&out);
+	status_free(&status);
+	conf_unref(conf);
+	return code;
+}

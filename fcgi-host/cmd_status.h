@@ -1,0 +1,31 @@
+/*
+ * What a running host says about itself, as text or as one JSON object.  The
+ * rows come as messages; pure but for cmd_status itself.
+ */
+#ifndef FCGI_HOST_CMD_STATUS_H
+#define FCGI_HOST_CMD_STATUS_H
+
+#include <stdbool.h>
+
+#include "fcgi-host/buf.h"
+#include "fcgi-host/cmd_table.h"
+#include "fcgi-host/ctl_msg.h"
+
+struct status {
+	bool is_json;
+	struct ctl_status_host host;
+	struct cmd_table functions, instances;
+	struct buf json_functions, json_instances;
+};
+
+void status_init(struct status *status, bool is_json);
+/* 0, -EPROTO (no message of a status), -ENOMEM. */
+int status_add(struct status *status, const struct ctl_msg *msg);
+/* Appends all of it.  0 or -ENOMEM. */
+int status_put(const struct status *status, struct buf *out);
+void status_free(struct status *status);
+
+/* "3.5s", "42s", "5m07s", "2h30m", "3d04h". */
+const char *status_span(uint64_t ms, char *out, size_t size);
+
+#endif
