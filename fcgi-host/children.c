@@ -12,7 +12,6 @@
 
 #include "fcgi-host/children.h"
 #include "fcgi-host/log.h"
-#include "fcgi-host/privileges.h"
 #include "fcgi-host/sock.h"
 
 #define BACKOFF_FIRST_MS 100
@@ -67,8 +66,7 @@ become(const struct start_fds *fds, const char *program, char *const *argv)
 		if (fds->fd[i] >= 0 && dup2(fds->fd[i], i) != i)
 			_exit(126);
 	sigemptyset(&none);
-	if (sigprocmask(SIG_SETMASK, &none, NULL) != 0 ||
-	    privileges_inherit_for_role() != 0)
+	if (sigprocmask(SIG_SETMASK, &none, NULL) != 0)
 		_exit(126);
 	execve(program, argv, no_environment);
 	_exit(127);

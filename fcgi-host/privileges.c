@@ -42,7 +42,6 @@ static const struct kept kept[] = {
 
 #define KEPT_COUNT (sizeof(kept) / sizeof(kept[0]))
 
-/* capset(2) itself: libcap allocates, which a forked child must not. */
 static int
 set_capabilities(uint64_t permitted, uint64_t inheritable)
 {
@@ -119,22 +118,19 @@ privileges_shrink(char *problem, size_t size)
 			return -EPERM;
 		}
 	}
+	/* Nothing becomes inheritable that is no longer in the bounding set. */
+	if (error == 0)
+		error = set_capabilities(permitted, kept_mask(true));
 	for (capability = 0; error == 0 && capability < 64; capability++)
 		if (prctl(PR_CAPBSET_READ, capability) == 1 &&
 		    prctl(PR_CAPBSET_DROP, capability) != 0)
 			error = -errno;
 	if (error == 0)
-		error = set_capabilities(kept_mask(false), 0);
+		error = set_capabilities(kept_mask(false), kept_mask(true));
 	if (error == 0 && prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0)
 		error = -errno;
 	if (error != 0)
 		snprintf(problem, size, "the spawner's own rights cannot be "
 		    "shrunk: %s", strerror(-error));
 	return error;
-}
-
-int
-privileges_inherit_for_role(void)
-{
-	return set_capabilities(kept_mask(false), kept_mask(true));
 }

@@ -14,17 +14,11 @@ uint32_t privileges_raise_files(void);
 
 /*
  * Keeps the capabilities of the table in privileges.c, empties the bounding
- * set (so that no instance needs to), and sets no_new_privs.  0, or a negative
- * errno with a sentence; a needed capability that is not there is -EPERM.
+ * set (so that no instance needs to), and sets no_new_privs.  From then on
+ * root's exec keeps what is inheritable: those that a role needs for its own
+ * confinement.  0, or a negative errno with a sentence; a needed capability
+ * that is not there is -EPERM.
  */
 int privileges_shrink(char *problem, size_t size);
-
-/*
- * In the forked child of a role, before exec: with an empty bounding set and
- * no_new_privs root's exec keeps what is inheritable, so exactly those
- * capabilities that the role's confinement uses go along.  Async-signal-safe.
- * 0 or negative errno.
- */
-int privileges_inherit_for_role(void);
 
 #endif
