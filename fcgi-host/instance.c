@@ -56,6 +56,9 @@ instance_step(struct instance *instance, enum instance_event event)
 	int next = next_state[instance->state][event];
 
 	LOG_ASSERT(next != BUG);
+	if (instance->state == INSTANCE_IDLE && instance->served > 0)
+		instance->idle_us += loop_now_us(instance->fleet->loop) -
+		    instance->idle_since_us;
 	if (instance->state != (enum instance_state)next)
 		log_event(LOG_DEBUG, "instance", "instance=%" PRIu64
 		    " function=%s from=%s to=%s", instance->id,
@@ -405,16 +408,12 @@ void
 instance_take(struct instance *instance, const struct instance_user *user,
     void *arg, const char *request_id)
 {
-	uint64_t now_us = loop_now_us(instance->fleet->loop);
-
 	instance_cpu_charge(instance); /* of the start, or of the waiting */
 	instance->oom_mark = oom_count(instance);
 	if (instance->is_peak_resettable)
 		instance->is_peak_resettable =
 		    pwrite(instance->peak_fd, "r", 1, 0) == 1;
 	instance_step(instance, INSTANCE_EVENT_TAKE);
-	if (instance->served > 0)
-		instance->idle_us += now_us - instance->idle_since_us;
 	instance->served++;
 	memset(&instance->last_cpu, 0, sizeof(instance->last_cpu));
 	instance->user = user;
