@@ -35,9 +35,10 @@ static const struct kept kept[] = {
 	{ CAP_KILL, "CAP_KILL", false },
 	/* null, zero, random … in the /dev of a sandbox. */
 	{ CAP_MKNOD, "CAP_MKNOD", false },
-	/* Functions in a folder that only its tenant may enter (0700).  It
-	 * reads and searches; CAP_DAC_OVERRIDE, which writes, is not kept. */
-	{ CAP_DAC_READ_SEARCH, "CAP_DAC_READ_SEARCH", false },
+	/* Functions in a folder that only its tenant may enter (0700), the
+	 * oom score of another uid's process, and taking the host's cgroup out
+	 * of a hierarchy whose root not even root may write (0555). */
+	{ CAP_DAC_OVERRIDE, "CAP_DAC_OVERRIDE", false },
 };
 
 #define KEPT_COUNT (sizeof(kept) / sizeof(kept[0]))
