@@ -22,6 +22,8 @@ status_init(struct status *status, bool is_json)
 	memset(status, 0, sizeof(*status));
 	status->is_json = is_json;
 	status->functions.columns = status->instances.columns = 7;
+	status->functions.right = 0x7c; /* all but name and version */
+	status->instances.right = 0x71;
 	for (i = 0; i < 7; i++) {
 		cmd_table_add(&status->functions, "%s", functions[i]);
 		cmd_table_add(&status->instances, "%s", instances[i]);

@@ -34,19 +34,6 @@ cmd_table_add(struct cmd_table *table, const char *fmt, ...)
 	table->error = 0;
 }
 
-/* True when every cell below the heading begins with a digit. */
-static bool
-is_number_column(const struct cmd_table *table, size_t column)
-{
-	size_t i;
-
-	for (i = table->columns + column; i < table->count;
-	    i += table->columns)
-		if (table->cells[i][0] < '0' || table->cells[i][0] > '9')
-			return false;
-	return table->count > table->columns;
-}
-
 static int
 column_width(const struct cmd_table *table, size_t column)
 {
@@ -72,7 +59,7 @@ cmd_table_put(const struct cmd_table *table, struct buf *out)
 		return -EINVAL;
 	for (i = 0; i < table->columns; i++) {
 		widths[i] = column_width(table, i);
-		if (!is_number_column(table, i))
+		if ((table->right & 1u << i) == 0)
 			widths[i] = -widths[i];
 	}
 	for (i = 0; i < table->count && error == 0; i++) {

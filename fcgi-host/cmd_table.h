@@ -14,6 +14,7 @@
 struct cmd_table {
 	char **cells; /* row by row */
 	size_t count, columns;
+	unsigned right; /* bit i: column i is aligned to the right */
 	int error;
 };
 
@@ -22,8 +23,7 @@ struct cmd_table {
 void cmd_table_add(struct cmd_table *table, const char *fmt, ...)
 	__attribute__((format(printf, 2, 3)));
 
-/* Appends the table: columns of digits are aligned to the right, no blanks at
- * a line's end.  0 or -ENOMEM. */
+/* Appends the table, without blanks at a line's end.  0 or -ENOMEM. */
 int cmd_table_put(const struct cmd_table *table, struct buf *out);
 void cmd_table_free(struct cmd_table *table);
 

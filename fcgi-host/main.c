@@ -13,6 +13,10 @@ static const struct cmd_verb verbs[] = {
 	{ "list", "", "Show the functions, and why one is not served.", NULL,
 	    cmd_list },
 	{ "status", "", "Show what a running host does.", NULL, cmd_status },
+	{ "invoke", "FUNCTION", "Call a function without a web server.",
+	    "\nThe request waits in the same queue and runs in the same "
+	    "sandboxes as a web\nserver's, and leaves a record.  The answer's "
+	    "body goes to standard output.", cmd_invoke },
 	{ "reload", "", "Put a changed configuration into service.", NULL,
 	    cmd_ctl },
 	{ "reopen", "", "Switch to a new accounting log after a rotation.",
