@@ -142,6 +142,21 @@ limit_ipc(const struct enter *enter)
 	return error;
 }
 
+/*
+ * The value counts for the pid namespace of the writer.  At position 0, always:
+ * the descriptor is shared by all starts, and the kernel swallows a write at any
+ * other position without an error.  So it is read back, too.
+ */
+static int
+forbid_memfd_exec(int fd)
+{
+	char value = 0;
+
+	if (pwrite(fd, "2", 1, 0) != 1 || pread(fd, &value, 1, 0) != 1)
+		return errno != 0 ? -errno : -EIO;
+	return value == '2' ? 0 : -EPERM;
+}
+
 static void
 enter_namespaces(const struct enter *enter)
 {
@@ -153,11 +168,9 @@ enter_namespaces(const struct enter *enter)
 		fail(enter->error_fd, ENTER_HOSTNAME, errno);
 	if (enter->layers & LAYER_IPC)
 		must(enter, ENTER_IPC, limit_ipc(enter));
-	/* The write counts for the pid namespace of the writer. */
-	if ((enter->layers & LAYER_MEMFD_NOEXEC) &&
-	    enter->memfd_sysctl_fd >= 0 &&
-	    write(enter->memfd_sysctl_fd, "2", 1) != 1)
-		fail(enter->error_fd, ENTER_MEMFD, errno);
+	if ((enter->layers & LAYER_MEMFD_NOEXEC) && enter->memfd_sysctl_fd >= 0)
+		must(enter, ENTER_MEMFD,
+		    forbid_memfd_exec(enter->memfd_sysctl_fd));
 }
 
 static void

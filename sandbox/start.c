@@ -68,7 +68,7 @@ sandbox_host_new(const char *init_path, char *problem, size_t size)
 	}
 	host->mounts.slash_fd = host->mounts.usr_fd = host->mounts.etc_fd = -1;
 	host->memfd_sysctl_fd = open("/proc/sys/vm/memfd_noexec",
-	    O_WRONLY | O_CLOEXEC);
+	    O_RDWR | O_CLOEXEC);
 	host->init_fd = open_init(init_path, problem, size);
 	if (host->init_fd < 0)
 		goto out;
