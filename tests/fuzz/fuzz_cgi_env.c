@@ -46,6 +46,9 @@ must_be_allowed(const char *entry, void *arg)
 	memcpy(name, entry, length);
 	name[length] = '\0';
 	CLAIM(cgi_env_allowed(name, arg));
+	CLAIM(strspn(name, "ABCDEFGHIJKLMNOPQRSTUVWXYZ_0123456789"
+	    "abcdefghijklmnopqrstuvwxyz") == length);
+	CLAIM(name[0] < '0' || name[0] > '9');
 	CLAIM(strcasecmp(name, "HTTP_PROXY") != 0);
 	CLAIM(strncmp(name, "LD_", 3) != 0);
 	CLAIM(strncmp(name, "FCGI_", 5) != 0);

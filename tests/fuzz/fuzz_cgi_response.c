@@ -5,6 +5,8 @@
  */
 #include "tests/fuzz/fuzz.h"
 
+#include <strings.h>
+
 #include "fcgi-host/cgi_response.h"
 
 static size_t
@@ -30,6 +32,19 @@ decode(struct cgi_response *response, const uint8_t *data, size_t n,
 	return done;
 }
 
+/* A line of the normal form begins with a token and ": ". */
+static void
+check_field(const uint8_t *line)
+{
+	static const char token[] = "!#$%&'*+-.^_`|~0123456789"
+	    "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ";
+	size_t length = strspn((const char *)line, token);
+
+	CLAIM(length > 0 && memcmp(line + length, ": ", 2) == 0);
+	CLAIM(strncasecmp((const char *)line, "Transfer-Encoding:", 18) != 0);
+	CLAIM(strncasecmp((const char *)line, "Connection:", 11) != 0);
+}
+
 /* Lines that end in CRLF, none empty but the last, none with a control byte
  * inside but tab. */
 static void
@@ -48,6 +63,8 @@ check_form(const struct buf *head)
 			continue;
 		}
 		CLAIM(at[i] == '\t' || (at[i] >= 0x20 && at[i] != 0x7f));
+		if (line == 0)
+			check_field(at + i);
 		line++;
 	}
 	CLAIM(line == 0 && memcmp(at + n - 4, "\r\n\r\n", 4) == 0);
