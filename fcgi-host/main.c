@@ -10,6 +10,8 @@
 
 static const struct cmd_verb verbs[] = {
 	{ "run", "", "Serve functions, in the foreground.", NULL, cmd_run },
+	{ "check", "", "Check configuration, isolation and functions.", NULL,
+	    cmd_check },
 	{ "list", "", "Show the functions, and why one is not served.", NULL,
 	    cmd_list },
 	{ "status", "", "Show what a running host does.", NULL, cmd_status },

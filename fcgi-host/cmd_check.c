@@ -1,0 +1,308 @@
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "fcgi-host/cmd.h"
+#include "fcgi-host/cmd_check.h"
+#include "fcgi-host/cmd_list.h"
+#include "sandbox/cgroup_place.h"
+#include "sandbox/plan.h"
+
+#define LAYERS_MAX 32
+#define CONTROLLERS_MAX 512
+
+struct report {
+	const char *path;
+	const struct conf *conf;
+	struct findings findings;
+	struct sandbox_probe layers[LAYERS_MAX];
+	size_t layer_count;
+	bool was_listed;
+	size_t served, not_served;
+};
+
+/* Which controllers this kernel has on cgroup v2: what a service with
+ * Delegate=yes gets.  A shell's own cgroup says nothing about that. */
+static void
+find_controllers(struct cgroup_parent *parent, bool is_hybrid)
+{
+	FILE *file = fopen("/sys/fs/cgroup/cgroup.controllers", "re");
+	char line[CONTROLLERS_MAX] = "";
+	char *word, *rest = NULL;
+
+	if (file == NULL)
+		file = fopen("/sys/fs/cgroup/unified/cgroup.controllers",
+		    "re");
+	if (file != NULL) {
+		if (fgets(line, sizeof(line), file) == NULL)
+			line[0] = '\0';
+		(void)fclose(file);
+	}
+	for (word = strtok_r(line, " \n", &rest); word != NULL;
+	    word = strtok_r(NULL, " \n", &rest)) {
+		parent->has_memory |= strcmp(word, "memory") == 0;
+		parent->has_pids |= strcmp(word, "pids") == 0;
+		parent->has_cpu |= strcmp(word, "cpu") == 0;
+	}
+	if (!parent->has_memory || !parent->has_pids || !parent->has_cpu)
+		(void)snprintf(parent->reason, sizeof(parent->reason), "%s",
+		    is_hybrid ? "memory, pids or cpu are on cgroup v1: boot "
+		    "with systemd.unified_cgroup_hierarchy=1" :
+		    "the kernel or the container withholds the others");
+}
+
+static void
+probe_layers(struct report *report)
+{
+	struct cgroup_parent parent = { .fd = -1 };
+	struct cgroup_place place = { .fd = -1 };
+	int error = cgroup_place_find(&place);
+
+	if (error == 0) {
+		parent.fd = place.fd;
+		find_controllers(&parent, place.is_hybrid);
+	} else {
+		(void)snprintf(parent.reason, sizeof(parent.reason),
+		    "no cgroup v2: %s", strerror(-error));
+	}
+	report->layer_count = sandbox_probe(&parent, report->layers,
+	    LAYERS_MAX);
+	if (place.fd >= 0)
+		(void)close(place.fd);
+}
+
+/* True when the layer's name is a word of `require`. */
+static bool
+is_required(const struct conf *conf, const char *name)
+{
+	const char *at = conf->require;
+	size_t n = strlen(name);
+
+	while (*(at += strspn(at, " \t")) != '\0') {
+		size_t length = strcspn(at, " \t");
+
+		if (length == n && memcmp(at, name, n) == 0)
+			return true;
+		at += length;
+	}
+	return false;
+}
+
+static void
+judge_layers(struct report *report)
+{
+	size_t i;
+
+	for (i = 0; i < report->layer_count; i++) {
+		const struct sandbox_probe *layer = &report->layers[i];
+
+		if (!layer->is_on && is_required(report->conf, layer->name))
+			findings_add(&report->findings, FINDING_ERROR,
+			    "[host] require: the layer %s is missing: %s",
+			    layer->name, layer->fact);
+	}
+}
+
+static int
+take_function(const struct ctl_function *function, void *arg)
+{
+	struct report *report = arg;
+
+	if (function->problem == CTL_PROBLEM_NONE) {
+		report->served++;
+		if (function->note != 0)
+			findings_add(&report->findings, FINDING_NOTE, "%s: %s",
+			    function->name, function->detail);
+		return 0;
+	}
+	report->not_served++;
+	findings_add(&report->findings, FINDING_WARNING, "%s is not served: "
+	    "%s", function->name, function->detail[0] != '\0' ?
+	    function->detail :
+	    ctl_problem_text((enum ctl_problem)function->problem));
+	return 0;
+}
+
+static void
+look(struct report *report)
+{
+	const struct conf *conf = report->conf;
+	struct findings *findings = &report->findings;
+
+	check_accounts(conf, findings);
+	check_places(conf, findings);
+	check_programs(conf, findings);
+	check_web_servers(conf, findings);
+	probe_layers(report);
+	judge_layers(report);
+	/* Without a directory or an account the scanner cannot start, and
+	 * that has been said. */
+	if (findings->counts[FINDING_ERROR] == 0) {
+		int error = list_collect(conf, take_function, report);
+
+		report->was_listed = error == 0;
+		if (error != 0)
+			findings_add(findings, FINDING_ERROR, "[host] "
+			    "functions: %s cannot be listed: %s",
+			    conf->functions, strerror(-error));
+	}
+}
+
+static int
+put_findings(const struct report *report, struct buf *out)
+{
+	static const char *const words[] = { "note", "warning", "error" };
+	const struct findings *findings = &report->findings;
+	int weight, error = 0;
+	size_t i;
+
+	for (weight = FINDING_ERROR; weight >= FINDING_NOTE; weight--)
+		for (i = 0; i < findings->count && error == 0; i++)
+			if ((int)findings->at[i].weight == weight)
+				error = buf_addf(out, "%s: %s\n",
+				    words[weight], findings->at[i].text);
+	return error;
+}
+
+static int
+put_text(const struct report *report, struct buf *out)
+{
+	int error = buf_addf(out, "%s: the configuration can be read\n\n",
+	    report->path);
+	size_t i;
+
+	for (i = 0; i < report->layer_count && error == 0; i++) {
+		const struct sandbox_probe *layer = &report->layers[i];
+
+		error = buf_addf(out, "layer %-13s %-3s  %s\n", layer->name,
+		    layer->is_on ? "on" : "off", layer->fact);
+	}
+	if (error == 0 && report->was_listed)
+		error = buf_addf(out, "\n%zu functions served, %zu not\n",
+		    report->served, report->not_served);
+	else if (error == 0)
+		error = buf_add_str(out, "\nfunctions not looked at before "
+		    "the errors are mended\n");
+	if (error == 0 && report->findings.count > 0)
+		error = buf_add_str(out, "\n");
+	return error != 0 ? error : put_findings(report, out);
+}
+
+static int
+put_pair(struct buf *out, const char *key, const char *text)
+{
+	int error = buf_addf(out, "\"%s\":", key);
+
+	return error != 0 ? error : buf_add_json(out, text, strlen(text));
+}
+
+static int
+put_json_layers(const struct report *report, struct buf *out)
+{
+	int error = buf_add_str(out, ",\"layers\":[");
+	size_t i;
+
+	for (i = 0; i < report->layer_count && error == 0; i++) {
+		const struct sandbox_probe *layer = &report->layers[i];
+
+		error = buf_add_str(out, i > 0 ? ",{" : "{");
+		if (error == 0)
+			error = put_pair(out, "layer", layer->name);
+		if (error == 0)
+			error = buf_addf(out, ",\"on\":%s,\"required\":%s,",
+			    layer->is_on ? "true" : "false",
+			    is_required(report->conf, layer->name) ?
+			    "true" : "false");
+		if (error == 0)
+			error = put_pair(out, "fact", layer->fact);
+		if (error == 0)
+			error = buf_add_str(out, "}");
+	}
+	return error != 0 ? error : buf_add_str(out, "]");
+}
+
+static int
+put_json_findings(const struct findings *findings,
+    enum finding_weight weight, const char *key, struct buf *out)
+{
+	int error = buf_addf(out, ",\"%s\":[", key);
+	bool is_first = true;
+	size_t i;
+
+	for (i = 0; i < findings->count && error == 0; i++) {
+		const char *text = findings->at[i].text;
+
+		if (findings->at[i].weight != weight)
+			continue;
+		if (!is_first)
+			error = buf_add_str(out, ",");
+		if (error == 0)
+			error = buf_add_json(out, text, strlen(text));
+		is_first = false;
+	}
+	return error != 0 ? error : buf_add_str(out, "]");
+}
+
+static int
+put_json(const struct report *report, struct buf *out)
+{
+	const struct findings *findings = &report->findings;
+	int error = buf_add_str(out, "{");
+
+	if (error == 0)
+		error = put_pair(out, "file", report->path);
+	if (error == 0)
+		error = buf_addf(out, ",\"ok\":%s",
+		    findings->counts[FINDING_ERROR] == 0 ? "true" : "false");
+	if (error == 0 && report->was_listed)
+		error = buf_addf(out, ",\"served\":%zu,\"not_served\":%zu",
+		    report->served, report->not_served);
+	else if (error == 0)
+		error = buf_add_str(out, ",\"served\":null,"
+		    "\"not_served\":null");
+	if (error == 0)
+		error = put_json_layers(report, out);
+	if (error == 0)
+		error = put_json_findings(findings, FINDING_ERROR, "errors",
+		    out);
+	if (error == 0)
+		error = put_json_findings(findings, FINDING_WARNING,
+		    "warnings", out);
+	if (error == 0)
+		error = put_json_findings(findings, FINDING_NOTE, "notes",
+		    out);
+	return error != 0 ? error : buf_add_str(out, "}\n");
+}
+
+int
+cmd_check(const struct cmd_verb *verb, int argc, char **argv)
+{
+	struct report report = { .path = DEFAULT_CONFIG };
+	bool is_json = false;
+	const struct cmd_option options[] = { CMD_OPTION_CONF(&report.path),
+		CMD_OPTION_JSON(&is_json) };
+	struct buf out = { .data = NULL };
+	struct conf *conf;
+	char **operands;
+	int code, error;
+
+	if (!cmd_options(verb, options, 2, argc, argv, &operands, &code))
+		return code;
+	if (*operands != NULL)
+		return cmd_wrong(verb, "check takes no %s", *operands);
+	conf = cmd_conf(report.path);
+	if (conf == NULL)
+		return CMD_WRONG;
+	report.conf = conf;
+	look(&report);
+	error = is_json ? put_json(&report, &out) : put_text(&report, &out);
+	code = error == 0 ? cmd_print(&out) : cmd_fail("no memory");
+	if (code == CMD_DONE && report.findings.counts[FINDING_ERROR] > 0)
+		code = CMD_FAILED;
+	buf_free(&out);
+	findings_free(&report.findings);
+	conf_unref(conf);
+	return code;
+}

@@ -1,0 +1,51 @@
+/*
+ * What `fcgi-host check` finds: sentences with a weight.  Each names what is
+ * wrong and the mend.  Looks at the machine, changes nothing.
+ */
+#ifndef FCGI_HOST_CMD_CHECK_H
+#define FCGI_HOST_CMD_CHECK_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "fcgi-host/conf.h"
+
+enum finding_weight {
+	FINDING_NOTE,    /* worth knowing */
+	FINDING_WARNING, /* something will not work as one may think */
+	FINDING_ERROR,   /* the host does not start, or is not safe */
+	FINDING_COUNT
+};
+
+struct finding {
+	enum finding_weight weight;
+	char *text;
+};
+
+/* All-zero is none. */
+struct findings {
+	struct finding *at;
+	size_t count;
+	size_t counts[FINDING_COUNT];
+};
+
+void findings_add(struct findings *findings, enum finding_weight weight,
+    const char *fmt, ...) __attribute__((format(printf, 3, 4)));
+void findings_free(struct findings *findings);
+
+/* Accounts and groups that the configuration names. */
+void check_accounts(const struct conf *conf, struct findings *findings);
+/* Directories and their owners and modes. */
+void check_places(const struct conf *conf, struct findings *findings);
+/* Our own programs, the runtimes' commands, and paths of bind. */
+void check_programs(const struct conf *conf, struct findings *findings);
+/* The web server's patience against ours. */
+void check_web_servers(const struct conf *conf, struct findings *findings);
+
+/* The shortest fastcgi_read_timeout that a text of nginx's configuration sets,
+ * in ms; -1: none.  Comments are skipped. */
+int64_t check_nginx_timeout_ms(const char *text);
+/* The longest execution that the configuration allows, in ms; 0: no end. */
+uint64_t check_longest_ms(const struct conf *conf);
+
+#endif

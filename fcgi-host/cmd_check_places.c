@@ -1,0 +1,324 @@
+#include <errno.h>
+#include <grp.h>
+#include <limits.h>
+#include <pwd.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "fcgi-host/cmd.h"
+#include "fcgi-host/cmd_check.h"
+
+void
+findings_add(struct findings *findings, enum finding_weight weight,
+    const char *fmt, ...)
+{
+	struct finding *grown = reallocarray(findings->at,
+	    findings->count + 1, sizeof(*grown));
+	va_list args;
+	int n;
+
+	/* Counted even where there is no memory for its words. */
+	findings->counts[weight]++;
+	if (grown == NULL)
+		return;
+	findings->at = grown;
+	grown += findings->count;
+	va_start(args, fmt);
+	n = vasprintf(&grown->text, fmt, args);
+	va_end(args);
+	if (n < 0)
+		return;
+	grown->weight = weight;
+	findings->count++;
+}
+
+void
+findings_free(struct findings *findings)
+{
+	size_t i;
+
+	for (i = 0; i < findings->count; i++)
+		free(findings->at[i].text);
+	free(findings->at);
+	memset(findings, 0, sizeof(*findings));
+}
+
+static void
+check_user(const struct conf *conf, struct findings *findings)
+{
+	const struct passwd *entry = getpwnam(conf->user);
+
+	if (entry == NULL)
+		findings_add(findings, FINDING_ERROR, "[host] user: there is "
+		    "no account %s; make it: adduser --system --group %s",
+		    conf->user, conf->user);
+	else if (entry->pw_uid == 0 || entry->pw_gid == 0)
+		findings_add(findings, FINDING_ERROR, "[host] user: %s has "
+		    "root's rights; name an account that owns nothing",
+		    conf->user);
+}
+
+static void
+check_group(const struct conf *conf, struct findings *findings)
+{
+	if (conf->listen_group != NULL && getgrnam(conf->listen_group) == NULL)
+		findings_add(findings, FINDING_ERROR, "[host] listen_group: "
+		    "there is no group %s; write the web server's, on Debian "
+		    "www-data", conf->listen_group);
+	else if (conf->listen_group == NULL && (conf->listen_mode & 06) != 06)
+		findings_add(findings, FINDING_WARNING, "[host] listen_group "
+		    "is not set, so that only root can connect; write the web "
+		    "server's group, on Debian www-data");
+}
+
+static void
+check_tenants(const struct conf *conf, struct findings *findings)
+{
+	size_t i;
+
+	for (i = 0; i < conf->tenant_count; i++) {
+		const char *name = conf->tenants[i].name;
+		const char *user = conf->tenants[i].settings.user;
+		const struct passwd *entry;
+
+		if (user == NULL)
+			continue;
+		entry = getpwnam(user);
+		if (entry == NULL)
+			findings_add(findings, FINDING_ERROR, "[tenant %s] "
+			    "user: there is no account %s; make it, or take "
+			    "the line out for an id of uid_range", name, user);
+		else if (entry->pw_uid == 0)
+			findings_add(findings, FINDING_ERROR, "[tenant %s] "
+			    "user: %s is root; name another account", name,
+			    user);
+		else if (strcmp(user, conf->user) == 0)
+			findings_add(findings, FINDING_ERROR, "[tenant %s] "
+			    "user: %s is the account of gateway and scanner, "
+			    "whom a function could then harm; name another",
+			    name, user);
+	}
+}
+
+static void
+check_uid_range(const struct conf *conf, struct findings *findings)
+{
+	const struct passwd *entry;
+
+	setpwent();
+	while ((entry = getpwent()) != NULL) {
+		if (entry->pw_uid < conf->uid_first ||
+		    entry->pw_uid - conf->uid_first >= conf->uid_count)
+			continue;
+		findings_add(findings, FINDING_ERROR, "[host] uid_range: the "
+		    "account %s has the id %u of it, so that a tenant's "
+		    "functions could be that account; choose a range that "
+		    "nobody uses", entry->pw_name, (unsigned)entry->pw_uid);
+		break;
+	}
+	endpwent();
+}
+
+void
+check_accounts(const struct conf *conf, struct findings *findings)
+{
+	check_user(conf, findings);
+	check_group(conf, findings);
+	check_tenants(conf, findings);
+	check_uid_range(conf, findings);
+	if (geteuid() != 0)
+		findings_add(findings, FINDING_WARNING, "not checked as root, "
+		    "as whom the host runs: what only root can see or do is "
+		    "judged as if it were missing");
+}
+
+static bool
+is_strangers(const struct stat *st)
+{
+	return st->st_uid != 0 || (st->st_mode & (S_IWGRP | S_IWOTH)) != 0;
+}
+
+/* A directory in which the host makes files as root. */
+static void
+check_own(const char *path, const char *key, bool is_made,
+    struct findings *findings)
+{
+	struct stat st;
+
+	if (stat(path, &st) != 0) {
+		if (errno != ENOENT || !is_made)
+			findings_add(findings, FINDING_ERROR, "%s: %s: %s; "
+			    "make it: install -d -m 0755 %s", key, path,
+			    strerror(errno), path);
+		return;
+	}
+	if (!S_ISDIR(st.st_mode))
+		findings_add(findings, FINDING_ERROR, "%s: %s is no "
+		    "directory; name another", key, path);
+	else if ((st.st_mode & S_ISVTX) != 0)
+		findings_add(findings, FINDING_ERROR, "%s: %s is everybody's, "
+		    "so that another could put files of his own there; name a "
+		    "directory that is root's alone", key, path);
+	else if (is_strangers(&st))
+		findings_add(findings, FINDING_ERROR, "%s: %s must belong to "
+		    "root and be writable by root alone, or another could put "
+		    "files of his own there: chown root %s; chmod go-w %s",
+		    key, path, path, path);
+}
+
+/* The directory that holds a file or socket. */
+static void
+check_parent(const char *path, const char *key, bool is_own,
+    struct findings *findings)
+{
+	char parent[PATH_MAX];
+	const char *slash = strrchr(path, '/');
+	size_t n = slash == path ? 1 : (size_t)(slash - path);
+	struct stat st;
+
+	if (n >= sizeof(parent))
+		return;
+	memcpy(parent, path, n);
+	parent[n] = '\0';
+	if (is_own)
+		check_own(parent, key, false, findings);
+	else if (stat(parent, &st) != 0 && errno == ENOENT)
+		findings_add(findings, FINDING_ERROR, "%s: there is no "
+		    "directory %s; make it, or name another", key, parent);
+}
+
+/* Whether an account may read and enter, by owner, group and mode. */
+static bool
+may_read(const struct stat *st, const struct passwd *entry)
+{
+	mode_t shift = st->st_uid == entry->pw_uid ? 6 :
+	    st->st_gid == entry->pw_gid ? 3 : 0;
+
+	return (st->st_mode >> shift & 05) == 05;
+}
+
+static void
+check_functions(const struct conf *conf, struct findings *findings)
+{
+	const char *path = conf->functions;
+	const struct passwd *entry = getpwnam(conf->user);
+	struct stat st;
+
+	if (stat(path, &st) != 0) {
+		findings_add(findings, FINDING_ERROR, "[host] functions: %s: "
+		    "%s; make it: install -d -m 0755 %s", path,
+		    strerror(errno), path);
+		return;
+	}
+	if (!S_ISDIR(st.st_mode)) {
+		findings_add(findings, FINDING_ERROR, "[host] functions: %s "
+		    "is no directory; name one", path);
+		return;
+	}
+	if ((st.st_mode & S_IWOTH) != 0)
+		findings_add(findings, FINDING_ERROR, "[host] functions: "
+		    "whoever is on this machine can drop functions into %s: "
+		    "chmod o-w %s", path, path);
+	if (entry != NULL && !may_read(&st, entry))
+		findings_add(findings, FINDING_ERROR, "[host] functions: %s "
+		    "cannot be read by %s, as whom the scanner runs: chmod "
+		    "o+rx %s", path, conf->user, path);
+}
+
+void
+check_places(const struct conf *conf, struct findings *findings)
+{
+	size_t i;
+
+	check_functions(conf, findings);
+	check_own(conf->run, "[host] run", true, findings);
+	check_own(conf->state, "[host] state", true, findings);
+	check_parent(conf->run, "[host] run", false, findings);
+	check_parent(conf->state, "[host] state", false, findings);
+	check_parent(conf->accounting, "[host] accounting", true, findings);
+	if (conf->log[0] == '/')
+		check_parent(conf->log, "[host] log", true, findings);
+	for (i = 0; i < conf->listen_count; i++) {
+		const char *listen = conf->listen[i];
+		size_t n = strlen(conf->run);
+
+		/* What lies in RUN is made with it. */
+		if (listen[0] == '/' && !(strncmp(listen, conf->run, n) == 0 &&
+		    listen[n] == '/'))
+			check_parent(listen, "[host] listen", false, findings);
+	}
+	if (strcmp(conf->run, conf->state) == 0)
+		findings_add(findings, FINDING_ERROR, "[host] run and state "
+		    "are one directory; give each its own");
+}
+
+static void
+check_runtime(const struct conf_runtime *runtime, struct findings *findings)
+{
+	if (access(runtime->command[0], X_OK) == 0)
+		return;
+	findings_add(findings, FINDING_WARNING, "[runtime %s] command: %s: "
+	    "%s; install it, or take the section out", runtime->name,
+	    runtime->command[0], strerror(errno));
+}
+
+/* bind: a path that is not there fails every start. */
+static void
+check_bind(const char *where, const char *bind, struct findings *findings)
+{
+	while (bind != NULL && *(bind += strspn(bind, " \t")) != '\0') {
+		size_t n = strcspn(bind, " \t"), length = n;
+		char path[PATH_MAX];
+
+		if (n > 3 && memcmp(bind + n - 3, ":rw", 3) == 0)
+			length -= 3;
+		if (length < sizeof(path)) {
+			memcpy(path, bind, length);
+			path[length] = '\0';
+			if (access(path, F_OK) != 0)
+				findings_add(findings, FINDING_WARNING, "%s "
+				    "bind: %s: %s; functions that it is for "
+				    "do not start", where, path,
+				    strerror(errno));
+		}
+		bind += n;
+	}
+}
+
+void
+check_programs(const struct conf *conf, struct findings *findings)
+{
+	static const char *const programs[] = { "fcgi-host-spawner",
+		"fcgi-host-gateway", "fcgi-host-scanner", "fcgi-host-init" };
+	char path[PATH_MAX], where[128];
+	size_t i;
+
+	for (i = 0; i < sizeof(programs) / sizeof(programs[0]); i++)
+		if (cmd_program(programs[i], path, sizeof(path)) != 0 ||
+		    access(path, X_OK) != 0)
+			findings_add(findings, FINDING_ERROR, "%s is missing; "
+			    "install fcgi-host whole, or set "
+			    "FCGI_HOST_LIBEXEC to the directory that has it",
+			    path);
+	check_bind("[defaults]", conf->defaults.bind, findings);
+	for (i = 0; i < conf->runtime_count; i++) {
+		check_runtime(&conf->runtimes[i], findings);
+		(void)snprintf(where, sizeof(where), "[runtime %s]",
+		    conf->runtimes[i].name);
+		/* Of a runtime that is not installed nothing is. */
+		if (access(conf->runtimes[i].command[0], X_OK) == 0)
+			check_bind(where, conf->runtimes[i].bind, findings);
+	}
+	for (i = 0; i < conf->tenant_count; i++) {
+		(void)snprintf(where, sizeof(where), "[tenant %s]",
+		    conf->tenants[i].name);
+		check_bind(where, conf->tenants[i].settings.bind, findings);
+	}
+	for (i = 0; i < conf->function_count; i++)
+		check_bind("[function]",
+		    conf->functions_sections[i].settings.bind, findings);
+}
