@@ -9,6 +9,8 @@
 #include "fcgi-host/log.h"
 #include "fcgi-host/sock.h"
 
+#define FIRST_IDLE_US 1000000
+
 TAILQ_HEAD(instance_list, instance);
 TAILQ_HEAD(waiter_list, waiter);
 
@@ -276,11 +278,17 @@ instance_idle(struct pool *pool, struct instance *instance)
 {
 	struct loop *loop = pool->pools->fleet->loop;
 	const char *reason = retire_reason(pool, instance);
+	uint64_t idle_us;
 
-	if (reason == NULL && loop_timer_set(loop, &instance->timer,
-	    loop_now_us(loop) + pool_limit(pool, LIMIT_IDLE_MS) * 1000,
-	    idle_over, instance) < 0)
-		reason = "memory";
+	if (reason == NULL) {
+		idle_us = pool_limit(pool, LIMIT_IDLE_MS) * 1000;
+		/* a new one waits at least for the one it was started for */
+		if (instance->served == 0 && idle_us < FIRST_IDLE_US)
+			idle_us = FIRST_IDLE_US;
+		if (loop_timer_set(loop, &instance->timer,
+		    loop_now_us(loop) + idle_us, idle_over, instance) < 0)
+			reason = "memory";
+	}
 	if (reason != NULL) {
 		instance_retire(pool, instance, reason);
 		return;
