@@ -130,7 +130,7 @@ make_plan(struct start *s)
 {
 	struct sandbox_plan *plan = &s->plan;
 
-	plan->layers = LAYER_ALL;
+	plan->layers = sandbox_host_layers(s->site->host);
 	plan->uid = s->ids.uid;
 	plan->gid = s->ids.gid;
 	plan->hostname = s->function->tenant;
