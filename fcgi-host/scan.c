@@ -10,14 +10,14 @@
 #include "fcgi-host/loop.h"
 #include "fcgi-host/scan_hash.h"
 #include "fcgi-host/scan_name.h"
+#include "fcgi-host/scan_units.h"
 #include "fcgi-host/scan_users.h"
 #include "fcgi-host/scan_walk.h"
 
 #define REST_FACTOR 4
-/* A look is repeated so often when events came while it was under way. */
+/* A short look is repeated so often when events came while it was under way. */
 #define LOOKS_MAX 3
-
-static const char top_tenant[] = "default";
+#define SHORT_US 50000
 
 /* What a look does about what is too fresh to be judged. */
 enum look_kind {
@@ -26,24 +26,10 @@ enum look_kind {
 	LOOK_TIMELY  /* reports the rest, and is done again */
 };
 
-struct unit {
-	uint32_t number; /* 0: the top */
-	struct scan_tenant tenant;
-	struct scan_table table; /* as reported */
-	uint64_t round;
-	uint64_t due_us;  /* UINT64_MAX: nothing to do */
-	uint64_t rest_us; /* not before */
-	bool is_kept;     /* the top's look saw the folder */
-	bool must_read;   /* settings changed: nothing is taken over */
-};
-
 struct scan {
 	struct scan_setup setup;
 	struct conf *conf;
-	struct unit top;
-	struct unit **units; /* tenants, sorted by name */
-	size_t count, size;
-	uint32_t last_number;
+	struct scan_units units;
 	size_t reported;  /* names that the other side knows */
 	bool is_left_out; /* some were not, for want of room */
 	bool is_gone, is_back;
@@ -57,16 +43,8 @@ scan_new(const struct scan_setup *setup)
 	if (scan == NULL)
 		return NULL;
 	scan->setup = *setup;
-	strcpy(scan->top.tenant.name, top_tenant);
-	scan->top.due_us = UINT64_MAX;
+	scan_units_init(&scan->units);
 	return scan;
-}
-
-static void
-unit_free(struct unit *unit)
-{
-	scan_table_free(&unit->table);
-	free(unit);
 }
 
 void
@@ -74,15 +52,10 @@ scan_free(struct scan *scan)
 {
 	if (scan == NULL)
 		return;
-	for (size_t i = 0; i < scan->count; i++)
-		unit_free(scan->units[i]);
-	free(scan->units);
-	scan_table_free(&scan->top.table);
+	scan_units_free(&scan->units);
 	conf_unref(scan->conf);
 	free(scan);
 }
-
-/* ------------------------------------------------------------- the units */
 
 static bool
 tenant_resolve(const struct scan *scan, struct scan_tenant *tenant)
@@ -100,92 +73,6 @@ tenant_resolve(const struct scan *scan, struct scan_tenant *tenant)
 	    &tenant->uid);
 	tenant->is_unusable = !tenant->has_uid;
 	return tenant->has_uid;
-}
-
-static size_t
-unit_place(const struct scan *scan, const char *name)
-{
-	size_t low = 0, high = scan->count;
-
-	while (low < high) {
-		size_t middle = low + (high - low) / 2;
-
-		if (strcmp(scan->units[middle]->tenant.name, name) < 0)
-			low = middle + 1;
-		else
-			high = middle;
-	}
-	return low;
-}
-
-static struct unit *
-unit_by_name(const struct scan *scan, const char *name)
-{
-	size_t place = unit_place(scan, name);
-
-	if (place < scan->count &&
-	    strcmp(scan->units[place]->tenant.name, name) == 0)
-		return scan->units[place];
-	return NULL;
-}
-
-static struct unit *
-unit_by_number(struct scan *scan, uint32_t number)
-{
-	if (number == scan->top.number)
-		return &scan->top;
-	for (size_t i = 0; i < scan->count; i++)
-		if (scan->units[i]->number == number)
-			return scan->units[i];
-	return NULL;
-}
-
-static struct unit *
-unit_add(struct scan *scan, const char *name)
-{
-	struct unit *unit = calloc(1, sizeof(*unit));
-	size_t place = unit_place(scan, name);
-
-	if (unit == NULL)
-		return NULL;
-	if (scan->count == scan->size) {
-		size_t size = scan->size == 0 ? 8 : scan->size * 2;
-		void *units = reallocarray(scan->units, size, sizeof(unit));
-
-		if (units == NULL) {
-			free(unit);
-			return NULL;
-		}
-		scan->units = units;
-		scan->size = size;
-	}
-	unit->number = ++scan->last_number;
-	SCAN_SET(unit->tenant.name, name);
-	unit->due_us = UINT64_MAX;
-	tenant_resolve(scan, &unit->tenant);
-	memmove(&scan->units[place + 1], &scan->units[place],
-	    (scan->count - place) * sizeof(unit));
-	scan->units[place] = unit;
-	scan->count++;
-	return unit;
-}
-
-static void
-unit_wake(struct unit *unit)
-{
-	uint64_t now_us = loop_clock_us();
-	uint64_t due_us = now_us > unit->rest_us ? now_us : unit->rest_us;
-
-	if (due_us < unit->due_us)
-		unit->due_us = due_us;
-}
-
-static void
-wake_all(struct scan *scan)
-{
-	unit_wake(&scan->top);
-	for (size_t i = 0; i < scan->count; i++)
-		unit_wake(scan->units[i]);
 }
 
 /* --------------------------------------------------------------- reports */
@@ -227,7 +114,7 @@ report_put(struct scan *scan, const struct scan_entry *old,
 
 /* First what is gone, so that there is room for what came. */
 static void
-report_changes(struct scan *scan, struct unit *unit, struct scan_table *found)
+report_changes(struct scan *scan, struct scan_unit *unit, struct scan_table *found)
 {
 	size_t before = scan->reported;
 
@@ -244,22 +131,19 @@ report_changes(struct scan *scan, struct unit *unit, struct scan_table *found)
 	memset(found, 0, sizeof(*found));
 	if (scan->is_left_out && scan->reported < before) {
 		scan->is_left_out = false;
-		wake_all(scan);
+		scan_units_wake(&scan->units);
 	}
 }
 
 static void
 unit_remove(struct scan *scan, size_t place)
 {
-	struct unit *unit = scan->units[place];
+	struct scan_unit *unit = scan->units.all[place];
 	struct scan_table none = { .is_sorted = true };
 
 	report_changes(scan, unit, &none);
 	scan_watch_sweep(scan->setup.watch, unit->number, UINT64_MAX);
-	unit_free(unit);
-	scan->count--;
-	memmove(&scan->units[place], &scan->units[place + 1],
-	    (scan->count - place) * sizeof(unit));
+	scan_units_remove(&scan->units, place);
 }
 
 static void
@@ -267,9 +151,9 @@ report_all_gone(struct scan *scan)
 {
 	struct scan_table none = { .is_sorted = true };
 
-	report_changes(scan, &scan->top, &none);
-	while (scan->count > 0)
-		unit_remove(scan, scan->count - 1);
+	report_changes(scan, &scan->units.top, &none);
+	while (scan->units.count > 0)
+		unit_remove(scan, scan->units.count - 1);
 }
 
 /* ---------------------------------------------------------------- events */
@@ -277,25 +161,27 @@ report_all_gone(struct scan *scan)
 static void
 event_changed(void *arg, uint32_t number)
 {
-	struct unit *unit = unit_by_number(arg, number);
+	struct scan_unit *unit = scan_units_at(&((struct scan *)arg)->units,
+	    number);
 
 	if (unit != NULL)
-		unit_wake(unit);
+		scan_unit_wake(unit);
 }
 
 static void
 event_folder(void *arg, const char *name)
 {
-	struct unit *unit = unit_by_name(arg, name);
+	struct scan_unit *unit = scan_units_find(&((struct scan *)arg)->units,
+	    name);
 
 	if (unit != NULL)
-		unit_wake(unit);
+		scan_unit_wake(unit);
 }
 
 static void
 event_lost(void *arg)
 {
-	wake_all(arg);
+	scan_units_wake(&((struct scan *)arg)->units);
 }
 
 static void
@@ -354,13 +240,15 @@ static uint32_t
 tenant_meet(void *arg, const char *name, bool *is_new)
 {
 	struct scan *scan = arg;
-	struct unit *unit = unit_by_name(scan, name);
+	struct scan_unit *unit = scan_units_find(&scan->units, name);
 
 	*is_new = unit == NULL || unit->round == 0;
-	if (unit == NULL && scan->count < SCAN_TENANTS_MAX) {
-		unit = unit_add(scan, name);
-		if (unit != NULL)
-			unit_wake(unit);
+	if (unit == NULL && scan->units.count < SCAN_TENANTS_MAX) {
+		unit = scan_units_add(&scan->units, name);
+		if (unit != NULL) {
+			tenant_resolve(scan, &unit->tenant);
+			scan_unit_wake(unit);
+		}
 	}
 	return unit == NULL ? UINT32_MAX : unit->number;
 }
@@ -368,7 +256,8 @@ tenant_meet(void *arg, const char *name, bool *is_new)
 static void
 tenant_keep(void *arg, const char *name)
 {
-	struct unit *unit = unit_by_name(arg, name);
+	struct scan_unit *unit = scan_units_find(&((struct scan *)arg)->units,
+	    name);
 
 	if (unit != NULL)
 		unit->is_kept = true;
@@ -384,21 +273,21 @@ look_at_top(struct scan *scan, struct scan_look *look)
 	const struct scan_tenants tenants = { .meet = tenant_meet,
 		.keep = tenant_keep, .arg = scan };
 
-	for (size_t i = 0; i < scan->count; i++)
-		scan->units[i]->is_kept = false;
+	for (size_t i = 0; i < scan->units.count; i++)
+		scan->units.all[i]->is_kept = false;
 	return scan_walk_top(look, &tenants);
 }
 
 static void
 drop_lost_tenants(struct scan *scan)
 {
-	for (size_t i = scan->count; i-- > 0;)
-		if (!scan->units[i]->is_kept)
+	for (size_t i = scan->units.count; i-- > 0;)
+		if (!scan->units.all[i]->is_kept)
 			unit_remove(scan, i);
 }
 
 static struct scan_look
-look_begin(const struct scan *scan, struct unit *unit, enum look_kind kind)
+look_begin(const struct scan *scan, struct scan_unit *unit, enum look_kind kind)
 {
 	struct scan_look look = {
 		.conf = scan->conf,
@@ -411,7 +300,8 @@ look_begin(const struct scan *scan, struct unit *unit, enum look_kind kind)
 		.is_last = kind == LOOK_LAST,
 		.old = unit->must_read ? NULL : &unit->table,
 		.reported = &unit->table,
-		.hash_left = SCAN_HASH_LOOK_MAX,
+		.hash_left = unit->round == 1 ? SCAN_HASH_FIRST_MAX :
+		    SCAN_HASH_LOOK_MAX,
 		.items_left = SCAN_ITEMS_MAX,
 		.folders_left = SCAN_FOLDERS_MAX,
 		.now_ns = scan_now_ns(),
@@ -422,14 +312,14 @@ look_begin(const struct scan *scan, struct unit *unit, enum look_kind kind)
 
 /* One walk; *again_ns is when the next is wanted, 0: never. */
 static int
-look_once(struct scan *scan, struct unit *unit, enum look_kind kind,
+look_once(struct scan *scan, struct scan_unit *unit, enum look_kind kind,
     struct scan_table *found, int64_t *again_ns)
 {
 	struct scan_look look = look_begin(scan, unit, kind);
 	int err = 0;
 
 	unit->due_us = UINT64_MAX;
-	if (unit == &scan->top)
+	if (unit == &scan->units.top)
 		err = look_at_top(scan, &look);
 	else
 		scan_walk_tenant(&look);
@@ -442,7 +332,7 @@ look_once(struct scan *scan, struct unit *unit, enum look_kind kind,
 }
 
 static void
-schedule(struct unit *unit, int64_t again_ns, uint64_t start_us)
+schedule(struct scan_unit *unit, int64_t again_ns, uint64_t start_us)
 {
 	uint64_t now_us = loop_clock_us(), again_us;
 	int64_t wait_ns = again_ns - scan_now_ns();
@@ -460,23 +350,26 @@ schedule(struct unit *unit, int64_t again_ns, uint64_t start_us)
 }
 
 /*
- * Looks at the unit, and again when something in it changed meanwhile: what is
- * reported was whole after it was read.  *again_ns: when to come again for what
+ * Looks at the unit, and again when something in it changed meanwhile, unless
+ * that would keep the others waiting.  The events are taken first: what is said
+ * to be whole was closed before it was read.  *again_ns: when to come again for what
  * was too fresh, or 0.
  */
 static int
-look(struct scan *scan, struct unit *unit, enum look_kind kind,
+look(struct scan *scan, struct scan_unit *unit, enum look_kind kind,
     int64_t *again_ns)
 {
 	uint64_t start_us = loop_clock_us();
 	struct scan_table found = { 0 };
 	int err = 0;
 
+	take_events(scan);
 	for (int i = 0; i < LOOKS_MAX && !scan->is_gone; i++) {
 		scan_table_free(&found);
 		err = look_once(scan, unit, kind, &found, again_ns);
 		if (err != 0 || take_events(scan) != 0 ||
-		    unit->due_us == UINT64_MAX)
+		    unit->due_us == UINT64_MAX ||
+		    loop_clock_us() - start_us > SHORT_US)
 			break;
 	}
 	if (scan->is_gone || err != 0 ||
@@ -486,7 +379,7 @@ look(struct scan *scan, struct unit *unit, enum look_kind kind,
 		return err;
 	}
 	scan_watch_sweep(scan->setup.watch, unit->number, unit->round);
-	if (unit == &scan->top)
+	if (unit == &scan->units.top)
 		drop_lost_tenants(scan);
 	report_changes(scan, unit, &found);
 	unit->must_read = false;
@@ -506,7 +399,7 @@ fail_top(struct scan *scan, int err)
 /* The top or a tenant, at an hour of the loop: what is too fresh is reported
  * as half-written and looked at again. */
 static void
-look_in_time(struct scan *scan, struct unit *unit)
+look_in_time(struct scan *scan, struct scan_unit *unit)
 {
 	int64_t again_ns = 0;
 	int err = look(scan, unit, LOOK_TIMELY, &again_ns);
@@ -522,28 +415,17 @@ look_in_time(struct scan *scan, struct unit *unit)
 void
 scan_step(struct scan *scan)
 {
-	struct unit *first = &scan->top;
+	struct scan_unit *first = scan_units_first(&scan->units);
 
-	if (scan->is_gone)
-		return;
-	for (size_t i = 0; i < scan->count; i++)
-		if (scan->units[i]->due_us < first->due_us)
-			first = scan->units[i];
-	if (first->due_us <= loop_clock_us())
+	if (!scan->is_gone && first->due_us <= loop_clock_us())
 		look_in_time(scan, first);
 }
 
 uint64_t
-scan_due_us(const struct scan *scan)
+scan_due_us(struct scan *scan)
 {
-	uint64_t due_us = scan->top.due_us;
-
-	if (scan->is_gone)
-		return UINT64_MAX;
-	for (size_t i = 0; i < scan->count; i++)
-		if (scan->units[i]->due_us < due_us)
-			due_us = scan->units[i]->due_us;
-	return due_us;
+	return scan->is_gone ? UINT64_MAX :
+	    scan_units_first(&scan->units)->due_us;
 }
 
 /* One pass over all units that want a look.  *is_fresh: not all have been
@@ -554,15 +436,15 @@ pass(struct scan *scan, enum look_kind kind, bool *is_fresh)
 	int64_t again_ns = 0;
 	int err = 0;
 
-	if (scan->top.due_us != UINT64_MAX)
-		err = look(scan, &scan->top, kind, &again_ns);
+	if (scan->units.top.due_us != UINT64_MAX)
+		err = look(scan, &scan->units.top, kind, &again_ns);
 	if (err != 0)
 		return err;
 	*is_fresh = again_ns != 0;
-	for (size_t i = 0; i < scan->count && !scan->is_gone; i++) {
-		if (scan->units[i]->due_us == UINT64_MAX)
+	for (size_t i = 0; i < scan->units.count && !scan->is_gone; i++) {
+		if (scan->units.all[i]->due_us == UINT64_MAX)
 			continue;
-		err = look(scan, scan->units[i], kind, &again_ns);
+		err = look(scan, scan->units.all[i], kind, &again_ns);
 		if (err != 0)
 			return err;
 		*is_fresh |= again_ns != 0;
@@ -587,7 +469,7 @@ scan_all(struct scan *scan)
 
 	if (err != 0 || scan->is_gone)
 		return err;
-	wake_all(scan);
+	scan_units_wake(&scan->units);
 	err = pass(scan, LOOK_FIRST, &is_fresh);
 	if (err == 0 && is_fresh && !scan->is_gone) {
 		settle();
@@ -609,11 +491,11 @@ scan_set_conf(struct scan *scan, struct conf *conf)
 	conf_ref(conf);
 	conf_unref(scan->conf);
 	scan->conf = conf;
-	is_whole = tenant_resolve(scan, &scan->top.tenant);
-	scan->top.must_read = true;
-	for (size_t i = 0; i < scan->count; i++) {
-		is_whole &= tenant_resolve(scan, &scan->units[i]->tenant);
-		scan->units[i]->must_read = true;
+	is_whole = tenant_resolve(scan, &scan->units.top.tenant);
+	scan->units.top.must_read = true;
+	for (size_t i = 0; i < scan->units.count; i++) {
+		is_whole &= tenant_resolve(scan, &scan->units.all[i]->tenant);
+		scan->units.all[i]->must_read = true;
 	}
 	return is_whole;
 }

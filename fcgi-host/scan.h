@@ -57,7 +57,7 @@ int scan_all(struct scan *scan);
 /* Takes the events that wait; 0 or a negative errno. */
 int scan_take_events(struct scan *scan);
 /* When the next look is due (loop_clock_us); UINT64_MAX: none is. */
-uint64_t scan_due_us(const struct scan *scan);
+uint64_t scan_due_us(struct scan *scan);
 /* Looks at one unit that is due, and reports. */
 void scan_step(struct scan *scan);
 

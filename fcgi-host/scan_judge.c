@@ -299,6 +299,23 @@ read_main(struct judgement *j)
 	return true;
 }
 
+/* With new settings the same files have the version that they had, without
+ * being read again. */
+static bool
+take_over_version(struct judgement *j)
+{
+	struct scan_entry *old = scan_table_find(j->look->reported,
+	    j->subject->name), *entry = j->entry;
+
+	if (old == NULL || !old->is_settled || !scan_entry_is_served(old) ||
+	    old->info.is_folder != entry->info.is_folder ||
+	    !scan_id_same(&old->main, &entry->main) ||
+	    !scan_id_same(&old->sidecar, &entry->sidecar))
+		return false;
+	SCAN_SET(entry->info.version, old->info.version);
+	return true;
+}
+
 static bool
 make_version(struct judgement *j)
 {
@@ -313,8 +330,8 @@ make_version(struct judgement *j)
 
 	if (sidecar->item != NULL)
 		files.sidecar = sidecar->item->id;
-	err = scan_version(&files, &j->look->hash_left,
-	    j->entry->info.version);
+	err = take_over_version(j) ? 0 : scan_version(&files,
+	    &j->look->hash_left, j->entry->info.version);
 	if (err != 0)
 		return refuse(j, CTL_PROBLEM_READ, "%s: %s", j->path,
 		    strerror(-err));

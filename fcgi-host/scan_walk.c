@@ -81,7 +81,8 @@ judge_run(struct scan_look *look, const struct folder *folder,
 	if (run[0].is_done) {
 		/* The folder of that name has spoken for both. */
 	} else if (count > 1 && run[1].is_runnable) {
-		scan_pick_sidecar(&folder->list, run[0].item->name, run[0].length);
+		scan_pick_sidecar(&folder->list, run[0].item->name,
+		    run[0].length);
 		if (make_name(look, &folder->place, run[0].item,
 		    run[0].length, name))
 			scan_look_refuse(look, name, "", CTL_PROBLEM_TWICE,
@@ -219,19 +220,18 @@ judge_folder(struct scan_look *look, const struct folder *up,
 		scan_judge(look, &subject);
 }
 
-/* True for a folder that was never looked into and is being filled. */
+/* True for a folder that was never looked into and is being filled.  One that
+ * was moved into the place of another is not to be missing meanwhile. */
 static bool
-is_filling(struct scan_look *look, const struct scan_place *place)
+is_filling(struct scan_look *look, const struct scan_place *place,
+    bool is_replaced)
 {
 	const struct scan_watched *watched = &place->watched;
 	int64_t now_ns = scan_now_ns();
 	int64_t rest_ns = now_ns - place->id.mtime_ns;
 
-	if (look->is_last || watched->is_known || rest_ns < 0 ||
+	if (look->is_last || is_replaced || watched->is_known || rest_ns < 0 ||
 	    rest_ns >= SCAN_SETTLE_NS)
-		return false;
-	/* Moved into the place of another: that is not to be missing. */
-	if (scan_table_find(look->reported, place->prefix) != NULL)
 		return false;
 	if (look->watch != NULL && (watched->number < 0 ||
 	    now_ns - watched->since_ns >= FILL_NS))
@@ -350,7 +350,8 @@ walk_folder(struct scan_look *look, const struct folder *up,
 	}
 	err = place_open(look, &up->place, item, look->unit, SCAN_WATCH_PLAIN,
 	    &folder.place);
-	if (err == 0 && !is_filling(look, &folder.place)) {
+	if (err == 0 && !is_filling(look, &folder.place,
+	    scan_table_find(look->reported, path) != NULL)) {
 		err = folder_read(look, &folder);
 		if (err == 0)
 			enter_folder(look, up, beside, item, &folder);
@@ -404,11 +405,8 @@ walk_top_folder(struct scan_look *look, const struct folder *root,
 	unit = tenants->meet(tenants->arg, name, &is_new);
 	if (place_open(look, &root->place, item, unit, SCAN_WATCH_TENANT,
 	    &place) == 0) {
-		if (is_new && is_filling(look, &place)) {
-			close_fd(&place.fd);
-			return;
-		}
-		has_main = scan_list_has_main(place.fd);
+		if (!is_filling(look, &place, !is_new))
+			has_main = scan_list_has_main(place.fd);
 	}
 	if (place.fd >= 0)
 		close_fd(&place.fd);
@@ -491,7 +489,9 @@ scan_walk_tenant(struct scan_look *look)
 		err = folder_read(look, &folder);
 	if (err != 0)
 		refuse_folder(look, name, &item, err);
-	else if (scan_list_has_main(folder.place.fd) == 0) {
+	else if (!is_filling(look, &folder.place,
+	    look->reported->count > 0) &&
+	    scan_list_has_main(folder.place.fd) == 0) {
 		scan_watch_know(look->watch, folder.place.watched.number);
 		walk(look, &folder);
 	}
