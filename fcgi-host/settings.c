@@ -4,7 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "fcgi-host/cgi_env.h"
+#include "fcgi-host/cgi_name.h"
 #include "fcgi-host/settings.h"
 
 #define MIB (UINT64_C(1) << 20)
