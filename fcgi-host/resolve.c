@@ -14,7 +14,8 @@ static int
 open_beneath(int dir_fd, const char *path, uint64_t flags)
 {
 	struct open_how how = {
-		.flags = O_PATH | O_CLOEXEC | O_NOFOLLOW | flags,
+		/* Without O_NOFOLLOW, which with O_PATH opens a link itself. */
+		.flags = O_PATH | O_CLOEXEC | flags,
 		.resolve = RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS |
 		    RESOLVE_NO_MAGICLINKS,
 	};
