@@ -37,7 +37,8 @@ address_of(const char *path)
 {
 	struct sockaddr_un address = { .sun_family = AF_UNIX };
 
-	snprintf(address.sun_path, sizeof(address.sun_path), "%s", path);
+	assert_true((size_t)snprintf(address.sun_path,
+	    sizeof(address.sun_path), "%s", path) < sizeof(address.sun_path));
 	return address;
 }
 
