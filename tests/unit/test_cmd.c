@@ -1,0 +1,310 @@
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <cmocka.h>
+
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "fcgi-host/cmd.h"
+#include "fcgi-host/cmd_check.h"
+#include "fcgi-host/cmd_status.h"
+#include "fcgi-host/cmd_table.h"
+#include "sandbox/plan.h"
+
+static const struct cmd_verb verb = { .name = "test", .operands = "WHAT",
+	.summary = "Tests." };
+
+/* What a run of the options gave. */
+struct taken {
+	bool is_loud;
+	const char *file;
+	struct cmd_texts headers;
+	char **operands;
+	int code;
+	bool goes_on;
+};
+
+static struct taken
+take(int argc, const char *const *words)
+{
+	struct taken t = { .file = "default" };
+	const struct cmd_option options[] = {
+		CMD_OPTION_CONF(&t.file),
+		{ 'l', "loud", NULL, "louder", &t.is_loud, NULL, NULL },
+		{ 0, "header", "H", "a header", NULL, NULL, &t.headers },
+	};
+	static char *argv[80];
+	int i;
+
+	for (i = 0; i < argc; i++)
+		argv[i] = (char *)(uintptr_t)words[i];
+	argv[argc] = NULL;
+	t.goes_on = cmd_options(&verb, options, 3, argc, argv, &t.operands,
+	    &t.code);
+	return t;
+}
+
+#define TAKE(...) \
+	take((int)(sizeof((const char *const[]){ "test", __VA_ARGS__ }) / \
+	    sizeof(char *)), (const char *const[]){ "test", __VA_ARGS__ })
+
+static void
+options_are_taken_in_any_order_and_operands_left(void **state)
+{
+	struct taken t = TAKE("one", "-l", "--header", "a: b", "two",
+	    "--header=c: d", "-cfile", "--", "-x");
+
+	(void)state;
+	assert_true(t.goes_on && t.is_loud);
+	assert_string_equal(t.file, "file");
+	assert_int_equal(t.headers.count, 2);
+	assert_string_equal(t.headers.at[0], "a: b");
+	assert_string_equal(t.headers.at[1], "c: d");
+	assert_string_equal(t.operands[0], "one");
+	assert_string_equal(t.operands[1], "two");
+	assert_string_equal(t.operands[2], "-x");
+	assert_null(t.operands[3]);
+	/* And once more, from the start. */
+	t = TAKE("three");
+	assert_true(t.goes_on && !t.is_loud);
+	assert_string_equal(t.file, "default");
+	assert_string_equal(t.operands[0], "three");
+}
+
+static void
+wrong_options_are_wrong_use_and_help_is_none(void **state)
+{
+	struct taken t = TAKE("--quiet");
+	const char *words[70] = { "test" };
+	int i;
+
+	(void)state;
+	assert_true(!t.goes_on && t.code == CMD_WRONG);
+	t = TAKE("-z");
+	assert_true(!t.goes_on && t.code == CMD_WRONG);
+	t = TAKE("-c");
+	assert_true(!t.goes_on && t.code == CMD_WRONG);
+	t = TAKE("--help");
+	assert_true(!t.goes_on && t.code == CMD_DONE);
+	for (i = 1; i < 70; i++)
+		words[i] = "--header=x";
+	t = take(70, words);
+	assert_true(!t.goes_on && t.code == CMD_WRONG);
+}
+
+static void
+a_table_is_aligned_without_blanks_at_the_end(void **state)
+{
+	struct cmd_table table = { .columns = 3, .right = 2 };
+	struct buf out = { 0 };
+
+	(void)state;
+	cmd_table_add(&table, "A");
+	cmd_table_add(&table, "NUMBER");
+	cmd_table_add(&table, "LAST");
+	cmd_table_add(&table, "longer");
+	cmd_table_add(&table, "%d", 7);
+	cmd_table_add(&table, "x");
+	assert_int_equal(cmd_table_put(&table, &out), 0);
+	assert_int_equal(buf_add(&out, "", 1), 0);
+	assert_string_equal((char *)buf_head(&out),
+	    "A       NUMBER  LAST\n"
+	    "longer       7  x\n");
+	buf_free(&out);
+	cmd_table_free(&table);
+}
+
+static void
+spans_are_shown_in_two_units(void **state)
+{
+	char out[32];
+
+	(void)state;
+	assert_string_equal(status_span(0, out, 32), "0.0s");
+	assert_string_equal(status_span(3520, out, 32), "3.5s");
+	assert_string_equal(status_span(59999, out, 32), "59s");
+	assert_string_equal(status_span(60000, out, 32), "1m00s");
+	assert_string_equal(status_span(3599000, out, 32), "59m59s");
+	assert_string_equal(status_span(9000000, out, 32), "2h30m");
+	assert_string_equal(status_span(UINT64_C(277200000), out, 32),
+	    "3d05h");
+}
+
+static void
+fill_status(struct status *status)
+{
+	struct ctl_msg msg;
+
+	ctl_msg_init(&msg, CTL_STATUS_HOST);
+	msg.u.status_host.uptime_ms = 61000;
+	msg.u.status_host.executions = 12;
+	msg.u.status_host.is_draining = 1;
+	assert_int_equal(status_add(status, &msg), 0);
+	ctl_msg_init(&msg, CTL_STATUS_FN);
+	strcpy(msg.u.status_fn.name, "alice/resize");
+	strcpy(msg.u.status_fn.version, "0123456789abcdef");
+	msg.u.status_fn.executions = 12;
+	assert_int_equal(status_add(status, &msg), 0);
+	ctl_msg_init(&msg, CTL_STATUS_INSTANCE);
+	msg.u.status_instance.id = 3;
+	strcpy(msg.u.status_instance.function, "alice/resize");
+	strcpy(msg.u.status_instance.state, "idle");
+	msg.u.status_instance.cpu_usage_us = 1234567;
+	assert_int_equal(status_add(status, &msg), 0);
+	ctl_msg_init(&msg, CTL_DRAINED);
+	assert_int_equal(status_add(status, &msg), -EPROTO);
+}
+
+static void
+a_status_is_text_for_people(void **state)
+{
+	struct status status;
+	struct buf out = { 0 };
+	const char *text;
+
+	(void)state;
+	status_init(&status, false);
+	fill_status(&status);
+	assert_int_equal(status_put(&status, &out), 0);
+	assert_int_equal(buf_add(&out, "", 1), 0);
+	text = (const char *)buf_head(&out);
+	assert_non_null(strstr(text, "up 1m01s: 12 executions"));
+	assert_non_null(strstr(text, "draining: no more requests"));
+	assert_non_null(strstr(text, "no cgroup: "));
+	assert_non_null(strstr(text, "\nalice/resize  0123456789abcdef "));
+	assert_non_null(strstr(text, "1.234s\n"));
+	buf_free(&out);
+	status_free(&status);
+}
+
+static void
+a_status_is_one_json_object_for_programs(void **state)
+{
+	struct status status;
+	struct buf out = { 0 };
+
+	(void)state;
+	status_init(&status, true);
+	fill_status(&status);
+	assert_int_equal(status_put(&status, &out), 0);
+	assert_int_equal(buf_add(&out, "", 1), 0);
+	assert_string_equal((char *)buf_head(&out), "{\"host\":{\"run\":0,"
+	    "\"uptime_ms\":61000,\"seq\":0,\"executions\":12,\"refused\":0,"
+	    "\"refused_unrecorded\":0,\"bad_peers\":0,\"connections\":0,"
+	    "\"active\":0,\"queued\":0,\"instances\":0,\"functions\":0,"
+	    "\"accounting_errors\":0,\"draining\":true,\"cgroup\":false},"
+	    "\"functions\":[{\"function\":\"alice/resize\","
+	    "\"version\":\"0123456789abcdef\",\"executions\":12,\"waiting\":0,"
+	    "\"instances\":0,\"idle\":0,\"busy\":0}],\"instances\":["
+	    "{\"instance\":3,\"function\":\"alice/resize\",\"version\":\"\","
+	    "\"state\":\"idle\",\"age_ms\":0,\"executions\":0,"
+	    "\"cpu_us\":1234567}]}\n");
+	buf_free(&out);
+	status_free(&status);
+}
+
+static void
+nginx_s_patience_is_read_from_its_configuration(void **state)
+{
+	(void)state;
+	assert_int_equal(check_nginx_timeout_ms(""), -1);
+	assert_int_equal(check_nginx_timeout_ms(
+	    "  fastcgi_read_timeout 90s;\n"), 90000);
+	assert_int_equal(check_nginx_timeout_ms(
+	    "fastcgi_read_timeout 300;\nfastcgi_read_timeout\t2m;"), 120000);
+	assert_int_equal(check_nginx_timeout_ms(
+	    "fastcgi_read_timeout 1m30s;"), 90000);
+	assert_int_equal(check_nginx_timeout_ms(
+	    "fastcgi_read_timeout 500ms;"), 500);
+	assert_int_equal(check_nginx_timeout_ms(
+	    "# fastcgi_read_timeout 1s;\n"), -1);
+	assert_int_equal(check_nginx_timeout_ms(
+	    "fastcgi_read_timeout $x;\n"), -1);
+	assert_int_equal(check_nginx_timeout_ms(
+	    "fastcgi_read_timeouts 1s;\nproxy_read_timeout 1s;\n"), -1);
+	assert_int_equal(check_nginx_timeout_ms(
+	    "fastcgi_read_timeout 99999999999999999999s;"), -1);
+}
+
+static void
+the_longest_execution_is_the_longest_of_all_sections(void **state)
+{
+	struct conf_section tenants[1], functions[1];
+	struct conf conf = { .refs = 1 };
+	char problem[128];
+
+	(void)state;
+	memset(tenants, 0, sizeof(tenants));
+	memset(functions, 0, sizeof(functions));
+	assert_int_equal(check_longest_ms(&conf), 30000);
+	conf.tenants = tenants;
+	conf.tenant_count = 1;
+	conf.functions_sections = functions;
+	conf.function_count = 1;
+	assert_int_equal(settings_set(&tenants[0].settings, SCOPE_TENANT,
+	    "timeout", "5s", problem, sizeof(problem)), 0);
+	assert_int_equal(check_longest_ms(&conf), 30000);
+	assert_int_equal(settings_set(&tenants[0].settings, SCOPE_TENANT,
+	    "timeout", "5m", problem, sizeof(problem)), 0);
+	assert_int_equal(check_longest_ms(&conf), 300000);
+	assert_int_equal(settings_set(&functions[0].settings, SCOPE_FUNCTION,
+	    "timeout", "0", problem, sizeof(problem)), 0);
+	assert_int_equal(check_longest_ms(&conf), 0);
+}
+
+static void
+findings_are_counted_by_their_weight(void **state)
+{
+	struct findings findings = { .at = NULL };
+
+	(void)state;
+	findings_add(&findings, FINDING_NOTE, "a %d", 1);
+	findings_add(&findings, FINDING_ERROR, "b");
+	findings_add(&findings, FINDING_ERROR, "c");
+	assert_int_equal(findings.count, 3);
+	assert_int_equal(findings.counts[FINDING_ERROR], 2);
+	assert_int_equal(findings.counts[FINDING_WARNING], 0);
+	assert_string_equal(findings.at[0].text, "a 1");
+	findings_free(&findings);
+}
+
+static void
+require_knows_exactly_the_layers_that_the_sandbox_has(void **state)
+{
+	struct sandbox_probe probes[64];
+	size_t count, n = sandbox_probe(NULL, probes, 64), i;
+	const char *const *names = conf_layers(&count);
+
+	(void)state;
+	assert_int_equal(n, count);
+	for (i = 0; i < count; i++) {
+		assert_true(sandbox_layer_by_name(names[i]) != 0);
+		assert_string_equal(names[i], probes[i].name);
+	}
+}
+
+int
+main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(
+		    options_are_taken_in_any_order_and_operands_left),
+		cmocka_unit_test(wrong_options_are_wrong_use_and_help_is_none),
+		cmocka_unit_test(a_table_is_aligned_without_blanks_at_the_end),
+		cmocka_unit_test(spans_are_shown_in_two_units),
+		cmocka_unit_test(a_status_is_text_for_people),
+		cmocka_unit_test(a_status_is_one_json_object_for_programs),
+		cmocka_unit_test(
+		    nginx_s_patience_is_read_from_its_configuration),
+		cmocka_unit_test(
+		    the_longest_execution_is_the_longest_of_all_sections),
+		cmocka_unit_test(findings_are_counted_by_their_weight),
+		cmocka_unit_test(
+		    require_knows_exactly_the_layers_that_the_sandbox_has),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
