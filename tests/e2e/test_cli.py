@@ -1,0 +1,304 @@
+"""The command: wrong use, wrong configurations, and the verbs on a host."""
+import json
+import os
+import subprocess
+import threading
+import time
+
+import pytest
+
+from lib import host as host_room
+
+ECHO = """#!/bin/sh
+printf 'Content-Type: text/plain\\r\\n\\r\\n'
+echo "$REQUEST_METHOD|$SCRIPT_NAME|$PATH_INFO|$QUERY_STRING|$HTTP_X_FOO"
+cat
+"""
+BAD = "#!/bin/sh\nprintf 'Status: 418\\r\\n\\r\\nteapot'; echo why >&2\n"
+DIES = ("#!/bin/sh\nprintf 'Content-Type: text/plain\\r\\n\\r\\nhalf'\n"
+        "sleep 0.3; kill -9 $$\n")
+NOISE = "#!/bin/sh\necho no header\n"
+
+VERBS = ("run", "check", "list", "status", "invoke", "reload", "reopen",
+         "drain")
+
+
+@pytest.fixture(scope="module")
+def host(start):
+    return start.host({"echo.cgi": ECHO, "bad.cgi": BAD, "dies.cgi": DIES,
+                       "noise.cgi": NOISE, "alice/echo.cgi": ECHO},
+                      {"host": {"listen_group": "www-data"}})
+
+
+# ------------------------------------------------------------- wrong use
+
+
+def test_help_goes_to_stdout_and_names_every_verb(installed):
+    done = installed.run("--help")
+    assert done.returncode == 0 and not done.stderr
+    for verb in VERBS:
+        assert f"\n  {verb} " in done.stdout
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_each_verb_has_help_and_refuses_unknown_options(installed, verb):
+    done = installed.run(verb, "--help")
+    assert done.returncode == 0 and "--config" in done.stdout
+    done = installed.run(verb, "--no-such-option")
+    assert done.returncode == 2
+    assert "unknown option --no-such-option" in done.stderr
+    assert f"fcgi-host {verb} --help" in done.stderr
+
+
+@pytest.mark.parametrize("words, sentence", [
+    ([], "say what to do"),
+    (["relaod"], "do you mean reload"),
+    (["status", "x"], "status takes no x"),
+    (["invoke"], "name the function"),
+    (["invoke", "a", "b"], "name one function"),
+    (["run", "-c"], "-c wants an argument"),
+])
+def test_wrong_use_is_exit_2_and_a_sentence(installed, words, sentence):
+    done = installed.run(*words)
+    assert done.returncode == 2 and not done.stdout
+    assert sentence in done.stderr
+
+
+def test_the_version_is_one_line(installed):
+    done = installed.run("--version")
+    assert done.returncode == 0
+    assert done.stdout.startswith("fcgi-host ")
+    assert done.stdout.count("\n") == 1
+
+
+# --------------------------------------------------- wrong configurations
+
+
+@pytest.mark.parametrize("verb", ["run", "check", "list", "status"])
+def test_every_error_of_a_file_is_told_with_its_line(installed, tmp_path,
+                                                     verb):
+    ini = tmp_path / "x.ini"
+    ini.write_text("[host]\nlisen = /a\n[defaults]\nmemory = 12X\n"
+                   "idle = 5\nidle = 6s\nfreeze_idle = yes\n")
+    done = installed.run(verb, "-c", ini)
+    assert done.returncode == 2 and not done.stdout
+    for line, part in ((2, "do you mean listen"), (4, "128M"),
+                       (5, "with its unit"), (6, "already at line 5"),
+                       (7, "not available in this version")):
+        assert any(text.startswith(f"{ini}:{line}: ") and part in text
+                   for text in done.stderr.splitlines()), done.stderr
+    assert f"{ini} is not right: 5 errors" in done.stderr
+
+
+def test_a_missing_file_is_told_with_the_mend(installed, tmp_path):
+    done = installed.run("check", "-c", tmp_path / "none.ini")
+    assert done.returncode == 2
+    assert "No such file" in done.stderr and "-c FILE" in done.stderr
+
+
+def test_no_host_is_exit_1_and_says_how_to_start_one(start_once):
+    host = start_once.host(is_started=False)
+    for verb in ("status", "reload", "reopen", "drain"):
+        done = host.verb(verb)
+        assert done.returncode == 1
+        assert "no host runs at" in done.stderr
+    assert host.verb("invoke", "x").returncode == 1
+
+
+# ------------------------------------------------------------------ check
+
+
+def check(host, code):
+    done = host.verb("check", "--json")
+    assert done.returncode == code, done.stdout + done.stderr
+    return json.loads(done.stdout)
+
+
+def test_check_finds_nothing_wrong_with_a_good_host(host):
+    report = check(host, 0)
+    assert report["ok"] and not report["errors"]
+    assert report["served"] == 5 and report["not_served"] == 0
+    layers = {layer["layer"]: layer for layer in report["layers"]}
+    for name in ("mount", "pid", "net", "seccomp", "landlock", "identity"):
+        assert layers[name]["on"], layers[name]
+    text = host.verb("check")
+    assert text.returncode == 0
+    assert "5 functions served, 0 not" in text.stdout
+
+
+def test_check_says_why_a_function_is_not_served(start_once):
+    host = start_once.host({"good.cgi": ECHO, "Bad Name.cgi": ECHO,
+                            "open.cgi": ECHO}, is_started=False)
+    os.chmod(host.functions / "open.cgi", 0o777)
+    report = check(host, 0)
+    assert report["served"] == 1 and report["not_served"] == 2
+    assert any(w.startswith("open is not served: ") for w in
+               report["warnings"])
+
+
+def one_error(host, part):
+    report = check(host, 1)
+    assert not report["ok"] and report["served"] is None
+    found = [e for e in report["errors"] if part in e]
+    assert found, report["errors"]
+    return found[0]
+
+
+def test_check_names_the_mend_of_accounts_and_directories(start_once):
+    host = start_once.host(is_started=False)
+    host.configure({"host": {"user": "nobody-of-that-name"}})
+    assert "adduser --system" in one_error(host, "there is no account")
+    host.configure({"host": {"user": host_room.ACCOUNT,
+                             "listen_group": "no-such-group"}})
+    assert "www-data" in one_error(host, "there is no group")
+    host.configure({"host": {"listen_group": "www-data",
+                             "uid_range": "60000-70000"}})
+    assert "choose a range" in one_error(host, "nobody")
+    host.configure({"host": {"uid_range": "1900000000-1900000009"},
+                    "tenant alice": {"user": host_room.ACCOUNT}})
+    assert "gateway and scanner" in one_error(host, "[tenant alice] user")
+    host.configure({"tenant alice": {"user": "nobody"}})
+    check(host, 0)
+    host.state.chmod(0o777)
+    assert "chmod go-w" in one_error(host, "[host] state")
+    host.state.chmod(0o755)
+    host.functions.chmod(0o700)
+    assert "chmod o+rx" in one_error(host, "cannot be read by")
+    host.functions.rmdir()
+    assert "install -d" in one_error(host, "[host] functions")
+
+
+def test_check_fails_when_a_required_layer_is_missing(start_once):
+    host = start_once.host(is_started=False)
+    layers = {layer["layer"]: layer["on"] for layer in
+              check(host, 0)["layers"]}
+    host.configure({"host": {"require": " ".join(
+        name for name, is_on in layers.items() if is_on)}})
+    check(host, 0)
+    off = [name for name, is_on in layers.items() if not is_on]
+    if not off:
+        pytest.skip("NOT RUN: this machine has every layer")
+    host.configure({"host": {"require": off[0]}})
+    one_error(host, f"the layer {off[0]} is missing")
+
+
+def test_check_compares_nginx_s_patience_with_ours(host, start_once):
+    if not os.path.exists("/etc/nginx/nginx.conf"):
+        pytest.skip("NOT RUN: nginx is not installed")
+    other = start_once.host({}, {"function a/b": {"timeout": "7d"}},
+                            is_started=False)
+    assert any("fastcgi_read_timeout" in w for w in
+               check(other, 0)["warnings"])
+
+
+# ----------------------------------------------------- verbs on a host
+
+
+def test_status_shows_functions_and_instances(host):
+    assert host.fetch("/fn/echo").status == 200
+    report = json.loads(host.verb("status", "--json").stdout)
+    functions = {f["function"]: f for f in report["functions"]}
+    assert functions["echo"]["executions"] >= 1
+    assert report["host"]["functions"] == 5
+    assert any(i["function"] == "echo" and i["state"] == "idle"
+               for i in report["instances"])
+    text = host.verb("status")
+    assert text.returncode == 0 and "FUNCTION" in text.stdout
+
+
+def test_invoke_sends_what_its_options_say(host):
+    data = host.dir / "data"
+    data.write_bytes(b"body\n")
+    done = host.verb("invoke", "-p", "/a b", "-q", "x=1", "-H", "X-Foo: bar",
+                     "-d", data, "-i", "alice/echo")
+    assert done.returncode == 0, done.stderr
+    assert done.stdout == "POST|/fn/alice/echo|/a b|x=1|bar\nbody\n"
+    assert "Status: 200 OK" in done.stderr
+    record = host.books.wait(lambda r: r.get("function") == "alice/echo")
+    assert record["trigger"] == "invoke" and record["method"] == "POST"
+    assert record["bytes_in"] == 5
+
+
+def test_invoke_reads_a_long_body_from_stdin(host):
+    body = os.urandom(3 << 20)
+    done = subprocess.run(
+        [str(host.installed.command), "invoke", "-c", str(host.ini_path),
+         "-d", "-", "echo"], env=host.installed.environment(), input=body,
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, timeout=60)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.partition(b"\n")[2] == body
+
+
+@pytest.mark.parametrize("name, sentence", [
+    ("bad", "status 418"), ("dies", "cut"), ("noise", "502"),
+    ("nobody", "404"),
+])
+def test_invoke_fails_when_the_function_does(host, name, sentence):
+    done = host.verb("invoke", name)
+    assert done.returncode == 1, done.stdout + done.stderr
+    assert sentence in done.stderr
+
+
+@pytest.mark.parametrize("words", [
+    ["../x"], ["-X", "G T", "echo"], ["-p", "x", "echo"],
+    ["-H", "no colon", "echo"], ["-H", "a: b\nc: d", "echo"],
+])
+def test_invoke_refuses_what_cannot_be_a_request(host, words):
+    before = len(host.books.all())
+    done = host.verb("invoke", *words)
+    assert done.returncode == 2 and not done.stdout
+    assert len(host.books.all()) == before
+
+
+def test_reload_with_an_error_changes_nothing_and_says_why(host):
+    good = host.ini_path.read_bytes()
+    host_room.write_atomically(host.ini_path, good + b"[defaults]\nx = 1\n")
+    done = host.verb("reload")
+    assert done.returncode == 1
+    assert 'unknown key "x"' in done.stderr
+    assert host.fetch("/fn/echo").status == 200
+    host_room.write_atomically(host.ini_path, good)
+    assert host.verb("reload").returncode == 0
+
+
+def test_reopen_returns_when_the_log_has_been_switched(host):
+    old = host.accounting.with_suffix(".1")
+    os.rename(host.accounting, old)
+    done = host.verb("reopen")
+    assert done.returncode == 0, done.stderr
+    size = old.stat().st_size
+    assert host.fetch("/fn/echo").status == 200
+    assert host.accounting.exists() and old.stat().st_size == size
+
+
+def test_strangers_get_no_answer_but_a_sentence(host):
+    """Neither others nor the service's own account may command the host."""
+    for account in ("nobody", host_room.ACCOUNT):
+        done = subprocess.run(
+            ["setpriv", f"--reuid={account}", f"--regid={account}"
+             if account != "nobody" else "--regid=nogroup",
+             "--clear-groups", str(host.installed.command), "status", "-c",
+             str(host.ini_path)], env=host.installed.environment(),
+            stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+            timeout=30)
+        assert done.returncode == 1, (account, done.stdout, done.stderr)
+        assert not done.stdout
+        assert "be root or in" in done.stderr
+
+
+def test_drain_waits_for_what_runs_and_ends_the_host(start_once):
+    host = start_once.host({"slow.cgi": "#!/bin/sh\nsleep 1\n"
+                            "printf 'Content-Type: a/b\\r\\n\\r\\ndone'\n"})
+    answers = []
+    client = threading.Thread(
+        target=lambda: answers.append(host.fetch("/fn/slow")))
+    client.start()
+    deadline = time.monotonic() + 10
+    while json.loads(host.verb("status", "--json").stdout)["host"][
+            "active"] == 0:
+        assert time.monotonic() < deadline
+    assert host.verb("drain").returncode == 0
+    client.join(20)
+    assert answers and answers[0].text == "done"
+    assert host.process.wait(20) == 0
+    assert host.verb("status").returncode == 1
