@@ -65,10 +65,10 @@ broken(struct backend *backend, const char *problem)
 {
 	struct loop *loop = backend->instance->fleet->loop;
 
+	backend->is_eof = true;
 	if (backend->is_broken || backend->end != BACKEND_RUNNING)
 		return;
 	backend->is_broken = true;
-	backend->is_eof = true;
 	backend->is_instance_usable = false;
 	if (backend->problem == NULL)
 		backend->problem = problem;

@@ -185,14 +185,21 @@ find_known(struct slice name)
 	return NULL;
 }
 
-/* These speak of the connection between two neighbours (RFC 9110 section
- * 7.6.1); that one is the web server's, not the function's. */
+/*
+ * The first speak of the connection between two neighbours (RFC 9110 section
+ * 7.6.1); that one is the web server's, not the function's.  The last would
+ * make the web server hand out a file or an internal location of its choosing,
+ * another tenant's as well.
+ */
 static bool
-is_hop_by_hop(struct slice name)
+is_dropped(struct slice name)
 {
 	static const char *const names[] = {
 		"Connection", "Keep-Alive", "Transfer-Encoding", "Upgrade",
 		"Trailer", "TE",
+		"X-Accel-Redirect", "X-Sendfile", "X-Sendfile2",
+		"X-LIGHTTPD-send-file", "X-LIGHTTPD-send-file2",
+		"X-Reproxy-URL",
 	};
 	static const char proxy[] = "Proxy-";
 
@@ -244,7 +251,7 @@ take_field(struct cgi_response *response, struct slice line)
 	known = find_known(name);
 	if (known != NULL)
 		known->take(response, value);
-	if (response->state == CGI_RESPONSE_MORE && !is_hop_by_hop(name) &&
+	if (response->state == CGI_RESPONSE_MORE && !is_dropped(name) &&
 	    (known == NULL || known->is_kept))
 		keep_field(response, name, value);
 }

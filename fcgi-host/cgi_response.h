@@ -43,7 +43,8 @@ void cgi_response_free(struct cgi_response *response);
  * blank; an "HTTP/1.x NNN" first line (NPH) becomes Status.  A status of 1xx is
  * refused: with a body behind it, it is two answers.  Hop-by-hop fields
  * (Connection, Keep-Alive, Transfer-Encoding, Upgrade, Trailer, TE,
- * Proxy-*) are dropped.  The head with its empty line fits in header_max bytes
+ * Proxy-*) are dropped, and so are those by which a web server is told to send
+ * something else (X-Accel-Redirect, X-Sendfile and kin).  The head with its empty line fits in header_max bytes
  * and has at most CGI_RESPONSE_FIELDS_MAX fields.
  */
 size_t cgi_response_feed(struct cgi_response *response, const uint8_t *data,

@@ -199,6 +199,17 @@ fields_of_the_connection_are_dropped(void **state)
 }
 
 static void
+a_function_cannot_make_the_web_server_send_something_else(void **state)
+{
+	(void)state;
+	assert_head(TEXT("Content-Type: a/b\nX-Accel-Redirect: /internal/x\n"
+	    "x-sendfile: /etc/passwd\nX-LIGHTTPD-send-file: /etc/passwd\n"
+	    "X-Reproxy-URL: http://a/\nX-Accel-Buffering: no\n\n"),
+	    "Status: 200 OK\r\nContent-Type: a/b\r\n"
+	    "X-Accel-Buffering: no\r\n\r\n", "");
+}
+
+static void
 a_value_is_trimmed_and_may_hold_tabs_and_high_bytes(void **state)
 {
 	(void)state;
@@ -509,6 +520,8 @@ main(void)
 		cmocka_unit_test(
 		    the_status_line_of_a_whole_http_answer_becomes_the_status),
 		cmocka_unit_test(fields_of_the_connection_are_dropped),
+		cmocka_unit_test(
+		    a_function_cannot_make_the_web_server_send_something_else),
 		cmocka_unit_test(
 		    a_value_is_trimmed_and_may_hold_tabs_and_high_bytes),
 		cmocka_unit_test(a_content_length_is_read_and_kept),
