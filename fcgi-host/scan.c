@@ -114,7 +114,8 @@ report_put(struct scan *scan, const struct scan_entry *old,
 
 /* First what is gone, so that there is room for what came. */
 static void
-report_changes(struct scan *scan, struct scan_unit *unit, struct scan_table *found)
+report_changes(struct scan *scan, struct scan_unit *unit,
+    struct scan_table *found)
 {
 	size_t before = scan->reported;
 
@@ -352,8 +353,8 @@ schedule(struct scan_unit *unit, int64_t again_ns, uint64_t start_us)
 /*
  * Looks at the unit, and again when something in it changed meanwhile, unless
  * that would keep the others waiting.  The events are taken first: what is said
- * to be whole was closed before it was read.  *again_ns: when to come again for what
- * was too fresh, or 0.
+ * to be whole was closed before it was read.  *again_ns: when to come again for
+ * what was too fresh, or 0.
  */
 static int
 look(struct scan *scan, struct scan_unit *unit, enum look_kind kind,

@@ -16,9 +16,9 @@
 /* A longer file counts with its first bytes, and with its size, inode and time
  * of change instead of the rest. */
 #define SCAN_HASH_FILE_MAX (64u << 20)
-/* What one look at one tenant may hash in full (more at the first); then only so
- * much of each file is read, with size, inode and time of change: nobody can
- * keep the scanner from the other tenants by many large files. */
+/* What one look at one tenant may hash in full (more at the first); then only
+ * so much of each file is read, with size, inode and time of change: nobody
+ * can keep the scanner from the other tenants by many large files. */
 #define SCAN_HASH_FIRST_MAX (1024u << 20)
 #define SCAN_HASH_LOOK_MAX (128u << 20)
 #define SCAN_HASH_LITTLE (64u << 10)

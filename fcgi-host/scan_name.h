@@ -17,7 +17,7 @@
 /* A file's name, taken apart. */
 struct scan_stem {
 	size_t length;         /* of the function's part of the name */
-	const char *extension; /* into the file's name; NULL: none that is known */
+	const char *extension; /* into the file's name; NULL: none known */
 };
 struct scan_stem scan_stem(const struct conf *conf, const char *file);
 

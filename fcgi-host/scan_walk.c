@@ -10,8 +10,8 @@
 #include "fcgi-host/scan_pick.h"
 #include "fcgi-host/sock.h"
 
-/* A folder that somebody is filling is not looked into before it rests, or
- * until then at most: `cp -r` would show a helper as a function for a moment. */
+/* A folder that somebody is filling is not looked into before it rests, or for
+ * so long at most: `cp -r` would show a helper as a function for a moment. */
 #define FILL_NS 1000000000LL
 
 /* A folder under way: where, and what is in it. */

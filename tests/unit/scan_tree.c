@@ -147,7 +147,7 @@ flatten(const char *path, const char *name, unsigned *number)
 {
 	DIR *stream = opendir(name);
 	struct dirent *entry;
-	char from[1024], to[1024];
+	char from[2048], to[2048];
 
 	assert_non_null(stream);
 	while ((entry = readdir(stream)) != NULL) {
@@ -207,7 +207,7 @@ scan_tree_close(struct scan_tree *tree)
 const char *
 scan_tree_path(const struct scan_tree *tree, const char *path)
 {
-	static char places[4][4096];
+	static char places[4][8192];
 	static unsigned next;
 	char *place = places[next++ % 4];
 
@@ -359,4 +359,36 @@ scan_tree_never(struct scan_tree *tree, const char *name)
 	(void)tree;
 	(void)name;
 	return false;
+}
+
+void
+scan_tree_refused(struct scan_tree *tree, const char *name,
+    enum ctl_problem problem, const char *words)
+{
+	const struct scan_tree_entry *entry = scan_tree_find(tree, name);
+
+	if (entry == NULL)
+		fail_msg("%s is not reported", name);
+	if (entry->info.problem != problem)
+		fail_msg("%s has problem %u (%s), not %u", name,
+		    entry->info.problem, entry->info.detail, problem);
+	if (strstr(entry->info.detail, words) == NULL)
+		fail_msg("%s: \"%s\" does not say \"%s\"", name,
+		    entry->info.detail, words);
+}
+
+const struct ctl_function *
+scan_tree_served(struct scan_tree *tree, const char *name, const char *path,
+    const char *tenant, const char *runtime, bool is_fastcgi)
+{
+	const struct scan_tree_entry *entry = scan_tree_find(tree, name);
+
+	if (entry == NULL || entry->info.problem != CTL_PROBLEM_NONE)
+		fail_msg("%s is not served: %s", name,
+		    entry == NULL ? "not found" : entry->info.detail);
+	assert_string_equal(entry->info.path, path);
+	assert_string_equal(entry->info.tenant, tenant);
+	assert_string_equal(entry->info.runtime, runtime);
+	assert_int_equal(entry->info.is_fastcgi, is_fastcgi);
+	return &entry->info;
 }

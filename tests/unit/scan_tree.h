@@ -68,6 +68,14 @@ bool scan_tree_await(struct scan_tree *tree,
 struct scan_tree_entry *scan_tree_find(struct scan_tree *tree,
     const char *name);
 
+/* Fails the test unless the name is reported with that problem and a sentence
+ * that has the words; or as served, just so. */
+void scan_tree_refused(struct scan_tree *tree, const char *name,
+    enum ctl_problem problem, const char *words);
+const struct ctl_function *scan_tree_served(struct scan_tree *tree,
+    const char *name, const char *path, const char *tenant,
+    const char *runtime, bool is_fastcgi);
+
 /* Claims for scan_tree_await. */
 bool scan_tree_is_served(struct scan_tree *tree, const char *name);
 bool scan_tree_is_absent(struct scan_tree *tree, const char *name);
