@@ -13,6 +13,7 @@
 #include <sys/un.h>
 #include <unistd.h>
 
+#include "fcgi-host/log.h"
 #include "fcgi-host/places.h"
 #include "fcgi-host/sock.h"
 
@@ -169,6 +170,23 @@ open_directories(struct places *places, const struct conf *conf, char *problem,
 		    "%s cannot be opened: %s; make it, or name another: [host] "
 		    "functions", conf->functions, strerror(errno));
 	return 0;
+}
+
+int
+places_renew_functions(struct places *places, const struct conf *conf)
+{
+	CLEANUP_FD int fd = open(conf->functions,
+	    O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	struct stat now, before;
+
+	if (fd < 0 || fstat(fd, &now) != 0 ||
+	    fstat(places->functions_fd, &before) != 0)
+		return -errno;
+	if (now.st_dev == before.st_dev && now.st_ino == before.st_ino)
+		return 0;
+	log_event(LOG_INFO, "functions_replaced", "path=\"%s\"",
+	    conf->functions);
+	return dup3(fd, places->functions_fd, O_CLOEXEC) < 0 ? -errno : 0;
 }
 
 static int

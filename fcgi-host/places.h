@@ -36,6 +36,13 @@ int places_open(struct places *places, const struct conf *conf, char *problem,
 void places_close(struct places *places, const struct conf *conf);
 
 /*
+ * Another directory may stand in the place of the functions directory since:
+ * then functions_fd, the same number for all who borrowed it, means that one.
+ * 0, or a negative errno: there is none now.
+ */
+int places_renew_functions(struct places *places, const struct conf *conf);
+
+/*
  * A log file to append to, made if need be (0640, root's, group gid): a
  * regular file, no link, in a directory that no stranger can write to.  flags:
  * O_RDWR for the accounting, O_WRONLY for the host's log.  A descriptor, or a

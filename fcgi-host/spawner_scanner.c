@@ -122,11 +122,22 @@ on_down(void *arg, int wait_status)
 	(void)wait_status;
 }
 
+/* A scanner also ends because its directory was replaced: it may read nothing
+ * but the one that it was given. */
 static bool
 may_start(void *arg)
 {
-	(void)arg;
-	return true;
+	static struct log_limit limit;
+	struct spawner *spawner = arg;
+	uint32_t suppressed;
+	int error = places_renew_functions(&spawner->places, spawner->conf);
+
+	if (error != 0 &&
+	    log_limit_pass(&limit, 1, 60000, loop_clock_us(), &suppressed))
+		log_event(LOG_WARN, "functions_missing", "path=\"%s\" "
+		    "error=\"%s\" mend=\"make the directory again\"",
+		    spawner->conf->functions, strerror(-error));
+	return error == 0;
 }
 
 const struct child_ops spawner_scanner_ops = {
