@@ -19,6 +19,7 @@ struct report {
 	struct findings findings;
 	struct sandbox_probe layers[LAYERS_MAX];
 	size_t layer_count;
+	bool has_cpu; /* the controller */
 	bool was_listed;
 	size_t served, not_served;
 };
@@ -67,6 +68,7 @@ probe_layers(struct report *report)
 		(void)snprintf(parent.reason, sizeof(parent.reason),
 		    "no cgroup v2: %s", strerror(-error));
 	}
+	report->has_cpu = parent.has_cpu;
 	report->layer_count = sandbox_probe(&parent, report->layers,
 	    LAYERS_MAX);
 	if (place.fd >= 0)
@@ -90,10 +92,32 @@ is_required(const struct conf *conf, const char *name)
 	return false;
 }
 
+/* A ceiling in cores has no stand-in where the controller is missing. */
+static void
+judge_cpu(struct report *report, const char *where, const char *name,
+    const struct settings *section)
+{
+	if ((section->has_limits & UINT64_C(1) << LIMIT_CPU_MILLI) != 0 &&
+	    section->limits.value[LIMIT_CPU_MILLI] != 0 && !report->has_cpu)
+		findings_add(&report->findings, FINDING_WARNING, "[%s%s] cpu "
+		    "has no effect, for there is no cpu controller on cgroup "
+		    "v2; see the layer cgroup", where, name);
+}
+
 static void
 judge_layers(struct report *report)
 {
+	const struct conf *conf = report->conf;
 	size_t i;
+
+	judge_cpu(report, "defaults", "", &conf->defaults);
+	for (i = 0; i < conf->tenant_count; i++)
+		judge_cpu(report, "tenant ", conf->tenants[i].name,
+		    &conf->tenants[i].settings);
+	for (i = 0; i < conf->function_count; i++)
+		judge_cpu(report, "function ",
+		    conf->functions_sections[i].name,
+		    &conf->functions_sections[i].settings);
 
 	for (i = 0; i < report->layer_count; i++) {
 		const struct sandbox_probe *layer = &report->layers[i];

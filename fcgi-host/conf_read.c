@@ -421,6 +421,7 @@ conf_read(int fd, const char *path, struct conf_errors *errors)
 	if (error == -ENOMEM)
 		conf_error(errors, path, 0, "no memory to read it");
 	if (errors->count != before) {
+		conf_errors_sort(errors, path);
 		conf_unref(conf);
 		conf = NULL;
 	}

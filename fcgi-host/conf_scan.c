@@ -64,6 +64,76 @@ conf_error(struct conf_errors *errors, const char *path, unsigned line,
 	(void)buf_add_str(&errors->text, "\n");
 }
 
+/* A sentence, and where it stands in the file. */
+struct sentence {
+	const char *text;
+	size_t n, order;
+	unsigned line;
+};
+
+static int
+compare_sentences(const void *a, const void *b)
+{
+	const struct sentence *left = a, *right = b;
+
+	if (left->line != right->line)
+		return left->line < right->line ? -1 : 1;
+	return left->order < right->order ? -1 : 1;
+}
+
+/* Cuts the text into its lines; at most CONF_ERRORS_MAX, as conf_error wrote
+ * no more. */
+static size_t
+split_sentences(struct buf *text, size_t place_of_line,
+    struct sentence sentences[CONF_ERRORS_MAX])
+{
+	const char *at = (const char *)buf_head(text);
+	size_t left = buf_len(text), count = 0;
+
+	while (left > 0 && count < CONF_ERRORS_MAX) {
+		const char *end = memchr(at, '\n', left);
+		struct sentence *one = &sentences[count];
+
+		if (end == NULL)
+			break;
+		one->text = at;
+		one->n = (size_t)(end - at) + 1;
+		one->order = count++;
+		/* "FILE:LINE: …"; without a line it is the whole file's. */
+		one->line = one->n > place_of_line &&
+		    at[place_of_line - 1] == ':' ?
+		    (unsigned)strtoul(at + place_of_line, NULL, 10) : 0;
+		left -= one->n;
+		at = end + 1;
+	}
+	return count;
+}
+
+void
+conf_errors_sort(struct conf_errors *errors, const char *path)
+{
+	struct sentence sentences[CONF_ERRORS_MAX];
+	struct buf name = { .data = NULL }, sorted = { .data = NULL };
+	size_t count, i;
+	int error = 0;
+
+	add_escaped(&name, path);
+	count = split_sentences(&errors->text, buf_len(&name) + 1, sentences);
+	buf_free(&name);
+	if (count < 2)
+		return;
+	qsort(sentences, count, sizeof(sentences[0]), compare_sentences);
+	for (i = 0; i < count && error == 0; i++)
+		error = buf_add(&sorted, sentences[i].text, sentences[i].n);
+	if (error != 0) {
+		/* Unsorted is better than lost. */
+		buf_free(&sorted);
+		return;
+	}
+	buf_free(&errors->text);
+	errors->text = sorted;
+}
+
 #define WRONG(cursor, ...) do { \
 	conf_error((cursor)->errors, (cursor)->path, (cursor)->line, \
 	    __VA_ARGS__); \

@@ -24,6 +24,9 @@ void conf_errors_free(struct conf_errors *errors);
 void conf_error(struct conf_errors *errors, const char *path, unsigned line,
     const char *fmt, ...) __attribute__((format(printf, 4, 5)));
 
+/* Brings the sentences about one file into the order of its lines. */
+void conf_errors_sort(struct conf_errors *errors, const char *path);
+
 struct conf_entry {
 	unsigned line;
 	char *key;   /* lower case */

@@ -136,13 +136,19 @@ every_error_is_told_with_its_line(void **state)
 	    "url_prefix = fn\n"
 	    "[defualts]\n"
 	    "[defaults]\n"
-	    "memory = lots\n",
+	    "memory = lots\n"
+	    "garbage\n"
+	    "x = y\n",
 	    "f.ini:2: unknown key \"lisen\" in [host]; do you mean listen\n"
 	    "f.ini:4: url_prefix: \"fn\" is no path of a URL; write /fn, or / "
 	    "for the whole site\n"
 	    "f.ini:5: unknown section [defualts]; do you mean [defaults]\n"
 	    "f.ini:7: memory: \"lots\" is not a size; write 128M, 1G or a "
-	    "number of bytes\n");
+	    "number of bytes\n"
+	    "f.ini:8: \"garbage\" cannot be read; write key = value, "
+	    "[section] or ; comment\n"
+	    "f.ini:9: unknown key \"x\"; the manual page fcgi-host.ini(5) "
+	    "lists the keys\n");
 }
 
 static void
