@@ -79,7 +79,8 @@ ctl_ask(const struct conf *conf, enum ctl_verb verb, int fd)
 	ctl_msg_init(&msg, CTL_COMMAND);
 	msg.u.command.verb = verb;
 	error = sock_send(sock, &msg, msg.size, &fd, fd >= 0 ? 1 : 0);
-	if (error != 0) {
+	/* A host that hung up has perhaps said why: its answer is read. */
+	if (error != 0 && error != -EPIPE) {
 		(void)cmd_fail("the host takes no command: %s",
 		    strerror(-error));
 		return error;
