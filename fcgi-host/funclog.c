@@ -14,18 +14,25 @@ funclog_init(struct funclog *log, const char *function, uint64_t instance)
 }
 
 static void
-window_turn(struct funclog *log, const char *request_id, uint64_t now_us)
+dropped_tell(struct funclog *log, const char *request_id)
 {
-	if (now_us - log->window_start_us <
-	    (uint64_t)FUNCLOG_WINDOW_MS * 1000)
-		return;
 	if (log->dropped > 0)
 		log_event(LOG_WARN, "stderr_dropped",
 		    "request=%s function=%s instance=%" PRIu64
 		    " lines=%" PRIu64, request_id, log->function,
 		    log->instance, log->dropped);
+	log->dropped = 0;
+}
+
+static void
+window_turn(struct funclog *log, const char *request_id, uint64_t now_us)
+{
+	if (now_us - log->window_start_us <
+	    (uint64_t)FUNCLOG_WINDOW_MS * 1000)
+		return;
+	dropped_tell(log, request_id);
 	log->window_start_us = now_us;
-	log->lines = log->dropped = 0;
+	log->lines = 0;
 }
 
 static void
@@ -79,6 +86,7 @@ funclog_end(struct funclog *log, const char *request_id, uint64_t now_us)
 {
 	if (log->used > 0 && !log->is_cut)
 		line_write(log, request_id, now_us);
+	dropped_tell(log, request_id);
 	log->used = 0;
 	log->is_cut = 0;
 }

@@ -28,7 +28,7 @@ void funclog_init(struct funclog *log, const char *function, uint64_t instance);
 /* n more bytes, written on behalf of request_id ("" between requests). */
 void funclog_feed(struct funclog *log, const char *request_id,
     const char *data, size_t n, uint64_t now_us);
-/* Writes an unfinished last line. */
+/* Writes an unfinished last line, and how many lines were dropped. */
 void funclog_end(struct funclog *log, const char *request_id, uint64_t now_us);
 
 #endif
