@@ -19,6 +19,9 @@
 #define REQUEST_ID 1
 #define SENDING_MAX (64u * 1024)
 #define RECEIVE_SIZE (32u * 1024)
+/* records that hold no answer, stderr above all, come without end from a
+ * program that floods: so much of them is read before others have their turn */
+#define READS_PER_CALL 4
 /* a broken connection waits so long for init to say how the program ended */
 #define GRACE_US 300000
 
@@ -266,7 +269,7 @@ received_fill(struct backend *backend)
 static ssize_t
 fcgi_read(struct backend *backend, void *out, size_t size)
 {
-	while (!backend->is_eof) {
+	for (int i = 0; i < READS_PER_CALL && !backend->is_eof; i++) {
 		size_t used;
 		int error = 0;
 
@@ -278,7 +281,7 @@ fcgi_read(struct backend *backend, void *out, size_t size)
 		if (used > 0)
 			return (ssize_t)used;
 	}
-	return 0;
+	return backend->is_eof ? 0 : -EAGAIN;
 }
 
 static void
