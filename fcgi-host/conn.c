@@ -207,7 +207,9 @@ flush_later(void *owner)
 {
 	struct conn *conn = owner;
 
-	loop_defer(conn->server->loop, &conn->flush_task, flush, conn);
+	/* behind the task that frees it, a flush would see freed memory */
+	if (!conn->is_closed)
+		loop_defer(conn->server->loop, &conn->flush_task, flush, conn);
 }
 
 /* A record that an application never sends: without it nginx, which keeps no
