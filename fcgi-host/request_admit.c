@@ -165,12 +165,33 @@ route_choose(struct request *request)
 	return error;
 }
 
+/* While the body was held the function may have changed: the queue is the
+ * current one's, and the environment too. */
+static bool
+function_renew(struct request *request)
+{
+	struct function *now = catalog_find(request->server->catalog,
+	    request->route.function->info.name);
+
+	if (now == NULL || now->info.problem != CTL_PROBLEM_NONE)
+		return false;
+	function_ref(now);
+	function_unref(request->route.function);
+	request->route.function = now;
+	return true;
+}
+
 void
 request_submit(struct request *request)
 {
-	int error = pool_submit(request->server->pools,
-	    request->route.function, &request->waiter);
+	int error;
 
+	if (!function_renew(request)) {
+		request_refuse(request, 404, "the function was removed");
+		return;
+	}
+	error = pool_submit(request->server->pools, request->route.function,
+	    &request->waiter);
 	request->submitted_us = loop_now_us(request->server->loop);
 	if (error == 0) {
 		request_step(request, REQUEST_EVENT_SUBMIT);
@@ -222,6 +243,9 @@ wait_split(struct request *request, const struct instance *instance)
 	    0 : now_us - from_us;
 	record->queue_us = now_us - request->arrived_us - record->init_us;
 	record->instance = instance->id;
+	/* what runs, which may be newer than what was asked for */
+	memcpy(record->version, instance->function->info.version,
+	    sizeof(record->version));
 	request->granted_us = now_us;
 	request->slot->started_us = now_us;
 }
