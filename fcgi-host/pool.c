@@ -368,6 +368,10 @@ pool_run(void *arg)
 		struct instance *instance = TAILQ_FIRST(&pool->idle);
 
 		idle_remove(pool, instance);
+		/* its program ended, or its init spoke nonsense, while it
+		 * waited: it is being killed already */
+		if (instance->state != INSTANCE_IDLE)
+			continue;
 		waiter_remove(waiter);
 		pool->executions++;
 		waiter->granted(waiter->arg, instance);

@@ -1,0 +1,602 @@
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <cmocka.h>
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "tests/unit/stage.h"
+
+#define WAITERS_MAX 16
+
+/* One who waits, as a request would. */
+struct guest {
+	struct waiter waiter;
+	struct instance *instance;
+	int refusal; /* -1: none */
+	int calls;
+};
+
+static struct stage stage;
+static struct guest guests[WAITERS_MAX];
+
+static void
+on_report(void *arg, const struct init_report *report)
+{
+	(void)arg;
+	(void)report;
+}
+
+static void
+on_gone(void *arg)
+{
+	(void)arg;
+}
+
+static const struct instance_user as_user = { on_report, on_gone };
+
+static void
+on_granted(void *arg, struct instance *instance)
+{
+	struct guest *guest = arg;
+
+	assert_int_equal(instance->state, INSTANCE_IDLE);
+	guest->calls++;
+	guest->instance = instance;
+	instance_take(instance, &as_user, guest, "r");
+}
+
+static void
+on_refused(void *arg, enum pool_refusal why)
+{
+	struct guest *guest = arg;
+
+	guest->calls++;
+	guest->refusal = (int)why;
+}
+
+static int
+set_up(void **state)
+{
+	(void)state;
+	stage_open(&stage, NULL);
+	memset(guests, 0, sizeof(guests));
+	for (size_t i = 0; i < WAITERS_MAX; i++) {
+		guests[i].refusal = -1;
+		guests[i].waiter.granted = on_granted;
+		guests[i].waiter.refused = on_refused;
+		guests[i].waiter.arg = &guests[i];
+	}
+	return 0;
+}
+
+static void
+leave(struct guest *guest, const char *reason)
+{
+	struct instance *instance = guest->instance;
+
+	guest->instance = NULL;
+	instance_let_go(instance);
+	pool_release(instance, reason);
+}
+
+static int
+tear_down(void **state)
+{
+	(void)state;
+	for (size_t i = 0; i < WAITERS_MAX; i++) {
+		pool_cancel(stage.pools, &guests[i].waiter);
+		if (guests[i].instance != NULL)
+			leave(&guests[i], "test");
+	}
+	stage_close(&stage);
+	return 0;
+}
+
+/* A function f with limits that the tests vary; 0 keeps the default. */
+static struct function *
+make(uint64_t instances, uint64_t queue, uint64_t idle_ms)
+{
+	struct ctl_function info = stage_function("f", false);
+
+	info.limits.value[LIMIT_INSTANCES] = instances;
+	info.limits.value[LIMIT_QUEUE] = queue;
+	info.limits.value[LIMIT_IDLE_MS] = idle_ms;
+	return stage_put(&stage, &info);
+}
+
+static void
+submit(struct function *function, size_t first, size_t count)
+{
+	for (size_t i = first; i < first + count; i++)
+		assert_int_equal(pool_submit(stage.pools, function,
+		    &guests[i].waiter), 0);
+	stage_turn(&stage, 0);
+}
+
+static size_t
+granted_count(void)
+{
+	size_t n = 0;
+
+	for (size_t i = 0; i < WAITERS_MAX; i++)
+		n += guests[i].instance != NULL;
+	return n;
+}
+
+/* The instance that the guest has, up and his. */
+static void
+serve(struct function *function, size_t i)
+{
+	size_t before = stage.actor_count;
+
+	submit(function, i, 1);
+	if (stage.actor_count > before) {
+		stage_up(&stage, stage_last(&stage));
+		stage_turn(&stage, 0);
+	}
+	assert_non_null(guests[i].instance);
+}
+
+static void
+many_waiters_cause_one_start_at_a_time(void **state)
+{
+	struct function *function = make(4, 64, 60000);
+
+	(void)state;
+	submit(function, 0, 8);
+	stage_turn(&stage, 5);
+	assert_int_equal(stage.actor_count, 1);
+	assert_int_equal(granted_count(), 0);
+	assert_int_equal(pools_queued(stage.pools), 8);
+	stage_up(&stage, &stage.actors[0]);
+	stage_turn(&stage, 0);
+	assert_int_equal(granted_count(), 1);
+	assert_non_null(guests[0].instance);
+	assert_int_equal(stage.actor_count, 2);
+}
+
+static void
+never_more_than_instances_are_started(void **state)
+{
+	struct function *function = make(2, 64, 60000);
+
+	(void)state;
+	submit(function, 0, 8);
+	for (size_t i = 0; i < 2; i++) {
+		stage_up(&stage, &stage.actors[i]);
+		stage_turn(&stage, 0);
+	}
+	assert_int_equal(stage.actor_count, 2);
+	assert_int_equal(granted_count(), 2);
+	leave(&guests[0], NULL);
+	stage_turn(&stage, 0);
+	assert_int_equal(stage.actor_count, 2);
+	assert_int_equal(guests[2].calls, 1);
+	assert_non_null(guests[2].instance);
+}
+
+static void
+a_free_instance_serves_before_another_is_started(void **state)
+{
+	struct function *function = make(4, 64, 60000);
+
+	(void)state;
+	for (size_t i = 0; i < 5; i++) {
+		serve(function, i);
+		leave(&guests[i], NULL);
+		stage_turn(&stage, 0);
+	}
+	assert_int_equal(stage.actor_count, 1);
+	assert_int_equal(stage.actors[0].instance->served, 5);
+}
+
+static void
+the_most_recently_used_instance_serves_next(void **state)
+{
+	struct function *function = make(3, 64, 60000);
+	struct instance *last;
+
+	(void)state;
+	for (size_t i = 0; i < 3; i++)
+		serve(function, i);
+	assert_int_equal(stage.actor_count, 3);
+	leave(&guests[1], NULL);
+	leave(&guests[2], NULL);
+	last = guests[0].instance;
+	leave(&guests[0], NULL);
+	stage_turn(&stage, 0);
+	submit(function, 3, 1);
+	assert_ptr_equal(guests[3].instance, last);
+}
+
+static void
+a_full_queue_takes_no_more(void **state)
+{
+	struct function *function = make(1, 2, 60000);
+
+	(void)state;
+	serve(function, 0);
+	submit(function, 1, 2);
+	assert_int_equal(pool_submit(stage.pools, function,
+	    &guests[3].waiter), -EAGAIN);
+	assert_int_equal(guests[3].calls, 0);
+	leave(&guests[0], NULL);
+	stage_turn(&stage, 0);
+	assert_non_null(guests[1].instance);
+	submit(function, 3, 1);
+	assert_int_equal(pools_queued(stage.pools), 2);
+}
+
+static void
+a_queue_of_none_still_takes_whom_an_instance_can_serve(void **state)
+{
+	struct function *function = make(1, 0, 60000);
+
+	(void)state;
+	submit(function, 0, 1);
+	assert_int_equal(pool_submit(stage.pools, function,
+	    &guests[1].waiter), -EAGAIN);
+	stage_up(&stage, stage_last(&stage));
+	stage_turn(&stage, 0);
+	assert_non_null(guests[0].instance);
+	assert_int_equal(pool_submit(stage.pools, function,
+	    &guests[1].waiter), -EAGAIN);
+}
+
+static void
+who_waits_longer_than_queue_timeout_is_refused(void **state)
+{
+	struct ctl_function info = stage_function("f", false);
+	struct function *function;
+
+	(void)state;
+	info.limits.value[LIMIT_INSTANCES] = 1;
+	info.limits.value[LIMIT_QUEUE_TIMEOUT_MS] = 30;
+	function = stage_put(&stage, &info);
+	serve(function, 0);
+	submit(function, 1, 1);
+	stage_turn(&stage, 15);
+	assert_int_equal(guests[1].calls, 0);
+	stage_turn(&stage, 40);
+	assert_int_equal(guests[1].refusal, POOL_QUEUE_TIMEOUT);
+	assert_int_equal(guests[1].calls, 1);
+	assert_int_equal(pools_queued(stage.pools), 0);
+	assert_non_null(guests[0].instance);
+}
+
+static void
+one_who_cancels_is_never_called(void **state)
+{
+	struct function *function = make(1, 64, 60000);
+
+	(void)state;
+	submit(function, 0, 2);
+	pool_cancel(stage.pools, &guests[0].waiter);
+	pool_cancel(stage.pools, &guests[0].waiter);
+	stage_up(&stage, stage_last(&stage));
+	stage_turn(&stage, 0);
+	assert_int_equal(guests[0].calls, 0);
+	assert_non_null(guests[1].instance);
+}
+
+static void
+an_idle_instance_ends_after_its_window_and_not_before(void **state)
+{
+	struct function *function = make(1, 64, 60);
+
+	(void)state;
+	serve(function, 0);
+	leave(&guests[0], NULL);
+	stage_turn(&stage, 20);
+	assert_false(stage.actors[0].is_killed);
+	serve(function, 1);
+	stage_turn(&stage, 100);
+	assert_false(stage.actors[0].is_killed); /* it has work in hand */
+	leave(&guests[1], NULL);
+	stage_turn(&stage, 20);
+	assert_false(stage.actors[0].is_killed);
+	stage_turn(&stage, 80);
+	assert_true(stage.actors[0].is_killed);
+	stage_gone(&stage, &stage.actors[0], 9);
+	stage_turn(&stage, 0);
+	assert_int_equal(stage.fleet.count, 0);
+	assert_int_equal(stage_log_count(&stage, "\"reason\":\"idle\""), 1);
+}
+
+static void
+with_idle_0_every_execution_has_an_instance_of_its_own(void **state)
+{
+	struct function *function = make(1, 64, 0);
+
+	(void)state;
+	for (size_t i = 0; i < 3; i++) {
+		serve(function, i);
+		leave(&guests[i], NULL);
+		assert_true(stage_last(&stage)->is_killed);
+		stage_gone(&stage, stage_last(&stage), 9);
+		stage_turn(&stage, 0);
+	}
+	assert_int_equal(stage.actor_count, 3);
+}
+
+static void
+an_instance_ends_after_max_requests(void **state)
+{
+	struct ctl_function info = stage_function("f", false);
+	struct function *function;
+
+	(void)state;
+	info.limits.value[LIMIT_MAX_REQUESTS] = 2;
+	function = stage_put(&stage, &info);
+	serve(function, 0);
+	leave(&guests[0], NULL);
+	assert_false(stage.actors[0].is_killed);
+	serve(function, 1);
+	leave(&guests[1], NULL);
+	assert_true(stage.actors[0].is_killed);
+	stage_gone(&stage, &stage.actors[0], 9);
+	stage_turn(&stage, 0);
+	assert_int_equal(stage_log_count(&stage,
+	    "\"reason\":\"max_requests\""), 1);
+}
+
+static void
+a_changed_function_retires_the_idle_at_once_and_the_busy_when_done(void **state)
+{
+	struct ctl_function info = stage_function("f", false);
+	struct function *function = stage_put(&stage, &info);
+
+	(void)state;
+	serve(function, 0);
+	serve(function, 1);
+	leave(&guests[0], NULL);
+	strcpy(info.version, "fedcba9876543210");
+	function = stage_put(&stage, &info);
+	assert_true(stage.actors[0].is_killed);
+	assert_false(stage.actors[1].is_killed);
+	submit(function, 2, 1);
+	assert_int_equal(stage.actor_count, 3);
+	assert_string_equal(stage_last(&stage)->instance->function->
+	    info.version, info.version);
+	leave(&guests[1], NULL);
+	assert_true(stage.actors[1].is_killed);
+	assert_null(guests[2].instance);
+}
+
+static void
+a_removed_function_refuses_those_who_wait(void **state)
+{
+	struct function *function = make(1, 64, 60000);
+
+	(void)state;
+	serve(function, 0);
+	submit(function, 1, 2);
+	stage_del(&stage, "f");
+	stage_turn(&stage, 0);
+	assert_int_equal(guests[1].refusal, POOL_FUNCTION_GONE);
+	assert_int_equal(guests[2].refusal, POOL_FUNCTION_GONE);
+	assert_false(stage.actors[0].is_killed);
+	leave(&guests[0], NULL);
+	assert_true(stage.actors[0].is_killed);
+}
+
+static void
+a_failed_start_refuses_one_and_the_next_is_tried_for_the_others(void **state)
+{
+	struct function *function = make(4, 64, 60000);
+
+	(void)state;
+	submit(function, 0, 3);
+	stage_failed(&stage, &stage.actors[0], EIO);
+	stage_turn(&stage, 0);
+	assert_int_equal(guests[0].refusal, POOL_START_FAILED);
+	assert_int_equal(guests[1].calls, 0);
+	assert_int_equal(stage.actor_count, 2);
+	stage_up(&stage, &stage.actors[1]);
+	stage_turn(&stage, 0);
+	assert_non_null(guests[1].instance);
+}
+
+static void
+a_start_of_an_old_version_costs_nobody_his_place(void **state)
+{
+	struct function *function = make(4, 64, 60000);
+
+	(void)state;
+	submit(function, 0, 1);
+	stage_failed(&stage, &stage.actors[0], ESTALE);
+	stage_turn(&stage, 0);
+	assert_int_equal(guests[0].calls, 0);
+	assert_int_equal(pools_queued(stage.pools), 1);
+}
+
+static void
+a_spawner_that_cannot_be_asked_refuses_all_who_wait(void **state)
+{
+	struct function *function = make(4, 64, 60000);
+
+	(void)state;
+	stage.start_error = -EMFILE;
+	submit(function, 0, 2);
+	assert_int_equal(guests[0].refusal, POOL_START_FAILED);
+	assert_int_equal(guests[1].refusal, POOL_START_FAILED);
+	assert_int_equal(stage.fleet.count, 0);
+}
+
+static void
+without_room_for_its_record_no_instance_is_started(void **state)
+{
+	struct function *function = make(4, 64, 60000);
+	struct record_host host = { .event = "start" };
+
+	(void)state;
+	/* a ledger that has a line and no file is one that fails */
+	ledger_free(stage.ledger);
+	stage.ledger = stage.fleet.ledger =
+	    ledger_new(stage.inflight, STAGE_RUN_ID);
+	assert_int_equal(ledger_host(stage.ledger, &host), 0);
+	ledger_flush(stage.ledger);
+	assert_true(ledger_is_failing(stage.ledger));
+	submit(function, 0, 2);
+	assert_int_equal(stage.actor_count, 0);
+	assert_int_equal(guests[0].refusal, POOL_NO_SPACE);
+	assert_int_equal(guests[1].refusal, POOL_NO_SPACE);
+}
+
+static void
+an_instance_that_dies_while_starting_is_replaced(void **state)
+{
+	struct function *function = make(4, 64, 60000);
+
+	(void)state;
+	submit(function, 0, 1);
+	stage_gone(&stage, &stage.actors[0], 9);
+	stage_turn(&stage, 0);
+	assert_int_equal(stage.actor_count, 2);
+	stage_up(&stage, &stage.actors[1]);
+	stage_turn(&stage, 0);
+	assert_non_null(guests[0].instance);
+}
+
+static void
+an_instance_that_dies_idle_serves_nobody(void **state)
+{
+	struct function *function = make(1, 64, 60000);
+
+	(void)state;
+	serve(function, 0);
+	leave(&guests[0], NULL);
+	stage_turn(&stage, 0);
+	stage_gone(&stage, &stage.actors[0], 9);
+	submit(function, 1, 1);
+	assert_null(guests[1].instance);
+	assert_int_equal(stage.actor_count, 2);
+	assert_int_equal(stage_log_count(&stage, "\"reason\":\"died\""), 1);
+}
+
+static void
+an_instance_whose_program_ends_while_it_waits_serves_nobody(void **state)
+{
+	struct function *function = make(1, 64, 60000);
+
+	(void)state;
+	serve(function, 0);
+	leave(&guests[0], NULL);
+	stage_turn(&stage, 0);
+	actor_report(&stage.actors[0], INIT_EXIT, 0);
+	stage_turn(&stage, 0);
+	assert_true(stage.actors[0].is_killed);
+	submit(function, 1, 1); /* it is dying, but not gone yet */
+	assert_null(guests[1].instance);
+	stage_gone(&stage, &stage.actors[0], 0);
+	stage_turn(&stage, 0);
+	assert_int_equal(stage.actor_count, 2);
+	stage_up(&stage, &stage.actors[1]);
+	stage_turn(&stage, 0);
+	assert_non_null(guests[1].instance);
+}
+
+static void
+an_instance_that_dies_busy_stays_until_its_user_lets_go(void **state)
+{
+	struct function *function = make(1, 64, 60000);
+
+	(void)state;
+	serve(function, 0);
+	stage_gone(&stage, &stage.actors[0], 9);
+	stage_turn(&stage, 0);
+	assert_int_equal(guests[0].instance->state, INSTANCE_GONE);
+	assert_int_equal(stage.fleet.count, 1);
+	leave(&guests[0], NULL);
+	stage_turn(&stage, 0);
+	assert_int_equal(stage.fleet.count, 0);
+}
+
+static void
+a_new_generation_retires_between_executions(void **state)
+{
+	struct function *function = make(2, 64, 60000);
+
+	(void)state;
+	serve(function, 0);
+	serve(function, 1);
+	leave(&guests[0], NULL);
+	pools_new_generation(stage.pools);
+	assert_true(stage.actors[0].is_killed);
+	assert_false(stage.actors[1].is_killed);
+	leave(&guests[1], NULL);
+	assert_true(stage.actors[1].is_killed);
+}
+
+static void
+draining_serves_those_who_wait_and_then_retires_all(void **state)
+{
+	struct function *function = make(1, 64, 60000);
+
+	(void)state;
+	serve(function, 0);
+	submit(function, 1, 1);
+	pools_drain(stage.pools);
+	stage_turn(&stage, 0);
+	assert_false(stage.actors[0].is_killed);
+	leave(&guests[0], NULL);
+	stage_turn(&stage, 0);
+	assert_non_null(guests[1].instance);
+	assert_false(stage.actors[0].is_killed);
+	leave(&guests[1], NULL);
+	assert_true(stage.actors[0].is_killed);
+}
+
+static void
+messages_about_unknown_instances_are_refused(void **state)
+{
+	struct ctl_instance_up up = { .id = 99 };
+	struct ctl_instance_failed failed = { .id = 99 };
+	struct ctl_instance_gone gone = { .id = 99 };
+	int fds[1] = { -1 };
+
+	(void)state;
+	assert_int_equal(pools_instance_up(stage.pools, &up, fds, 1), -ENOENT);
+	assert_int_equal(pools_instance_failed(stage.pools, &failed), -ENOENT);
+	assert_int_equal(pools_instance_gone(stage.pools, &gone), -ENOENT);
+}
+
+#define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
+
+int
+main(void)
+{
+	const struct CMUnitTest tests[] = {
+		TEST(many_waiters_cause_one_start_at_a_time),
+		TEST(never_more_than_instances_are_started),
+		TEST(a_free_instance_serves_before_another_is_started),
+		TEST(the_most_recently_used_instance_serves_next),
+		TEST(a_full_queue_takes_no_more),
+		TEST(a_queue_of_none_still_takes_whom_an_instance_can_serve),
+		TEST(who_waits_longer_than_queue_timeout_is_refused),
+		TEST(one_who_cancels_is_never_called),
+		TEST(an_idle_instance_ends_after_its_window_and_not_before),
+		TEST(with_idle_0_every_execution_has_an_instance_of_its_own),
+		TEST(an_instance_ends_after_max_requests),
+		TEST(a_changed_function_retires_the_idle_at_once_and_the_busy_when_done),
+		TEST(a_removed_function_refuses_those_who_wait),
+		TEST(a_failed_start_refuses_one_and_the_next_is_tried_for_the_others),
+		TEST(a_start_of_an_old_version_costs_nobody_his_place),
+		TEST(a_spawner_that_cannot_be_asked_refuses_all_who_wait),
+		TEST(without_room_for_its_record_no_instance_is_started),
+		TEST(an_instance_that_dies_while_starting_is_replaced),
+		TEST(an_instance_that_dies_idle_serves_nobody),
+		TEST(an_instance_whose_program_ends_while_it_waits_serves_nobody),
+		TEST(an_instance_that_dies_busy_stays_until_its_user_lets_go),
+		TEST(a_new_generation_retires_between_executions),
+		TEST(draining_serves_those_who_wait_and_then_retires_all),
+		TEST(messages_about_unknown_instances_are_refused),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
