@@ -89,11 +89,26 @@ ctl_ask(const struct conf *conf, enum ctl_verb verb, int fd)
 }
 
 int
+ctl_take(int sock, struct ctl_msg *msg)
+{
+	ssize_t n = sock_recv(sock, msg, sizeof(*msg), NULL, 0, NULL);
+
+	/* A host that hung up on a command that it did not read may have said
+	 * why before; Linux reports the reset first. */
+	if (n == -ECONNRESET)
+		n = sock_recv(sock, msg, sizeof(*msg), NULL, 0, NULL);
+	if (n == 0)
+		return -ECONNRESET;
+	if (n < 0)
+		return (int)n;
+	return ctl_msg_check(msg, (size_t)n, 0, CTL_WAY_TO_COMMAND);
+}
+
+int
 ctl_receive(int sock, struct ctl_msg *msg, int timeout_ms)
 {
 	struct pollfd wait = { .fd = sock, .events = POLLIN };
-	ssize_t n;
-	int ready;
+	int ready, error;
 
 	do {
 		ready = poll(&wait, 1, timeout_ms);
@@ -102,20 +117,15 @@ ctl_receive(int sock, struct ctl_msg *msg, int timeout_ms)
 		(void)cmd_fail("the host does not answer; look at its log");
 		return -ETIMEDOUT;
 	}
-	n = ready < 0 ? -errno : sock_recv(sock, msg, sizeof(*msg), NULL, 0,
-	    NULL);
-	if (n == 0 || n == -ECONNRESET) {
+	error = ready < 0 ? -errno : ctl_take(sock, msg);
+	if (error == -ECONNRESET)
 		(void)cmd_fail("the host ended the connection without an "
 		    "answer; look at its log");
-		return -ECONNRESET;
-	}
-	if (n > 0 && ctl_msg_check(msg, (size_t)n, 0, CTL_WAY_TO_COMMAND) != 0)
-		n = -EPROTO;
-	if (n > 0)
-		return 0;
-	(void)cmd_fail("the host's answer cannot be understood (%s); command "
-	    "and host are of different versions", strerror((int)-n));
-	return (int)n;
+	else if (error != 0)
+		(void)cmd_fail("the host's answer cannot be understood (%s); "
+		    "command and host are of different versions",
+		    strerror(-error));
+	return error;
 }
 
 static int

@@ -23,4 +23,8 @@ int ctl_ask(const struct conf *conf, enum ctl_verb verb, int fd);
  * timeout_ms -1: waits for ever. */
 int ctl_receive(int sock, struct ctl_msg *msg, int timeout_ms);
 
+/* The same without waiting on a non-blocking socket and without sentences:
+ * 0, -EAGAIN, -ECONNRESET (the end), -EPROTO, or another negative errno. */
+int ctl_take(int sock, struct ctl_msg *msg);
+
 #endif

@@ -122,12 +122,11 @@ static int
 receive_control(struct exchange *x)
 {
 	struct ctl_msg msg;
-	ssize_t n = sock_recv(x->control, &msg, sizeof(msg), NULL, 0, NULL);
+	int error = ctl_take(x->control, &msg);
 
-	if (n == -EAGAIN)
+	if (error == -EAGAIN)
 		return 0;
-	if (n > 0 && ctl_msg_check(&msg, (size_t)n, 0, CTL_WAY_TO_COMMAND) == 0
-	    && msg.type == CTL_REPLY && msg.u.reply.code != 0) {
+	if (error == 0 && msg.type == CTL_REPLY && msg.u.reply.code != 0) {
 		(void)cmd_fail("%s", msg.u.reply.text);
 		return -ECANCELED;
 	}
