@@ -239,6 +239,29 @@ def test_invoke_fails_when_the_function_does(host, name, sentence):
     assert sentence in done.stderr
 
 
+def test_invoke_shows_a_refusal_that_comes_before_the_body_is_sent(host):
+    data = host.dir / "long"
+    data.write_bytes(bytes(20 << 20))
+    done = host.verb("invoke", "-d", data, "echo")
+    assert done.returncode == 1
+    assert "413" in done.stderr, done.stderr
+
+
+def test_invoke_shows_a_stream_as_it_comes(host):
+    host.add("drip.cgi", "#!/bin/sh\nprintf 'Content-Type: a/b\\r\\n\\r\\n'\n"
+             "echo one\nsleep 2\necho two\n")
+    host.wait_served("/fn/drip", timeout=10)
+    started = time.monotonic()
+    with subprocess.Popen(
+            [str(host.installed.command), "invoke", "-c", str(host.ini_path),
+             "drip"], env=host.installed.environment(),
+            stdout=subprocess.PIPE) as client:
+        assert client.stdout.readline() == b"one\n"
+        assert time.monotonic() - started < 1.5
+        assert client.stdout.readline() == b"two\n"
+        assert client.wait(10) == 0
+
+
 @pytest.mark.parametrize("words", [
     ["../x"], ["-X", "G T", "echo"], ["-p", "x", "echo"],
     ["-H", "no colon", "echo"], ["-H", "a: b\nc: d", "echo"],
