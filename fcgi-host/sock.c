@@ -341,7 +341,16 @@ sock_pair(int fds[2])
 int
 sock_pipe(int fds[2])
 {
-	return pipe2(fds, O_CLOEXEC) == 0 ? 0 : -errno;
+	if (pipe2(fds, O_CLOEXEC) != 0)
+		return -errno;
+	/* A program under another uid opens its end again when it writes to
+	 * /dev/stderr by name.  Nobody else can name a pipe. */
+	if (fchmod(fds[0], 0666) != 0) {
+		close_fd(&fds[0]);
+		close_fd(&fds[1]);
+		return -EPERM;
+	}
+	return 0;
 }
 
 /* Sealed memory */

@@ -99,6 +99,7 @@ static const struct seccomp_entry gateway[] = {
 	CALL("getsockname"),       /* which listener */
 	CALL("getpeername"),       /* the log */
 	CALL("pipe2"),             /* a CGI program's three */
+	CALL("fchmod"),            /* so that it can open /dev/stderr */
 	CALL("pwrite64"),          /* the spool */
 	CALL("pwritev"),           /* records */
 	CALL("ftruncate"),         /* the spool, a torn last line of the log */
