@@ -3,6 +3,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "fcgi-host/launch.h"
@@ -12,6 +13,8 @@
 
 /* When the machine runs out of memory, functions go before the host. */
 #define OOM_SCORE "500"
+/* Of one start, when the function's file is replaced again and again. */
+#define TRIES_MAX 5
 
 /* What the steps of one start share; start_end releases it. */
 struct start {
@@ -231,23 +234,41 @@ start_end(struct start *s, bool is_up)
 		instance_drop(s->instance);
 }
 
+/* The file was replaced after it was opened: what has no name left cannot be
+ * mounted, and its successor stands under the same name. */
+static bool
+was_replaced(const struct start *s)
+{
+	struct stat st;
+
+	return s->file.fd >= 0 && fstat(s->file.fd, &st) == 0 &&
+	    st.st_nlink == 0;
+}
+
 int
 launch_start(const struct launch_site *site, const struct conf *conf,
     const struct ctl_function *function, uint64_t id, struct parcel *up,
     char *step, size_t size)
 {
 	uint64_t start_us = loop_clock_us();
-	struct start s = { .site = site, .conf = conf, .function = function,
-		.id = id, .file.fd = -1, .data_fd = -1, .listen_fd = -1,
-		.sock = { -1, -1 } };
-	int error = 0;
+	bool is_again = true;
+	int error = 0, tries;
 	size_t i;
 
-	for (i = 0; i < sizeof(steps) / sizeof(steps[0]) && error == 0; i++)
-		error = steps[i](&s);
-	if (error == 0)
-		fill_up(&s, start_us, up);
-	snprintf(step, size, "%s", error != 0 ? s.step : "");
-	start_end(&s, error == 0);
+	for (tries = 0; is_again && tries < TRIES_MAX; tries++) {
+		struct start s = { .site = site, .conf = conf,
+			.function = function, .id = id, .file.fd = -1,
+			.data_fd = -1, .listen_fd = -1, .sock = { -1, -1 } };
+
+		error = 0;
+		for (i = 0; i < sizeof(steps) / sizeof(steps[0]) &&
+		    error == 0; i++)
+			error = steps[i](&s);
+		if (error == 0)
+			fill_up(&s, start_us, up);
+		snprintf(step, size, "%s", error != 0 ? s.step : "");
+		is_again = error != 0 && was_replaced(&s);
+		start_end(&s, error == 0);
+	}
 	return error;
 }

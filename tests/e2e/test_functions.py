@@ -119,7 +119,8 @@ def test_renaming_over_it_again_and_again_never_gives_an_error(host):
     thread.start()
     for i in range(40):
         host.add("alice/a.sh", SAY % f"v{i}")
-        time.sleep(0.03)
+        # Slower than a start, or it never finds the file that it opened.
+        time.sleep(0.15 if host.installed.is_sanitized else 0.03)
     wait_answer(host, "/fn/alice/a", "v39")
     stop.set()
     thread.join()
@@ -346,7 +347,9 @@ def test_five_thousand_rewrites_leave_nothing_behind(host):
         host.add("alice/a.sh", SAY % i)
     wait_answer(host, "/fn/alice/a", "4999")
     after = held()
-    assert after[0] < before[0] + 2048, (before, after)
+    # A sanitizer keeps freed memory to find later uses of it.
+    room = 65536 if host.installed.is_sanitized else 2048
+    assert after[0] < before[0] + room, (before, after)
     assert after[1] == before[1]
     assert host.roles()["scanner"] == scanner
 
