@@ -172,10 +172,6 @@ static const struct runtime_key {
 	{ "protocol", set_protocol },
 	{ "command", set_command },
 	{ "bind", set_bind },
-	/* Of the plan, but nothing honours them yet. */
-	{ "check", NULL },
-	{ "rootfs", NULL },
-	{ "spare", NULL },
 };
 
 int
@@ -188,15 +184,13 @@ conf_runtime_set(struct conf_runtime *runtime, const char *key,
 	if (strncmp(key, "env.", 4) == 0)
 		return settings_set_env(&runtime->env, key + 4, value,
 		    problem, size);
+	if (settings_check_known(SCOPE_RUNTIME, key, problem, size) != 0)
+		return -EINVAL;
 	for (i = 0; i < COUNT(runtime_keys); i++) {
 		names[i] = runtime_keys[i].name;
-		if (strcmp(names[i], key) != 0)
-			continue;
-		if (runtime_keys[i].set == NULL)
-			return settings_problem(problem, size, "%s: not "
-			    "available in this version; take the line out",
-			    key);
-		return runtime_keys[i].set(runtime, value, problem, size);
+		if (strcmp(names[i], key) == 0)
+			return runtime_keys[i].set(runtime, value, problem,
+			    size);
 	}
 	near = settings_nearest(key, names, i);
 	(void)settings_problem(problem, size, "unknown key \"%.60s\" in a "

@@ -12,6 +12,7 @@
 #define SECOND_MS UINT64_C(1000)
 #define HOUR_MS (3600 * SECOND_MS)
 #define DAY_MS (24 * HOUR_MS)
+#define COUNT(array) (sizeof(array) / sizeof((array)[0]))
 #define ENV_MAX 32768 /* bytes of one section's env */
 
 enum unit { UNIT_DURATION, UNIT_SIZE, UNIT_COUNT, UNIT_CORES, UNIT_BOOL };
@@ -55,9 +56,22 @@ static const struct number_key numbers[LIMIT_COUNT] = {
 	    2 * SECOND_MS, 0, HOUR_MS, false },
 };
 
-/* Keys of the plan that nothing honours yet: refused, never ignored. */
-static const char *const not_yet[] = { "min_instances", "freeze_idle",
-	"env_file" };
+/* Keys of the plan that nothing honours yet, and the kinds of section that
+ * will have them: refused, never ignored. */
+static const struct {
+	unsigned scope;
+	const char *name;
+} not_yet[] = {
+	{ SCOPE_HOST, "max_prepared" },
+	{ SCOPE_RUNTIME, "check" },
+	{ SCOPE_RUNTIME, "rootfs" },
+	{ SCOPE_RUNTIME, "spare" },
+	{ SCOPE_ALL, "min_instances" },
+	{ SCOPE_ALL, "freeze_idle" },
+	{ SCOPE_ALL, "env_file" },
+};
+/* And of `network` all but none. */
+static const char *const networks_not_yet[] = { "loopback", "egress" };
 
 static int
 set_text(char **field, const char *value)
@@ -86,9 +100,13 @@ set_runtime(struct settings *s, const char *value, char *problem, size_t size)
 static int
 set_network(struct settings *s, const char *value, char *problem, size_t size)
 {
-	if (strcmp(value, "loopback") == 0 || strcmp(value, "egress") == 0)
-		return settings_problem(problem, size, "network: \"%s\" is "
-		    "not available in this version; write none", value);
+	size_t i;
+
+	for (i = 0; i < COUNT(networks_not_yet); i++)
+		if (strcmp(value, networks_not_yet[i]) == 0)
+			return settings_problem(problem, size, "network: "
+			    "\"%s\" is not available in this version; write "
+			    "none", value);
 	if (strcmp(value, "none") != 0)
 		return settings_problem(problem, size, "network: \"%.60s\" is "
 		    "not known; write none", value);
@@ -172,8 +190,6 @@ static const struct text_key texts[] = {
 	{ "pass_params", SCOPE_ALL, set_pass_params },
 	{ "user", SCOPE_TENANT, set_user },
 };
-
-#define COUNT(array) (sizeof(array) / sizeof((array)[0]))
 
 void
 settings_free(struct settings *settings)
@@ -290,15 +306,19 @@ settings_set_env(struct buf *env, const char *key, const char *value,
 	return error != 0 ? error : buf_add(env, "", 1);
 }
 
-static bool
-is_not_yet(const char *key)
+int
+settings_check_known(unsigned scope, const char *key, char *problem,
+    size_t size)
 {
 	size_t i;
 
 	for (i = 0; i < COUNT(not_yet); i++)
-		if (strcmp(key, not_yet[i]) == 0)
-			return true;
-	return false;
+		if ((not_yet[i].scope & scope) != 0 &&
+		    strcmp(key, not_yet[i].name) == 0)
+			return settings_problem(problem, size, "%s: not "
+			    "available in this version; take the line out",
+			    key);
+	return 0;
 }
 
 static int
@@ -334,9 +354,8 @@ settings_set(struct settings *settings, unsigned scope, const char *key,
 	if (strncmp(key, "env.", 4) == 0)
 		return settings_set_env(&settings->env, key + 4, value,
 		    problem, size);
-	if (is_not_yet(key))
-		return settings_problem(problem, size, "%s: not available in "
-		    "this version; take the line out", key);
+	if (settings_check_known(scope, key, problem, size) != 0)
+		return -EINVAL;
 	for (i = 0; i < LIMIT_COUNT; i++)
 		if (strcmp(key, numbers[i].name) == 0)
 			return set_number(settings, i, value, problem, size);

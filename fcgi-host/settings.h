@@ -22,6 +22,8 @@ enum settings_scope {
 	SCOPE_TENANT = 2,
 	SCOPE_FUNCTION = 4,
 	SCOPE_SIDECAR = 8,
+	SCOPE_HOST = 16,    /* [host] and [runtime] have keys of their own; see */
+	SCOPE_RUNTIME = 32, /* conf_host.h */
 	SCOPE_ADMIN = SCOPE_DEFAULTS | SCOPE_TENANT | SCOPE_FUNCTION,
 	SCOPE_ALL = SCOPE_ADMIN | SCOPE_SIDECAR
 };
@@ -49,6 +51,11 @@ void settings_free(struct settings *settings);
  */
 int settings_set(struct settings *settings, unsigned scope, const char *key,
     const char *value, char *problem, size_t size);
+
+/* -EINVAL and a sentence when the key is one that this version does not honour
+ * yet in that kind of section; else 0. */
+int settings_check_known(unsigned scope, const char *key, char *problem,
+    size_t size);
 
 /* The built-in defaults of every limit (DESIGN's "Defaults"). */
 void settings_defaults(struct limits *limits);

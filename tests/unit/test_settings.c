@@ -190,7 +190,15 @@ what_this_version_does_not_honour_is_refused(void **state)
 		assert_int_equal(set(&s, SCOPE_DEFAULTS, keys[i], "1"),
 		    -EINVAL);
 		assert_non_null(strstr(problem, "not available"));
+		assert_int_equal(set(&s, SCOPE_SIDECAR, keys[i], "1"),
+		    -EINVAL);
+		assert_int_equal(settings_check_known(SCOPE_HOST, keys[i],
+		    problem, sizeof(problem)), 0);
 	}
+	assert_int_equal(settings_check_known(SCOPE_HOST, "max_prepared",
+	    problem, sizeof(problem)), -EINVAL);
+	assert_int_equal(settings_check_known(SCOPE_RUNTIME, "rootfs",
+	    problem, sizeof(problem)), -EINVAL);
 	assert_int_equal(set(&s, SCOPE_DEFAULTS, "network", "egress"),
 	    -EINVAL);
 	assert_non_null(strstr(problem, "not available"));
