@@ -35,7 +35,7 @@ struct conn {
 	bool has_params_ended;
 	bool is_ending;   /* nothing more is read as FastCGI; out, then close */
 	bool is_cut;      /* it must not look like a whole answer */
-	bool is_closed;
+	bool is_closed, is_over;
 	bool is_half_closed; /* the peer sends no more, but reads */
 	uint8_t small[SMALL_MAX];
 	size_t small_have;
@@ -116,8 +116,13 @@ conn_list_free(struct conn_list *list)
 static void
 bad_peer(struct conn *conn, const char *why)
 {
+	uint32_t suppressed = 0;
+
 	conn->server->bad_peers++;
-	log_event(LOG_INFO, "bad_peer", "why=\"%s\"", why);
+	if (log_limit_pass(&conn->server->bad_peer_limit, 10, 10000,
+	    loop_now_us(conn->server->loop), &suppressed))
+		log_event(LOG_INFO, "bad_peer", "why=\"%s\" suppressed=%u",
+		    why, suppressed);
 	conn_close(conn);
 }
 
@@ -272,7 +277,7 @@ begin(struct conn *conn)
 		conn->keeps = (flags & FCGI_KEEP_CONN) != 0;
 		conn->has_params_ended = false;
 		conn->request = request_new(conn->server, &request_ops, conn,
-		    &conn->out, conn->id, conn->trigger);
+		    &conn->out, conn->id, conn->trigger, conn->is_over);
 		if (conn->request == NULL)
 			error = -ENOMEM;
 	}
@@ -500,6 +505,8 @@ conn_new(struct conn_list *list, int fd, const char *trigger)
 		conn->fd = fd;
 		conn->io.fd = -1;
 		conn->trigger = trigger;
+		conn->is_over = server->connections >=
+		    server->conf->max_connections;
 		error = loop_io_add(server->loop, &conn->io, fd, EPOLLIN,
 		    ready, conn);
 	}

@@ -72,8 +72,13 @@ listener_accept(struct gateway *gateway, int listen_fd)
 		int fd = accept4(listen_fd, NULL, NULL,
 		    SOCK_CLOEXEC | SOCK_NONBLOCK);
 
-		if (fd >= 0) {
+		if (fd >= 0 && gateway->server.connections <
+		    2 * gateway->server.conf->max_connections) {
 			conn_new(gateway->conns, fd, "web");
+			continue;
+		}
+		if (fd >= 0) { /* beyond words */
+			close(fd);
 			continue;
 		}
 		if (errno == EMFILE || errno == ENFILE || errno == ENOBUFS ||

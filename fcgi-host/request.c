@@ -260,7 +260,7 @@ static const struct relay_events relay_events = {
 
 struct request *
 request_new(struct server *server, const struct request_ops *ops, void *owner,
-    struct buf *out, uint16_t id, const char *trigger)
+    struct buf *out, uint16_t id, const char *trigger, bool is_over)
 {
 	struct request *request = calloc(1, sizeof(*request));
 
@@ -277,6 +277,7 @@ request_new(struct server *server, const struct request_ops *ops, void *owner,
 	request->out = out;
 	request->id = id;
 	request->trigger = trigger;
+	request->is_over = is_over;
 	request->content_length = -1;
 	request->arrived_us = loop_now_us(server->loop);
 	request->conf = conf_ref(server->conf);

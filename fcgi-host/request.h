@@ -14,6 +14,7 @@
 #include "fcgi-host/fcgi_params.h"
 #include "fcgi-host/inflight.h"
 #include "fcgi-host/ledger.h"
+#include "fcgi-host/log.h"
 #include "fcgi-host/loop.h"
 #include "fcgi-host/pool.h"
 #include "fcgi-host/relay.h"
@@ -32,6 +33,7 @@ struct server {
 	bool is_draining;
 	/* counters, shown by `status` */
 	uint64_t active, executions, refused, bad_peers, connections;
+	struct log_limit bad_peer_limit, not_served_limit;
 };
 
 enum request_state {
@@ -73,10 +75,11 @@ struct request_ops {
 
 struct request;
 
-/* out: the connection's buffer.  trigger: "web" or "invoke" (static). */
+/* out: the connection's buffer.  trigger: "web" or "invoke" (static).
+ * is_over: its connection is one too many, it is refused with 503. */
 struct request *request_new(struct server *server,
     const struct request_ops *ops, void *owner, struct buf *out, uint16_t id,
-    const char *trigger);
+    const char *trigger, bool is_over);
 
 /* The streams; each may end the request (ops->finished is called later). */
 void request_params(struct request *request, const uint8_t *data, size_t n);

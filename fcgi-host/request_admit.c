@@ -135,11 +135,16 @@ length_parse(struct request *request)
 static const char *
 problem_say(struct request *request, int error)
 {
-	if (error == -EBUSY)
-		log_event(LOG_WARN, "not_served", "function=%s why=\"%s\"",
+	uint32_t suppressed = 0;
+
+	if (error == -EBUSY &&
+	    log_limit_pass(&request->server->not_served_limit, 10, 10000,
+	    loop_now_us(request->server->loop), &suppressed))
+		log_event(LOG_WARN, "not_served",
+		    "function=%s why=\"%s\" suppressed=%u",
 		    request->route.function->info.name,
 		    ctl_problem_text((enum ctl_problem)
-		    request->route.function->info.problem));
+		    request->route.function->info.problem), suppressed);
 	return "There is no such function.";
 }
 
@@ -290,8 +295,13 @@ granted(void *arg, struct instance *instance)
 }
 
 static const char *
-over_bounds(const struct request *request, int *status)
+over_bounds(struct request *request, int *status)
 {
+	if (request->is_over) {
+		*status = 503;
+		request->extra = RETRY_AFTER;
+		return "the host has max_connections connections";
+	}
 	if (request->content_length >= 0 && (uint64_t)request->content_length >
 	    request_limit(request, LIMIT_BODY_MAX)) {
 		*status = 413;

@@ -28,6 +28,7 @@ struct request {
 	struct loop_timer timer;
 	struct loop_task task;
 	int64_t content_length; /* -1: none was given */
+	bool is_over;           /* its connection is one too many */
 	bool is_aborted;        /* by ABORT_REQUEST */
 	bool is_whole;          /* what finished() will be told */
 	/* why it does not end well; the first one wins */
