@@ -84,6 +84,18 @@ a_program_starts_in_its_folder_as_leader_of_a_session(void **state)
 	box_end(&host, &box);
 }
 
+/* A mask in a program's /proc/self/status, but for the two signals that glibc
+ * keeps for itself: its posix_spawn, which make uses, leaves them ignored, and
+ * its sigaction refuses to touch them. */
+static uint64_t
+signal_mask(const char *status, const char *name)
+{
+	const char *line = strstr(status, name);
+
+	assert_non_null(line);
+	return strtoull(line + strlen(name), NULL, 16) & ~UINT64_C(0x180000000);
+}
+
 static void
 signals_are_as_a_program_expects_them(void **state)
 {
@@ -93,8 +105,9 @@ signals_are_as_a_program_expects_them(void **state)
 	(void)state;
 	start_shell(&box, "exec cat /proc/self/status");
 	assert_int_equal(box_run(&box, NULL, 5000, &result), 0);
-	assert_non_null(strstr(result.output, "SigBlk:\t0000000000000000\n"
-	    "SigIgn:\t0000000000000000\nSigCgt:\t0000000000000000\n"));
+	assert_int_equal(signal_mask(result.output, "\nSigBlk:\t"), 0);
+	assert_int_equal(signal_mask(result.output, "\nSigIgn:\t"), 0);
+	assert_int_equal(signal_mask(result.output, "\nSigCgt:\t"), 0);
 	box_end(&host, &box);
 }
 
