@@ -13,10 +13,6 @@ RESPONDER, AUTHORIZER, FILTER = 1, 2, 3
 KEEP_CONN = 1
 REQUEST_COMPLETE, CANT_MPX_CONN, OVERLOADED, UNKNOWN_ROLE = range(4)
 
-# The eight zero bytes in place of END_REQUEST by which the host makes a cut
-# visible: nginx without keep_conn takes a mere close for a regular end.
-CUT = ("cut", None, None)
-
 
 def record(kind, request_id, content=b"", padding=0, version=1):
     """One record, as given: nothing is checked or cut."""
@@ -186,9 +182,6 @@ class Connection:
             return None
         version, kind, request_id, length, padding, _ = \
             struct.unpack("!BBHHBB", self.pending[:8])
-        if self.pending[:8] == b"\0" * 8:
-            self.pending = self.pending[8:]
-            return CUT
         assert version == 1, f"version {version} in {self.pending[:16]!r}"
         if not self._need(8 + length + padding):
             return None
@@ -203,8 +196,9 @@ class Connection:
             got = self.read_record()
             if got is None:
                 return answer
-            if got == CUT:
-                # what makes nginx see a cut; the close must follow
+            if got == (ABORT, request_id, b""):
+                # The mark of a cut: nginx without keep_conn takes a mere
+                # close for a regular end.  The close must follow.
                 assert self.read_record() is None, "a record after a cut"
                 answer.is_cut = True
                 return answer
