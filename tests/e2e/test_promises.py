@@ -280,9 +280,10 @@ def test_the_books_balance_with_the_cgroups_clock(start_once, programs):
             "defaults": {"idle": "1s"}, "function zero": {"idle": "0"},
             "function late": {"timeout": "200ms"},
             "function late/f": {"timeout": "200ms"}})
-    mixed_load(host)
+    host.fetch("/fn/f?head")
     group = host.find_cgroup()
     assert group is not None
+    mixed_load(host)
     seen = int((group / "cpu.stat").read_text().split()[1])
     host.stop()
     records = host.books.all()

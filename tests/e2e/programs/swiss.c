@@ -174,7 +174,7 @@ static void
 touch_memory(long kib, int is_kept)
 {
 	size_t n = (size_t)kib * 1024;
-	char *memory = malloc(n);
+	volatile char *memory = malloc(n); /* else it is optimised away */
 
 	if (memory == NULL) {
 		say("mem=denied\n");
@@ -183,7 +183,7 @@ touch_memory(long kib, int is_kept)
 	for (size_t i = 0; i < n; i += 512)
 		memory[i] = (char)(i >> 9 | 1);
 	if (!is_kept)
-		free(memory);
+		free((void *)memory);
 }
 
 static void
