@@ -9,9 +9,12 @@ class Reply:
     def __init__(self):
         self.status = None
         self.headers = []
-        self.body = b""
         self.is_whole = False  # the framing's own end was reached
         self.pieces = []       # (seconds since the request, bytes)
+
+    @property
+    def body(self):
+        return b"".join(piece for _, piece in self.pieces)
 
     def header(self, name):
         found = [v for k, v in self.headers if k.lower() == name.lower()]
@@ -103,7 +106,6 @@ class Client:
             return 0
         piece = self.pending[:limit]
         self.pending = self.pending[limit:]
-        reply.body += piece
         reply.pieces.append((time.monotonic() - self.started, piece))
         return len(piece)
 
