@@ -158,7 +158,8 @@ def test_a_client_that_leaves_stops_the_work_after_the_grace(host, name,
     assert took < 1.5, f"stopped {took:.2f} s after the client left"
     if query.startswith("cpu"):
         assert took > 0.25, "the grace was not given"
-        assert 400000 < record["cpu_us"] < 1500000
+        # a busy machine gives it less than a whole core
+        assert 100000 < record["cpu_us"] < 1500000
         if name == "left/f":
             assert not host_room.wait_gone(
                 set(host.instances()) - before -
@@ -201,7 +202,7 @@ def test_abort_request_does_the_same_on_a_kept_connection(host):
 def test_what_ends_within_the_grace_ends_in_peace(host):
     request_id = host_room.new_id()
     connection = host.connect()
-    connection.send(fcgi.request_bytes("/fn/kind?sleep=500&data=peace",
+    connection.send(fcgi.request_bytes("/fn/kind?head&sleep=500&data=peace",
                                        REQUEST_ID=request_id))
     time.sleep(0.2)
     connection.close()
