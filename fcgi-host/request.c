@@ -389,6 +389,10 @@ void
 request_abort(struct request *request)
 {
 	request->is_aborted = true;
+	/* later states answer with their record; this one has none */
+	if (request->state == REQUEST_PARAMS)
+		request->is_whole = fcgi_put_end(request->out, request->id, 0,
+		    FCGI_REQUEST_COMPLETE) == 0;
 	stop_answering(request);
 }
 
