@@ -166,7 +166,8 @@ actor_report(struct actor *actor, enum init_report_type type, int wait_status)
 {
 	struct init_report report = { .magic = INIT_MAGIC,
 		.type = (uint32_t)type, .serial = actor->order.serial,
-		.wait_status = wait_status, .user_us = 70, .system_us = 30,
+		.wait_status = type == INIT_EXEC_FAILED ? 0 : wait_status,
+		.value = type == INIT_EXEC_FAILED ? wait_status : 0, .user_us = 70, .system_us = 30,
 		.memory_kib = 512 };
 
 	LOG_ASSERT(sock_send(actor->init_fd, &report, sizeof(report), NULL,

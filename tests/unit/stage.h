@@ -78,6 +78,7 @@ struct actor *stage_last(struct stage *stage);
 
 /* init: takes the next order, or returns false. */
 bool actor_order(struct actor *actor);
+/* wait_status: for INIT_EXEC_FAILED the errno. */
 void actor_report(struct actor *actor, enum init_report_type type,
     int wait_status);
 /* Closes the descriptors of the last order. */

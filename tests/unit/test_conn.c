@@ -1,0 +1,460 @@
+/* A web server's connection: what the wire demands, however it is cut. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <cmocka.h>
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "fcgi-host/fcgi_params.h"
+#include "tests/unit/play.h"
+
+static void
+send_bytes(struct play *play, const uint8_t *data, size_t n)
+{
+	assert_int_equal(send(play->web.fd, data, n, MSG_NOSIGNAL), n);
+	play_turn(play, 0);
+}
+
+/* The program answers; the whole is as it must be. */
+static void
+served(struct play *play, const char *body)
+{
+	struct actor *actor = play_run(play);
+	char got[64] = "";
+
+	assert_int_equal(read(actor->fds[0], got, sizeof(got) - 1),
+	    strlen(body));
+	assert_string_equal(got, body);
+	play_say(play, actor, PLAIN "hello");
+	play_end(play, actor, 0);
+	assert_int_equal(play->web.ends, 1);
+	assert_true(play_has(play, "\r\n\r\nhello"));
+	assert_int_equal(play->web.protocol_status, FCGI_REQUEST_COMPLETE);
+}
+
+static void
+put_post(struct buf *bytes, uint8_t flags)
+{
+	static const char *const params[] = { "REQUEST_METHOD=POST",
+		"CONTENT_LENGTH=3", "HTTP_X_A=b", NULL };
+
+	web_put_head(bytes, 7, flags, "/fn/f", params);
+	web_put_body(bytes, 7, "abc", 3);
+}
+
+static void
+a_request_may_be_cut_after_any_byte(void **state)
+{
+	struct play *play = *state;
+	struct buf bytes = { 0 };
+	size_t n;
+
+	put_post(&bytes, FCGI_KEEP_CONN);
+	n = buf_len(&bytes);
+	for (size_t cut = 1; cut < n; cut++) {
+		send_bytes(play, buf_head(&bytes), cut);
+		send_bytes(play, buf_head(&bytes) + cut, n - cut);
+		served(play, "abc");
+		play_reconnect(play);
+	}
+	assert_int_equal(play_records(play, "ok"), n - 1);
+	buf_free(&bytes);
+}
+
+static void
+a_request_may_come_byte_by_byte(void **state)
+{
+	struct play *play = *state;
+	struct buf bytes = { 0 };
+
+	put_post(&bytes, FCGI_KEEP_CONN);
+	for (size_t i = 0; i < buf_len(&bytes); i++)
+		send_bytes(play, buf_head(&bytes) + i, 1);
+	served(play, "abc");
+	buf_free(&bytes);
+}
+
+static void
+a_kept_connection_serves_one_request_after_another(void **state)
+{
+	struct play *play = *state;
+
+	for (uint16_t i = 1; i < 4; i++) {
+		web_get(&play->web, i, FCGI_KEEP_CONN, "/fn/f");
+		play_turn(play, 0);
+		play_say(play, play_run(play), PLAIN "hello");
+		play_end(play, stage_last(&play->stage), 0);
+		assert_int_equal(play->web.ends, i);
+		assert_int_equal(play->web.end_id, i);
+		assert_false(play->web.is_closed);
+	}
+}
+
+static void
+a_connection_that_is_not_kept_closes_behind_the_answer(void **state)
+{
+	struct play *play = *state;
+
+	web_get(&play->web, 1, 0, "/fn/f");
+	play_turn(play, 0);
+	served(play, "");
+	assert_true(play->web.is_closed);
+	assert_false(play->web.is_cut);
+}
+
+static void
+get_values_is_answered_with_what_was_asked_for_and_known(void **state)
+{
+	struct play *play = *state;
+	struct buf asked = { 0 }, bytes = { 0 };
+	struct params *told = params_new(1000, 10);
+	uint8_t answer[256];
+	ssize_t n;
+
+	assert_int_equal(params_put(&asked, "FCGI_MPXS_CONNS", 15, "", 0), 0);
+	assert_int_equal(params_put(&asked, "FCGI_MAX_REQS", 13, "", 0), 0);
+	assert_int_equal(params_put(&asked, "NO_SUCH", 7, "", 0), 0);
+	assert_int_equal(fcgi_put_stream(&bytes, FCGI_GET_VALUES, 0,
+	    buf_head(&asked), buf_len(&asked)), 0);
+	assert_int_equal(send(play->web.fd, buf_head(&bytes), buf_len(&bytes),
+	    0), buf_len(&bytes));
+	stage_turn(&play->stage, 0);
+	n = recv(play->web.fd, answer, sizeof(answer), 0);
+	assert_true(n > FCGI_HEADER_LEN);
+	assert_int_equal(answer[1], FCGI_GET_VALUES_RESULT);
+	assert_int_equal(params_feed(told, answer + FCGI_HEADER_LEN,
+	    (size_t)n - FCGI_HEADER_LEN), 0);
+	assert_int_equal(params_finish(told), 0);
+	assert_int_equal(params_count(told), 2);
+	assert_string_equal(params_get(told, "FCGI_MPXS_CONNS"), "0");
+	assert_non_null(params_get(told, "FCGI_MAX_REQS"));
+	params_free(told);
+	buf_free(&asked);
+	buf_free(&bytes);
+}
+
+static void
+management_records_do_not_disturb_a_request(void **state)
+{
+	struct play *play = *state;
+	struct buf bytes = { 0 };
+	static const char *const params[] = { "CONTENT_LENGTH=3", NULL };
+
+	web_put_head(&bytes, 1, FCGI_KEEP_CONN, "/fn/f", params);
+	assert_int_equal(fcgi_put_header(&bytes, 99, 0, 0, 0), 0);
+	web_put_body(&bytes, 1, "abc", 3);
+	web_send(&play->web, &bytes);
+	play_turn(play, 0);
+	assert_int_equal(play->web.others, 1);
+	assert_int_equal(play->web.other_type, FCGI_UNKNOWN_TYPE);
+	assert_int_equal(play->web.small[0], 99);
+	served(play, "abc");
+}
+
+static void
+records_of_other_ids_and_types_are_ignored(void **state)
+{
+	struct play *play = *state;
+	struct buf bytes = { 0 };
+
+	assert_int_equal(fcgi_put_stream(&bytes, FCGI_STDIN, 9, "zz", 2), 0);
+	assert_int_equal(fcgi_put_abort(&bytes, 9), 0);
+	web_put_head(&bytes, 1, FCGI_KEEP_CONN, "/fn/f", NULL);
+	assert_int_equal(fcgi_put_stream(&bytes, FCGI_STDIN, 9, "zz", 2), 0);
+	assert_int_equal(fcgi_put_abort(&bytes, 9), 0);
+	assert_int_equal(fcgi_put_stream(&bytes, FCGI_DATA, 1, "zz", 2), 0);
+	assert_int_equal(fcgi_put_stream(&bytes, 77, 1, "zz", 2), 0);
+	web_put_body(&bytes, 1, "abc", 3);
+	web_send(&play->web, &bytes);
+	play_turn(play, 0);
+	served(play, "abc");
+	assert_int_equal(play_executions(play), 1);
+}
+
+static void
+a_second_request_at_a_time_is_refused_and_the_first_goes_on(void **state)
+{
+	struct play *play = *state;
+
+	play_request(play, "GET", "");
+	web_get(&play->web, 2, FCGI_KEEP_CONN, "/fn/f");
+	play_turn(play, 0);
+	assert_int_equal(play->web.ends, 1);
+	assert_int_equal(play->web.end_id, 2);
+	assert_int_equal(play->web.protocol_status, FCGI_CANT_MPX_CONN);
+	play_say(play, play_run(play), PLAIN "hello");
+	play_end(play, stage_last(&play->stage), 0);
+	assert_int_equal(play->web.ends, 2);
+	assert_int_equal(play->web.end_id, 1);
+	assert_int_equal(play_executions(play), 1);
+}
+
+static void
+an_unknown_role_is_refused(void **state)
+{
+	struct play *play = *state;
+	struct buf bytes = { 0 };
+
+	assert_int_equal(fcgi_put_begin(&bytes, 3, FCGI_FILTER,
+	    FCGI_KEEP_CONN), 0);
+	web_send(&play->web, &bytes);
+	play_turn(play, 0);
+	assert_int_equal(play->web.ends, 1);
+	assert_int_equal(play->web.end_id, 3);
+	assert_int_equal(play->web.protocol_status, FCGI_UNKNOWN_ROLE);
+	assert_false(play->web.is_closed);
+	assert_int_equal(fcgi_put_begin(&bytes, 3, FCGI_AUTHORIZER, 0), 0);
+	web_send(&play->web, &bytes);
+	play_turn(play, 0);
+	assert_int_equal(play->web.ends, 2);
+	assert_true(play->web.is_closed);
+}
+
+static void
+bytes_that_are_no_fastcgi_close_the_peer_and_are_counted(void **state)
+{
+	struct play *play = *state;
+
+	send_bytes(play, (const uint8_t *)"GET / HTTP/1.1\r\n", 16);
+	assert_true(play->web.is_closed);
+	assert_int_equal(play->stage.server.bad_peers, 1);
+	assert_int_equal(play->stage.server.connections, 0);
+}
+
+static void
+a_begin_that_is_too_short_closes_the_peer(void **state)
+{
+	struct play *play = *state;
+	struct buf bytes = { 0 };
+
+	assert_int_equal(fcgi_put_stream(&bytes, FCGI_BEGIN_REQUEST, 1, "\0\1",
+	    2), 0);
+	web_send(&play->web, &bytes);
+	play_turn(play, 0);
+	assert_true(play->web.is_closed);
+	assert_int_equal(play->stage.server.bad_peers, 1);
+}
+
+static void
+a_flood_that_reads_no_answer_is_bounded_and_ends(void **state)
+{
+	struct play *play = *state;
+	struct buf bytes = { 0 };
+	uint64_t sent = 0;
+
+	for (int i = 0; i < 1000; i++)
+		assert_int_equal(fcgi_put_header(&bytes, 99, 0, 0, 0), 0);
+	for (int i = 0; i < 100000; i++) {
+		ssize_t n = send(play->web.fd, buf_head(&bytes),
+		    buf_len(&bytes), MSG_NOSIGNAL | MSG_DONTWAIT);
+
+		if (n < 0 && errno != EAGAIN)
+			break;
+		sent += n > 0 ? (uint64_t)n : 0;
+		stage_turn(&play->stage, 0);
+	}
+	assert_int_equal(play->stage.server.bad_peers, 1);
+	assert_int_equal(play->stage.server.connections, 0);
+	/* each of our answers is twice as long as what asked for it */
+	assert_in_range(sent, 1 << 20, 4 << 20);
+	buf_free(&bytes);
+}
+
+/* A request of these params and this body gets the status. */
+static void
+told(struct play *play, const char *path, const char *const *params,
+    const char *body, const char *status)
+{
+	struct buf bytes = { 0 };
+
+	web_put_head(&bytes, 1, FCGI_KEEP_CONN, path, params);
+	web_put_body(&bytes, 1, body, strlen(body));
+	web_send(&play->web, &bytes);
+	play_turn(play, 0);
+	assert_true(play_has(play, status));
+	assert_int_equal(play->web.ends, 1);
+	assert_false(play->web.is_cut);
+	play_reconnect(play);
+	play_turn(play, 0);
+	assert_int_equal(play->stage.server.active, 0);
+}
+
+static void
+what_is_no_execution_leaves_no_record(void **state)
+{
+	struct play *play = *state;
+	struct ctl_function bad = stage_function("bad", false);
+
+	bad.problem = CTL_PROBLEM_MODE;
+	stage_put(&play->stage, &bad);
+	told(play, "/fn/none", NULL, "", "Status: 404 ");
+	told(play, "/elsewhere", NULL, "", "Status: 404 ");
+	told(play, "/fn/bad", NULL, "", "Status: 404 ");
+	assert_int_equal(play_executions(play), 0);
+	assert_int_equal(play->stage.actor_count, 0);
+}
+
+static void
+a_refused_execution_is_recorded(void **state)
+{
+	static const char *const letters[] = { "CONTENT_LENGTH=x1", NULL };
+	static const char *const huge[] = {
+		"CONTENT_LENGTH=99999999999999999999", NULL };
+	static const char *const large[] = { "CONTENT_LENGTH=17000000", NULL };
+	struct play *play = *state;
+
+	told(play, "/fn/f", letters, "", "Status: 400 ");
+	told(play, "/fn/f", huge, "", "Status: 400 ");
+	told(play, "/fn/f", large, "", "Status: 413 ");
+	assert_int_equal(play_records(play, "refused"), 3);
+	assert_int_equal(stage_log_count(&play->stage, "\"billed_ms\":0,"), 3);
+	assert_int_equal(play->stage.actor_count, 0);
+}
+
+static void
+a_body_of_another_length_than_announced_is_refused(void **state)
+{
+	static const char *const four[] = { "CONTENT_LENGTH=4", NULL };
+	struct play *play = *state;
+
+	told(play, "/fn/f", four, "abc", "Status: 400 ");
+	told(play, "/fn/f", four, "abcde", "Status: 400 ");
+	assert_int_equal(play_records(play, "refused"), 2);
+}
+
+static void
+params_over_their_bound_are_431_and_malformed_ones_400(void **state)
+{
+	struct play *play = *state;
+	struct buf bytes = { 0 };
+	char *large = malloc(70000);
+	const char *const params[] = { large, NULL };
+
+	memset(large, 'x', 69999);
+	memcpy(large, "HTTP_A=", 7);
+	large[69999] = '\0';
+	told(play, "/fn/f", params, "", "Status: 431 ");
+	assert_int_equal(fcgi_put_begin(&bytes, 1, FCGI_RESPONDER, 0), 0);
+	assert_int_equal(fcgi_put_stream(&bytes, FCGI_PARAMS, 1, "\0\1x", 3),
+	    0);
+	assert_int_equal(fcgi_put_stream_end(&bytes, FCGI_PARAMS, 1), 0);
+	web_send(&play->web, &bytes);
+	play_turn(play, 0);
+	assert_true(play_has(play, "Status: 400 "));
+	assert_int_equal(play_executions(play), 0);
+	free(large);
+}
+
+static void
+a_body_without_a_length_reaches_a_cgi_program_with_one(void **state)
+{
+	struct play *play = *state;
+	struct buf bytes = { 0 };
+
+	play_open(play);
+	assert_int_equal(play->stage.actor_count, 0);
+	web_put_body(&bytes, 1, "chunked", 7);
+	web_send(&play->web, &bytes);
+	play_turn(play, 0);
+	served(play, "chunked");
+	assert_string_equal(actor_env(&play->stage.actors[0],
+	    "CONTENT_LENGTH"), "7");
+}
+
+static void
+a_function_that_goes_while_a_body_is_held_is_404(void **state)
+{
+	struct play *play = *state;
+	struct buf bytes = { 0 };
+	struct web busy;
+
+	/* an instance is busy, so that the pool outlives its function */
+	play_request(play, "GET", "");
+	play_run(play);
+	busy = play->web;
+	web_init(&play->web, stage_connect(&play->stage));
+	play_open(play);
+	stage_del(&play->stage, "f");
+	play_turn(play, 0);
+	web_put_body(&bytes, 1, "x", 1);
+	web_send(&play->web, &bytes);
+	play_turn(play, 0);
+	assert_true(play_has(play, "Status: 404 "));
+	assert_int_equal(play_records(play, "refused"), 1);
+	web_free(&busy);
+}
+
+static void
+a_function_that_changes_while_a_body_is_held_runs_as_the_new_one(void **state)
+{
+	struct play *play = *state;
+	struct buf bytes = { 0 };
+
+	play_open(play);
+	strcpy(play->info.version, "fedcba9876543210");
+	play_put(play);
+	web_put_body(&bytes, 1, "x", 1);
+	web_send(&play->web, &bytes);
+	play_turn(play, 0);
+	served(play, "x");
+	assert_int_equal(stage_log_count(&play->stage,
+	    "\"version\":\"fedcba9876543210\""), 1);
+}
+
+static void
+when_the_queue_is_full_the_answer_is_503_with_retry_after(void **state)
+{
+	struct play *play = *state;
+	struct web first;
+
+	play->info.limits.value[LIMIT_QUEUE] = 0;
+	play_put(play);
+	play_request(play, "GET", "");
+	first = play->web;
+	web_init(&play->web, stage_connect(&play->stage));
+	play_request(play, "GET", "");
+	assert_true(play_has(play, "Status: 503 "));
+	assert_true(play_has(play, "Retry-After: "));
+	assert_int_equal(play->web.ends, 1);
+	assert_int_equal(play_records(play, "refused"), 1);
+	web_free(&first);
+}
+
+#define TEST(name) cmocka_unit_test_setup_teardown(name, play_set_up, \
+	    play_tear_down)
+
+int
+main(void)
+{
+	const struct CMUnitTest tests[] = {
+		TEST(a_request_may_be_cut_after_any_byte),
+		TEST(a_request_may_come_byte_by_byte),
+		TEST(a_kept_connection_serves_one_request_after_another),
+		TEST(a_connection_that_is_not_kept_closes_behind_the_answer),
+		TEST(get_values_is_answered_with_what_was_asked_for_and_known),
+		TEST(management_records_do_not_disturb_a_request),
+		TEST(records_of_other_ids_and_types_are_ignored),
+		TEST(a_second_request_at_a_time_is_refused_and_the_first_goes_on),
+		TEST(an_unknown_role_is_refused),
+		TEST(bytes_that_are_no_fastcgi_close_the_peer_and_are_counted),
+		TEST(a_begin_that_is_too_short_closes_the_peer),
+		TEST(a_flood_that_reads_no_answer_is_bounded_and_ends),
+		TEST(what_is_no_execution_leaves_no_record),
+		TEST(a_refused_execution_is_recorded),
+		TEST(a_body_of_another_length_than_announced_is_refused),
+		TEST(params_over_their_bound_are_431_and_malformed_ones_400),
+		TEST(a_body_without_a_length_reaches_a_cgi_program_with_one),
+		TEST(a_function_that_goes_while_a_body_is_held_is_404),
+		TEST(a_function_that_changes_while_a_body_is_held_runs_as_the_new_one),
+		TEST(when_the_queue_is_full_the_answer_is_503_with_retry_after),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
