@@ -194,8 +194,10 @@ event_root_gone(void *arg)
 	scan->is_back = false;
 }
 
+/* A directory that could not be read could not be watched either, so its mode
+ * is seen from outside. */
 static void
-event_returned(void *arg, const char *name)
+event_beside(void *arg, const char *name, bool is_new)
 {
 	struct scan *scan = arg;
 	const char *path = scan->conf->functions;
@@ -203,8 +205,12 @@ event_returned(void *arg, const char *name)
 
 	while (end > 0 && path[end - 1] == '/')
 		end--;
-	if (scan->is_gone && end > length && path[end - length - 1] == '/' &&
-	    memcmp(path + end - length, name, length) == 0)
+	if (end <= length || path[end - length - 1] != '/' ||
+	    memcmp(path + end - length, name, length) != 0)
+		return;
+	if (!scan->is_gone)
+		scan_units_wake(&scan->units);
+	else if (is_new)
 		scan->is_back = true;
 }
 
@@ -216,7 +222,7 @@ take_events(struct scan *scan)
 		.folder = event_folder,
 		.lost = event_lost,
 		.root_gone = event_root_gone,
-		.returned = event_returned,
+		.beside = event_beside,
 	};
 
 	if (scan->setup.watch == NULL)

@@ -59,11 +59,17 @@ forget_marks(struct directory *directory)
 	directory->writing_count = 0;
 }
 
-void
-scan_watch_forget(struct scan_watch *watch)
+/* What was changed up to now is judged by its age, as if nobody had watched:
+ * one tenant's flood of events makes no other's half-written file whole. */
+static void
+forget_all(struct scan_watch *watch)
 {
-	for (size_t i = 0; i < watch->count; i++)
+	int64_t now_ns = scan_now_ns();
+
+	for (size_t i = 0; i < watch->count; i++) {
 		forget_marks(&watch->directories[i]);
+		watch->directories[i].since_ns = now_ns;
+	}
 }
 
 void
@@ -71,7 +77,7 @@ scan_watch_free(struct scan_watch *watch)
 {
 	if (watch == NULL)
 		return;
-	scan_watch_forget(watch);
+	forget_all(watch);
 	free(watch->directories);
 	close(watch->fd);
 	free(watch);
@@ -89,7 +95,7 @@ scan_watch_parent(struct scan_watch *watch, int dir_fd)
 	if (fchdir(dir_fd) != 0)
 		return -errno;
 	watch->parent = inotify_add_watch(watch->fd, "..",
-	    IN_CREATE | IN_MOVED_TO | IN_ONLYDIR);
+	    IN_CREATE | IN_MOVED_TO | IN_ATTRIB | IN_ONLYDIR);
 	return watch->parent >= 0 ? 0 : -errno;
 }
 
@@ -164,7 +170,8 @@ drop(struct scan_watch *watch, struct directory *directory)
 static void
 say_full(struct scan_watch *watch, int error)
 {
-	if (watch->said_full)
+	/* What may not be read is reported for itself. */
+	if (watch->said_full || (error != ENOSPC && error != ENOMEM))
 		return;
 	watch->said_full = true;
 	log_event(LOG_WARN, "watch_refused", "error=\"%s\" mend=\"some folders "
@@ -329,7 +336,7 @@ take_event(struct scan_watch *watch, const struct inotify_event *event,
 	struct directory *directory;
 
 	if ((event->mask & IN_Q_OVERFLOW) != 0) {
-		scan_watch_forget(watch);
+		forget_all(watch);
 		calls->lost(arg);
 		return;
 	}
@@ -337,7 +344,8 @@ take_event(struct scan_watch *watch, const struct inotify_event *event,
 		if ((event->mask & IN_IGNORED) != 0)
 			watch->parent = -1;
 		else if ((event->mask & IN_ISDIR) != 0 && event->len > 0)
-			calls->returned(arg, event->name);
+			calls->beside(arg, event->name,
+			    (event->mask & IN_ATTRIB) == 0);
 		return;
 	}
 	directory = find(watch, event->wd);

@@ -32,9 +32,9 @@ struct scan_watch_calls {
 	void (*lost)(void *arg);
 	/* The functions directory was removed, moved or unmounted. */
 	void (*root_gone)(void *arg);
-	/* A folder of that name appeared in the parent of the functions
-	 * directory. */
-	void (*returned)(void *arg, const char *name);
+	/* In the parent of the functions directory a folder of that name
+	 * appeared, or (is_new false) got another owner or mode. */
+	void (*beside)(void *arg, const char *name, bool is_new);
 };
 
 struct scan_watch;
@@ -74,9 +74,6 @@ void scan_watch_sweep(struct scan_watch *watch, uint32_t unit, uint64_t round);
 /* True when the file was changed and not closed since. */
 bool scan_watch_is_writing(const struct scan_watch *watch, int number,
     const char *name);
-/* Forgets what is being written, since the news of its end may be lost. */
-void scan_watch_forget(struct scan_watch *watch);
-
 /* Takes everything that the kernel has.  0 or a negative errno. */
 int scan_watch_drain(struct scan_watch *watch,
     const struct scan_watch_calls *calls, void *arg);

@@ -224,6 +224,23 @@ def test_list_fails_where_there_is_no_directory(start_once):
         assert done.stdout == ""
 
 
+def test_an_unreadable_directory_is_said_and_mended_by_its_chmod(start_once):
+    host = start_once.host({"x.cgi": SAY % "x"}, is_started=False)
+    host.functions.chmod(0o700)
+    done = host.verb("list")
+    assert done.returncode == 1
+    assert "chmod a+rx" in done.stderr and done.stdout == ""
+    host.start()
+    host.wait_log("event=functions_unreadable")
+    assert host.fetch("/fn/x").status == 404
+    host.functions.chmod(0o755)
+    wait_answer(host, "/fn/x", "x")
+    host.functions.chmod(0o700)
+    wait_missing(host, "/fn/x")
+    host.functions.chmod(0o755)
+    wait_answer(host, "/fn/x", "x")
+
+
 def test_list_as_an_ordinary_user_shows_his_functions(installed, tmp_path):
     """Nobody's own files are right for nobody, when he looks himself."""
     tmp_path.chmod(0o755)
