@@ -1,0 +1,62 @@
+"""Runs a command in a network namespace of its own, where the metadata address
+and a private one stand on the loopback with a listener that counts.
+
+    netns.py COUNT PORT COMMAND ARGUMENT…
+
+Each connection adds a byte to the file COUNT.  The command takes this process's
+place; the listener ends with it.
+"""
+import ctypes
+import os
+import select
+import signal
+import socket
+import subprocess
+import sys
+
+CLONE_NEWNET = 0x40000000
+PR_SET_PDEATHSIG = 1
+ADDRESSES = ("127.0.0.1", "169.254.169.254", "10.0.0.1")
+
+libc = ctypes.CDLL(None, use_errno=True)
+
+
+def listen(port):
+    made = []
+    for address in ADDRESSES:
+        one = socket.socket()
+        one.bind((address, port))
+        one.listen(64)
+        made.append(one)
+    return made
+
+
+def count(listeners, path):
+    libc.prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+    with open(path, "ab", buffering=0) as out:
+        while True:
+            for one in select.select(listeners, [], [])[0]:
+                one.accept()[0].close()
+                out.write(b"x")
+
+
+def main():
+    path, port, command = sys.argv[1], int(sys.argv[2]), sys.argv[3:]
+    if libc.unshare(CLONE_NEWNET) != 0:
+        sys.exit(f"unshare: {os.strerror(ctypes.get_errno())}")
+    subprocess.run(["ip", "link", "set", "lo", "up"], check=True)
+    for address in ADDRESSES[1:]:
+        subprocess.run(["ip", "addr", "add", f"{address}/8", "dev", "lo"],
+                       check=True)
+    listeners = listen(port)
+    with open(path, "wb"):
+        pass
+    if os.fork() == 0:
+        count(listeners, path)
+    for one in listeners:
+        one.close()
+    os.execv(command[0], command)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,132 @@
+"""The hostile function behind the whole host: what it tries, it must not get.
+
+tests/probes/try runs the same probes in sandboxes with layers off, and outside;
+here they run as a tenant's CGI function.
+"""
+import copy
+import pathlib
+import subprocess
+import sys
+import time
+
+import pytest
+
+from lib import proc, programs as programs_room
+
+PORT = 8098
+NUMBERS = ["1", "2", "3", "4", "6", "7", "8", "9", "10", "11", "12", "13", "14",
+           "15", "16", "17", "18", "19", "20", "21", "22", "23", "24", "25",
+           "26", "27", "28", "29", "32", "33", "34", "35", "37", "40", "41",
+           "41-limits", "42", "status"]
+
+
+@pytest.fixture(scope="module")
+def probe(installed, tmp_path_factory):
+    """The static program: the built one, else compiled here."""
+    built = installed.libexec / "tests/probes/probe"
+    if built.exists():
+        return built
+    out = tmp_path_factory.mktemp("probe") / "probe"
+    sources = sorted((programs_room.TREE / "tests/probes").glob("probe*.c"))
+    subprocess.run(["gcc", "-std=c11", "-D_GNU_SOURCE", "-static", "-I",
+                    programs_room.TREE, "-o", out, *sources], check=True)
+    return out
+
+
+@pytest.fixture(scope="module")
+def stranger():
+    """A process of the host that a function must not reach."""
+    victim = subprocess.Popen(["sleep", "1000"])
+    yield victim
+    assert victim.poll() is None, "a process of the host was ended"
+    assert proc.stat(victim.pid)[1] != "T", "a process of the host was stopped"
+    victim.kill()
+    victim.wait()
+
+
+@pytest.fixture(scope="module")
+def count(tmp_path_factory):
+    return tmp_path_factory.mktemp("netns") / "count"
+
+
+@pytest.fixture(scope="module")
+def host(start, installed, probe, stranger, count):
+    apart = copy.copy(installed)
+    wrapper = count.parent / "fcgi-host"
+    wrapper.write_text(
+        f"#!/bin/sh\nexec {sys.executable} "
+        f"{pathlib.Path(__file__).parent}/lib/netns.py {count} {PORT} "
+        f"{installed.command} \"$@\"\n")
+    wrapper.chmod(0o755)
+    start.installed, kept = apart, start.installed
+    host = start.host(is_started=False)
+    start.installed = kept
+    # Only `run` is started there; the verbs speak to its socket from here.
+    apart.command = wrapper
+    host.add("alice/probe.cgi", probe)
+    host.add("bob/secret.sh", "printf 'Content-Type: text/plain\\n\\nbob'\n")
+    host.sidecar("alice/probe", **{
+        "env.PROBE_MARKER": host.functions / "bob/secret.sh",
+        "env.PROBE_HOST_PID": str(stranger.pid),
+        "env.PROBE_PORT": str(PORT), "tmp_size": "4M"})
+    host.start()
+    apart.command = installed.command
+    return host
+
+
+@pytest.mark.parametrize("number", NUMBERS)
+def test_a_hostile_function_is_denied(host, count, number):
+    answer, record = host.execute("/fn/alice/probe", QUERY_STRING=number)
+    assert answer.status == 200, (answer.text, record)
+    assert f"probe {number}: denied" in answer.text, answer.text
+    assert "HOLE" not in answer.text, answer.text
+    assert (record["outcome"], record["exit"]) == ("ok", 0)
+    assert count.read_bytes() == b"", "the listener was reached"
+
+
+def test_the_next_execution_finds_nothing_of_the_last(host):
+    seen = set()
+    for _ in range(4):
+        answer, record = host.execute("/fn/alice/probe", QUERY_STRING="40")
+        assert "probe 40: denied" in answer.text, answer.text
+        seen.add(record["instance"])
+    assert len(seen) == 1, "it was not the same sandbox"
+
+
+def test_a_daemon_does_not_outlive_its_execution(host):
+    for _ in range(3):
+        host.execute("/fn/alice/probe", QUERY_STRING="37")
+    left = [pid for pid in host.instances() if proc.program(pid) and
+            "probe" in proc.program(pid)]
+    assert left == []
+
+
+def test_the_host_and_its_neighbours_go_on(host):
+    answer, record = host.execute("/fn/bob/secret")
+    assert (answer.status, answer.text) == (200, "bob")
+    assert record["tenant"] == "bob"
+    assert set(host.roles()) == {"spawner", "gateway", "scanner"}
+
+
+def test_tenants_have_ids_of_their_own(host):
+    host.add("alice/id.sh", "printf 'Content-Type: text/plain\\n\\n'; id -u\n")
+    host.add("bob/id.sh", "printf 'Content-Type: text/plain\\n\\n'; id -u\n")
+    host.wait_served("/fn/alice/id")
+    host.wait_served("/fn/bob/id")
+    alice = host.fetch("/fn/alice/id").text.strip()
+    bob = host.fetch("/fn/bob/id").text.strip()
+    assert alice.isdigit() and bob.isdigit()
+    assert alice != bob and "0" not in (alice, bob)
+
+
+def test_the_listener_would_have_seen_a_connection(host, count):
+    """The probe of the network proves something only if this works."""
+    pid = host.roles()["spawner"]
+    code = (f"import socket; socket.create_connection(('169.254.169.254', "
+            f"{PORT}), 5)")
+    subprocess.run(["nsenter", "-t", str(pid), "-n", sys.executable, "-c",
+                    code], check=True)
+    until = time.monotonic() + 5
+    while count.read_bytes() == b"" and time.monotonic() < until:
+        time.sleep(0.02)
+    assert count.read_bytes() == b"x"
