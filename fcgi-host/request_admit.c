@@ -170,6 +170,14 @@ route_choose(struct request *request)
 	return error;
 }
 
+static void
+function_set(struct request *request, struct function *function)
+{
+	function_ref(function);
+	function_unref(request->route.function);
+	request->route.function = function;
+}
+
 /* While the body was held the function may have changed: the queue is the
  * current one's, and the environment too. */
 static bool
@@ -180,9 +188,7 @@ function_renew(struct request *request)
 
 	if (now == NULL || now->info.problem != CTL_PROBLEM_NONE)
 		return false;
-	function_ref(now);
-	function_unref(request->route.function);
-	request->route.function = now;
+	function_set(request, now);
 	return true;
 }
 
@@ -248,7 +254,6 @@ wait_split(struct request *request, const struct instance *instance)
 	    0 : now_us - from_us;
 	record->queue_us = now_us - request->arrived_us - record->init_us;
 	record->instance = instance->id;
-	/* what runs, which may be newer than what was asked for */
 	memcpy(record->version, instance->function->info.version,
 	    sizeof(record->version));
 	request->granted_us = now_us;
@@ -259,7 +264,13 @@ static void
 granted(void *arg, struct instance *instance)
 {
 	struct request *request = arg;
-	struct exec_env exec = {
+	struct exec_env exec;
+	struct cgi_env *env, *program_env;
+	int error = -ENOMEM;
+
+	/* what runs, which may be newer than what was asked for */
+	function_set(request, instance->function);
+	exec = (struct exec_env) {
 		.conf = request->conf,
 		.params = request->params,
 		.route = &request->route,
@@ -267,10 +278,8 @@ granted(void *arg, struct instance *instance)
 		.instance = instance->id,
 		.content_length = request->content_length,
 	};
-	struct cgi_env *env = exec_env_request(&exec);
-	struct cgi_env *program_env = exec_env_program(&exec);
-	int error = -ENOMEM;
-
+	env = exec_env_request(&exec);
+	program_env = exec_env_program(&exec);
 	wait_split(request, instance);
 	request_step(request, REQUEST_EVENT_GRANT);
 	if (env != NULL && program_env != NULL)
