@@ -327,15 +327,21 @@ lost_recorded(void *arg, int error)
 	(void)error;
 }
 
+struct lost {
+	struct server *server;
+	/* what the dead gateway had written, before its debts move it on */
+	uint64_t written_seq;
+};
+
 static void
 lost_record(struct inflight_slot *slot, void *arg)
 {
-	struct server *server = arg;
+	const struct lost *lost = arg;
+	struct server *server = lost->server;
 	struct record_exec record = slot->record;
 	struct ledger_entry entry = { .fn = lost_recorded };
 
-	if (slot->record_seq != 0 &&
-	    slot->record_seq <= inflight_seq(server->inflight)) {
+	if (slot->record_seq != 0 && slot->record_seq <= lost->written_seq) {
 		inflight_drop(server->inflight, slot);
 		return;
 	}
@@ -353,5 +359,7 @@ lost_record(struct inflight_slot *slot, void *arg)
 void
 request_record_lost(struct server *server)
 {
-	inflight_each(server->inflight, lost_record, server);
+	struct lost lost = { server, inflight_seq(server->inflight) };
+
+	inflight_each(server->inflight, lost_record, &lost);
 }

@@ -1,0 +1,200 @@
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <cmocka.h>
+
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include "fcgi-host/inflight.h"
+#include "tests/unit/play.h"
+
+static int
+table_of(off_t size)
+{
+	int fd = memfd_create("table", MFD_CLOEXEC);
+
+	assert_true(fd >= 0);
+	assert_int_equal(ftruncate(fd, size), 0);
+	return fd;
+}
+
+static void
+count(struct inflight_slot *slot, void *arg)
+{
+	assert_int_equal(slot->is_used, 1);
+	++*(size_t *)arg;
+}
+
+static size_t
+used(struct inflight *inflight)
+{
+	size_t n = 0;
+
+	inflight_each(inflight, count, &n);
+	return n;
+}
+
+static void
+slots_are_given_until_none_is_left_and_again_when_dropped(void **state)
+{
+	int fd = table_of(64 * 1024);
+	struct inflight *inflight = inflight_open(fd, false);
+	struct inflight_slot *slots[1000], *slot;
+	size_t n = 0;
+
+	(void)state;
+	while ((slot = inflight_take(inflight)) != NULL) {
+		for (size_t i = 0; i < n; i++)
+			assert_ptr_not_equal(slots[i], slot);
+		assert_int_equal(slot->record.number, 0);
+		slot->record.number = n + 1;
+		slots[n++] = slot;
+	}
+	assert_int_equal(n, 64 * 1024 / sizeof(struct inflight_slot) - 1);
+	assert_int_equal(used(inflight), n);
+	inflight_drop(inflight, slots[3]);
+	inflight_drop(inflight, slots[3]); /* twice counts once */
+	inflight_drop(inflight, NULL);
+	assert_int_equal(used(inflight), n - 1);
+	assert_ptr_equal(inflight_take(inflight), slots[3]);
+	assert_int_equal(slots[3]->record.number, 0);
+	assert_null(inflight_take(inflight));
+	inflight_close(inflight);
+	close(fd);
+}
+
+static void
+a_successor_finds_the_debts_the_sequence_and_the_count(void **state)
+{
+	int fd = table_of(64 * 1024);
+	struct inflight *inflight = inflight_open(fd, false);
+	struct inflight_slot *slot;
+
+	(void)state;
+	slot = inflight_take(inflight);
+	strcpy(slot->record.request_id, "owed");
+	inflight_drop(inflight, inflight_take(inflight));
+	inflight_set_seq(inflight, 41);
+	assert_int_equal(inflight_next_number(inflight), 1);
+	assert_int_equal(inflight_next_number(inflight), 2);
+	inflight_close(inflight);
+	inflight = inflight_open(fd, true);
+	assert_int_equal(used(inflight), 1);
+	assert_int_equal(inflight_seq(inflight), 41);
+	assert_int_equal(inflight_next_number(inflight), 3);
+	inflight_close(inflight);
+	inflight = inflight_open(fd, false); /* a new run owes nothing */
+	assert_int_equal(used(inflight), 0);
+	assert_int_equal(inflight_seq(inflight), 0);
+	inflight_close(inflight);
+	close(fd);
+}
+
+static void
+a_table_that_is_none_is_made_new_or_refused(void **state)
+{
+	int fd = table_of(64 * 1024), small = table_of(100);
+	struct inflight *inflight;
+	char noise[4096];
+
+	(void)state;
+	memset(noise, 0x5a, sizeof(noise));
+	assert_int_equal(pwrite(fd, noise, sizeof(noise), 0), sizeof(noise));
+	inflight = inflight_open(fd, true);
+	assert_non_null(inflight);
+	assert_int_equal(used(inflight), 0);
+	assert_int_equal(inflight_seq(inflight), 0);
+	inflight_close(inflight);
+	inflight_close(NULL);
+	assert_null(inflight_open(small, false));
+	assert_null(inflight_open(-1, false));
+	close(fd);
+	close(small);
+}
+
+/* The gateway dies with one execution in each of these moments; its successor
+ * has the same table and file. */
+static void
+the_executions_of_a_dead_gateway_are_recorded_as_lost_once(void **state)
+{
+	struct play *play = *state;
+	struct stage *stage = &play->stage;
+	struct inflight_slot *queued = inflight_take(stage->inflight);
+	struct inflight_slot *running = inflight_take(stage->inflight);
+	struct inflight_slot *written = inflight_take(stage->inflight);
+	struct inflight_slot *pending = inflight_take(stage->inflight);
+
+	strcpy(queued->record.request_id, "queued");
+	strcpy(running->record.request_id, "running");
+	running->started_us = loop_now_us(stage->loop) - 2000000;
+	running->is_invoke = 1;
+	/* its line is in the file: only the slot was not yet given back */
+	strcpy(written->record.request_id, "written");
+	written->record_seq = 5;
+	/* its line was in a batch that never reached the file */
+	strcpy(pending->record.request_id, "pending");
+	pending->record_seq = 6;
+	/* and so a successor begins */
+	inflight_set_seq(stage->inflight, 5);
+	ledger_free(stage->ledger);
+	stage->ledger = stage->server.ledger = stage->fleet.ledger =
+	    ledger_new(stage->inflight, STAGE_RUN_ID);
+	assert_int_equal(ledger_switch(stage->ledger,
+	    fcntl(stage->log_fd, F_DUPFD_CLOEXEC, 3), true), 0);
+	request_record_lost(&stage->server);
+	request_record_lost(&stage->server);
+	assert_int_equal(used(stage->inflight), 0);
+	assert_int_equal(play_executions(play), 3);
+	assert_int_equal(play_records(play, "lost"), 3);
+	assert_int_equal(stage_log_count(stage, "\"request_id\":\"written\""),
+	    0);
+	assert_int_equal(stage_log_count(stage, "\"request_id\":\"pending\""),
+	    1);
+	assert_int_equal(stage_log_count(stage, "\"trigger\":\"invoke\""), 1);
+	assert_int_equal(stage_log_count(stage, "\"trigger\":\"web\""), 2);
+	assert_int_equal(stage_log_count(stage, "\"run_us\":0,"), 2);
+	assert_int_equal(stage_log_count(stage, "\"run_us\":2000000,"), 1);
+}
+
+static void
+a_full_table_admits_nothing_and_serves_again(void **state)
+{
+	struct play *play = *state;
+	struct inflight_slot *slot, *last = NULL;
+
+	while ((slot = inflight_take(play->stage.inflight)) != NULL)
+		last = slot;
+	play_request(play, "GET", "");
+	assert_true(play_has(play, "Status: 503 "));
+	assert_int_equal(play_executions(play), 0);
+	inflight_drop(play->stage.inflight, last);
+	play_reconnect(play);
+	play_say(play, play_dispatch(play, "GET", ""), PLAIN "hello");
+	play_end(play, stage_last(&play->stage), 0);
+	assert_true(play_has(play, "hello"));
+}
+
+int
+main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(
+		    slots_are_given_until_none_is_left_and_again_when_dropped),
+		cmocka_unit_test(
+		    a_successor_finds_the_debts_the_sequence_and_the_count),
+		cmocka_unit_test(a_table_that_is_none_is_made_new_or_refused),
+		cmocka_unit_test_setup_teardown(
+		    the_executions_of_a_dead_gateway_are_recorded_as_lost_once,
+		    play_set_up, play_tear_down),
+		cmocka_unit_test_setup_teardown(
+		    a_full_table_admits_nothing_and_serves_again,
+		    play_set_up, play_tear_down),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
