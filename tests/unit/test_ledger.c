@@ -1,0 +1,465 @@
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <cmocka.h>
+
+#include <errno.h>
+#include <fcntl.h>
+#include <sched.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/mount.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "fcgi-host/ledger.h"
+#include "fcgi-host/log.h"
+
+static char dir[] = "/tmp/test_ledger.XXXXXX";
+static struct inflight *inflight;
+static struct ledger *ledger;
+static int calls, last_error;
+
+static void
+on_written(void *arg, int error)
+{
+	(void)arg;
+	calls++;
+	last_error = error;
+}
+
+static const char *
+path_of(const char *name)
+{
+	static char path[128];
+
+	snprintf(path, sizeof(path), "%s/%s", dir, name);
+	return path;
+}
+
+static int
+open_log(const char *name)
+{
+	int fd = open(path_of(name), O_CREAT | O_RDWR | O_APPEND | O_CLOEXEC,
+	    0600);
+
+	assert_true(fd >= 0);
+	return fd;
+}
+
+/* A file's text, NUL-terminated, to be freed. */
+static char *
+text_of(const char *name, size_t *n)
+{
+	int fd = open(path_of(name), O_RDONLY | O_CLOEXEC);
+	struct stat status;
+	char *text;
+
+	assert_true(fd >= 0);
+	assert_int_equal(fstat(fd, &status), 0);
+	text = calloc(1, (size_t)status.st_size + 1);
+	assert_int_equal(read(fd, text, (size_t)status.st_size),
+	    status.st_size);
+	close(fd);
+	if (n != NULL)
+		*n = (size_t)status.st_size;
+	return text;
+}
+
+/* The file holds whole lines only, of seq first to last, none left out. */
+static void
+whole(const char *name, uint64_t first, uint64_t last)
+{
+	size_t n;
+	char *text = text_of(name, &n), *line = text;
+	uint64_t seq = first;
+
+	assert_int_equal(strlen(text), n); /* no hole was left in it */
+	while (*line != '\0') {
+		char *end = strchr(line, '\n');
+
+		assert_non_null(end);
+		assert_int_equal(record_line_seq(line, (size_t)(end - line)),
+		    seq);
+		seq++;
+		line = end + 1;
+	}
+	assert_int_equal(seq, last + 1);
+	free(text);
+}
+
+static int
+set_up(void **state)
+{
+	int table = memfd_create("table", MFD_CLOEXEC);
+
+	(void)state;
+	log_init("test", LOG_ERROR);
+	calls = last_error = 0;
+	strcpy(dir, "/tmp/test_ledger.XXXXXX");
+	if (mkdtemp(dir) == NULL || ftruncate(table, 100000) < 0)
+		return -1;
+	inflight = inflight_open(table, false);
+	ledger = ledger_new(inflight, 0xabc);
+	close(table);
+	return ledger == NULL || ledger_switch(ledger, open_log("log"), false);
+}
+
+static int
+tear_down(void **state)
+{
+	(void)state;
+	ledger_free(ledger);
+	inflight_close(inflight);
+	unlink(path_of("log"));
+	unlink(path_of("next"));
+	return rmdir(dir);
+}
+
+static struct ledger_entry entries[2000];
+static size_t entry_count;
+
+static void
+add_line(void)
+{
+	struct record_exec record = { .number = 1, .instance = 1,
+		.request_id = "r", .method = "GET", .tenant = "t",
+		.function = "f", .version = "v", .trigger = "web",
+		.exit_code = -1 };
+	struct ledger_entry *entry = &entries[entry_count++ % 2000];
+
+	*entry = (struct ledger_entry){ .fn = on_written };
+	assert_int_equal(ledger_exec(ledger, &record, entry), 0);
+	assert_int_equal(record.seq, ledger_seq(ledger));
+	assert_int_equal(record.run_id, 0xabc);
+}
+
+static void
+a_line_is_told_written_only_by_the_flush(void **state)
+{
+	char *text;
+
+	(void)state;
+	assert_int_equal(ledger_admit(ledger), 0);
+	add_line();
+	assert_int_equal(calls, 0);
+	text = text_of("log", NULL);
+	assert_string_equal(text, "");
+	free(text);
+	ledger_flush(ledger);
+	assert_int_equal(calls, 1);
+	assert_int_equal(last_error, 0);
+	assert_int_equal(inflight_seq(inflight), 1);
+	whole("log", 1, 1);
+}
+
+static void
+lines_of_all_kinds_share_one_sequence(void **state)
+{
+	struct record_instance instance = { .number = 1, .reason = "idle" };
+	struct record_host host = { .event = "start" };
+
+	(void)state;
+	for (int i = 0; i < 10; i++) {
+		assert_int_equal(ledger_admit(ledger), 0);
+		add_line();
+		assert_int_equal(ledger_instance(ledger, &instance), 0);
+		assert_int_equal(ledger_host(ledger, &host), 0);
+		assert_int_equal(host.executions, i + 1);
+		ledger_flush(ledger);
+		ledger_flush(ledger);
+	}
+	assert_int_equal(calls, 10);
+	whole("log", 1, 30);
+	assert_int_equal(ledger_executions(ledger), 10);
+}
+
+static void
+with_sync_the_lines_are_written_too(void **state)
+{
+	(void)state;
+	ledger_set_sync(ledger, true);
+	add_line();
+	ledger_flush(ledger);
+	assert_int_equal(calls, 1);
+	assert_int_equal(last_error, 0);
+	whole("log", 1, 1);
+}
+
+static uint64_t
+allocated(const char *name)
+{
+	struct stat status;
+
+	assert_int_equal(stat(path_of(name), &status), 0);
+	return (uint64_t)status.st_blocks * 512;
+}
+
+static void
+admission_reserves_and_free_gives_the_rest_back(void **state)
+{
+	(void)state;
+	for (int i = 0; i < 100; i++)
+		assert_int_equal(ledger_admit(ledger), 0);
+	assert_true(allocated("log") >= 100 * RECORD_LINE_MAX);
+	add_line();
+	ledger_flush(ledger);
+	whole("log", 1, 1);
+	assert_true(allocated("log") >= 99 * RECORD_LINE_MAX);
+	ledger_free(ledger);
+	ledger = NULL;
+	assert_true(allocated("log") <= 8192);
+	whole("log", 1, 1);
+}
+
+static void
+a_switch_writes_what_is_pending_to_the_old_file(void **state)
+{
+	(void)state;
+	for (int i = 0; i < 100; i++)
+		assert_int_equal(ledger_admit(ledger), 0);
+	add_line();
+	add_line();
+	assert_int_equal(ledger_switch(ledger, open_log("next"), false), 0);
+	assert_int_equal(calls, 2);
+	whole("log", 1, 2);
+	assert_true(allocated("log") <= 8192);
+	add_line();
+	ledger_flush(ledger);
+	whole("log", 1, 2);
+	whole("next", 3, 3);
+}
+
+static void
+a_switch_to_what_is_no_file_keeps_the_old_one(void **state)
+{
+	int fds[2];
+
+	(void)state;
+	assert_int_equal(pipe2(fds, O_CLOEXEC), 0);
+	assert_true(ledger_switch(ledger, fds[1], false) < 0);
+	assert_int_equal(fcntl(fds[1], F_GETFD), -1); /* taken all the same */
+	close(fds[0]);
+	add_line();
+	ledger_flush(ledger);
+	whole("log", 1, 1);
+}
+
+/* A log that ends in the torn text is mended to end in the whole one. */
+static void
+mended(const char *before, const char *after, bool is_again, uint64_t next)
+{
+	int fd = open_log("next");
+	size_t n = strlen(before);
+	char *text;
+
+	assert_int_equal(write(fd, before, n), n);
+	assert_int_equal(ledger_switch(ledger, fd, is_again), 0);
+	text = text_of("next", NULL);
+	assert_string_equal(text, after);
+	free(text);
+	assert_int_equal(ledger_seq(ledger) + 1, next);
+	assert_int_equal(ledger_switch(ledger, open_log("log"), false), 0);
+	unlink(path_of("next"));
+}
+
+static void
+a_torn_last_line_is_cut_off(void **state)
+{
+	(void)state;
+	mended("{\"v\":1,\"seq\":5}\n{\"v\":1,\"se", "{\"v\":1,\"seq\":5}\n",
+	    false, 1);
+	mended("{\"v\":1,\"seq\":5}\n", "{\"v\":1,\"seq\":5}\n", false, 1);
+	mended("{\"v\":1,\"seq\":5}", "", false, 1);
+	mended("", "", true, 1);
+}
+
+static void
+after_a_gateway_died_the_sequence_goes_on_behind_the_file(void **state)
+{
+	(void)state;
+	mended("{\"v\":1,\"seq\":41}\n{\"v\":1,\"seq\":42}\n{\"v\":1,\"seq\":43",
+	    "{\"v\":1,\"seq\":41}\n{\"v\":1,\"seq\":42}\n", true, 43);
+	assert_int_equal(inflight_seq(inflight), 42);
+	/* a file that is behind the table does not turn it back */
+	mended("{\"v\":1,\"seq\":7}\n", "{\"v\":1,\"seq\":7}\n", true, 43);
+}
+
+static void
+a_torn_line_behind_a_long_log_is_cut_off(void **state)
+{
+	char *before = calloc(1, 200001), *at = before;
+
+	(void)state;
+	for (int i = 1; at - before < 150000; i++)
+		at += sprintf(at, "{\"v\":1,\"seq\":%d}\n", i);
+	*at = '\0';
+	{
+		char *after = strdup(before);
+
+		strcpy(at, "{\"v\":1,\"seq\":77");
+		mended(before, after, false, 1);
+		free(after);
+	}
+	free(before);
+}
+
+static void
+file_size_limit(rlim_t most)
+{
+	struct rlimit limit;
+
+	signal(SIGXFSZ, SIG_IGN);
+	assert_int_equal(getrlimit(RLIMIT_FSIZE, &limit), 0);
+	limit.rlim_cur = most == 0 ? limit.rlim_max : most;
+	assert_int_equal(setrlimit(RLIMIT_FSIZE, &limit), 0);
+}
+
+static void
+a_partial_write_is_cut_off_and_written_again_without_a_gap(void **state)
+{
+	struct stat status;
+
+	(void)state;
+	for (int i = 0; i < 5; i++)
+		assert_int_equal(ledger_admit(ledger), 0);
+	add_line();
+	ledger_flush(ledger);
+	assert_int_equal(stat(path_of("log"), &status), 0);
+	/* room for one and a half of the next lines */
+	file_size_limit((rlim_t)(status.st_size * 5 / 2));
+	add_line();
+	add_line();
+	ledger_flush(ledger);
+	assert_int_equal(last_error, -EFBIG);
+	assert_int_equal(calls, 3);
+	assert_true(ledger_is_failing(ledger));
+	assert_int_equal(ledger_errors(ledger), 1);
+	whole("log", 1, 1);
+	assert_int_equal(inflight_seq(inflight), 1);
+	assert_int_equal(ledger_admit(ledger), -EIO);
+	assert_int_equal(ledger_refused(ledger), 1);
+	assert_int_equal(ledger_probe(ledger), -EIO);
+	assert_int_equal(ledger_refused(ledger), 1);
+	file_size_limit(0);
+	ledger_flush(ledger);
+	assert_int_equal(calls, 3); /* each entry is called once */
+	assert_false(ledger_is_failing(ledger));
+	whole("log", 1, 3);
+	add_line();
+	ledger_flush(ledger);
+	assert_int_equal(last_error, 0);
+	whole("log", 1, 4);
+}
+
+static void
+what_was_refused_stands_in_the_next_host_record(void **state)
+{
+	struct record_host host = { .event = "refused" };
+
+	(void)state;
+	ledger_free(ledger);
+	ledger = ledger_new(inflight, 0xabc); /* without a file yet */
+	for (int i = 0; i < 3; i++)
+		assert_int_equal(ledger_admit(ledger), -EBADF);
+	assert_int_equal(ledger_refused(ledger), 3);
+	assert_int_equal(ledger_switch(ledger, open_log("log"), false), 0);
+	assert_int_equal(ledger_admit(ledger), 0);
+	assert_int_equal(ledger_host(ledger, &host), 0);
+	assert_int_equal(host.refused_unrecorded, 3);
+	assert_int_equal(ledger_refused(ledger), 0);
+	assert_int_equal(ledger_host(ledger, &host), 0);
+	assert_int_equal(host.refused_unrecorded, 0);
+}
+
+/* On a file system of 1 MiB: what is admitted can always be written. */
+static void
+on_a_full_disk_what_was_admitted_is_written_and_no_more_is_admitted(
+    void **state)
+{
+	int filler, admitted = 0, rc;
+	char block[4096] = { 0 };
+
+	(void)state;
+	if (unshare(CLONE_NEWNS) != 0) {
+		assert_int_equal(errno, EPERM);
+		print_message("SKIP: only root may mount a small tmpfs\n");
+		skip();
+	}
+	assert_int_equal(mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL), 0);
+	assert_int_equal(mount("none", dir, "tmpfs", 0, "size=1m"), 0);
+	assert_int_equal(ledger_switch(ledger, open_log("log"), false), 0);
+	filler = open_log("next");
+	assert_int_equal(ftruncate(filler, 0), 0);
+	for (int i = 0; i < 64; i++)
+		assert_int_equal(write(filler, block, sizeof(block)),
+		    sizeof(block));
+	while ((rc = ledger_admit(ledger)) == 0)
+		assert_true(++admitted < 600);
+	assert_int_equal(rc, -ENOSPC);
+	assert_true(admitted > 200);
+	/* the rest of the disk is taken by somebody else */
+	while (write(filler, block, sizeof(block)) > 0)
+		;
+	for (int i = 0; i < admitted; i++) {
+		add_line();
+		ledger_flush(ledger);
+		assert_int_equal(last_error, 0);
+	}
+	whole("log", 1, (uint64_t)admitted);
+	/* short lines left room in the reserve: some more, then none */
+	while ((rc = ledger_admit(ledger)) == 0)
+		add_line();
+	assert_int_equal(rc, -ENOSPC);
+	ledger_flush(ledger);
+	assert_int_equal(last_error, 0);
+	assert_int_equal(ftruncate(filler, 0), 0);
+	assert_int_equal(ledger_admit(ledger), 0);
+	close(filler);
+	unlink(path_of("next"));
+	ledger_free(ledger);
+	ledger = NULL;
+	unlink(path_of("log"));
+	assert_int_equal(umount2(dir, MNT_DETACH), 0);
+}
+
+static void
+a_released_admission_makes_room_for_another(void **state)
+{
+	(void)state;
+	ledger_release(ledger); /* of none: harmless */
+	for (int i = 0; i < 5000; i++) {
+		assert_int_equal(ledger_admit(ledger), 0);
+		ledger_release(ledger);
+	}
+	assert_true(allocated("log") < 1 << 20);
+}
+
+#define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
+
+int
+main(void)
+{
+	const struct CMUnitTest tests[] = {
+		TEST(a_line_is_told_written_only_by_the_flush),
+		TEST(lines_of_all_kinds_share_one_sequence),
+		TEST(with_sync_the_lines_are_written_too),
+		TEST(admission_reserves_and_free_gives_the_rest_back),
+		TEST(a_switch_writes_what_is_pending_to_the_old_file),
+		TEST(a_switch_to_what_is_no_file_keeps_the_old_one),
+		TEST(a_torn_last_line_is_cut_off),
+		TEST(after_a_gateway_died_the_sequence_goes_on_behind_the_file),
+		TEST(a_torn_line_behind_a_long_log_is_cut_off),
+		TEST(a_partial_write_is_cut_off_and_written_again_without_a_gap),
+		TEST(what_was_refused_stands_in_the_next_host_record),
+		TEST(a_released_admission_makes_room_for_another),
+		TEST(on_a_full_disk_what_was_admitted_is_written_and_no_more_is_admitted),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
