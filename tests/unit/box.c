@@ -17,6 +17,10 @@
 
 #include "fcgi-host/sock.h"
 
+#define UID_FIRST 1950000000u
+
+uid_t box_uid;
+
 static uint64_t
 now_ms(void)
 {
@@ -42,6 +46,7 @@ box_setup(struct box_host *host)
 
 	memset(host, 0, sizeof(*host));
 	host->cgroup.fd = -1;
+	box_uid = UID_FIRST + (uid_t)getpid();
 	if (geteuid() != 0) {
 		fprintf(stderr, "SKIPPED: a sandbox of the host needs root\n");
 		return 77;

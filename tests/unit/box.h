@@ -13,9 +13,11 @@
 #include "sandbox/init_msg.h"
 #include "sandbox/plan.h"
 
-/* Ids that no account of a Debian has. */
-#define BOX_UID 60801
-#define BOX_GID 60801
+/* Ids that no account of a Debian has, and others for each test program: the
+ * kernel counts processes by user id, over all of the machine. */
+extern uid_t box_uid;
+#define BOX_UID box_uid
+#define BOX_GID ((gid_t)box_uid)
 
 struct box_host {
 	struct sandbox_host *host;
