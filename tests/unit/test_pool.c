@@ -64,13 +64,10 @@ set_up(void **state)
 {
 	(void)state;
 	stage_open(&stage, NULL);
-	memset(guests, 0, sizeof(guests));
-	for (size_t i = 0; i < WAITERS_MAX; i++) {
-		guests[i].refusal = -1;
-		guests[i].waiter.granted = on_granted;
-		guests[i].waiter.refused = on_refused;
-		guests[i].waiter.arg = &guests[i];
-	}
+	for (size_t i = 0; i < WAITERS_MAX; i++)
+		guests[i] = (struct guest){ .refusal = -1,
+			.waiter = { .granted = on_granted,
+			    .refused = on_refused, .arg = &guests[i] } };
 	return 0;
 }
 
