@@ -138,13 +138,10 @@ static const struct seccomp_entry scanner[] = {
 
 #if defined(__SANITIZE_ADDRESS__)
 /* What AddressSanitizer's run time does beside the program, in builds for tests
- * only: stacks for its handlers, shadow memory, the report of an error. */
+ * only. */
 static const struct seccomp_entry sanitizer[] = {
-	CALL("mmap"),              /* shadow memory */
-	CALL("mprotect"),          /* shadow memory */
-	CALL("sigaltstack"),       /* the end of a thread */
+	CALL("sigaltstack"),       /* the stack of its handlers, at the end */
 	CALL("readlink"),          /* the program's name in a report */
-	CALL("openat"),            /* /proc/self/maps for a report */
 	CALL("sched_yield"),       /* its locks */
 	CALL("prctl"),             /* naming its thread */
 };

@@ -38,7 +38,7 @@ static int
 open_init(const char *path, char *problem, size_t size)
 {
 	char magic[4];
-	int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+	int fd = open(path, O_RDONLY | O_CLOEXEC);
 
 	if (fd < 0) {
 		snprintf(problem, size, "%s: %s; is the installation complete?",
