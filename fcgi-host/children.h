@@ -57,13 +57,15 @@ void child_run(struct child *child);
  * at once).  `down` follows if it runs. */
 void child_end(struct child *child, unsigned within_ms);
 
-/* Kills a child that misbehaves; it is started anew later.  why: for the log. */
+/* Kills a child that misbehaves; it is started anew later.  why: for the
+ * log. */
 void child_kill(struct child *child, const char *why);
 
 bool child_is_up(const struct child *child);
 
 /* Queues a parcel (takes one reference, also when it cannot be sent).  NULL is
- * the failed making of one: the child is killed, for it would miss something. */
+ * the failed making of one: the child is killed, for it would miss something.
+ */
 void child_send(struct child *child, struct parcel *parcel);
 
 #endif

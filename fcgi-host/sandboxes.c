@@ -36,6 +36,9 @@ struct sandboxes {
 	void *arg;
 	struct instance **live; /* by id, which rises */
 	size_t count, size;
+	struct instance *disowned;
+	size_t disowned_count;
+	uint64_t leaf_serial; /* ids begin anew with each gateway */
 	struct leftover *leftovers;
 	struct ctl_totals ended; /* without a cgroup: of those that ended */
 };
@@ -100,7 +103,8 @@ leaf_remove(struct sandboxes *sandboxes, const char *leaf)
 int
 instance_make_leaf(struct instance *instance, const struct limits *limits)
 {
-	const struct cgroup_parent *parent = instance->sandboxes->cgroup;
+	struct sandboxes *sandboxes = instance->sandboxes;
+	const struct cgroup_parent *parent = sandboxes->cgroup;
 	const struct cgroup_limits wanted = {
 		.memory_bytes = limits->value[LIMIT_MEMORY_BYTES],
 		.processes = limits->value[LIMIT_PROCESSES],
@@ -111,7 +115,7 @@ instance_make_leaf(struct instance *instance, const struct limits *limits)
 	if (parent->fd < 0)
 		return 0;
 	snprintf(leaf, sizeof(leaf), "i%llu",
-	    (unsigned long long)instance->id);
+	    (unsigned long long)++sandboxes->leaf_serial);
 	instance->leaf_fd = cgroup_leaf_make(parent, leaf, &wanted);
 	if (instance->leaf_fd < 0)
 		return instance->leaf_fd;
@@ -119,7 +123,7 @@ instance_make_leaf(struct instance *instance, const struct limits *limits)
 	return 0;
 }
 
-/* ---------------------------------------------------------------- one's life */
+/* --------------------------------------------------------------- one's life */
 
 static int
 may_add(const struct sandboxes *sandboxes, const struct ctl_function *function,
@@ -127,7 +131,7 @@ may_add(const struct sandboxes *sandboxes, const struct ctl_function *function,
 {
 	size_t i, same = 0;
 
-	if (sandboxes->count >= SANDBOXES_MAX)
+	if (sandboxes_count(sandboxes) >= SANDBOXES_MAX)
 		return -ENFILE;
 	if (sandboxes->count > 0 &&
 	    sandboxes->live[sandboxes->count - 1]->id >= id)
@@ -188,6 +192,15 @@ instance_make_socket(struct instance *instance, gid_t gid)
 	return error != 0 ? error : steal_fd(&fd);
 }
 
+static void
+remove_socket(struct instance *instance)
+{
+	if (instance->socket[0] != '\0')
+		(void)unlinkat(instance->sandboxes->instances_fd,
+		    instance->socket, 0);
+	instance->socket[0] = '\0';
+}
+
 /* Its process is gone or never was: its traces outside go now. */
 static void
 clear(struct instance *instance)
@@ -199,8 +212,7 @@ clear(struct instance *instance)
 	close_fd(&instance->leaf_fd);
 	if (instance->leaf[0] != '\0')
 		leaf_remove(sandboxes, instance->leaf);
-	if (instance->socket[0] != '\0')
-		(void)unlinkat(sandboxes->instances_fd, instance->socket, 0);
+	remove_socket(instance);
 }
 
 void
@@ -222,7 +234,7 @@ kill_one(struct instance *instance)
 	    0);
 }
 
-/* ------------------------------------------------------------------- its end */
+/* ------------------------------------------------------------------ its end */
 
 static void
 read_leaf(const struct instance *instance, struct ctl_instance_gone *gone)
@@ -289,6 +301,17 @@ take_out(struct sandboxes *sandboxes, const struct instance *instance)
 }
 
 static void
+take_out_disowned(struct sandboxes *sandboxes, const struct instance *instance)
+{
+	struct instance **place = &sandboxes->disowned;
+
+	while (*place != instance)
+		place = &(*place)->next;
+	*place = instance->next;
+	sandboxes->disowned_count--;
+}
+
+static void
 on_exit_event(void *arg, uint32_t events)
 {
 	struct instance *instance = arg;
@@ -305,10 +328,14 @@ on_exit_event(void *arg, uint32_t events)
 	log_event(LOG_DEBUG, "instance_gone", "id=%llu function=%s status=%d "
 	    "cpu_us=%llu", (unsigned long long)instance->id, instance->name,
 	    status, (unsigned long long)gone.cpu_usage_us);
-	take_out(sandboxes, instance);
 	clear(instance);
 	loop_defer(sandboxes->loop, &instance->free_task, free, instance);
-	sandboxes->gone(sandboxes->arg, &gone);
+	if (instance->is_disowned) {
+		take_out_disowned(sandboxes, instance);
+	} else {
+		take_out(sandboxes, instance);
+		sandboxes->gone(sandboxes->arg, &gone);
+	}
 }
 
 static int
@@ -347,7 +374,7 @@ instance_watch(struct instance *instance, pid_t pid, int pidfd)
 	return 0;
 }
 
-/* ------------------------------------------------------------------ all of them */
+/* -------------------------------------------------------------- all of them */
 
 static struct instance *
 find(const struct sandboxes *sandboxes, uint64_t id)
@@ -387,10 +414,26 @@ sandboxes_kill_all(struct sandboxes *sandboxes)
 		kill_one(sandboxes->live[i]);
 }
 
+void
+sandboxes_disown(struct sandboxes *sandboxes)
+{
+	sandboxes_kill_all(sandboxes);
+	while (sandboxes->count > 0) {
+		struct instance *instance =
+		    sandboxes->live[--sandboxes->count];
+
+		remove_socket(instance);
+		instance->is_disowned = true;
+		instance->next = sandboxes->disowned;
+		sandboxes->disowned = instance;
+		sandboxes->disowned_count++;
+	}
+}
+
 size_t
 sandboxes_count(const struct sandboxes *sandboxes)
 {
-	return sandboxes->count;
+	return sandboxes->count + sandboxes->disowned_count;
 }
 
 void
@@ -432,12 +475,12 @@ sandboxes_free(struct sandboxes *sandboxes)
 {
 	if (sandboxes == NULL)
 		return;
-	sandboxes_kill_all(sandboxes);
-	while (sandboxes->count > 0) {
-		struct instance *instance =
-		    sandboxes->live[--sandboxes->count];
+	sandboxes_disown(sandboxes);
+	while (sandboxes->disowned != NULL) {
+		struct instance *instance = sandboxes->disowned;
 
 		(void)wait4(instance->pid, NULL, __WALL, NULL);
+		take_out_disowned(sandboxes, instance);
 		instance_drop(instance);
 	}
 	while (sandboxes->leftovers != NULL) {

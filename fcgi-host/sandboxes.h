@@ -33,6 +33,8 @@ struct instance {
 	struct loop_io io;
 	struct loop_task free_task;
 	bool is_killed;
+	bool is_disowned; /* killed, and nobody is told of its end */
+	struct instance *next; /* among the disowned */
 };
 
 /* loop and cgroup are borrowed; instances_fd: where sockets stand. */
@@ -62,6 +64,10 @@ void instance_drop(struct instance *instance);
 /* 0; -ENOENT: no such instance (any more). */
 int sandboxes_kill(struct sandboxes *sandboxes, uint64_t id);
 void sandboxes_kill_all(struct sandboxes *sandboxes);
+/* Their gateway is dead: kills all, `gone` is told of none, and ids may begin
+ * anew even if one of them does not die soon. */
+void sandboxes_disown(struct sandboxes *sandboxes);
+/* All whose processes are there, the disowned too. */
 size_t sandboxes_count(const struct sandboxes *sandboxes);
 
 /* The host's totals: of the parent cgroup, else of the instances that ended. */

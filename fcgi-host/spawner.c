@@ -213,8 +213,12 @@ open_logs(struct spawner *spawner)
 		    spawner->places.gid, problem, sizeof(problem));
 		if (fd < 0)
 			log_fatal("log", "why=\"%s\"", problem);
-		(void)dup2(fd, STDERR_FILENO);
 	}
+	/* Kept, because a reload may go back to it. */
+	spawner->stderr_fd = fcntl(STDERR_FILENO, F_DUPFD_CLOEXEC,
+	    STDERR_FILENO + 1);
+	if (fd >= 0)
+		(void)dup2(fd, STDERR_FILENO);
 	spawner->accounting_fd = places_open_log(spawner->conf->accounting,
 	    O_RDWR, spawner->places.gid, problem, sizeof(problem));
 	if (spawner->accounting_fd < 0)
@@ -312,6 +316,7 @@ end(struct spawner *spawner)
 	sandbox_host_free(spawner->host);
 	close_fd(&spawner->accounting_fd);
 	close_fd(&spawner->inflight_fd);
+	close_fd(&spawner->stderr_fd);
 	close_fd(&spawner->conf_fd);
 	conf_unref(spawner->conf);
 	loop_free(spawner->loop);
@@ -332,7 +337,7 @@ int
 main(int argc, char **argv)
 {
 	struct spawner spawner = { .conf_fd = -1, .accounting_fd = -1,
-		.inflight_fd = -1, .cgroup.fd = -1 };
+		.inflight_fd = -1, .stderr_fd = -1, .cgroup.fd = -1 };
 	char problem[SPAWNER_PROBLEM_MAX] = "";
 	struct programs programs;
 	int error;

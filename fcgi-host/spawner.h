@@ -61,9 +61,11 @@ struct spawner {
 	struct child *scanner;
 	bool has_scan;   /* this scanner's first FN_SYNC has come */
 	bool has_synced; /* some scanner's has */
+	bool is_ready;   /* and the service manager was told */
 
 	struct child *gateway;
 	int accounting_fd, inflight_fd;
+	int stderr_fd; /* what descriptor 2 was, before a log file was opened */
 	uint64_t last_id;          /* of instances that this gateway asked for */
 	unsigned switches_pending; /* CTL_LOG without CTL_LOG_SWITCHED yet */
 	bool is_again;             /* a gateway died before this one */
@@ -82,6 +84,9 @@ void spawner_send_drain(struct spawner *spawner);
 
 /* spawner_scanner.c */
 extern const struct child_ops spawner_scanner_ops;
+/* Tells the service manager once, when functions are known and a gateway is
+ * there to serve them. */
+void spawner_tell_ready(struct spawner *spawner);
 /* A message with one borrowed descriptor, made and queued. */
 void spawner_send_fd(struct child *child, enum ctl_type type, int fd);
 

@@ -178,23 +178,32 @@ struct logs {
 	int accounting_fd, log_fd; /* -1: stays */
 };
 
+/* Back to what the host was started with, or a file.  A stderr that stays needs
+ * no switching. */
+static int
+open_host_log(const struct spawner *spawner, const struct conf *conf,
+    char *problem, size_t size)
+{
+	if (strcmp(conf->log, "stderr") != 0)
+		return places_open_log(conf->log, O_WRONLY,
+		    spawner->places.gid, problem, size);
+	return fcntl(spawner->stderr_fd, F_DUPFD_CLOEXEC, STDERR_FILENO + 1);
+}
+
 static int
 open_logs(const struct spawner *spawner, const struct conf *conf,
     bool is_accounting, bool is_log, struct logs *logs, char *problem,
     size_t size)
 {
-	gid_t gid = spawner->places.gid;
-
 	logs->accounting_fd = logs->log_fd = -1;
 	if (is_accounting) {
 		logs->accounting_fd = places_open_log(conf->accounting, O_RDWR,
-		    gid, problem, size);
+		    spawner->places.gid, problem, size);
 		if (logs->accounting_fd < 0)
 			return logs->accounting_fd;
 	}
-	if (is_log && strcmp(conf->log, "stderr") != 0) {
-		logs->log_fd = places_open_log(conf->log, O_WRONLY, gid,
-		    problem, size);
+	if (is_log) {
+		logs->log_fd = open_host_log(spawner, conf, problem, size);
 		if (logs->log_fd < 0) {
 			close_fd(&logs->accounting_fd);
 			return logs->log_fd;
@@ -326,7 +335,8 @@ spawner_reopen(struct spawner *spawner, struct control_client *client)
 		refuse(client, EBUSY, "the logs are being switched already");
 		return;
 	}
-	error = open_logs(spawner, spawner->conf, true, true, &logs, problem,
+	error = open_logs(spawner, spawner->conf, true,
+	    strcmp(spawner->conf->log, "stderr") != 0, &logs, problem,
 	    sizeof(problem));
 	if (error != 0) {
 		refuse(client, -error, "%s", problem);

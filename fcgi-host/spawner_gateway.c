@@ -254,6 +254,7 @@ on_up(void *arg)
 		spawner_send_drain(spawner);
 	spawner_wait_end(spawner, &spawner->reopen, 0,
 	    "the logs are switched; the gateway was started anew");
+	spawner_tell_ready(spawner);
 }
 
 static void
@@ -264,7 +265,7 @@ on_down(void *arg, int wait_status)
 	spawner->is_again = true;
 	spawner->gateway_down_us = loop_clock_us();
 	/* init sees the hang-up too; this is for one that does not care. */
-	sandboxes_kill_all(spawner->sandboxes);
+	sandboxes_disown(spawner->sandboxes);
 	if (spawner->phase != SPAWNER_DRAINED)
 		return;
 	if (!WIFEXITED(wait_status) || WEXITSTATUS(wait_status) != 0)

@@ -61,6 +61,18 @@ on_del(struct spawner *spawner, const struct ctl_msg *msg, int *fd)
 	return 0;
 }
 
+void
+spawner_tell_ready(struct spawner *spawner)
+{
+	if (spawner->is_ready || !spawner->has_synced ||
+	    !child_is_up(spawner->gateway))
+		return;
+	spawner->is_ready = true;
+	log_event(LOG_INFO, "ready", "functions=%zu",
+	    registry_count(spawner->registry));
+	notify_send("READY=1");
+}
+
 static int
 on_sync(struct spawner *spawner, const struct ctl_msg *msg, int *fd)
 {
@@ -70,12 +82,8 @@ on_sync(struct spawner *spawner, const struct ctl_msg *msg, int *fd)
 		registry_sweep(spawner->registry, tell_del, spawner);
 	spawner->has_scan = true;
 	child_send(spawner->gateway, parcel_new(CTL_FN_SYNC));
-	if (!spawner->has_synced) {
-		spawner->has_synced = true;
-		log_event(LOG_INFO, "ready", "functions=%zu",
-		    registry_count(spawner->registry));
-		notify_send("READY=1");
-	}
+	spawner->has_synced = true;
+	spawner_tell_ready(spawner);
 	if (spawner->reload.is_on) {
 		notify_send("READY=1");
 		spawner_wait_end(spawner, &spawner->reload, 0,

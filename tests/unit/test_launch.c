@@ -196,7 +196,7 @@ run_once(const struct held *held, char *out, size_t size)
 	assert_int_equal(result.type, INIT_EXIT);
 }
 
-/* --------------------------------------------------------------------- tests */
+/* ------------------------------------------------------------------- tests */
 
 static void
 a_cgi_program_runs_under_its_tenants_number(void **state)

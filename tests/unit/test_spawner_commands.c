@@ -293,6 +293,21 @@ the_hosts_own_log_is_switched_in_all_roles(void **state)
 		    "grep -q event=role_ended %s/log/host.log", world.dir);
 		assert_int_equal(system(command), 0);
 	}
+	puppet_expect_only(&world.scanner, CTL_CONF, &msg);
+	send_type(&world.scanner, CTL_FN_SYNC);
+	puppet_expect_only(&world.gateway, CTL_FN_SYNC, &msg);
+
+	/* And back to what the host was started with. */
+	world_configure(&world, "");
+	connection = command_send(&world, CTL_VERB_RELOAD, -1);
+	puppet_expect_only(&world.gateway, CTL_CONF, &msg);
+	puppet_expect(&world.gateway, CTL_STDERR, &msg, fds);
+	assert_int_equal(inode_of(fds[0]), inode_at("spawner.log"));
+	close(fds[0]);
+	puppet_expect_only(&world.scanner, CTL_CONF, &msg);
+	puppet_expect_only(&world.scanner, CTL_STDERR, &msg);
+	send_type(&world.scanner, CTL_FN_SYNC);
+	assert_int_equal(command_reply(connection, text), 0);
 }
 
 /* -------------------------------------------------------- status and invoke */
@@ -344,7 +359,7 @@ invoke_hands_over_a_stream_and_nothing_else(void **state)
 	close(pair[1]);
 }
 
-/* --------------------------------------------------------- the socket itself */
+/* -------------------------------------------------------- the socket itself */
 
 static int
 connect_control(void)
