@@ -51,7 +51,7 @@ void
 play_request(struct play *play, const char *method, const char *body)
 {
 	struct buf bytes = { 0 };
-	char text[32], length[32];
+	char text[40], length[40];
 	const char *const params[] = { text, length, NULL };
 
 	snprintf(text, sizeof(text), "REQUEST_METHOD=%s", method);
