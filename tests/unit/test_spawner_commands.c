@@ -295,6 +295,7 @@ the_hosts_own_log_is_switched_in_all_roles(void **state)
 	}
 	puppet_expect_only(&world.scanner, CTL_CONF, &msg);
 	send_type(&world.scanner, CTL_FN_SYNC);
+	puppet_expect_only(&world.gateway, CTL_FN_DEL, &msg);
 	puppet_expect_only(&world.gateway, CTL_FN_SYNC, &msg);
 
 	/* And back to what the host was started with. */
