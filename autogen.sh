@@ -19,6 +19,5 @@ fragment() { # SCRIPT FILE
 
 mkdir -p build-aux
 fragment tests/list-tests tests/tests.am
-fragment tests/list-sources tests/sources.am
 autoreconf --install --warnings=all,no-portability
 echo "autogen.sh: now run ./configure"
