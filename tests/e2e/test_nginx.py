@@ -115,7 +115,7 @@ def test_the_request_id_joins_access_log_and_record(nginx, host):
     assert re.fullmatch(r"[0-9a-f]{32}", request_id)
     record = host.books.wait_request(request_id)
     assert record["status"] == 200
-    found = [line for line in nginx.access_log() if request_id in line]
+    found = nginx.wait_access_log(request_id)
     assert len(found) == 1 and "/fn/swiss" in found[0]
 
 
@@ -171,7 +171,7 @@ def test_the_installed_location_works_unchanged(start_once, programs):
     assert reply.text.startswith("PATH_INFO=/x\nREQUEST_ID=")
     request_id = reply.text.split("=")[-1].strip()
     assert host.books.wait_request(request_id)["status"] == 200
-    assert request_id in "".join(nginx.access_log())
+    assert nginx.wait_access_log(request_id)
 
 
 def test_records_are_read_by_jq(host):

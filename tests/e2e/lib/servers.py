@@ -177,8 +177,16 @@ class Nginx(Server):
         return [nginx, "-p", str(self.dir), "-e", f"{self.dir}/error.log",
                 "-c", f"{self.dir}/nginx.conf"]
 
-    def access_log(self):
-        return (self.dir / "access.log").read_text().splitlines()
+    def wait_access_log(self, text, timeout=5):
+        """The lines that hold text; nginx writes them after the answer."""
+        until = time.monotonic() + timeout
+        while True:
+            lines = (self.dir / "access.log").read_text().splitlines()
+            found = [line for line in lines if text in line]
+            if found:
+                return found
+            assert time.monotonic() < until, f"no {text} in the access log"
+            time.sleep(0.02)
 
 
 class Apache(Server):
