@@ -58,18 +58,26 @@ id_choose(const struct request *request, struct record_exec *record)
 		    record->number);
 }
 
+static bool
+method_is_usable(const char *method)
+{
+	size_t n = method == NULL ? 0 : strlen(method);
+
+	if (n == 0 || n > RECORD_METHOD_MAX)
+		return false;
+	for (size_t i = 0; i < n; i++)
+		if (!isalpha((unsigned char)method[i]) && method[i] != '-')
+			return false;
+	return true;
+}
+
 static void
 method_choose(struct request *request)
 {
 	const char *method = params_get(request->params, "REQUEST_METHOD");
-	size_t n = method == NULL ? 0 : strlen(method);
 
-	if (n == 0 || n > RECORD_METHOD_MAX)
-		method = "GET";
-	for (size_t i = 0; i < n; i++)
-		if (!isalpha((unsigned char)method[i]) && method[i] != '-')
-			method = "GET";
-	strcpy(request->relay.method, method);
+	strcpy(request->relay.method,
+	    method_is_usable(method) ? method : "GET");
 }
 
 /* The record's facts that stand from the start: they are all that remains of

@@ -69,9 +69,13 @@ def test_kept_connections_are_used_again(nginx, host):
     kept = connections_to(host.socket)
     assert kept >= 1
     for port in (nginx.kept, nginx.plain):
-        for _ in range(10):
+        for _ in range(30):
             assert web.get(port, "/fn/swiss?head").status == 200
-        assert connections_to(host.socket) == kept
+        until = time.monotonic() + 5
+        while connections_to(host.socket) > kept:
+            assert time.monotonic() < until, "connections pile up"
+            time.sleep(0.05)
+        assert connections_to(host.socket) >= 1
 
 
 @FUNCTIONS
