@@ -325,7 +325,7 @@ stage_open(struct stage *stage, const char *host_lines)
 }
 
 void
-stage_close(struct stage *stage)
+stage_settle(struct stage *stage)
 {
 	stage->is_prompt = true;
 	pools_kill_all(stage->pools, "stop");
@@ -334,6 +334,12 @@ stage_close(struct stage *stage)
 		stage_turn(stage, 0);
 	LOG_ASSERT(stage->server.active == 0);
 	LOG_ASSERT(stage->fleet.count == 0);
+}
+
+void
+stage_close(struct stage *stage)
+{
+	stage_settle(stage);
 	conn_list_free(stage->conns);
 	pools_free(stage->pools);
 	loop_free(stage->loop);

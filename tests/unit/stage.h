@@ -54,7 +54,10 @@ struct stage {
 /* host_lines: more lines of the configuration's [host] section and below, or
  * NULL.  Ends the program when anything fails. */
 void stage_open(struct stage *stage, const char *host_lines);
-/* Ends whatever is left; claims that nothing is left of requests. */
+/* Kills what is left; claims that nothing stays of instances and requests.
+ * Every connection must have been left before. */
+void stage_settle(struct stage *stage);
+/* The same, and releases all. */
 void stage_close(struct stage *stage);
 
 /* A served function of the tenant `default` with the built-in limits, to be

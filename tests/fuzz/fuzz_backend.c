@@ -1,0 +1,214 @@
+/*
+ * A hostile FastCGI function: its bytes, however cut, give the answer that a
+ * plain reading of the records gives, and an end that is orderly only when
+ * END_REQUEST said so.
+ */
+#include "tests/fuzz/fuzz.h"
+
+#include <errno.h>
+#include <signal.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "fcgi-host/backend.h"
+#include "fcgi-host/sock.h"
+#include "tests/unit/stage.h"
+
+#define INPUT_MAX 8192
+
+struct run {
+	struct stage stage;
+	struct instance *instance;
+	struct backend backend;
+	struct buf answer;
+	int ended;
+};
+
+static void
+drain(void *arg)
+{
+	struct run *run = arg;
+	uint8_t piece[32768];
+	ssize_t n;
+
+	if (run->backend.instance == NULL)
+		return;
+	while ((n = backend_read(&run->backend, piece, sizeof(piece))) > 0)
+		CLAIM(buf_add(&run->answer, piece, (size_t)n) == 0);
+	CLAIM(n == -EAGAIN || (n == 0 && run->backend.is_eof));
+	backend_want(&run->backend, n != 0, false);
+}
+
+static void
+writable(void *arg)
+{
+	(void)arg;
+}
+
+static void
+ended(void *arg)
+{
+	struct run *run = arg;
+
+	run->ended++;
+	drain(arg);
+}
+
+static void
+gone(void *arg)
+{
+	(void)arg;
+}
+
+static void
+measured(void *arg, uint64_t memory_kib)
+{
+	(void)arg;
+	(void)memory_kib;
+}
+
+static const struct backend_events events = {
+	.readable = drain, .writable = writable, .ended = ended,
+	.gone = gone, .measured = measured,
+};
+
+static void
+on_report(void *arg, const struct init_report *report)
+{
+	struct run *run = arg;
+
+	backend_fcgi.report(&run->backend, report);
+}
+
+static const struct instance_user as_user = { on_report, gone };
+
+/* As backend_start leaves it, but for the way to the socket. */
+static int
+open_backend(struct run *run)
+{
+	struct ctl_function info = stage_function("f", true);
+	struct ctl_instance_up up = { .id = 1 };
+	struct backend *backend = &run->backend;
+	int error, pair[2], init[2];
+
+	stage_open(&run->stage, NULL);
+	run->instance = instance_new(&run->stage.fleet,
+	    stage_put(&run->stage, &info), NULL, &error);
+	CLAIM(run->instance != NULL && sock_pair(init) == 0);
+	run->stage.actors[0].init_fd = init[1];
+	instance_up(run->instance, &up, init);
+	run->instance->is_program_running = true;
+	CLAIM(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC |
+	    SOCK_NONBLOCK, 0, pair) == 0);
+	memset(backend, 0, sizeof(*backend));
+	backend->kind = &backend_fcgi;
+	backend->instance = run->instance;
+	backend->events = &events;
+	backend->arg = run;
+	backend->exit_code = -1;
+	backend->in_fd = pair[0];
+	backend->out_fd = backend->err_fd = -1;
+	backend->in_io.fd = backend->out_io.fd = backend->err_io.fd = -1;
+	funclog_init(&backend->log, "f", 1);
+	instance_take(run->instance, &as_user, run, "r");
+	backend_want(backend, true, false);
+	return pair[1];
+}
+
+static void
+close_backend(struct run *run)
+{
+	struct ctl_instance_gone dead = { .id = 1, .wait_status = 9 };
+
+	backend_close(&run->backend);
+	CLAIM(run->instance->user == NULL);
+	instance_gone(run->instance, &dead);
+	instance_free(run->instance);
+	run->stage.actors[0].is_gone = run->stage.actors[0].is_up = true;
+	stage_close(&run->stage);
+	buf_free(&run->answer);
+}
+
+/* What the records say, read by hand; returns whether they end orderly. */
+static bool
+plain_reading(const uint8_t *data, size_t n, struct buf *answer)
+{
+	while (n > 0 && data[0] == 1 && n >= 8) {
+		size_t length = (size_t)data[4] << 8 | data[5];
+		size_t padding = data[6], have;
+		unsigned id = (unsigned)data[2] << 8 | data[3];
+		uint8_t type = data[1];
+
+		data += 8;
+		n -= 8;
+		have = length < n ? length : n;
+		if (type == FCGI_STDOUT && id == 1)
+			CLAIM(buf_add(answer, data, have) == 0);
+		if (n < length + padding)
+			return false;
+		if (type == FCGI_END_REQUEST && id == 1)
+			return length >= 8 &&
+			    data[4] == FCGI_REQUEST_COMPLETE;
+		data += length + padding;
+		n -= length + padding;
+	}
+	return false;
+}
+
+static void
+feed(struct run *run, int *fd, const uint8_t *data, size_t n, uint32_t seed,
+    bool is_cut)
+{
+	struct init_report report = { .magic = INIT_MAGIC,
+		.type = INIT_EXIT, .wait_status = 9 };
+
+	while (n > 0) {
+		size_t length = is_cut ? next_cut(&seed, n) : n;
+
+		if (send(*fd, data, length, MSG_NOSIGNAL) < 0)
+			break;
+		stage_turn(&run->stage, 0);
+		data += length;
+		n -= length;
+	}
+	close_fd(fd);
+	stage_turn(&run->stage, 0);
+	run->instance->user->report(run->instance->user_arg, &report);
+	stage_turn(&run->stage, 0);
+}
+
+static void
+check(const uint8_t *data, size_t n, uint32_t seed, bool is_cut)
+{
+	static struct run run;
+	struct buf expected = { 0 };
+	bool is_orderly = plain_reading(data, n, &expected);
+	int fd = open_backend(&run);
+
+	run.ended = 0;
+	/* a request whose body the function reads, or does not */
+	CLAIM(backend_write(&run.backend, "body", 4) == 4);
+	CLAIM(backend_body_end(&run.backend) == 0);
+	feed(&run, &fd, data, n, seed, is_cut);
+	CLAIM(run.ended == 1 && run.backend.is_eof);
+	CLAIM(run.backend.end == (is_orderly ? BACKEND_ENDED :
+	    BACKEND_LOST));
+	CLAIM(is_orderly || !run.backend.is_instance_usable);
+	CLAIM(is_orderly || run.backend.problem != NULL);
+	CLAIM(same_bytes(&run.answer, &expected));
+	close_backend(&run);
+	buf_free(&expected);
+}
+
+int
+LLVMFuzzerTestOneInput(const uint8_t *data, size_t n)
+{
+	uint32_t seed = take_byte(&data, &n);
+
+	if (n > INPUT_MAX)
+		return 0;
+	signal(SIGPIPE, SIG_IGN);
+	check(data, n, 0, false);
+	check(data, n, seed * 2654435761u, true);
+	return 0;
+}
