@@ -236,6 +236,48 @@ folders_moved_in_and_out_are_followed(void **state)
 	expect_silence(tree, 150);
 }
 
+static size_t
+count_watches(const struct scan_tree *tree)
+{
+	char path[64], line[256];
+	size_t count = 0;
+	FILE *info;
+
+	snprintf(path, sizeof(path), "/proc/self/fdinfo/%d",
+	    scan_watch_fd(tree->watch));
+	info = fopen(path, "re");
+	assert_non_null(info);
+	while (fgets(line, sizeof(line), info) != NULL)
+		count += strncmp(line, "inotify ", 8) == 0;
+	fclose(info);
+	return count;
+}
+
+static void
+folders_that_leave_take_their_watches_along(void **state)
+{
+	struct scan_tree *tree = *state;
+	size_t before = count_watches(tree);
+	char to[64];
+
+	for (int i = 0; i < 10; i++) {
+		scan_tree_write(tree, "carol/a/b/x.py", "print()");
+		scan_tree_write(tree, "alice/c/d/x.py", "print()");
+		expect_soon(tree, scan_tree_is_served, "carol/a/b/x");
+		expect_soon(tree, scan_tree_is_served, "alice/c/d/x");
+		assert_int_equal(count_watches(tree), before + 5);
+		snprintf(to, sizeof(to), ".carol%d", i);
+		assert_int_equal(rename(scan_tree_path(tree, "carol"),
+		    scan_tree_path(tree, to)), 0);
+		snprintf(to, sizeof(to), ".c%d", i);
+		assert_int_equal(rename(scan_tree_path(tree, "alice/c"),
+		    scan_tree_path(tree, to)), 0);
+		expect_soon(tree, scan_tree_is_absent, "carol/a/b/x");
+		expect_soon(tree, scan_tree_is_absent, "alice/c/d/x");
+		assert_int_equal(count_watches(tree), before);
+	}
+}
+
 static void
 a_folder_becomes_a_function_and_a_shelf_again(void **state)
 {
@@ -449,6 +491,7 @@ main(void)
 		TEST(a_removed_file_is_taken_back),
 		TEST(a_change_of_mode_is_seen),
 		TEST(folders_moved_in_and_out_are_followed),
+		TEST(folders_that_leave_take_their_watches_along),
 		TEST(a_folder_becomes_a_function_and_a_shelf_again),
 		TEST(deeper_files_of_a_function_wake_nobody),
 		TEST(a_folder_that_is_being_filled_shows_no_helper),
