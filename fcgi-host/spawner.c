@@ -1,6 +1,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
+#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -102,6 +103,24 @@ option_config(int argc, char **argv)
 	exit(2);
 }
 
+/* A broken environment: what was made so far is taken back.  Nothing is, if
+ * the places are not all ours: they may be another host's. */
+__attribute__((format(printf, 3, 4)))
+static _Noreturn void
+give_up(struct spawner *spawner, const char *event, const char *fmt, ...)
+{
+	char why[SPAWNER_PROBLEM_MAX];
+	va_list args;
+
+	va_start(args, fmt);
+	vsnprintf(why, sizeof(why), fmt, args);
+	va_end(args);
+	cgroup_parent_close(&spawner->cgroup);
+	if (spawner->places.control_fd >= 0)
+		places_close(&spawner->places, spawner->conf);
+	log_fatal(event, "why=\"%s\"", why);
+}
+
 /* --------------------------------------------------------------- programs */
 
 static void
@@ -147,7 +166,7 @@ is_required(const char *require, const char *layer)
 
 /* A layer that is missing is said aloud; one that was required is the end. */
 static void
-check_layers(const struct spawner *spawner)
+check_layers(struct spawner *spawner)
 {
 	struct sandbox_probe probes[LAYERS_MAX];
 	size_t i, count = sandbox_probe(&spawner->cgroup, probes, LAYERS_MAX);
@@ -158,9 +177,9 @@ check_layers(const struct spawner *spawner)
 		if (probe->is_on)
 			continue;
 		if (is_required(spawner->conf->require, probe->name))
-			log_fatal("layer_missing", "layer=%s why=\"%s; or "
-			    "take it out of [host] require\"", probe->name,
-			    probe->fact);
+			give_up(spawner, "layer_missing", "%s is required: "
+			    "%s; or take it out of [host] require",
+			    probe->name, probe->fact);
 		log_event(LOG_WARN, "layer_off", "layer=%s why=\"%s\"",
 		    probe->name, probe->fact);
 	}
@@ -197,7 +216,7 @@ make_inflight(struct spawner *spawner)
 	if (fd < 0 || ftruncate(fd, INFLIGHT_BYTES) != 0 ||
 	    fcntl(fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW |
 	    F_SEAL_SEAL) != 0)
-		log_fatal("inflight", "why=\"no shared memory: %s\"",
+		give_up(spawner, "inflight", "no shared memory: %s",
 		    strerror(errno));
 	spawner->inflight_fd = fd;
 }
@@ -212,7 +231,7 @@ open_logs(struct spawner *spawner)
 		fd = places_open_log(spawner->conf->log, O_WRONLY,
 		    spawner->places.gid, problem, sizeof(problem));
 		if (fd < 0)
-			log_fatal("log", "why=\"%s\"", problem);
+			give_up(spawner, "log", "%s", problem);
 	}
 	/* Kept, because a reload may go back to it. */
 	spawner->stderr_fd = fcntl(STDERR_FILENO, F_DUPFD_CLOEXEC,
@@ -222,7 +241,7 @@ open_logs(struct spawner *spawner)
 	spawner->accounting_fd = places_open_log(spawner->conf->accounting,
 	    O_RDWR, spawner->places.gid, problem, sizeof(problem));
 	if (spawner->accounting_fd < 0)
-		log_fatal("accounting", "why=\"%s\"", problem);
+		give_up(spawner, "accounting", "%s", problem);
 }
 
 static void
@@ -245,19 +264,19 @@ open_everything(struct spawner *spawner, const struct programs *programs)
 
 	if (places_open(&spawner->places, spawner->conf, problem,
 	    sizeof(problem)) != 0)
-		log_fatal("places", "why=\"%s\"", problem);
+		give_up(spawner, "places", "%s", problem);
 	open_logs(spawner);
 	spawner->tenants = tenants_new(spawner->places.state_fd, problem,
 	    sizeof(problem));
 	if (spawner->tenants == NULL ||
 	    tenants_set_accounts(spawner->tenants, spawner->conf,
 	    spawner->places.uid, problem, sizeof(problem)) != 0)
-		log_fatal("tenants", "why=\"%s\"", problem);
+		give_up(spawner, "tenants", "%s", problem);
 	open_cgroup(spawner);
 	spawner->host = sandbox_host_new(programs->init, problem,
 	    sizeof(problem));
 	if (spawner->host == NULL)
-		log_fatal("sandbox", "why=\"%s\"", problem);
+		give_up(spawner, "sandbox", "%s", problem);
 	check_layers(spawner);
 	make_inflight(spawner);
 }
@@ -288,7 +307,7 @@ make_rooms(struct spawner *spawner, const struct programs *programs)
 	if (spawner->registry == NULL || spawner->sandboxes == NULL ||
 	    spawner->gateway == NULL || spawner->scanner == NULL ||
 	    spawner->control == NULL)
-		log_fatal("memory", "why=\"not enough to start\"");
+		give_up(spawner, "memory", "not enough to start");
 	spawner->site = (struct launch_site){ .host = spawner->host,
 		.sandboxes = spawner->sandboxes, .tenants = spawner->tenants,
 		.cgroup = &spawner->cgroup,
@@ -337,7 +356,8 @@ int
 main(int argc, char **argv)
 {
 	struct spawner spawner = { .conf_fd = -1, .accounting_fd = -1,
-		.inflight_fd = -1, .stderr_fd = -1, .cgroup.fd = -1 };
+		.inflight_fd = -1, .stderr_fd = -1, .cgroup.fd = -1,
+		.places.control_fd = -1 };
 	char problem[SPAWNER_PROBLEM_MAX] = "";
 	struct programs programs;
 	int error;
@@ -362,7 +382,7 @@ main(int argc, char **argv)
 	open_everything(&spawner, &programs);
 	make_rooms(&spawner, &programs);
 	if (privileges_shrink(problem, sizeof(problem)) != 0)
-		log_fatal("rights", "why=\"%s\"", problem);
+		give_up(&spawner, "rights", "%s", problem);
 	log_event(LOG_INFO, "start", "version=%s run_id=%llu cgroup=\"%s\"",
 	    PACKAGE_VERSION_TEXT, (unsigned long long)spawner.run_id,
 	    spawner.cgroup.fd >= 0 ? spawner.cgroup.path : "none");

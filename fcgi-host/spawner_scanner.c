@@ -46,8 +46,9 @@ on_put(struct spawner *spawner, const struct ctl_msg *msg, int *fd)
 	if (error == 0)
 		child_send(spawner->gateway, parcel_ref(parcel));
 	else if (log_limit_pass(&limit, 1, 60000, loop_clock_us(), &suppressed))
-		log_event(LOG_WARN, "function_dropped", "name=%s error=\"%s\"",
-		    msg->u.function.name, strerror(-error));
+		log_event(LOG_WARN, "function_dropped", "error=\"%s\" "
+		    "kept=%zu suppressed=%u", strerror(-error),
+		    registry_count(spawner->registry), suppressed);
 	return 0;
 }
 

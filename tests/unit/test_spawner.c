@@ -329,6 +329,49 @@ an_account_with_rights_and_a_log_that_others_could_replace_are_refused(
 	}
 }
 
+/* Runs a copy that everybody can reach, under what `with` says. */
+static int
+host_with(const char *with)
+{
+	char command[512];
+	int status;
+
+	snprintf(command, sizeof(command), "cp $(readlink /proc/%d/exe) %s/x; "
+	    "cd %s && FCGI_HOST_LIBEXEC=%s/libexec setpriv %s %s/x -c h.ini "
+	    "2>%s/second.log", (int)world.spawner, world.dir, world.dir,
+	    world.dir, with, world.dir, world.dir);
+	status = system(command);
+	return WIFEXITED(status) ? WEXITSTATUS(status) : -1;
+}
+
+static void
+who_lacks_rights_is_told_which(void **state)
+{
+	char text[1024];
+	struct stat st;
+
+	(void)state;
+	snprintf(text, sizeof(text), "[host]\nuser = nobody\n"
+	    "listen = %s/run2/s\nfunctions = %s/functions\n"
+	    "accounting = %s/log/a2.log\nrun = %s/run2\nstate = %s/state2\n",
+	    world.dir, world.dir, world.dir, world.dir, world.dir);
+	world_write(&world, "h.ini", text, 0644);
+	assert_int_equal(host_with("--reuid 12345 --regid 12345 "
+	    "--clear-groups"), 1);
+	assert_true(second_said("must be started by root"));
+	assert_int_equal(host_with("--bounding-set -mknod"), 1);
+	assert_true(second_said("CAP_MKNOD is needed and not there"));
+	/* And what it had made is taken back. */
+	assert_int_equal(stat(world_path(&world, "run2/s"), &st), -1);
+	assert_int_equal(stat(world_path(&world, "run2/control.sock"), &st),
+	    -1);
+	assert_int_equal(stat(world_path(&world, "run2"), &st), 0);
+	snprintf(text, sizeof(text), "/sys/fs/cgroup/unified/fcgi-host-%llx-"
+	    "%llx", (unsigned long long)st.st_dev,
+	    (unsigned long long)st.st_ino);
+	assert_int_equal(stat(text, &st), -1);
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
 
 int
@@ -344,6 +387,7 @@ main(int argc, char **argv)
 		TEST(a_second_host_on_the_same_directories_is_refused),
 		TEST(a_bad_start_is_refused_in_words),
 		TEST(an_account_with_rights_and_a_log_that_others_could_replace_are_refused),
+		TEST(who_lacks_rights_is_told_which),
 	};
 
 	puppets_main(argc, argv);
