@@ -7,7 +7,6 @@
 #include "tests/fuzz/fuzz.h"
 
 #include <errno.h>
-#include <signal.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -96,7 +95,6 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t n)
 
 	if (n > INPUT_MAX)
 		return 0;
-	signal(SIGPIPE, SIG_IGN);
 	stage_open(&stage, NULL);
 	stage.is_prompt = true;
 	info.limits.value[LIMIT_INSTANCES] = 1;

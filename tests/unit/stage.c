@@ -2,6 +2,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -305,6 +306,7 @@ stage_open(struct stage *stage, const char *host_lines)
 {
 	memset(stage, 0, sizeof(*stage));
 	log_init("test", LOG_ERROR);
+	signal(SIGPIPE, SIG_IGN); /* as in every role */
 	stage->loop = loop_new();
 	LOG_ASSERT(stage->loop != NULL);
 	books_open(stage);
