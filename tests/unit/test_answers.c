@@ -387,16 +387,16 @@ silence_for_stall_timeout_is_stalled_but_progress_is_not(void **state)
 	struct play *play = *state;
 	struct actor *actor;
 
-	play->info.limits.value[LIMIT_STALL_TIMEOUT_MS] = 80;
+	play->info.limits.value[LIMIT_STALL_TIMEOUT_MS] = 500;
 	play_put(play);
 	actor = play_dispatch(play, "GET", "");
 	play_say(play, actor, PLAIN);
 	for (int i = 0; i < 5; i++) {
-		play_turn(play, 30);
+		play_turn(play, 150);
 		play_say(play, actor, "tick");
 	}
 	assert_false(actor->is_killed);
-	play_turn(play, 150);
+	play_turn(play, 600);
 	assert_true(actor->is_killed);
 	play_gone(play, actor, 9);
 	assert_int_equal(play_records(play, "stalled"), 1);

@@ -100,12 +100,12 @@ while_the_program_runs_which_is_killed_after_the_grace(void **state)
 	struct play *play = *state;
 	struct actor *actor;
 
-	play->info.limits.value[LIMIT_ABORT_GRACE_MS] = 30;
+	play->info.limits.value[LIMIT_ABORT_GRACE_MS] = 200;
 	play_put(play);
 	actor = play_dispatch(play, "GET", "");
 	leave(play);
 	assert_false(actor->is_killed);
-	stage_turn(&play->stage, 60);
+	stage_turn(&play->stage, 250);
 	assert_true(actor->is_killed);
 	assert_int_equal(play_executions(play), 0);
 	stage_gone(&play->stage, actor, 9);

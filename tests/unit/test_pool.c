@@ -253,13 +253,13 @@ who_waits_longer_than_queue_timeout_is_refused(void **state)
 
 	(void)state;
 	info.limits.value[LIMIT_INSTANCES] = 1;
-	info.limits.value[LIMIT_QUEUE_TIMEOUT_MS] = 30;
+	info.limits.value[LIMIT_QUEUE_TIMEOUT_MS] = 300;
 	function = stage_put(&stage, &info);
 	serve(function, 0);
 	submit(function, 1, 1);
-	stage_turn(&stage, 15);
+	stage_turn(&stage, 30);
 	assert_int_equal(guests[1].calls, 0);
-	stage_turn(&stage, 40);
+	stage_turn(&stage, 350);
 	assert_int_equal(guests[1].refusal, POOL_QUEUE_TIMEOUT);
 	assert_int_equal(guests[1].calls, 1);
 	assert_int_equal(pools_queued(stage.pools), 0);
@@ -284,20 +284,20 @@ one_who_cancels_is_never_called(void **state)
 static void
 an_idle_instance_ends_after_its_window_and_not_before(void **state)
 {
-	struct function *function = make(1, 64, 60);
+	struct function *function = make(1, 64, 300);
 
 	(void)state;
 	serve(function, 0);
 	leave(&guests[0], NULL);
-	stage_turn(&stage, 20);
+	stage_turn(&stage, 30);
 	assert_false(stage.actors[0].is_killed);
 	serve(function, 1);
-	stage_turn(&stage, 100);
+	stage_turn(&stage, 400);
 	assert_false(stage.actors[0].is_killed); /* it has work in hand */
 	leave(&guests[1], NULL);
-	stage_turn(&stage, 20);
+	stage_turn(&stage, 30);
 	assert_false(stage.actors[0].is_killed);
-	stage_turn(&stage, 80);
+	stage_turn(&stage, 350);
 	assert_true(stage.actors[0].is_killed);
 	stage_gone(&stage, &stage.actors[0], 9);
 	stage_turn(&stage, 0);
