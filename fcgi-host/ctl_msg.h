@@ -189,7 +189,9 @@ struct ctl_instance_up {
 
 struct ctl_instance_failed {
 	uint64_t id;
-	int32_t error; /* positive errno; ESTALE: another version is current */
+	/* positive errno; ESTALE: another version is current; EIDRM: there is
+	 * no such function any more */
+	int32_t error;
 	uint32_t pad;
 	char step[64]; /* which step of the sandbox, or "" */
 };

@@ -52,8 +52,9 @@ step_file(struct start *s)
 
 	s->step = "function file";
 	error = resolve_find(s->site->functions_fd, s->function, &s->file);
+	/* removed a moment ago: the scanner's word is on its way */
 	if (error != 0)
-		return error;
+		return error == -ENOENT ? -EIDRM : error;
 	s->step = "tenant id";
 	error = tenants_take(s->site->tenants, s->conf, s->function->tenant,
 	    &s->ids);

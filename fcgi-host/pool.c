@@ -501,6 +501,12 @@ pools_instance_failed(struct pools *pools,
 	instance_end_later(instance);
 	if (failed->error == ESTALE) /* another version is on its way here */
 		return 0;
+	if (failed->error == EIDRM) {
+		while (!TAILQ_EMPTY(&pool->waiting))
+			waiter_refuse(TAILQ_FIRST(&pool->waiting),
+			    POOL_FUNCTION_GONE);
+		return 0;
+	}
 	log_event(LOG_ERROR, "start_failed", "function=%s instance=%" PRIu64
 	    " step=\"%s\" error=\"%s\"", pool->name, failed->id, failed->step,
 	    strerror(failed->error));

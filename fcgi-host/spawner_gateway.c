@@ -113,7 +113,7 @@ send_failed(struct spawner *spawner, uint64_t id, int error, const char *step)
 
 /* ---------------------------------------------------------------- receiving */
 
-/* -ENOENT and -ESTALE are honest: the gateway may not have heard yet. */
+/* -EIDRM and -ESTALE are honest: the gateway may not have heard yet. */
 static int
 find_function(const struct spawner *spawner,
     const struct ctl_instance_start *wanted,
@@ -121,7 +121,7 @@ find_function(const struct spawner *spawner,
 {
 	*function = registry_find(spawner->registry, wanted->name);
 	if (*function == NULL || (*function)->problem != CTL_PROBLEM_NONE)
-		return -ENOENT;
+		return -EIDRM;
 	return strcmp((*function)->version, wanted->version) == 0 ? 0 :
 	    -ESTALE;
 }

@@ -400,7 +400,7 @@ an_old_version_and_unknown_names_start_nothing(void **state)
 	puppet_send(&world.gateway, &msg, NULL, 0);
 	puppet_expect_only(&world.gateway, CTL_INSTANCE_FAILED, &msg);
 	assert_int_equal(msg.u.instance_failed.error, ESTALE);
-	expect_failed(2, "unknown", ENOENT, "");
+	expect_failed(2, "unknown", EIDRM, "");
 	assert_int_equal(find_init(), -1);
 }
 
@@ -413,7 +413,7 @@ a_function_with_a_problem_starts_nothing(void **state)
 	msg.u.function.problem = CTL_PROBLEM_OWNER;
 	puppet_send(&world.scanner, &msg, NULL, 0);
 	puppet_expect_only(&world.gateway, CTL_FN_PUT, &msg);
-	expect_failed(1, "hello", ENOENT, "");
+	expect_failed(1, "hello", EIDRM, "");
 	assert_int_equal(find_init(), -1);
 }
 
@@ -433,7 +433,7 @@ a_file_that_changed_since_its_report_is_looked_at_again(void **state)
 	expect_failed(id++, "hello", EPERM,
 	    "owner and mode of the function file");
 	assert_int_equal(unlink(world_path(&world, hello)), 0);
-	expect_failed(id++, "hello", ENOENT, "function file");
+	expect_failed(id++, "hello", EIDRM, "function file");
 	snprintf(target, sizeof(target), "%s/h.ini", world.dir);
 	assert_int_equal(symlink(target, world_path(&world, hello)), 0);
 	expect_failed(id++, "hello", ELOOP, "function file");
@@ -459,7 +459,7 @@ only_a_folder_that_is_there_costs_a_number(void **state)
 
 	(void)state;
 	report("bob/x", "bob/x.cgi", "bob", "");
-	expect_failed(1, "bob/x", ENOENT, "function file");
+	expect_failed(1, "bob/x", EIDRM, "function file");
 	assert_int_equal(stat(world_path(&world, "state/tenants"), &st), -1);
 }
 

@@ -1,0 +1,165 @@
+#include "tests/unit/pool_guests.h"
+
+static void
+a_failed_start_refuses_one_and_the_next_is_tried_for_the_others(void **state)
+{
+	struct function *function = make(4, 64, 60000);
+
+	(void)state;
+	submit(function, 0, 3);
+	stage_failed(&stage, &stage.actors[0], EIO);
+	stage_turn(&stage, 0);
+	assert_int_equal(guests[0].refusal, POOL_START_FAILED);
+	assert_int_equal(guests[1].calls, 0);
+	assert_int_equal(stage.actor_count, 2);
+	stage_up(&stage, &stage.actors[1]);
+	stage_turn(&stage, 0);
+	assert_non_null(guests[1].instance);
+}
+
+static void
+a_start_of_a_removed_function_sends_all_away(void **state)
+{
+	struct function *function = make(4, 64, 60000);
+
+	(void)state;
+	submit(function, 0, 2);
+	stage_failed(&stage, &stage.actors[0], EIDRM);
+	stage_turn(&stage, 0);
+	assert_int_equal(guests[0].refusal, POOL_FUNCTION_GONE);
+	assert_int_equal(guests[1].refusal, POOL_FUNCTION_GONE);
+	assert_int_equal(stage.actor_count, 1);
+}
+
+static void
+a_start_of_an_old_version_costs_nobody_his_place(void **state)
+{
+	struct function *function = make(4, 64, 60000);
+
+	(void)state;
+	submit(function, 0, 1);
+	stage_failed(&stage, &stage.actors[0], ESTALE);
+	stage_turn(&stage, 0);
+	assert_int_equal(guests[0].calls, 0);
+	assert_int_equal(pools_queued(stage.pools), 1);
+}
+
+static void
+a_spawner_that_cannot_be_asked_refuses_all_who_wait(void **state)
+{
+	struct function *function = make(4, 64, 60000);
+
+	(void)state;
+	stage.start_error = -EMFILE;
+	submit(function, 0, 2);
+	assert_int_equal(guests[0].refusal, POOL_START_FAILED);
+	assert_int_equal(guests[1].refusal, POOL_START_FAILED);
+	assert_int_equal(stage.fleet.count, 0);
+}
+
+static void
+without_room_for_its_record_no_instance_is_started(void **state)
+{
+	struct function *function = make(4, 64, 60000);
+	struct record_host host = { .event = "start" };
+
+	(void)state;
+	/* a ledger that has a line and no file is one that fails */
+	ledger_free(stage.ledger);
+	stage.ledger = stage.fleet.ledger =
+	    ledger_new(stage.inflight, STAGE_RUN_ID);
+	assert_int_equal(ledger_host(stage.ledger, &host), 0);
+	ledger_flush(stage.ledger);
+	assert_true(ledger_is_failing(stage.ledger));
+	submit(function, 0, 2);
+	assert_int_equal(stage.actor_count, 0);
+	assert_int_equal(guests[0].refusal, POOL_NO_SPACE);
+	assert_int_equal(guests[1].refusal, POOL_NO_SPACE);
+}
+
+static void
+an_instance_that_dies_while_starting_is_replaced(void **state)
+{
+	struct function *function = make(4, 64, 60000);
+
+	(void)state;
+	submit(function, 0, 1);
+	stage_gone(&stage, &stage.actors[0], 9);
+	stage_turn(&stage, 0);
+	assert_int_equal(stage.actor_count, 2);
+	stage_up(&stage, &stage.actors[1]);
+	stage_turn(&stage, 0);
+	assert_non_null(guests[0].instance);
+}
+
+static void
+an_instance_that_dies_idle_serves_nobody(void **state)
+{
+	struct function *function = make(1, 64, 60000);
+
+	(void)state;
+	serve(function, 0);
+	leave(&guests[0], NULL);
+	stage_turn(&stage, 0);
+	stage_gone(&stage, &stage.actors[0], 9);
+	submit(function, 1, 1);
+	assert_null(guests[1].instance);
+	assert_int_equal(stage.actor_count, 2);
+	assert_int_equal(stage_log_count(&stage, "\"reason\":\"died\""), 1);
+}
+
+static void
+an_instance_whose_program_ends_while_it_waits_serves_nobody(void **state)
+{
+	struct function *function = make(1, 64, 60000);
+
+	(void)state;
+	serve(function, 0);
+	leave(&guests[0], NULL);
+	stage_turn(&stage, 0);
+	actor_report(&stage.actors[0], INIT_EXIT, 0);
+	stage_turn(&stage, 0);
+	assert_true(stage.actors[0].is_killed);
+	submit(function, 1, 1); /* it is dying, but not gone yet */
+	assert_null(guests[1].instance);
+	stage_gone(&stage, &stage.actors[0], 0);
+	stage_turn(&stage, 0);
+	assert_int_equal(stage.actor_count, 2);
+	stage_up(&stage, &stage.actors[1]);
+	stage_turn(&stage, 0);
+	assert_non_null(guests[1].instance);
+}
+
+static void
+an_instance_that_dies_busy_stays_until_its_user_lets_go(void **state)
+{
+	struct function *function = make(1, 64, 60000);
+
+	(void)state;
+	serve(function, 0);
+	stage_gone(&stage, &stage.actors[0], 9);
+	stage_turn(&stage, 0);
+	assert_int_equal(guests[0].instance->state, INSTANCE_GONE);
+	assert_int_equal(stage.fleet.count, 1);
+	leave(&guests[0], NULL);
+	stage_turn(&stage, 0);
+	assert_int_equal(stage.fleet.count, 0);
+}
+
+int
+main(void)
+{
+	const struct CMUnitTest tests[] = {
+		TEST(a_failed_start_refuses_one_and_the_next_is_tried_for_the_others),
+		TEST(a_start_of_a_removed_function_sends_all_away),
+		TEST(a_start_of_an_old_version_costs_nobody_his_place),
+		TEST(a_spawner_that_cannot_be_asked_refuses_all_who_wait),
+		TEST(without_room_for_its_record_no_instance_is_started),
+		TEST(an_instance_that_dies_while_starting_is_replaced),
+		TEST(an_instance_that_dies_idle_serves_nobody),
+		TEST(an_instance_whose_program_ends_while_it_waits_serves_nobody),
+		TEST(an_instance_that_dies_busy_stays_until_its_user_lets_go),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
