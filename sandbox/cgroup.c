@@ -206,8 +206,8 @@ parent_make(struct cgroup_parent *parent, struct cgroup_place *place,
 	if (parent->fd < 0)
 		return -errno;
 	remove_stale(parent->fd);
-	cgroup_place_leave(place);
-	enable_controllers(place->fd);
+	if (cgroup_place_leave(place))
+		enable_controllers(place->fd);
 	enable_controllers(parent->fd);
 	parent->has_memory = file_has_word(parent->fd,
 	    "cgroup.subtree_control", "memory");

@@ -134,13 +134,16 @@ move_self(int dir, const char *file)
 	return write(fd, "0", 1) == 1 ? 0 : -errno;
 }
 
-void
+bool
 cgroup_place_leave(struct cgroup_place *place)
 {
-	if (place->is_root || place->is_shared || !has_controllers(place->fd))
-		return;
-	if (mkdirat(place->fd, OWN_CHILD, 0755) == 0 || errno == EEXIST)
-		move_self(place->fd, OWN_CHILD "/cgroup.procs");
+	if (place->is_root)
+		return true;
+	if (place->is_shared || !has_controllers(place->fd))
+		return false;
+	if (mkdirat(place->fd, OWN_CHILD, 0755) != 0 && errno != EEXIST)
+		return false;
+	return move_self(place->fd, OWN_CHILD "/cgroup.procs") == 0;
 }
 
 void

@@ -19,9 +19,13 @@ struct cgroup_place {
 /* 0; -ENOENT: no cgroup2 is mounted; another negative errno. */
 int cgroup_place_find(struct cgroup_place *place);
 
-/* Steps into the child `supervisor`, unless this is the root, there are no
- * controllers to be had, or the place is shared. */
-void cgroup_place_leave(struct cgroup_place *place);
+/*
+ * Steps into the child `supervisor`, if this is not the root.  Whether the
+ * place may hand controllers down now: false when others stand in it (to enable
+ * pids or cpu there would make it threaded, and every child unusable) or when
+ * the step was refused.
+ */
+bool cgroup_place_leave(struct cgroup_place *place);
 
 /* Steps back into the directory, if it was left, and removes the child. */
 void cgroup_place_return(int place_fd);

@@ -473,6 +473,15 @@ find_program(const char *name)
 	return name;
 }
 
+/* What is ignored stays ignored over exec and clone, and a service manager
+ * ignores SIGPIPE; a program expects it. */
+static void
+reset_signals(void)
+{
+	for (int i = 1; i < NSIG; i++)
+		signal(i, SIG_DFL);
+}
+
 static int
 parse_arguments(struct init *init, int argc, char **argv, bool *is_plain)
 {
@@ -503,6 +512,7 @@ main(int argc, char **argv)
 		_exit(EXIT_SETUP); /* kill(-1) anywhere else would be a disaster */
 	if (parse_arguments(&init, argc, argv, &is_plain) != 0)
 		_exit(EXIT_USAGE);
+	reset_signals();
 	sigemptyset(&child);
 	sigaddset(&child, SIGCHLD);
 	sigprocmask(SIG_BLOCK, &child, NULL);

@@ -16,6 +16,7 @@ static const struct {
 	{ "2", probe_walk },
 	{ "3", probe_own_folder },
 	{ "4", probe_exec_tmp },
+	{ "4-memfd", probe_exec_memfd },
 	{ "6", probe_mknod },
 	{ "7", probe_fill_tmp },
 	{ "8", probe_flood_inodes },
@@ -99,6 +100,14 @@ attempt_in_child(const char *what, void (*deed)(void))
 		    strsignal(WTERMSIG(status)));
 	return judge(WEXITSTATUS(status) == 0, "%s: %s", what,
 	    WEXITSTATUS(status) == 0 ? "done" : strerror(WEXITSTATUS(status)));
+}
+
+void
+absent(const char *what)
+{
+	printf("absent: %s\n", what);
+	fflush(stdout);
+	_exit(77);
 }
 
 const char *

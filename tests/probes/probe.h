@@ -14,6 +14,8 @@ int judge(int is_hole, const char *format, ...)
 	__attribute__((format(printf, 2, 3)));
 /* Runs a deed in a child; a hole if the child exits with 0.  Shows a signal. */
 int attempt_in_child(const char *what, void (*deed)(void));
+/* What this kernel does not have at all cannot be probed: ends with 77. */
+_Noreturn void absent(const char *what);
 /* A value from the environment, or a fallback. */
 const char *setting(const char *name, const char *fallback);
 
@@ -22,6 +24,7 @@ int probe_shadow(void);
 int probe_walk(void);
 int probe_own_folder(void);
 int probe_exec_tmp(void);
+int probe_exec_memfd(void);
 int probe_mknod(void);
 int probe_fill_tmp(void);
 int probe_flood_inodes(void);

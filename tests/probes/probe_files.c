@@ -188,8 +188,14 @@ probe_exec_tmp(void)
 	int holes = plant("/tmp");
 
 	holes += plant("/dev/shm");
-	holes += plant("/data");
-	holes += execute_memfd("a memfd", 0);
+	return holes + plant("/data");
+}
+
+int
+probe_exec_memfd(void)
+{
+	int holes = execute_memfd("a memfd", 0);
+
 	return holes + execute_memfd("a memfd that asks for exec", MFD_EXEC);
 }
 

@@ -35,6 +35,7 @@
 #include "fcgi-host/sock.h"
 #include "fcgi-host/spool.h"
 #include "sandbox/confine.h"
+#include "sandbox/landlock.h"
 
 #define ROLE_UID 60802
 #define ROLE_GID 60802
@@ -292,9 +293,16 @@ each_role_can_do_its_work_and_nothing_else(void **state)
 	(void)state;
 	for (size_t i = 0; i < sizeof(expected) / sizeof(expected[0]); i++) {
 		const struct expected *row = &expected[i];
-		int gateway = try_as(confine_gateway, row->act);
-		int scanner = try_as(confine_scanner, row->act);
+		int gateway, scanner;
 
+		if (landlock_abi() == 0 &&
+		    (row->gateway == EACCES || row->scanner == EACCES)) {
+			fprintf(stderr, "SKIPPED, no Landlock in this kernel: "
+			                "%s\n", row->about);
+			continue;
+		}
+		gateway = try_as(confine_gateway, row->act);
+		scanner = try_as(confine_scanner, row->act);
 		if (gateway != row->gateway)
 			fail_msg("gateway, %s: %s", row->about,
 			    strerror(gateway));

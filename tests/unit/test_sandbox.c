@@ -283,7 +283,7 @@ no_memfd_is_executed_at_any_start(void **state)
 
 	(void)state;
 	for (int i = 0; i < 3; i++)
-		run_probe("4", 2, &result);
+		run_probe("4-memfd", 2, &result);
 }
 
 /* -------------------------------------------------------- what a start leaves */
