@@ -122,6 +122,20 @@ submit(struct function *function, size_t first, size_t count)
 	stage_turn(&stage, 0);
 }
 
+/* The instance that the guest has, up and his. */
+static inline void
+serve(struct function *function, size_t i)
+{
+	size_t before = stage.actor_count;
+
+	submit(function, i, 1);
+	if (stage.actor_count > before) {
+		stage_up(&stage, stage_last(&stage));
+		stage_turn(&stage, 0);
+	}
+	assert_non_null(guests[i].instance);
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
 
 #endif

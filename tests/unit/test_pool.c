@@ -10,20 +10,6 @@ granted_count(void)
 	return n;
 }
 
-/* The instance that the guest has, up and his. */
-static void
-serve(struct function *function, size_t i)
-{
-	size_t before = stage.actor_count;
-
-	submit(function, i, 1);
-	if (stage.actor_count > before) {
-		stage_up(&stage, stage_last(&stage));
-		stage_turn(&stage, 0);
-	}
-	assert_non_null(guests[i].instance);
-}
-
 static void
 many_waiters_cause_one_start_at_a_time(void **state)
 {
