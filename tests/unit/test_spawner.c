@@ -290,6 +290,49 @@ a_bad_start_is_refused_in_words(void **state)
 	}
 }
 
+/* The name of a layer that is off on this machine, from the first host's log. */
+static bool
+missing_layer(char *name, size_t size)
+{
+	char line[1024];
+	const char *at;
+	bool is_found = false;
+	FILE *file = fopen(world_path(&world, "spawner.log"), "r");
+
+	assert_non_null(file);
+	while (!is_found && fgets(line, sizeof(line), file) != NULL) {
+		at = strstr(line, "event=layer_off layer=");
+		if (at == NULL)
+			continue;
+		at += strlen("event=layer_off layer=");
+		snprintf(name, size, "%.*s", (int)strcspn(at, " \n"), at);
+		is_found = true;
+	}
+	fclose(file);
+	return is_found;
+}
+
+static void
+a_required_layer_that_is_missing_is_a_refusal_to_start(void **state)
+{
+	char layer[32], text[1024];
+	const char *d = world.dir;
+
+	(void)state;
+	if (!missing_layer(layer, sizeof(layer))) {
+		print_message("NOT RUN: this machine lacks no layer\n");
+		skip();
+	}
+	snprintf(text, sizeof(text), "[host]\nuser = nobody\n"
+	    "listen = %s/run2/s\nfunctions = %s/functions\n"
+	    "accounting = %s/log/a2.log\nrun = %s/run2\nstate = %s/state2\n"
+	    "require = seccomp %s\n", d, d, d, d, d, layer);
+	world_write(&world, "h.ini", text, 0644);
+	assert_int_equal(second_host(), 1);
+	snprintf(text, sizeof(text), "%s is required", layer);
+	assert_true(second_said(text));
+}
+
 static void
 an_account_with_rights_and_a_log_that_others_could_replace_are_refused(
     void **state)
@@ -386,6 +429,7 @@ main(int argc, char **argv)
 		TEST(an_environment_goes_along_as_the_descriptor_that_came),
 		TEST(a_second_host_on_the_same_directories_is_refused),
 		TEST(a_bad_start_is_refused_in_words),
+		TEST(a_required_layer_that_is_missing_is_a_refusal_to_start),
 		TEST(an_account_with_rights_and_a_log_that_others_could_replace_are_refused),
 		TEST(who_lacks_rights_is_told_which),
 	};
