@@ -301,6 +301,47 @@ what_is_no_execution_leaves_no_record(void **state)
 	assert_int_equal(play->stage.actor_count, 0);
 }
 
+/* The request id of the params, or one of the host's own. */
+static void
+has_id(struct play *play, const char *param, const char *other,
+    const char *expected)
+{
+	const char *const params[] = { "CONTENT_LENGTH=", param, other, NULL };
+	struct buf bytes = { 0 };
+	struct actor *actor;
+	char text[128];
+
+	web_put_head(&bytes, 1, FCGI_KEEP_CONN, "/fn/f", params);
+	web_put_body(&bytes, 1, "", 0);
+	web_send(&play->web, &bytes);
+	play_turn(play, 0);
+	actor = play_run(play);
+	assert_memory_equal(actor_env(actor, "REQUEST_ID"), expected,
+	    strlen(expected));
+	snprintf(text, sizeof(text), "\"request_id\":\"%s\"",
+	    actor_env(actor, "REQUEST_ID"));
+	play_end(play, actor, 0);
+	assert_int_equal(stage_log_count(&play->stage, text), 1);
+	play_reconnect(play);
+}
+
+static void
+a_request_id_is_taken_when_it_is_harmless_and_made_when_not(void **state)
+{
+	static const char letters[] = "REQUEST_ID="
+	    "0123456789012345678901234567890123456789012345678901234567890123";
+	struct play *play = *state;
+	char longer[sizeof(letters) + 1];
+
+	snprintf(longer, sizeof(longer), "%s4", letters);
+	has_id(play, "REQUEST_ID=abc-1", "HTTP_X_REQUEST_ID=def", "abc-1");
+	has_id(play, "REQUEST_ID=", "HTTP_X_REQUEST_ID=d:e/f", "d:e/f");
+	has_id(play, "REQUEST_ID=a b", "HTTP_X_REQUEST_ID=x\"y", "abcdef-");
+	has_id(play, "REQUEST_ID=a\nb", "HTTP_X_REQUEST_ID=", "abcdef-");
+	has_id(play, letters, "HTTP_X_REQUEST_ID=", letters + 11);
+	has_id(play, longer, "HTTP_X_REQUEST_ID=", "abcdef-");
+}
+
 static void
 a_refused_execution_is_recorded(void **state)
 {
@@ -447,6 +488,7 @@ main(void)
 		TEST(a_begin_that_is_too_short_closes_the_peer),
 		TEST(a_flood_that_reads_no_answer_is_bounded_and_ends),
 		TEST(what_is_no_execution_leaves_no_record),
+		TEST(a_request_id_is_taken_when_it_is_harmless_and_made_when_not),
 		TEST(a_refused_execution_is_recorded),
 		TEST(a_body_of_another_length_than_announced_is_refused),
 		TEST(params_over_their_bound_are_431_and_malformed_ones_400),

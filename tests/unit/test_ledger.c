@@ -358,6 +358,30 @@ a_partial_write_is_cut_off_and_written_again_without_a_gap(void **state)
 }
 
 static void
+what_the_old_file_could_not_take_goes_into_the_new_one(void **state)
+{
+	(void)state;
+	add_line();
+	ledger_flush(ledger);
+	file_size_limit(1);
+	add_line();
+	ledger_flush(ledger);
+	assert_int_equal(last_error, -EFBIG);
+	file_size_limit(0);
+	assert_int_equal(ledger_switch(ledger, open_log("next"), false), 0);
+	whole("log", 1, 2); /* there was room again: the old one had it */
+	file_size_limit(1);
+	add_line();
+	ledger_flush(ledger);
+	assert_int_equal(ledger_switch(ledger, open_log("log"), false), 0);
+	file_size_limit(0);
+	ledger_flush(ledger);
+	whole("log", 1, 3);
+	assert_int_equal(calls, 3);
+	assert_false(ledger_is_failing(ledger));
+}
+
+static void
 what_was_refused_stands_in_the_next_host_record(void **state)
 {
 	struct record_host host = { .event = "refused" };
@@ -456,6 +480,7 @@ main(void)
 		TEST(after_a_gateway_died_the_sequence_goes_on_behind_the_file),
 		TEST(a_torn_line_behind_a_long_log_is_cut_off),
 		TEST(a_partial_write_is_cut_off_and_written_again_without_a_gap),
+		TEST(what_the_old_file_could_not_take_goes_into_the_new_one),
 		TEST(what_was_refused_stands_in_the_next_host_record),
 		TEST(a_released_admission_makes_room_for_another),
 		TEST(on_a_full_disk_what_was_admitted_is_written_and_no_more_is_admitted),
