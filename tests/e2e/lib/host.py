@@ -112,7 +112,6 @@ class Host:
         self.books = books.Books(self.accounting)
         self.process = None
         self.notify = None
-        self.cgroup = None
 
     # -------------------------------------------------------- configuration
 
@@ -191,15 +190,12 @@ class Host:
                 if pid not in roles and proc.is_alive(pid)]
 
     def find_cgroup(self):
-        """The parent cgroup, known as soon as one instance is there."""
-        if self.cgroup is None:
-            own = proc.cgroup_v2(self.pid)
-            for pid in self.instances():
-                leaf = proc.cgroup_v2(pid)
-                if leaf is not None and leaf != own:
-                    self.cgroup = leaf.parent
-                    break
-        return self.cgroup
+        """The parent cgroup of this run, as the host says it; None: none."""
+        found = re.findall(r'event=start .*cgroup="([^"]+)"', self.log())
+        mount = proc.cgroup_v2_mount()
+        if mount is None or not found:
+            return None
+        return pathlib.Path(mount + found[-1])
 
     def signal(self, number):
         os.kill(self.pid, number)
@@ -208,7 +204,6 @@ class Host:
         """SIGTERM, and the proof of a clean end."""
         if self.process is None:
             return
-        self.find_cgroup()
         below = proc.descendants(self.pid) if self.process.poll() is None \
             else []
         code = self.process.poll()
@@ -221,14 +216,15 @@ class Host:
             raise AssertionError(f"`run` still lives {timeout} s after "
                                  f"SIGTERM:\n{self.log()[-4000:]}") from None
         left = wait_gone(below)
+        group = self.find_cgroup()
+        has_left_group = group is not None and group.exists()
         self.kill(left)
         self.process = None
         self.notify.close()
         os.unlink(self.dir / "notify")
         assert code == 0, f"`run` ended with {code}:\n{self.log()[-4000:]}"
         assert not left, f"processes outlived the daemon: {left}"
-        assert self.cgroup is None or not self.cgroup.exists(), \
-            f"{self.cgroup} was left behind"
+        assert not has_left_group, f"{group} was left behind"
         self.check_log()
 
     def kill(self, pids):
@@ -238,6 +234,20 @@ class Host:
         for pid in pids:
             if proc.is_alive(pid):
                 os.kill(pid, signal.SIGKILL)
+        self.remove_cgroup()
+
+    def remove_cgroup(self):
+        """After a failed test: what the daemon could not remove itself."""
+        group = self.find_cgroup()
+        if group is None or not group.exists():
+            return
+        wait_gone([int(pid) for path in group.rglob("cgroup.procs")
+                   for pid in path.read_text().split()])
+        for directory in [*(e for e in group.iterdir() if e.is_dir()), group]:
+            try:
+                directory.rmdir()
+            except OSError:
+                pass
 
     def remove(self):
         shutil.rmtree(self.dir, ignore_errors=True)

@@ -94,20 +94,23 @@ def descriptors(pid):
     return sorted(found)
 
 
-def cgroup_v2(pid):
-    """The process's place in the v2 hierarchy, as a directory, or None."""
-    mount = None
+def cgroup_v2_mount():
+    """Where the v2 hierarchy is mounted, or None."""
     for line in pathlib.Path("/proc/self/mounts").read_text().splitlines():
         if line.split()[2] == "cgroup2":
-            mount = line.split()[1]
-    if mount is None:
-        return None
+            return line.split()[1]
+    return None
+
+
+def cgroup_v2(pid):
+    """The process's place in the v2 hierarchy, as a directory, or None."""
+    mount = cgroup_v2_mount()
     try:
         text = pathlib.Path(f"/proc/{pid}/cgroup").read_text()
     except (FileNotFoundError, ProcessLookupError):
         return None
     for line in text.splitlines():
-        if line.startswith("0::"):
+        if line.startswith("0::") and mount is not None:
             return pathlib.Path(mount + line[3:].removesuffix(" (deleted)"))
     return None
 
