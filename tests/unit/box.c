@@ -114,7 +114,6 @@ box_plan_release(struct sandbox_plan *plan)
 int
 box_start(struct box_host *host, struct sandbox_plan *plan, struct box *box)
 {
-	const struct cgroup_limits limits = { 0, 0, 0 };
 	int pair[2];
 	int error;
 
@@ -124,7 +123,7 @@ box_start(struct box_host *host, struct sandbox_plan *plan, struct box *box)
 	if (host->cgroup.fd >= 0) {
 		snprintf(box->leaf, sizeof(box->leaf), "b%u", host->leaves++);
 		box->leaf_fd = cgroup_leaf_make(&host->cgroup, box->leaf,
-		    &limits);
+		    &host->limits);
 		if (box->leaf_fd < 0)
 			return box->leaf_fd;
 	}

@@ -24,6 +24,7 @@ struct box_host {
 	struct cgroup_parent cgroup;
 	char folder[64]; /* a function's, on the host, below /tmp */
 	unsigned leaves;
+	struct cgroup_limits limits; /* of the next leaf; all 0: none */
 };
 
 struct box {

@@ -82,7 +82,8 @@ a_leafs_cpu_time_is_read_again_and_again(void **state)
 	assert_int_equal(cgroup_cpu_read(stat, &before), 0);
 	pid = start_in(leaf, 100);
 	assert_int_equal(cgroup_cpu_read(stat, &after), 0);
-	assert_in_range(after.usage_us - before.usage_us, 95000, 400000);
+	/* Some kernels count by ticks of 10 ms. */
+	assert_in_range(after.usage_us - before.usage_us, 80000, 400000);
 	/* Each is rounded by itself. */
 	assert_in_range(after.user_us + after.system_us, after.usage_us - 2,
 	    after.usage_us + 2);

@@ -306,7 +306,7 @@ who_ends_within_the_grace_is_not_killed(void **state)
 	struct box box;
 
 	(void)state;
-	start_shell(&box, "(sleep .03; echo late) & echo early");
+	start_shell(&box, "(sleep .01; echo late) & echo early");
 	assert_int_equal(box_run(&box, NULL, 10000, &result), 0);
 	assert_string_equal(result.output, "early\nlate\n");
 	assert_int_equal(result.report.killed, 0);

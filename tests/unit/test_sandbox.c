@@ -418,6 +418,55 @@ a_dead_host_takes_its_instances_along(void **state)
 	close(pipes[0]);
 }
 
+/* ------------------------------------------------------------- the leaf's part */
+
+static void
+start_bounded(struct box *box, const char *script)
+{
+	struct sandbox_plan plan;
+	char *argv[4];
+
+	shell_argv(argv, script);
+	box_plan(&host, &plan, argv);
+	plan.uid_processes = 4000;
+	plan.is_memory_in_cgroup = true;
+	host.limits = (struct cgroup_limits) { 32 << 20, 20, 0 };
+	assert_int_equal(box_start(&host, &plan, box), 0);
+	memset(&host.limits, 0, sizeof(host.limits));
+	box_plan_release(&plan);
+}
+
+static void
+a_leaf_bounds_memory_and_processes(void **state)
+{
+	struct box_result result;
+	uint64_t kills = 0;
+	struct box box;
+	int fd;
+
+	(void)state;
+	if (host.cgroup.fd < 0 || !host.cgroup.has_memory ||
+	    !host.cgroup.has_pids) {
+		fprintf(stderr, "SKIPPED: %s\n", host.cgroup.reason);
+		return;
+	}
+	start_bounded(&box, "/fn/probe 35 >/tmp/o; read -r line </tmp/o; echo \"$line\"");
+	assert_int_equal(box_run(&box, NULL, 20000, &result), 0);
+	assert_non_null(strstr(result.output,
+	    "denied: a fork bomb: Resource temporarily unavailable"));
+	assert_in_range(result.report.killed, 10, 20);
+	box_end(&host, &box);
+	/* Out of memory takes the whole instance, init too. */
+	start_bounded(&box, "perl -e '$n = 200 << 20; $x = \"a\" x $n'");
+	assert_int_equal(box_run(&box, NULL, 20000, &result), 0);
+	assert_true(result.has_ended);
+	fd = cgroup_leaf_open(box.leaf_fd, "memory.events", false);
+	assert_int_equal(cgroup_key_read(fd, "oom_kill", &kills), 0);
+	close(fd);
+	assert_true(kills > 0);
+	box_end(&host, &box);
+}
+
 /* -------------------------------------------------------------- failed starts */
 
 static void
@@ -503,6 +552,7 @@ main(void)
 		cmocka_unit_test(a_hundred_starts_leave_nothing),
 		cmocka_unit_test(init_is_small),
 		cmocka_unit_test(a_dead_host_takes_its_instances_along),
+		cmocka_unit_test(a_leaf_bounds_memory_and_processes),
 		cmocka_unit_test(
 		    a_failed_start_names_the_step_and_leaves_nothing),
 	};
