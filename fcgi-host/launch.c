@@ -147,6 +147,8 @@ make_plan(struct start *s)
 	plan->processes = s->limits.value[LIMIT_PROCESSES];
 	plan->is_memory_in_cgroup = s->instance->leaf_fd >= 0 &&
 	    s->site->cgroup->has_memory;
+	plan->is_processes_in_cgroup = s->instance->leaf_fd >= 0 &&
+	    s->site->cgroup->has_pids;
 	plan->cgroup_fd = s->instance->leaf_fd;
 	plan->init_sock = s->sock[1];
 	plan->listen_fd = s->listen_fd;

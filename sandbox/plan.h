@@ -57,9 +57,10 @@ struct sandbox_plan {
 	size_t bind_count;
 	uint64_t memory_bytes, tmp_bytes, processes;
 	/* RLIMIT_NPROC, which the kernel counts over all instances of the uid;
-	 * 0: four times `processes` */
+	 * 0: sixty-four times `processes` */
 	uint64_t uid_processes;
 	bool is_memory_in_cgroup; /* else RLIMIT_DATA stands in for it */
+	bool is_processes_in_cgroup; /* else RLIMIT_NPROC does */
 	int cgroup_fd; /* the leaf, or -1 */
 	int init_sock; /* init's end of its socket; init's fd 3 */
 	int listen_fd; /* the program's fd 0, or -1: CGI */

@@ -17,9 +17,9 @@
 #include "sandbox/landlock.h"
 
 #define ARGUMENTS_MAX 256
-/* Without a ceiling of the tenant's: what four instances, the default of
- * `instances`, may have. */
-#define NPROC_INSTANCES 4
+/* RLIMIT_NPROC counts over a tenant's instances, of which each has an init and a
+ * program at least: a tenant with many functions must not stop itself. */
+#define NPROC_INSTANCES 64
 
 struct sandbox_host {
 	struct mounts_host mounts;
@@ -168,6 +168,8 @@ fill_enter(struct enter *enter, const struct sandbox_host *host,
 	    plan->memory_bytes;
 	enter->limits.processes = plan->uid_processes != 0 ?
 	    plan->uid_processes : plan->processes * NPROC_INSTANCES;
+	if (plan->is_processes_in_cgroup)
+		enter->limits.processes = 0;
 	enter->last_capability = host->last_capability;
 	enter->abi = host->abi;
 	enter->seccomp = &host->seccomp;

@@ -68,7 +68,7 @@ def host(start, installed, probe, stranger, count):
     host.sidecar("alice/probe", **{
         "env.PROBE_MARKER": host.functions / "bob/secret.sh",
         "env.PROBE_HOST_PID": str(stranger.pid),
-        "env.PROBE_PORT": str(PORT), "tmp_size": "4M"})
+        "env.PROBE_PORT": str(PORT), "tmp_size": "4M", "processes": "8"})
     host.start()
     apart.command = installed.command
     return host

@@ -316,7 +316,7 @@ probe_splice(void)
 	return holes + refused("vmsplice", vmsplice(out[1], &piece, 1, 0));
 }
 
-#define BOMB_MAX 2000
+#define BOMB_MAX 5000
 
 int
 probe_fork_bomb(void)

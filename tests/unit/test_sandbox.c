@@ -428,7 +428,7 @@ start_bounded(struct box *box, const char *script)
 
 	shell_argv(argv, script);
 	box_plan(&host, &plan, argv);
-	plan.uid_processes = 4000;
+	plan.is_processes_in_cgroup = true;
 	plan.is_memory_in_cgroup = true;
 	host.limits = (struct cgroup_limits) { 32 << 20, 20, 0 };
 	assert_int_equal(box_start(&host, &plan, box), 0);
