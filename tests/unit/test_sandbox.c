@@ -131,8 +131,8 @@ interpreters_of_the_host_run(void **state)
 		const char *script, *wanted;
 	} cases[] = {
 		{ "perl -e 'print 6*7'", "42" },
-		{ "/usr/bin/python3 -c 'import json, tempfile, threading, "
-		  "subprocess, hashlib\nt = threading.Thread(target=print, "
+		{ "/usr/bin/python3 -c 'import tempfile, threading, "
+		  "subprocess\nt = threading.Thread(target=print, "
 		  "args=(subprocess.check_output([\"echo\", \"hi\"]),))\n"
 		  "t.start(); t.join()\n"
 		  "with tempfile.TemporaryFile() as f: print(f.write(b\"x\"))'",
