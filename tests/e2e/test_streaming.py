@@ -140,6 +140,24 @@ def test_a_slow_web_client_behind_nginx_costs_the_gateway_no_memory(host,
     assert reply.is_whole and len(reply.body) == 64 * MIB
 
 
+@FUNCTIONS
+@pytest.mark.parametrize("length", [str(64 * MIB), ""])
+def test_a_function_that_reads_late_costs_the_gateway_no_memory(host, name,
+                                                                length):
+    """The body waits in the spool's file, whose size body_max bounds."""
+    gateway = host.roles()["gateway"]
+    limit = 10 * 1024
+    if host.installed.is_sanitized:
+        limit += proc.rss_kib(gateway) + 32 * 1024
+    with host.connect(timeout=60) as connection:
+        connection.send(fcgi.request_bytes(
+            f"/fn/{name}?sleep=1000&head&sum", BODY, CONTENT_LENGTH=length))
+        assert proc.rss_kib(gateway) < limit
+        answer = connection.read_answer()
+    assert answer.text == f"length={len(BODY)} crc={zlib.crc32(BODY):08x}\n"
+    assert proc.rss_kib(gateway) < limit
+
+
 @pytest.mark.parametrize("name", ["left", "left/f"])
 @pytest.mark.parametrize("query", ["cpu=20000", "head&tick=1000,20",
                                    "head&out=200000000"])

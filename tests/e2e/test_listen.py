@@ -1,0 +1,100 @@
+"""Where the host listens, for whom, and how many may come at a time."""
+import grp
+import os
+import socket
+import stat
+import time
+
+import pytest
+
+from lib import fcgi, servers, web
+
+
+def test_the_socket_has_the_mode_and_group_that_were_asked_for(start_once,
+                                                               programs):
+    host = start_once.host({"a.cgi": programs.cgi}, {
+        "host": {"listen_mode": "0660", "listen_group": "www-data"}})
+    facts = os.stat(host.socket)
+    assert stat.S_IMODE(facts.st_mode) == 0o660
+    assert facts.st_gid == grp.getgrnam("www-data").gr_gid
+    # nginx's worker runs as www-data
+    nginx = start_once.nginx(host)
+    assert web.get(nginx.plain, "/fn/a?head&raw=x").text == "x"
+
+
+def test_several_sockets_serve_the_same_functions(start_once, programs):
+    host = start_once.host({"a.cgi": programs.cgi}, is_started=False)
+    other = str(host.run_dir / "other")
+    host.configure({"host": {"listen": f"{host.socket} {other}"}})
+    host.start()
+    for path in (host.socket, other):
+        assert fcgi.fetch(path, "/fn/a?head&raw=x").text == "x"
+
+
+@pytest.mark.parametrize("address", ["127.0.0.1", "[::1]"])
+def test_tcp_serves_once_it_is_allowed(start_once, programs, address):
+    if address == "[::1]" and not os.path.exists("/proc/net/if_inet6"):
+        pytest.skip("NOT RUN: this machine has no IPv6")
+    host = start_once.host({"a.cgi": programs.cgi}, is_started=False)
+    port, = servers.free_ports(1)
+    host.configure({"host": {"listen": f"{host.socket} {address}:{port}"}})
+    done = host.verb("check")
+    assert done.returncode == 2 and "allow_tcp" in done.stdout + done.stderr
+    host.configure({"host": {"allow_tcp": "yes"}})
+    host.start()
+    nginx = start_once.nginx(host, plain_more=f"""
+        location /fn/tcp {{
+            include /etc/nginx/fastcgi_params;
+            fastcgi_param FCGI_HOST_FUNCTION a;
+            fastcgi_pass {address}:{port};
+        }}""")
+    reply = web.get(nginx.plain, "/fn/tcp?head&sum", "POST", body=b"x" * 99999)
+    assert reply.text.startswith("length=99999 ")
+    if address == "127.0.0.1":
+        answer = fcgi.fetch((address, port), "/fn/a?head&out=3000000")
+        assert len(answer.body) == 3000000 and answer.is_complete
+
+
+def test_over_tcp_a_client_that_leaves_stops_the_work(start_once, programs):
+    port, = servers.free_ports(1)
+    host = start_once.host({"a.cgi": programs.cgi}, {
+        "host": {"allow_tcp": "yes", "listen": f"127.0.0.1:{port}"},
+        "defaults": {"abort_grace": "100ms"}})
+    for is_reset in (False, True):
+        connection = fcgi.Connection(("127.0.0.1", port))
+        if is_reset:
+            connection.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER,
+                                       b"\1\0\0\0\0\0\0\0")
+        connection.send(fcgi.request_bytes("/fn/a?sleep=30000",
+                                           REQUEST_ID=f"left-{is_reset}"))
+        time.sleep(0.3)
+        connection.close()
+        record = host.books.wait_request(f"left-{is_reset}", 5)
+        assert record["outcome"] == "aborted"
+
+
+def test_more_connections_than_allowed_are_refused_in_words(start_once,
+                                                            programs):
+    host = start_once.host({"a.cgi": programs.cgi}, {
+        "host": {"max_connections": "20"}})
+    silent = [host.connect(timeout=5) for _ in range(20)]
+    try:
+        time.sleep(0.2)
+        try:
+            answer = host.fetch("/fn/a?head&raw=x", timeout=3)
+            assert answer.is_complete and answer.status == 503, answer
+            assert answer.header("Retry-After")
+        except TimeoutError:
+            pass  # it waits in the backlog until another leaves
+    finally:
+        for connection in silent:
+            connection.close()
+    assert host.wait_served("/fn/a?head&raw=x").text == "x"
+
+
+def test_with_sync_every_answer_waits_for_the_disk(start_once, programs):
+    host = start_once.host({"a.cgi": programs.cgi}, {"host": {"sync": "yes"}})
+    for lap in range(20):
+        answer = host.fetch(f"/fn/a?head&raw={lap}", REQUEST_ID=f"sync-{lap}")
+        assert answer.text == str(lap)
+        assert host.books.holds(f"sync-{lap}")

@@ -1,0 +1,90 @@
+"""FastCGI programs that break the protocol harm their own answer, no more."""
+import threading
+
+import pytest
+
+from lib import leaks
+
+BROKEN = ["garbage", "version", "half", "endonly", "close", "exit", "noend",
+          "overloaded"]
+HANGING = ["silent", "deaf"]
+ODD = ["otherid", "management", "stderr", "descriptors", "bytewise", "late",
+       "plain"]
+
+
+@pytest.fixture(scope="module")
+def host(start, programs):
+    rogue = programs.build("rogue.c", "rogue.fcgi")
+    functions = {f"{mode}.fcgi": rogue for mode in BROKEN + HANGING + ODD}
+    functions["good.cgi"] = programs.cgi
+    host = start.host(functions, {"defaults": {"timeout": "1s",
+                                               "idle": "10s"}},
+                      is_started=False)
+    for mode in BROKEN + HANGING + ODD:
+        host.sidecar(mode, **{"env.MODE": mode})
+    return host.start()
+
+
+@pytest.fixture(autouse=True)
+def the_gateway_is_the_same(host):
+    before = host.roles()["gateway"]
+    yield
+    assert host.fetch("/fn/good?head&raw=x").text == "x"
+    assert host.roles()["gateway"] == before
+
+
+@pytest.mark.parametrize("mode", BROKEN)
+def test_a_broken_answer_is_an_error_and_the_host_serves_on(host, mode):
+    for _ in range(3):
+        answer, record = host.execute(f"/fn/{mode}")
+        if mode == "noend":
+            # its header went out before it broke off
+            assert not answer.is_complete or answer.status == 502
+        else:
+            assert answer.is_complete and answer.status in (502, 503), answer
+        assert record["outcome"] == "error", record
+        assert record["reason"]
+    if mode == "exit":
+        assert record["exit"] == 3
+
+
+@pytest.mark.parametrize("mode", HANGING)
+def test_who_never_answers_is_ended_at_the_deadline(host, mode):
+    answer, record = host.execute(f"/fn/{mode}")
+    assert (answer.status, record["outcome"]) == (504, "timeout")
+
+
+@pytest.mark.parametrize("mode", ODD)
+def test_an_odd_but_good_answer_is_taken_and_nothing_else(host, mode):
+    for lap in range(4):
+        answer, record = host.execute(f"/fn/{mode}")
+        assert (answer.status, answer.text) == (200, "good"), (lap, answer)
+        assert answer.is_complete and answer.stderr == b""
+        assert record["outcome"] == "ok"
+
+
+def test_bytes_after_the_end_never_reach_the_next_request(host):
+    """Many at once, so that instances go from hand to hand."""
+    wrong = []
+
+    def ask():
+        for _ in range(20):
+            answer = host.fetch("/fn/late")
+            if answer.text != "good" or not answer.is_complete:
+                wrong.append(answer)
+
+    threads = [threading.Thread(target=ask) for _ in range(6)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert not wrong, wrong[0]
+
+
+def test_sent_descriptors_stay_out_of_the_gateway(host):
+    host.fetch("/fn/descriptors")
+    host.fetch("/fn/good?head")
+    before = leaks.snapshot(host)
+    for _ in range(200):
+        assert host.fetch("/fn/descriptors").text == "good"
+    leaks.settle(host, before, 20)
