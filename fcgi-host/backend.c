@@ -140,6 +140,12 @@ backend_want(struct backend *backend, bool is_read, bool is_write)
 	backend->kind->want(backend, is_read, is_write);
 }
 
+bool
+backend_has_ended(const struct backend *backend)
+{
+	return backend->end != BACKEND_RUNNING || backend->is_program_dead;
+}
+
 int
 backend_measure(struct backend *backend)
 {

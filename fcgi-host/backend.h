@@ -71,6 +71,7 @@ struct backend {
 	struct funclog log;
 	/* FastCGI */
 	bool wants_read, wants_write, is_broken;
+	bool is_program_dead; /* what it wrote is all that will come */
 	struct fcgi_parser parser;
 	struct buf received, sending;
 	uint8_t small[8];
@@ -96,6 +97,8 @@ ssize_t backend_write(struct backend *backend, const void *data, size_t n);
 int backend_body_end(struct backend *backend);
 /* Which of readable and writable are to be called. */
 void backend_want(struct backend *backend, bool is_read, bool is_write);
+/* Whether nothing is written any more; what was may still be to be read. */
+bool backend_has_ended(const struct backend *backend);
 /* Asks for the memory of a warm program; `measured` is called.  Negative
  * errno: it will not be. */
 int backend_measure(struct backend *backend);

@@ -174,6 +174,8 @@ end_request(struct backend *backend)
 	}
 	fcgi_read_end(backend->small, &app_status, &protocol_status);
 	backend->is_eof = true;
+	/* it ended this request in good form, whatever it died of later */
+	backend->signal_number = 0;
 	loop_io_del(backend->instance->fleet->loop, &backend->in_io);
 	if (protocol_status != FCGI_REQUEST_COMPLETE) {
 		broken(backend, "the program refused the request");
@@ -311,8 +313,12 @@ fcgi_want(struct backend *backend, bool is_read, bool is_write)
 	interest_set(backend);
 }
 
-/* The program itself has ended.  Its last words may still be on the way when
- * it closed its connection orderly before; then END_REQUEST is read first. */
+/*
+ * The program itself has ended, and its init follows.  What it wrote before
+ * stands in the socket, perhaps behind a client that reads slowly: it is taken
+ * now, since an END_REQUEST among it makes the difference between a program
+ * that retires after its answer and one that failed.
+ */
 static void
 fcgi_report(struct backend *backend, const struct init_report *report)
 {
@@ -331,11 +337,13 @@ fcgi_report(struct backend *backend, const struct init_report *report)
 		backend_set_end(backend, BACKEND_LOST);
 		return;
 	}
+	backend->is_program_dead = true;
 	/* what it had accepted ends by itself; what it had not never will */
 	if (loop_timer_set(backend->instance->fleet->loop, &backend->grace,
 	    loop_now_us(backend->instance->fleet->loop) + GRACE_US,
 	    grace_over, backend) < 0)
 		backend_set_end(backend, BACKEND_LOST);
+	backend->events->readable(backend->arg);
 }
 
 static void

@@ -349,7 +349,6 @@ instance_gone(struct instance *instance, const struct ctl_instance_gone *gone)
 	if (instance->end_reason == NULL)
 		instance->end_reason = gone->oom_kills > 0 ? "oom" : "died";
 	cpu_attribute(instance, &now);
-	loop_io_del(instance->fleet->loop, &instance->init_io);
 	if (instance->err_fd >= 0)
 		err_ready(instance, 0);
 	if (instance->out_fd >= 0)
@@ -357,6 +356,11 @@ instance_gone(struct instance *instance, const struct ctl_instance_gone *gone)
 	funclog_end(&instance->log, instance->request_id,
 	    loop_now_us(instance->fleet->loop));
 	instance_step(instance, INSTANCE_EVENT_GONE);
+	/* the spawner's word may overtake init's last report, which alone tells
+	 * an end from a death */
+	if (instance->init_io.fd >= 0)
+		init_ready(instance, 0);
+	loop_io_del(instance->fleet->loop, &instance->init_io);
 	if (instance->user != NULL)
 		instance->user->gone(instance->user_arg);
 	record_write(instance);

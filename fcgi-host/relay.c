@@ -231,8 +231,8 @@ answer_pump(struct relay *relay)
 
 		/* after the end what is left is a pipe's worth: it is taken
 		 * at once, so that the instance can serve the next */
-		if (relay->out != NULL && relay->backend.end ==
-		    BACKEND_RUNNING && buf_len(relay->out) >= RELAY_OUT_HIGH)
+		if (relay->out != NULL && !backend_has_ended(&relay->backend) &&
+		    buf_len(relay->out) >= RELAY_OUT_HIGH)
 			return false;
 		n = relay->out != NULL &&
 		    relay->head.state == CGI_RESPONSE_DONE ?

@@ -309,6 +309,72 @@ a_program_that_crashes_is_told_by_its_signal(void **state)
 	assert_int_equal(play_records(play, "crash"), 1);
 }
 
+/* The program writes its answer to the end, of which the gateway has taken only
+ * a part since the client does not read; then it exits. */
+static void
+answer_unread_and_exit(struct play *play, struct actor *actor)
+{
+	struct buf end = { 0 };
+	char text[10000];
+	int left = 0;
+
+	memset(text, 'x', sizeof(text) - 1);
+	text[sizeof(text) - 1] = '\0';
+	put(play, FCGI_STDOUT, PLAIN);
+	while (left == 0) {
+		struct buf bytes = { 0 };
+
+		assert_int_equal(fcgi_put_stream(&bytes, FCGI_STDOUT, 1, text,
+		    strlen(text)), 0);
+		assert_int_equal(send(fd, buf_head(&bytes), buf_len(&bytes),
+		    MSG_NOSIGNAL), buf_len(&bytes));
+		buf_free(&bytes);
+		stage_turn(&play->stage, 0);
+		assert_int_equal(ioctl(fd, SIOCOUTQ, &left), 0);
+	}
+	assert_int_equal(fcgi_put_end(&end, 1, 0, FCGI_REQUEST_COMPLETE), 0);
+	assert_int_equal(send(fd, buf_head(&end), buf_len(&end),
+	    MSG_NOSIGNAL), buf_len(&end));
+	buf_free(&end);
+	close_fd(&fd);
+	actor_report(actor, INIT_EXIT, 0);
+}
+
+static void
+read_to_the_end(struct play *play)
+{
+	for (int i = 0; i < 100 && play->web.ends == 0; i++)
+		play_turn(play, 0);
+	assert_int_equal(play->web.ends, 1);
+	assert_false(play->web.is_cut);
+	assert_int_equal(play_records(play, "ok"), 1);
+	assert_int_equal(play_executions(play), 1);
+}
+
+static void
+the_last_answer_of_a_program_that_retires_waits_for_a_slow_client(void **state)
+{
+	struct play *play = *state;
+	struct actor *actor = start(play, "");
+
+	answer_unread_and_exit(play, actor);
+	stage_turn(&play->stage, 0);
+	stage_gone(&play->stage, actor, 0);
+	stage_turn(&play->stage, 400);
+	read_to_the_end(play);
+}
+
+static void
+the_spawner_may_tell_of_a_death_before_init_is_heard(void **state)
+{
+	struct play *play = *state;
+	struct actor *actor = start(play, "");
+
+	answer_unread_and_exit(play, actor);
+	stage_gone(&play->stage, actor, 0);
+	read_to_the_end(play);
+}
+
 static void
 a_program_that_nobody_can_reach_is_502(void **state)
 {
@@ -401,6 +467,8 @@ main(void)
 		TEST(a_program_that_speaks_no_fastcgi_is_502),
 		TEST(a_connection_that_closes_without_an_end_cuts_the_answer),
 		TEST(a_program_that_crashes_is_told_by_its_signal),
+		TEST(the_last_answer_of_a_program_that_retires_waits_for_a_slow_client),
+		TEST(the_spawner_may_tell_of_a_death_before_init_is_heard),
 		TEST(a_program_that_nobody_can_reach_is_502),
 		TEST(a_flood_of_stderr_does_not_hold_the_loop),
 	};
