@@ -274,7 +274,8 @@ begin(struct conn *conn)
 		conn->is_ending = (flags & FCGI_KEEP_CONN) == 0;
 	} else {
 		conn->id = conn->parser.id;
-		conn->keeps = (flags & FCGI_KEEP_CONN) != 0;
+		/* kept, it would be refused still when there is room again */
+		conn->keeps = (flags & FCGI_KEEP_CONN) != 0 && !conn->is_over;
 		conn->has_params_ended = false;
 		conn->request = request_new(conn->server, &request_ops, conn,
 		    &conn->out, conn->id, conn->trigger, conn->is_over);

@@ -468,6 +468,27 @@ when_the_queue_is_full_the_answer_is_503_with_retry_after(void **state)
 	web_free(&first);
 }
 
+static void
+a_connection_too_many_is_told_so_and_not_kept(void **state)
+{
+	struct play *play = *state;
+	struct web second;
+
+	play->stage.server.conf->max_connections = 1;
+	web_init(&second, stage_connect(&play->stage));
+	web_get(&second, 1, FCGI_KEEP_CONN, "/fn/f");
+	play_turn(play, 0);
+	web_read(&second);
+	assert_non_null(strstr(web_text(&second), "Status: 503 "));
+	assert_non_null(strstr(web_text(&second), "Retry-After: "));
+	assert_int_equal(second.ends, 1);
+	assert_true(second.is_closed);
+	web_free(&second);
+	assert_int_equal(play_records(play, "refused"), 1);
+	play_request(play, "POST", "abc");
+	served(play, "abc");
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, play_set_up, \
 	    play_tear_down)
 
@@ -496,6 +517,7 @@ main(void)
 		TEST(a_function_that_goes_while_a_body_is_held_is_404),
 		TEST(a_function_that_changes_while_a_body_is_held_runs_as_the_new_one),
 		TEST(when_the_queue_is_full_the_answer_is_503_with_retry_after),
+		TEST(a_connection_too_many_is_told_so_and_not_kept),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
