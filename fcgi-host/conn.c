@@ -532,9 +532,11 @@ conn_list_drain(struct conn_list *list)
 		if (conn->request == NULL && !conn->is_closed &&
 		    !conn->is_ending)
 			input_read(conn);
-		if (conn->request == NULL && buf_len(&conn->out) == 0)
+		if (conn->request != NULL)
+			conn->keeps = false;
+		else if (buf_len(&conn->out) == 0)
 			conn_close(conn);
 		else
-			conn->keeps = false;
+			conn->is_ending = true;
 	}
 }

@@ -9,6 +9,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -489,6 +490,42 @@ a_connection_too_many_is_told_so_and_not_kept(void **state)
 	served(play, "abc");
 }
 
+/* The program writes until the gateway takes no more. */
+static void
+say_until_full(struct play *play, struct actor *actor)
+{
+	static const char text[4096] = "";
+	int left = 0;
+
+	play_say(play, actor, PLAIN);
+	while (left == 0) {
+		assert_int_equal(write(actor->fds[1], text, sizeof(text)),
+		    sizeof(text));
+		stage_turn(&play->stage, 0);
+		assert_int_equal(ioctl(actor->fds[1], FIONREAD, &left), 0);
+	}
+}
+
+static void
+an_answer_that_is_still_on_its_way_does_not_hold_up_a_drain(void **state)
+{
+	struct play *play = *state;
+	struct actor *actor = play_dispatch(play, "GET", "");
+
+	say_until_full(play, actor);
+	actor_close(actor);
+	actor_report(actor, INIT_EXIT, 0);
+	stage_turn(&play->stage, 0);
+	assert_int_equal(play->stage.server.active, 0);
+	play->stage.server.is_draining = true;
+	conn_list_drain(play->stage.conns);
+	for (int i = 0; i < 100 && !play->web.is_closed; i++)
+		play_turn(play, 0);
+	assert_int_equal(play->web.ends, 1);
+	assert_false(play->web.is_cut);
+	assert_true(play->web.is_closed);
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, play_set_up, \
 	    play_tear_down)
 
@@ -518,6 +555,7 @@ main(void)
 		TEST(a_function_that_changes_while_a_body_is_held_runs_as_the_new_one),
 		TEST(when_the_queue_is_full_the_answer_is_503_with_retry_after),
 		TEST(a_connection_too_many_is_told_so_and_not_kept),
+		TEST(an_answer_that_is_still_on_its_way_does_not_hold_up_a_drain),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
