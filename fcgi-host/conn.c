@@ -18,6 +18,9 @@
 #define SMALL_MAX 1024
 /* a peer that sends without reading its answers */
 #define OUT_MAX (4u * 1024 * 1024)
+/* so much is sent in one turn of the loop: a function that writes as fast as
+ * its client reads would not let another have one */
+#define TURN_BYTES (2 * RELAY_OUT_HIGH)
 /* after a cut or a refusal: how long the peer's rest is read and dropped */
 #define LINGER_US 2000000
 
@@ -40,6 +43,7 @@ struct conn {
 	uint8_t small[SMALL_MAX];
 	size_t small_have;
 	struct buf out;
+	uint64_t turn_us, turn_bytes; /* the last turn with bytes sent */
 	struct loop_timer linger;
 	struct loop_task flush_task, free_task;
 };
@@ -147,16 +151,40 @@ linger(struct conn *conn)
 		conn_close(conn);
 }
 
+static bool
+has_to_send(const struct conn *conn)
+{
+	return buf_len(&conn->out) > 0 && (conn->request == NULL ||
+	    request_may_send(conn->request));
+}
+
 static void
 interest_set(struct conn *conn)
 {
 	/* With no interest at all a hang-up would not be reported. */
 	uint32_t events = conn->is_half_closed ? EPOLLHUP : EPOLLIN;
 
-	if (buf_len(&conn->out) > 0 && (conn->request == NULL ||
-	    request_may_send(conn->request)))
+	if (has_to_send(conn))
 		events |= EPOLLOUT;
 	loop_io_set(conn->server->loop, &conn->io, events);
+}
+
+static void
+turn_count(struct conn *conn, size_t sent)
+{
+	uint64_t now_us = loop_now_us(conn->server->loop);
+
+	if (conn->turn_us != now_us)
+		conn->turn_bytes = 0;
+	conn->turn_us = now_us;
+	conn->turn_bytes += sent;
+}
+
+static bool
+is_turn_over(const struct conn *conn)
+{
+	return conn->turn_us == loop_now_us(conn->server->loop) &&
+	    conn->turn_bytes >= TURN_BYTES;
 }
 
 static void
@@ -181,8 +209,7 @@ flush(void *arg)
 
 	if (conn->is_closed)
 		return;
-	while (buf_len(&conn->out) > 0 && (conn->request == NULL ||
-	    request_may_send(conn->request))) {
+	while (has_to_send(conn)) {
 		ssize_t n = send(conn->fd, buf_head(&conn->out),
 		    buf_len(&conn->out), MSG_NOSIGNAL | MSG_DONTWAIT);
 
@@ -195,6 +222,7 @@ flush(void *arg)
 		buf_consume(&conn->out, (size_t)n);
 		sent += (size_t)n;
 	}
+	turn_count(conn, sent);
 	if (buf_len(&conn->out) == 0)
 		buf_reset(&conn->out, 2 * RELAY_OUT_HIGH);
 	if (conn->fd >= 0 && buf_len(&conn->out) == 0 &&
@@ -213,7 +241,12 @@ flush_later(void *owner)
 	struct conn *conn = owner;
 
 	/* behind the task that frees it, a flush would see freed memory */
-	if (!conn->is_closed)
+	if (conn->is_closed)
+		return;
+	/* the socket, which has room, calls again in the next turn */
+	if (is_turn_over(conn) && has_to_send(conn))
+		interest_set(conn);
+	else
 		loop_defer(conn->server->loop, &conn->flush_task, flush, conn);
 }
 

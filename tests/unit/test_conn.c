@@ -6,6 +6,7 @@
 #include <cmocka.h>
 
 #include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -526,6 +527,36 @@ an_answer_that_is_still_on_its_way_does_not_hold_up_a_drain(void **state)
 	assert_true(play->web.is_closed);
 }
 
+static void
+stop(void *arg)
+{
+	loop_stop(arg);
+}
+
+static void
+a_fast_answer_does_not_hold_the_loop(void **state)
+{
+	static const char text[192 * 1024] = "";
+	struct play *play = *state;
+	struct actor *actor = play_dispatch(play, "GET", "");
+	struct loop_task task = { .is_queued = false };
+	int arrived = 0;
+
+	play_say(play, actor, PLAIN);
+	assert_true(fcntl(actor->fds[1], F_SETPIPE_SZ, 1 << 20) >= 1 << 20);
+	assert_int_equal(write(actor->fds[1], text, sizeof(text)),
+	    sizeof(text));
+	loop_defer(play->stage.loop, &task, stop, play->stage.loop);
+	assert_int_equal(loop_run(play->stage.loop), 0);
+	assert_int_equal(ioctl(play->web.fd, FIONREAD, &arrived), 0);
+	assert_in_range(arrived, 64 * 1024, 160 * 1024);
+	for (int i = 0; i < 10; i++)
+		play_turn(play, 0);
+	play_end(play, actor, 0);
+	assert_int_equal(play->web.ends, 1);
+	assert_true(buf_len(&play->web.out) > sizeof(text));
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, play_set_up, \
 	    play_tear_down)
 
@@ -556,6 +587,7 @@ main(void)
 		TEST(when_the_queue_is_full_the_answer_is_503_with_retry_after),
 		TEST(a_connection_too_many_is_told_so_and_not_kept),
 		TEST(an_answer_that_is_still_on_its_way_does_not_hold_up_a_drain),
+		TEST(a_fast_answer_does_not_hold_the_loop),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
