@@ -247,6 +247,8 @@ def test_list_as_an_ordinary_user_shows_his_functions(installed, tmp_path):
     tmp_path.chmod(0o755)
     # Nobody may not enter every build directory, such as one below /root.
     command = shutil.copy(installed.command, tmp_path / "fcgi-host")
+    shutil.copy(installed.libexec / "fcgi-host-scanner", tmp_path)
+    environment = installed.environment(FCGI_HOST_LIBEXEC=str(tmp_path))
     for folder in tmp_path.parents:
         if folder.stat().st_uid == 0 and str(folder).startswith("/tmp/"):
             folder.chmod(0o755)
@@ -269,7 +271,7 @@ def test_list_as_an_ordinary_user_shows_his_functions(installed, tmp_path):
                 os.setuid(uid)
                 done = subprocess.run(
                     [command, "list", "--json", "-c", config], text=True,
-                    env=installed.environment(), stdout=subprocess.PIPE,
+                    env=environment, stdout=subprocess.PIPE,
                     timeout=60, check=False)
                 (os._exit(0 if '"problem":null' in done.stdout else 3)
                  if done.returncode == 0 else os._exit(4))

@@ -84,7 +84,7 @@ def test_bytes_after_the_end_never_reach_the_next_request(host):
 def test_sent_descriptors_stay_out_of_the_gateway(host):
     host.fetch("/fn/descriptors")
     host.fetch("/fn/good?head")
-    before = leaks.snapshot(host)
+    before = leaks.at_rest(host)
     for _ in range(200):
         assert host.fetch("/fn/descriptors").text == "good"
     leaks.settle(host, before, 20)

@@ -30,7 +30,7 @@ def nothing_is_left_behind(host):
     host.fetch("/fn/swiss?head")
     host.fetch("/fn/warm?head")
     gateway = host.roles()["gateway"]
-    before = leaks.snapshot(host)
+    before = leaks.at_rest(host)
     yield
     assert host.roles()["gateway"] == gateway, "the gateway was restarted"
     leaks.settle(host, before, 20)

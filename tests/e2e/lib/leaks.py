@@ -41,6 +41,19 @@ def differences(before, after):
     return out
 
 
+def at_rest(host, timeout=5):
+    """A snapshot that did not change for a while: a connection that a test has
+    just closed is still open on the host's side for a moment."""
+    until = time.monotonic() + timeout
+    last = snapshot(host)
+    while True:
+        time.sleep(0.3)
+        now = snapshot(host)
+        if not differences(last, now) or time.monotonic() > until:
+            return now
+        last = now
+
+
 def settle(host, before, timeout=15):
     """Waits until the host holds what it held before, else fails and says
     what is left."""
