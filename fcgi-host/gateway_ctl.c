@@ -335,6 +335,17 @@ message_take(struct gateway *gateway, const struct ctl_msg *msg, size_t n,
 		close_fd(&fds[i]);
 }
 
+/* This process is out of descriptors, and the kernel dropped those of a
+ * message.  An instance that came up so must not be waited for for ever. */
+static void
+descriptors_lost(struct gateway *gateway, const struct ctl_msg *msg)
+{
+	log_event(LOG_ERROR, "descriptors", "message=%u "
+	    "mend=\"raise LimitNOFILE\"", (unsigned)msg->type);
+	if (msg->type == CTL_INSTANCE_UP && gateway->conf != NULL)
+		on_up(gateway, msg, NULL, 0);
+}
+
 void
 gateway_spawner_ready(void *arg, uint32_t events)
 {
@@ -346,14 +357,15 @@ gateway_spawner_ready(void *arg, uint32_t events)
 		queue_flush(gateway);
 	for (int i = 0; i < MESSAGES_PER_EVENT; i++) {
 		size_t fd_count = 0;
-		ssize_t n = sock_recv(GATEWAY_SPAWNER_FD, &msg, sizeof(msg),
-		    fds, SOCK_FDS_MAX, &fd_count);
+		ssize_t n;
 
+		msg.type = CTL_TYPE_COUNT;
+		n = sock_recv(GATEWAY_SPAWNER_FD, &msg, sizeof(msg),
+		    fds, SOCK_FDS_MAX, &fd_count);
 		if (n == -EAGAIN || n == -EINTR)
 			return;
-		if (n == -EMFILE || n == -EMSGSIZE) {
-			log_event(LOG_ERROR, "descriptors",
-			    "mend=\"raise LimitNOFILE\"");
+		if (n == -EMSGSIZE) {
+			descriptors_lost(gateway, &msg);
 			continue;
 		}
 		if (n <= 0)

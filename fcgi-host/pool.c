@@ -464,18 +464,31 @@ up_fd_count(uint32_t has)
 	    ((has & CTL_HAS_MEMORY_EVENTS) != 0);
 }
 
+/* Nobody can speak to its init: it goes on as STARTING until it is gone. */
+static void
+up_without_fds(struct pool *pool, struct instance *instance)
+{
+	instance_retire(pool, instance, "descriptors");
+	/* as with a start that failed: each costs one who waits */
+	if (!TAILQ_EMPTY(&pool->waiting))
+		waiter_refuse(TAILQ_FIRST(&pool->waiting), POOL_START_FAILED);
+}
+
 int
 pools_instance_up(struct pools *pools, const struct ctl_instance_up *up,
     int *fds, size_t fd_count)
 {
 	struct instance *instance = instance_find(pools, up->id);
+	bool is_known = instance != NULL && instance->init_fd < 0;
 	struct pool *pool;
 
-	if (instance == NULL || fd_count != up_fd_count(up->has) ||
-	    instance->init_fd >= 0) {
+	if (!is_known || fd_count != up_fd_count(up->has)) {
 		for (size_t i = 0; i < fd_count; i++)
 			close_fd(&fds[i]);
-		return -ENOENT;
+		if (!is_known)
+			return -ENOENT;
+		up_without_fds(instance->pool, instance);
+		return -EMFILE;
 	}
 	pool = instance->pool;
 	pool->starting--;

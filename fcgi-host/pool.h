@@ -64,7 +64,8 @@ void pools_drain(struct pools *pools);
 void pools_kill_all(struct pools *pools, const char *reason);
 
 /* The spawner's answers, by instance id; an unknown id is ignored (-ENOENT,
- * the descriptors are closed). */
+ * the descriptors are closed).  -EMFILE: descriptors are missing, which did not
+ * fit into this process; the instance is ended. */
 int pools_instance_up(struct pools *pools, const struct ctl_instance_up *up,
     int *fds, size_t fd_count);
 int pools_instance_failed(struct pools *pools,

@@ -93,6 +93,28 @@ an_instance_that_dies_while_starting_is_replaced(void **state)
 }
 
 static void
+an_instance_that_comes_up_without_its_descriptors_costs_one_who_waits(
+    void **state)
+{
+	struct function *function = make(4, 64, 60000);
+	struct ctl_instance_up up = { .id = 1 };
+
+	(void)state;
+	submit(function, 0, 2);
+	assert_int_equal(pools_instance_up(stage.pools, &up, NULL, 0),
+	    -EMFILE);
+	assert_int_equal(guests[0].refusal, POOL_START_FAILED);
+	assert_int_equal(guests[1].calls, 0);
+	assert_true(stage.actors[0].is_killed);
+	stage_gone(&stage, &stage.actors[0], 9);
+	stage_turn(&stage, 0);
+	assert_int_equal(stage.actor_count, 2);
+	stage_up(&stage, &stage.actors[1]);
+	stage_turn(&stage, 0);
+	assert_non_null(guests[1].instance);
+}
+
+static void
 an_instance_that_dies_idle_serves_nobody(void **state)
 {
 	struct function *function = make(1, 64, 60000);
@@ -156,6 +178,7 @@ main(void)
 		TEST(a_spawner_that_cannot_be_asked_refuses_all_who_wait),
 		TEST(without_room_for_its_record_no_instance_is_started),
 		TEST(an_instance_that_dies_while_starting_is_replaced),
+		TEST(an_instance_that_comes_up_without_its_descriptors_costs_one_who_waits),
 		TEST(an_instance_that_dies_idle_serves_nobody),
 		TEST(an_instance_whose_program_ends_while_it_waits_serves_nobody),
 		TEST(an_instance_that_dies_busy_stays_until_its_user_lets_go),
