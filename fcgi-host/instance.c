@@ -121,6 +121,17 @@ instance_free(struct instance *instance)
 	free(instance);
 }
 
+/* Whether this answer comes when its execution waits no longer, or before the
+ * answer that the running one waits for. */
+static bool
+is_late_measure(struct instance *instance)
+{
+	if (instance->measures_due == 0)
+		return false;
+	instance->measures_due--;
+	return instance->user == NULL || instance->measures_due > 0;
+}
+
 /* init's word is hostile: a malformed one ends the instance, no more. */
 static void
 report_take(struct instance *instance, const struct init_report *report,
@@ -132,6 +143,8 @@ report_take(struct instance *instance, const struct init_report *report,
 	}
 	if (report->type == INIT_EXIT || report->type == INIT_EXEC_FAILED)
 		instance->is_program_running = false;
+	if (report->type == INIT_MEMORY && is_late_measure(instance))
+		return;
 	if (instance->user != NULL) {
 		instance->user->report(instance->user_arg, report);
 	} else {
@@ -471,6 +484,8 @@ instance_order(struct instance *instance, enum init_order_type type,
 	if (error == 0)
 		error = sock_send(instance->init_fd, message.data,
 		    buf_len(&message), fds, fd_count);
+	if (error == 0 && type == INIT_MEASURE)
+		instance->measures_due++;
 	buf_free(&message);
 	return error;
 }

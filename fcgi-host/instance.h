@@ -82,6 +82,7 @@ struct instance {
 	int init_fd;
 	struct loop_io init_io;
 	uint64_t serial;
+	uint64_t measures_due; /* INIT_MEASURE without its answer so far */
 	/* a FastCGI program's stdout and stderr; CGI's are per execution */
 	int out_fd, err_fd;
 	struct loop_io out_io, err_io;

@@ -249,6 +249,39 @@ a_report_reaches_the_user_and_only_a_user(void **state)
 	assert_int_equal(instance->state, INSTANCE_ENDING);
 }
 
+/* A measure that took too long belongs to nobody, not to the next user either;
+ * the one that was asked for last is the user's. */
+static void
+a_measure_that_comes_late_is_dropped_and_costs_nothing(void **state)
+{
+	struct actor *actor = &stage.actors[0];
+
+	(void)state;
+	bring_up(-1, -1);
+	for (int i = 0; i < 2; i++) {
+		instance_take(instance, &as_user, &stage, "req");
+		assert_int_equal(instance_order(instance, INIT_MEASURE, NULL,
+		    NULL, 0), 0);
+		instance_let_go(instance);
+	}
+	actor_report(actor, INIT_MEMORY, 0);
+	stage_turn(&stage, 0);
+	assert_int_equal(instance->state, INSTANCE_IDLE);
+	instance_take(instance, &as_user, &stage, "req");
+	assert_int_equal(instance_order(instance, INIT_MEASURE, NULL, NULL, 0),
+	    0);
+	actor_report(actor, INIT_MEMORY, 0);
+	stage_turn(&stage, 0);
+	assert_int_equal(reports, 0);
+	actor_report(actor, INIT_MEMORY, 0);
+	stage_turn(&stage, 0);
+	assert_int_equal(reports, 1);
+	instance_let_go(instance);
+	actor_report(actor, INIT_MEMORY, 0); /* nobody asked */
+	stage_turn(&stage, 0);
+	assert_int_equal(instance->state, INSTANCE_ENDING);
+}
+
 /* n bytes that are no report end the instance and touch nothing else. */
 static void
 garbage(const void *data, size_t n)
@@ -432,6 +465,7 @@ main(void)
 		TEST(an_order_reaches_init_with_its_block_and_descriptors),
 		TEST(a_block_that_init_would_not_take_is_not_sent),
 		TEST(a_report_reaches_the_user_and_only_a_user),
+		TEST(a_measure_that_comes_late_is_dropped_and_costs_nothing),
 		TEST(whatever_init_says_wrongly_ends_only_its_instance),
 		TEST(descriptors_that_init_sends_are_not_taken),
 		TEST(the_death_of_init_alone_changes_nothing_until_the_spawner_says_so),
