@@ -102,7 +102,7 @@ backend_start(struct backend *backend, struct instance *instance,
 	strncpy(backend->request_id, request_id,
 	    sizeof(backend->request_id) - 1);
 	funclog_init(&backend->log, instance->function->info.name,
-	    instance->id);
+	    instance->id, instance->log_quota);
 	instance_take(instance, &as_user, backend, request_id);
 	if (is_fastcgi && !instance->is_program_running)
 		error = program_start(instance, program_env);

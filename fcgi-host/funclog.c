@@ -1,14 +1,17 @@
 #include "fcgi-host/funclog.h"
 
 #include <inttypes.h>
+#include <stdbool.h>
 #include <string.h>
 
 #include "fcgi-host/log.h"
 
 void
-funclog_init(struct funclog *log, const char *function, uint64_t instance)
+funclog_init(struct funclog *log, const char *function, uint64_t instance,
+    struct funclog_quota *quota)
 {
 	memset(log, 0, sizeof(*log));
+	log->quota = quota;
 	log->function = function;
 	log->instance = instance;
 }
@@ -24,15 +27,18 @@ dropped_tell(struct funclog *log, const char *request_id)
 	log->dropped = 0;
 }
 
-static void
-window_turn(struct funclog *log, const char *request_id, uint64_t now_us)
+static bool
+quota_take(struct funclog_quota *quota, uint64_t now_us)
 {
-	if (now_us - log->window_start_us <
-	    (uint64_t)FUNCLOG_WINDOW_MS * 1000)
-		return;
-	dropped_tell(log, request_id);
-	log->window_start_us = now_us;
-	log->lines = 0;
+	if (now_us - quota->window_start_us >=
+	    (uint64_t)FUNCLOG_WINDOW_MS * 1000) {
+		quota->window_start_us = now_us;
+		quota->lines = 0;
+	}
+	if (quota->lines == FUNCLOG_BURST)
+		return false;
+	quota->lines++;
+	return true;
 }
 
 static void
@@ -40,10 +46,10 @@ line_write(struct funclog *log, const char *request_id, uint64_t now_us)
 {
 	char text[3 * FUNCLOG_LINE_MAX];
 
-	window_turn(log, request_id, now_us);
-	if (++log->lines > FUNCLOG_BURST) {
+	if (!quota_take(log->quota, now_us)) {
 		log->dropped++;
 	} else {
+		dropped_tell(log, request_id);
 		log_value(text, sizeof(text), log->line, log->used);
 		log_event(LOG_INFO, "stderr",
 		    "request=%s function=%s instance=%" PRIu64

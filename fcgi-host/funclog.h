@@ -11,20 +11,29 @@
 #include <stdint.h>
 
 #define FUNCLOG_LINE_MAX 1024
-/* lines that one instance may log in a window; the rest is counted */
+/* lines that one function may log in a window; the rest is counted */
 #define FUNCLOG_BURST 1000
 #define FUNCLOG_WINDOW_MS 10000
 
+/* What all executions and instances of a function share: else a function that
+ * is called often would have as many bursts. */
+struct funclog_quota {
+	uint64_t window_start_us, lines;
+};
+
 struct funclog {
+	struct funclog_quota *quota; /* borrowed */
 	const char *function; /* borrowed */
 	uint64_t instance;
 	size_t used;
 	int is_cut; /* the line went past its bound: swallow up to its end */
-	uint64_t window_start_us, lines, dropped;
+	uint64_t dropped;
 	char line[FUNCLOG_LINE_MAX];
 };
 
-void funclog_init(struct funclog *log, const char *function, uint64_t instance);
+/* Borrows function and quota (zeroed before its first use). */
+void funclog_init(struct funclog *log, const char *function, uint64_t instance,
+    struct funclog_quota *quota);
 /* n more bytes, written on behalf of request_id ("" between requests). */
 void funclog_feed(struct funclog *log, const char *request_id,
     const char *data, size_t n, uint64_t now_us);

@@ -69,7 +69,7 @@ instance_step(struct instance *instance, enum instance_event event)
 
 struct instance *
 instance_new(struct fleet *fleet, struct function *function, void *pool,
-    int *error)
+    struct funclog_quota *log_quota, int *error)
 {
 	struct instance *instance = calloc(1, sizeof(*instance));
 
@@ -79,13 +79,15 @@ instance_new(struct fleet *fleet, struct function *function, void *pool,
 	instance->fleet = fleet;
 	instance->function = function_ref(function);
 	instance->pool = pool;
+	instance->log_quota = log_quota;
 	instance->id = ++fleet->next_id;
 	instance->generation = fleet->generation;
 	instance->asked_us = loop_now_us(fleet->loop);
 	instance->init_fd = instance->out_fd = instance->err_fd = -1;
 	instance->cpu_fd = instance->peak_fd = instance->events_fd = -1;
 	instance->init_io.fd = instance->out_io.fd = instance->err_io.fd = -1;
-	funclog_init(&instance->log, function->info.name, instance->id);
+	funclog_init(&instance->log, function->info.name, instance->id,
+	    log_quota);
 	fleet->count++;
 	*error = ledger_admit(fleet->ledger);
 	instance->is_admitted = *error == 0;

@@ -71,6 +71,7 @@ struct instance {
 	struct fleet *fleet;
 	struct function *function; /* a reference */
 	void *pool;                /* of pool.h, opaque here */
+	struct funclog_quota *log_quota; /* the pool's: of all instances */
 	uint64_t id;
 	enum instance_state state;
 	uint64_t generation;
@@ -102,10 +103,11 @@ struct instance {
 	struct loop_task task;   /* the end; pool.h's */
 };
 
-/* Asks the spawner for one.  NULL: it cannot be asked, or the space of its
- * record cannot be reserved (*error, negative errno). */
+/* Asks the spawner for one.  Borrows log_quota, until instance_free.  NULL: it
+ * cannot be asked, or the space of its record cannot be reserved (*error,
+ * negative errno). */
 struct instance *instance_new(struct fleet *fleet, struct function *function,
-    void *pool, int *error);
+    void *pool, struct funclog_quota *log_quota, int *error);
 /* Only in state GONE and without a user. */
 void instance_free(struct instance *instance);
 

@@ -22,6 +22,7 @@ struct pool {
 	struct instance_list all, idle;
 	struct waiter_list waiting;
 	uint64_t count, idle_count, starting, waiting_count, executions;
+	struct funclog_quota log_quota;
 	struct loop_task task;
 };
 
@@ -334,7 +335,7 @@ instance_start(struct pool *pool)
 	int error;
 
 	instance = instance_new(pool->pools->fleet, pool->function, pool,
-	    &error);
+	    &pool->log_quota, &error);
 	if (instance == NULL) {
 		start_failed(pool, error);
 		return;

@@ -100,6 +100,18 @@ def test_a_flood_is_bounded_and_harms_nobody(host, name):
     line_with(host, "heard")
 
 
+def test_executions_that_flood_share_one_bound(host, programs):
+    host.add("often.cgi", programs.cgi)
+    host.wait_served("/fn/often?head&raw=x")
+    for _ in range(12):
+        answer, _ = host.execute("/fn/often?errlines=900&head&raw=ok")
+        assert answer.text == "ok"
+    lines = re.findall(r"event=stderr .*function=often ", host.log())
+    # A window may have ended meanwhile, but not three.
+    assert len(lines) <= 3000, len(lines)
+    host.wait_log(r"event=stderr_dropped .*function=often .*lines=\d+")
+
+
 def test_what_a_fastcgi_program_writes_to_stdout_is_logged_too(host):
     host.add("chatty.fcgi", """#!/usr/bin/perl
 use FCGI;

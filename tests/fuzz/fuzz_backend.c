@@ -20,6 +20,7 @@ struct run {
 	struct instance *instance;
 	struct backend backend;
 	struct buf answer;
+	struct funclog_quota log_quota;
 	int ended;
 };
 
@@ -92,7 +93,7 @@ open_backend(struct run *run)
 
 	stage_open(&run->stage, NULL);
 	run->instance = instance_new(&run->stage.fleet,
-	    stage_put(&run->stage, &info), NULL, &error);
+	    stage_put(&run->stage, &info), NULL, &run->log_quota, &error);
 	CLAIM(run->instance != NULL && sock_pair(init) == 0);
 	run->stage.actors[0].init_fd = init[1];
 	instance_up(run->instance, &up, init);
@@ -108,7 +109,7 @@ open_backend(struct run *run)
 	backend->in_fd = pair[0];
 	backend->out_fd = backend->err_fd = -1;
 	backend->in_io.fd = backend->out_io.fd = backend->err_io.fd = -1;
-	funclog_init(&backend->log, "f", 1);
+	funclog_init(&backend->log, "f", 1, &run->log_quota);
 	instance_take(run->instance, &as_user, run, "r");
 	backend_want(backend, true, false);
 	return pair[1];

@@ -16,6 +16,7 @@
 
 #define START_US (100ull * 1000000)
 
+static struct funclog_quota quota;
 static struct funclog funclog;
 static int log_fd = -1, saved_fd = -1;
 
@@ -30,7 +31,8 @@ set_up(void **state)
 	log_fd = memfd_create("log", MFD_CLOEXEC);
 	if (saved_fd < 0 || log_fd < 0 || dup2(log_fd, 2) < 0)
 		return -1;
-	funclog_init(&funclog, "alice/f", 7);
+	memset(&quota, 0, sizeof(quota));
+	funclog_init(&funclog, "alice/f", 7, &quota);
 	return 0;
 }
 
@@ -178,6 +180,26 @@ what_was_dropped_is_told_at_the_end_too(void **state)
 	assert_int_equal(count("event=stderr_dropped"), 1);
 }
 
+static void
+executions_of_a_function_share_one_bound(void **state)
+{
+	struct funclog other;
+
+	(void)state;
+	funclog_init(&other, "alice/f", 8, &quota);
+	for (int i = 0; i < FUNCLOG_BURST - 1; i++)
+		feed("flood\n");
+	funclog_feed(&other, "second", "last\nlost\n", 10, START_US);
+	feed("lost\n");
+	assert_int_equal(count("text=\"last\"\n"), 1);
+	assert_int_equal(count("lost"), 0);
+	funclog_end(&other, "second", START_US);
+	assert_int_equal(count("event=stderr_dropped request=second "
+	    "function=alice/f instance=8 lines=1\n"), 1);
+	funclog_end(&funclog, "req", START_US);
+	assert_int_equal(count("instance=7 lines=1\n"), 1);
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
 
 int
@@ -191,6 +213,7 @@ main(void)
 		TEST(a_line_of_exactly_the_bound_is_whole),
 		TEST(a_flood_is_bounded_counted_and_told_in_the_next_window),
 		TEST(what_was_dropped_is_told_at_the_end_too),
+		TEST(executions_of_a_function_share_one_bound),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -17,6 +17,7 @@
 
 static struct stage stage;
 static struct instance *instance;
+static struct funclog_quota log_quota;
 static struct init_report last_report;
 static int reports, deaths;
 
@@ -47,7 +48,7 @@ set_up(void **state)
 	(void)state;
 	stage_open(&stage, NULL);
 	instance = instance_new(&stage.fleet, stage_put(&stage, &info), NULL,
-	    &error);
+	    &log_quota, &error);
 	reports = deaths = 0;
 	return instance == NULL || error != 0;
 }
