@@ -4,6 +4,7 @@
  * do not use.
  */
 #include <errno.h>
+#include <fcntl.h>
 #include <linux/sched.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
@@ -35,7 +36,6 @@ static const struct seccomp_entry bytes[] = {
 	CALL("dup3"),              /* shells */
 	CALL("pipe"),              /* shells */
 	CALL("pipe2"),             /* subprocess modules */
-	CALL("fcntl"),             /* flags, locks; leases need the owner */
 	CALL("flock"),             /* databases, session files */
 	CALL("fsync"),             /* databases in /data */
 	CALL("fdatasync"),         /* databases in /data */
@@ -353,6 +353,37 @@ static const struct seccomp_entry prctls[] = {
 	PRCTL(0x53564d41),         /* PR_SET_VMA: names of mappings, glibc */
 };
 
+#define FCNTL(command) CALL_IF_MASKED("fcntl", 1, SECCOMP_LOW, (command))
+
+/*
+ * fcntl by command.  Not leases: whoever opens a file of /data would wait for
+ * their holder, a backup of the host too.
+ */
+static const struct seccomp_entry fcntls[] = {
+	FCNTL(F_DUPFD),            /* shells */
+	FCNTL(F_DUPFD_CLOEXEC),    /* shells, subprocess modules */
+	FCNTL(F_GETFD),            /* everyone */
+	FCNTL(F_SETFD),            /* everyone */
+	FCNTL(F_GETFL),            /* event loops */
+	FCNTL(F_SETFL),            /* event loops */
+	FCNTL(F_GETLK),            /* databases in /data */
+	FCNTL(F_SETLK),            /* databases in /data */
+	FCNTL(F_SETLKW),           /* databases in /data */
+	FCNTL(F_OFD_GETLK),        /* databases in /data */
+	FCNTL(F_OFD_SETLK),        /* databases in /data */
+	FCNTL(F_OFD_SETLKW),       /* databases in /data */
+	FCNTL(F_GETOWN),           /* Perl's and Python's modules: SIGIO */
+	FCNTL(F_GETOWN_EX),        /* so glibc asks it */
+	FCNTL(F_SETOWN),           /* the same; own processes */
+	FCNTL(F_GETPIPE_SZ),       /* looking */
+	FCNTL(F_ADD_SEALS),        /* memfd of image libraries */
+	FCNTL(F_GET_SEALS),        /* memfd of image libraries */
+	/* Its pipes were made by the gateway and count as the gateway's: large
+	 * ones would leave all other functions with the smallest. */
+	DENY_IF_MASKED("fcntl", 1, SECCOMP_LOW, F_SETPIPE_SZ),
+	DENY_IF_MASKED("fcntl", 1, SECCOMP_LOW, F_SETLEASE),
+};
+
 #define IOCTL(request) CALL_IF_MASKED("ioctl", 1, SECCOMP_LOW, (request))
 
 /*
@@ -419,6 +450,7 @@ const struct seccomp_group seccomp_function_groups[] = {
 	SECCOMP_GROUP(sockets),
 	SECCOMP_GROUP(identity),
 	SECCOMP_GROUP(prctls),
+	SECCOMP_GROUP(fcntls),
 	SECCOMP_GROUP(ioctls),
 	SECCOMP_GROUP(dangerous),
 	{ NULL, 0 },

@@ -50,6 +50,7 @@ static const struct {
 	{ "41", probe_init },
 	{ "41-limits", probe_init_limits },
 	{ "42", probe_init_socket },
+	{ "43", probe_pipe_size },
 	{ "status", probe_status },
 };
 

@@ -58,6 +58,7 @@ int probe_leftovers(void);
 int probe_init(void);
 int probe_init_limits(void);
 int probe_init_socket(void);
+int probe_pipe_size(void);
 int probe_status(void);
 
 #endif

@@ -83,6 +83,7 @@ static const struct row {
 	{ "41", false, OUTSIDE_HOLE, NULL },
 	{ "41-limits", true, OUTSIDE_HOLE, NULL },
 	{ "42", false, OUTSIDE_HOLE, NULL },
+	{ "43", true, OUTSIDE_HOLE, NULL },
 	{ "status", true, OUTSIDE_HOLE, NULL },
 };
 
