@@ -40,6 +40,42 @@ table_make_new(struct inflight *inflight)
 	    sizeof(struct inflight_slot) - 1);
 }
 
+/* What a record's text is made of, with its end: see request_admit.c and
+ * ctl_name_ok. */
+static bool
+text_is_sane(const char *text, size_t size)
+{
+	for (size_t i = 0; i < size && text[i] != '\0'; i++)
+		if (text[i] <= ' ' || text[i] > '~' || text[i] == '"' ||
+		    text[i] == '\\')
+			return false;
+	return memchr(text, '\0', size) != NULL;
+}
+
+static bool
+record_is_sane(const struct record_exec *r)
+{
+	return (unsigned)r->start <= START_FRESH &&
+	    (unsigned)r->cpu_source < SOURCE_COUNT &&
+	    (unsigned)r->mem_source < SOURCE_COUNT &&
+	    text_is_sane(r->request_id, sizeof(r->request_id)) &&
+	    text_is_sane(r->method, sizeof(r->method)) &&
+	    text_is_sane(r->tenant, sizeof(r->tenant)) &&
+	    text_is_sane(r->function, sizeof(r->function)) &&
+	    text_is_sane(r->version, sizeof(r->version));
+}
+
+/* Its writer may have died because it was compromised: what it cannot have
+ * meant is forgotten, or all its successors would stumble over it. */
+static void
+slot_mend(struct inflight_slot *slot)
+{
+	if (!record_is_sane(&slot->record))
+		slot->record = (struct record_exec){ .exit_code = -1,
+			.number = slot->record.number,
+			.time_us = slot->record.time_us };
+}
+
 static int
 free_places_collect(struct inflight *inflight)
 {
@@ -52,6 +88,8 @@ free_places_collect(struct inflight *inflight)
 		inflight->slots[i].place = i;
 		if (inflight->slots[i].is_used == 0)
 			inflight->free_places[inflight->free_count++] = i;
+		else
+			slot_mend(&inflight->slots[i]);
 	}
 	return 0;
 }

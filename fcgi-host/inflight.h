@@ -26,7 +26,8 @@ struct inflight_slot {
 struct inflight;
 
 /* Maps the table (fd borrowed).  is_again: it holds a dead gateway's debts,
- * else it is made new.  NULL: not to be mapped or too small. */
+ * of which only what can be a record is kept; else it is made new.  NULL: not to
+ * be mapped or too small. */
 struct inflight *inflight_open(int fd, bool is_again);
 void inflight_close(struct inflight *inflight);
 

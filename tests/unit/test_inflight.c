@@ -96,6 +96,63 @@ a_successor_finds_the_debts_the_sequence_and_the_count(void **state)
 }
 
 static void
+check_kept(struct inflight_slot *slot, void *arg)
+{
+	const struct record_exec *r = &slot->record;
+	size_t *kept = arg;
+
+	if (r->number == 1) {
+		assert_string_equal(r->request_id, "owed");
+		assert_string_equal(r->function, "alice/f");
+		assert_int_equal(r->start, START_FRESH);
+		++*kept;
+		return;
+	}
+	assert_int_equal(r->number, 2);
+	assert_string_equal(r->request_id, "");
+	assert_string_equal(r->function, "");
+	assert_int_equal(r->start, START_NONE);
+	assert_int_equal(r->cpu_source, SOURCE_NONE);
+	assert_int_equal(r->mem_source, SOURCE_NONE);
+	assert_int_equal(r->exit_code, -1);
+}
+
+/* Of a compromised gateway: no end of a text, no name, no member of an enum. */
+static void
+what_cannot_be_a_record_is_not_believed(void **state)
+{
+	int fd = table_of(64 * 1024);
+	struct inflight *inflight = inflight_open(fd, false);
+	struct record_exec *sane = &inflight_take(inflight)->record;
+	struct record_exec *odd[6];
+	size_t kept = 0;
+
+	(void)state;
+	sane->number = 1;
+	strcpy(sane->request_id, "owed");
+	strcpy(sane->function, "alice/f");
+	sane->start = START_FRESH;
+	for (size_t i = 0; i < 6; i++) {
+		odd[i] = &inflight_take(inflight)->record;
+		*odd[i] = *sane;
+		odd[i]->number = 2;
+	}
+	memset(odd[0]->function, 'f', sizeof(odd[0]->function));
+	strcpy(odd[1]->request_id, "a\"b");
+	strcpy(odd[2]->tenant, "a\nb");
+	memset(&odd[3]->start, 0x7f, sizeof(odd[3]->start));
+	memset(&odd[4]->cpu_source, 0xff, sizeof(odd[4]->cpu_source));
+	memset(&odd[5]->mem_source, 0x01, sizeof(odd[5]->mem_source));
+	inflight_close(inflight);
+	inflight = inflight_open(fd, true);
+	assert_int_equal(used(inflight), 7);
+	inflight_each(inflight, check_kept, &kept);
+	assert_int_equal(kept, 1);
+	inflight_close(inflight);
+	close(fd);
+}
+
+static void
 a_table_that_is_none_is_made_new_or_refused(void **state)
 {
 	int fd = table_of(64 * 1024), small = table_of(100);
@@ -187,6 +244,7 @@ main(void)
 		    slots_are_given_until_none_is_left_and_again_when_dropped),
 		cmocka_unit_test(
 		    a_successor_finds_the_debts_the_sequence_and_the_count),
+		cmocka_unit_test(what_cannot_be_a_record_is_not_believed),
 		cmocka_unit_test(a_table_that_is_none_is_made_new_or_refused),
 		cmocka_unit_test_setup_teardown(
 		    the_executions_of_a_dead_gateway_are_recorded_as_lost_once,
