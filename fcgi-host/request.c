@@ -173,6 +173,19 @@ running_until(const struct request *request)
 	return until;
 }
 
+/* The grace is part of the total time, not more of it. */
+static uint64_t
+left_until(const struct request *request, uint64_t now_us)
+{
+	uint64_t timeout_ms = request_limit(request, LIMIT_TIMEOUT_MS);
+	uint64_t until = now_us +
+	    request_limit(request, LIMIT_ABORT_GRACE_MS) * 1000;
+
+	if (timeout_ms > 0 && request->granted_us + timeout_ms * 1000 < until)
+		until = request->granted_us + timeout_ms * 1000;
+	return until;
+}
+
 void
 request_arm(struct request *request)
 {
@@ -188,8 +201,7 @@ request_arm(struct request *request)
 		when_us = running_until(request);
 		break;
 	case REQUEST_LEFT:
-		when_us = now_us +
-		    request_limit(request, LIMIT_ABORT_GRACE_MS) * 1000;
+		when_us = left_until(request, now_us);
 		break;
 	case REQUEST_MEASURING:
 		when_us = now_us + MEASURE_TIMEOUT_US;

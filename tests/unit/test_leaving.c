@@ -113,6 +113,24 @@ while_the_program_runs_which_is_killed_after_the_grace(void **state)
 }
 
 static void
+while_the_program_runs_whose_time_ends_before_the_grace(void **state)
+{
+	struct play *play = *state;
+	struct actor *actor;
+
+	play->info.limits.value[LIMIT_ABORT_GRACE_MS] = 60000;
+	play->info.limits.value[LIMIT_TIMEOUT_MS] = 100;
+	play_put(play);
+	actor = play_dispatch(play, "GET", "");
+	leave(play);
+	assert_false(actor->is_killed);
+	stage_turn(&play->stage, 200);
+	assert_true(actor->is_killed);
+	stage_gone(&play->stage, actor, 9);
+	over(play, "aborted", 1);
+}
+
+static void
 while_the_program_writes_more_than_anybody_reads(void **state)
 {
 	struct play *play = *state;
@@ -279,6 +297,7 @@ main(void)
 		TEST(while_it_waits_for_an_instance),
 		TEST(while_the_program_runs_which_ends_within_the_grace),
 		TEST(while_the_program_runs_which_is_killed_after_the_grace),
+		TEST(while_the_program_runs_whose_time_ends_before_the_grace),
 		TEST(while_the_program_writes_more_than_anybody_reads),
 		TEST(while_its_instance_is_being_killed),
 		TEST(while_its_record_is_not_yet_in_the_file),
