@@ -325,6 +325,21 @@ record_write(struct instance *instance)
 		instance->is_admitted = false;
 }
 
+static bool
+has_clock(const struct instance *instance)
+{
+	return instance->cpu_fd >= 0 || instance->gone.has_cgroup;
+}
+
+/* Without a clock the time of a FastCGI program is known at its end only, and
+ * cannot be cut into executions: the last of them does not pay for all. */
+static bool
+is_users_time(const struct instance *instance)
+{
+	return instance->user != NULL && (has_clock(instance) ||
+	    !instance->function->info.is_fastcgi);
+}
+
 /* Splits the time since the mark between the running execution, the start and
  * the waiting, so that the sum is the leaf's total to the microsecond. */
 static void
@@ -334,7 +349,7 @@ cpu_attribute(struct instance *instance, const struct cgroup_cpu *now)
 	uint64_t spent = now->usage_us > mark->usage_us ?
 	    now->usage_us - mark->usage_us : 0;
 
-	if (instance->user != NULL) {
+	if (is_users_time(instance)) {
 		instance->last_cpu.usage_us += spent;
 		instance->last_cpu.user_us += now->user_us > mark->user_us ?
 		    now->user_us - mark->user_us : 0;
@@ -391,6 +406,19 @@ instance_cpu_charge(struct instance *instance)
 		return false;
 	cpu_attribute(instance, &now);
 	return true;
+}
+
+void
+instance_cpu_told(struct instance *instance, uint64_t user_us,
+    uint64_t system_us)
+{
+	struct cgroup_cpu now = instance->cpu_mark;
+
+	now.usage_us += user_us + system_us;
+	now.user_us += user_us;
+	now.system_us += system_us;
+	if (!has_clock(instance))
+		cpu_attribute(instance, &now);
 }
 
 bool

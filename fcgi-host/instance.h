@@ -129,6 +129,9 @@ void instance_kill(struct instance *instance, const char *reason);
 /* Reads the CPU clock; what passed since the last reading is the running
  * execution's and is put into instance->last_cpu.  false: there is no clock. */
 bool instance_cpu_charge(struct instance *instance);
+/* Where there is no clock: what init measured of the running execution. */
+void instance_cpu_told(struct instance *instance, uint64_t user_us,
+    uint64_t system_us);
 /* Resets and reads the peak since the last reset.  false: not to be had. */
 bool instance_peak_read(struct instance *instance, uint64_t *kib);
 /* Out-of-memory kills since the execution began. */

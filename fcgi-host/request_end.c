@@ -59,22 +59,23 @@ request_kill(struct request *request, enum record_outcome outcome, int status,
 /* ---- what it used ---- */
 
 static void
-usage_cpu(struct request *request, const struct instance *instance)
+usage_cpu(struct request *request, struct instance *instance)
 {
 	const struct backend *backend = &request->relay.backend;
 	struct record_exec *record = &request->slot->record;
 
-	if (instance->cpu_fd >= 0 || instance->gone.has_cgroup) {
+	/* the totals of one that is gone hold what init told */
+	if (instance->state != INSTANCE_GONE)
+		instance_cpu_told(instance, backend->user_us,
+		    backend->system_us);
+	record->cpu_us = instance->last_cpu.usage_us;
+	record->cpu_user_us = instance->last_cpu.user_us;
+	record->cpu_sys_us = instance->last_cpu.system_us;
+	if (instance->cpu_fd >= 0 || instance->gone.has_cgroup)
 		record->cpu_source = SOURCE_CGROUP;
-		record->cpu_us = instance->last_cpu.usage_us;
-		record->cpu_user_us = instance->last_cpu.user_us;
-		record->cpu_sys_us = instance->last_cpu.system_us;
-		return;
-	}
-	record->cpu_user_us = backend->user_us;
-	record->cpu_sys_us = backend->system_us;
-	record->cpu_us = backend->user_us + backend->system_us;
-	record->cpu_source = record->cpu_us > 0 ? SOURCE_PROCESS : SOURCE_NONE;
+	else
+		record->cpu_source = record->cpu_us > 0 ? SOURCE_PROCESS :
+		    SOURCE_NONE;
 }
 
 static void

@@ -96,7 +96,8 @@ void
 stage_gone(struct stage *stage, struct actor *actor, int wait_status)
 {
 	struct ctl_instance_gone gone = { .id = actor->id,
-		.wait_status = wait_status };
+		.wait_status = wait_status, .cpu_usage_us = stage->cpu_us,
+		.cpu_user_us = stage->cpu_us };
 
 	actor->is_gone = true;
 	close_fd(&actor->init_fd);

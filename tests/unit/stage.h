@@ -44,6 +44,7 @@ struct stage {
 	int table_fd, log_fd;
 	/* the spawner */
 	int start_error;   /* what the next asking gives */
+	uint64_t cpu_us;   /* of those that go, by wait4 */
 	bool is_prompt;    /* instances come up and die without being told to */
 	struct actor actors[STAGE_ACTORS_MAX];
 	size_t actor_count;
