@@ -363,10 +363,12 @@ loop_run(struct loop *loop)
 		loop->now_us = loop_clock_us();
 		run_batch(loop);
 		run_timers(loop);
-		run_tasks(loop);
-		if (loop->hook != NULL)
-			loop->hook(loop->hook_arg);
-		run_tasks(loop);
+		/* again, until the hook has seen what its own tasks left */
+		do {
+			run_tasks(loop);
+			if (loop->hook != NULL)
+				loop->hook(loop->hook_arg);
+		} while (loop->first_task != NULL);
 	}
 	loop->is_stopping = false;
 	return 0;

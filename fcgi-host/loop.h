@@ -83,7 +83,8 @@ void loop_defer(struct loop *loop, struct loop_task *task, loop_fn *fn,
     void *arg);
 
 /* Called at the end of every iteration, after callbacks and tasks (one hook;
- * NULL removes it).  Tasks that the hook queues run before the next wait. */
+ * NULL removes it).  Tasks that the hook queues run before the next wait, and
+ * then the hook once more: it always has the last look. */
 void loop_set_hook(struct loop *loop, loop_fn *fn, void *arg);
 
 /* Blocks the signals of the set (0-terminated list) and delivers them through

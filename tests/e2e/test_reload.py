@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from lib import books, host as host_room, web
+from lib import books, fcgi, host as host_room, web
 
 
 @pytest.fixture
@@ -163,6 +163,23 @@ def test_a_signal_to_end_lets_what_runs_finish(host, number):
     assert (records[-1]["type"], records[-1]["event"]) == ("host", "stop")
     assert [r["outcome"] for r in records if r["type"] == "exec"] == ["ok"]
     books.check_seq(records, True)
+
+
+def test_the_end_comes_at_once_where_the_last_client_has_left(host):
+    """Its execution is killed, and with it the last instance: nothing is left
+    that would wake anybody."""
+    host.configure({"defaults": {"abort_grace": "300ms"}})
+    assert host.verb("reload").returncode == 0
+    connection = host.connect()
+    connection.send(fcgi.request_bytes("/fn/swiss?head&sleep=20000"))
+    time.sleep(0.2)
+    connection.close()
+    host.signal(signal.SIGTERM)
+    started = time.monotonic()
+    assert host.process.wait(20) == 0
+    assert time.monotonic() - started < 5
+    records = host.books.executions()
+    assert [r["outcome"] for r in records] == ["aborted"]
 
 
 def test_after_a_stop_nobody_listens_and_a_start_serves_again(host):
