@@ -128,6 +128,7 @@ def administrate(host, programs, until, rng):
             host.configure({"defaults": {"nonsense": "1"}})
             assert host.verb("reload").returncode != 0
             del host.sections["defaults"]["nonsense"]
+            host.configure({})
         elif act == 2:
             place = host.log_dir / f"old.{lap:03}"
             host.accounting.rename(place)
