@@ -33,6 +33,8 @@ struct ledger {
 	struct log_limit limit;
 };
 
+static int space_reserve(struct ledger *ledger, uint64_t more);
+
 struct ledger *
 ledger_new(struct inflight *inflight, uint64_t run_id)
 {
@@ -140,6 +142,11 @@ ledger_switch(struct ledger *ledger, int fd, bool is_again)
 		inflight_set_seq(ledger->inflight, seq);
 		ledger->next_seq = seq + 1;
 	}
+	/* what was reserved for the admitted went with the old file */
+	error = space_reserve(ledger, 0);
+	if (error < 0)
+		log_event(LOG_WARN, "accounting_reserve", "error=\"%s\"",
+		    strerror(-error));
 	return 0;
 }
 

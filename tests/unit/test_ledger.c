@@ -236,6 +236,16 @@ a_switch_writes_what_is_pending_to_the_old_file(void **state)
 }
 
 static void
+a_switch_reserves_in_the_new_file_what_was_admitted(void **state)
+{
+	(void)state;
+	for (int i = 0; i < 100; i++)
+		assert_int_equal(ledger_admit(ledger), 0);
+	assert_int_equal(ledger_switch(ledger, open_log("next"), false), 0);
+	assert_true(allocated("next") >= 100 * RECORD_LINE_MAX);
+}
+
+static void
 a_switch_to_what_is_no_file_keeps_the_old_one(void **state)
 {
 	int fds[2];
@@ -475,6 +485,7 @@ main(void)
 		TEST(with_sync_the_lines_are_written_too),
 		TEST(admission_reserves_and_free_gives_the_rest_back),
 		TEST(a_switch_writes_what_is_pending_to_the_old_file),
+		TEST(a_switch_reserves_in_the_new_file_what_was_admitted),
 		TEST(a_switch_to_what_is_no_file_keeps_the_old_one),
 		TEST(a_torn_last_line_is_cut_off),
 		TEST(after_a_gateway_died_the_sequence_goes_on_behind_the_file),
