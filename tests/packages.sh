@@ -8,7 +8,7 @@ BUILD_PACKAGES="gcc libc6-dev make autoconf automake libfcgi-dev
 libseccomp-dev libcap-dev libiniparser-dev libmd-dev"
 SERVE_PACKAGES="nginx-light curl python3 perl php-cgi"
 TEST_PACKAGES="libcmocka-dev python3-pytest apache2 git jq libfcgi-bin logrotate
-libfcgi-perl mandoc procps"
+libfcgi-perl mandoc procps xz-utils"
 
 say() {
 	printf '== %s\n' "$*"
