@@ -11,7 +11,7 @@ import subprocess
 import tempfile
 import time
 
-from lib import books, fcgi, proc
+from lib import books, fcgi, proc, programs
 
 ACCOUNT = "fcgi-host"
 SICK = re.compile(r"ERROR: (Address|Leak)Sanitizer|runtime error:|event=panic")
@@ -148,7 +148,8 @@ class Host:
                 env=self.installed.environment(NOTIFY_SOCKET=path,
                                                FH_TEST_MARKER="daemon"),
                 stdin=subprocess.DEVNULL, stdout=log, stderr=log,
-                start_new_session=True, cwd="/")
+                start_new_session=True, cwd="/",
+                preexec_fn=programs.end_with_parent)
         self.wait_notice("READY=1", timeout)
         return self
 

@@ -1,11 +1,23 @@
 """Where the programs under test are, and the C programs that tests need."""
+import ctypes
 import os
 import pathlib
 import shutil
+import signal
 import subprocess
+
+PR_SET_PDEATHSIG = 1
+# looked up before any fork
+PRCTL = ctypes.CDLL(None).prctl
 
 HERE = pathlib.Path(__file__).resolve().parent.parent
 TREE = HERE.parent.parent
+
+
+def end_with_parent():
+    """In a forked child: SIGTERM when the test run is killed from outside, so
+    that no server outlives it."""
+    PRCTL(PR_SET_PDEATHSIG, signal.SIGTERM, 0, 0, 0)
 
 
 class Missing(Exception):

@@ -121,6 +121,7 @@ class Server:
             self.process = subprocess.Popen(
                 self.command(), stdout=out, stderr=out,
                 stdin=subprocess.DEVNULL, start_new_session=True,
+                preexec_fn=programs.end_with_parent,
                 env={"PATH": "/usr/sbin:/usr/bin:/sbin:/bin"})
         until = time.monotonic() + 15
         while True:
