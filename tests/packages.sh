@@ -54,7 +54,7 @@ need_packages() {
 	status=0
 	# A fresh machine has no package lists at all; old ones may name packages
 	# that are no longer there.
-	apt-cache show "$@" >/dev/null 2>&1 || update_lists
+	apt-get install -s -q "$@" >/dev/null 2>&1 || update_lists
 	apt_install "$@" || { update_lists && apt_install "$@"; } || status=$?
 	[ $is_policy_ours = no ] || rm -f /usr/sbin/policy-rc.d
 	[ $status = 0 ] || die "apt-get could not install: $*"
