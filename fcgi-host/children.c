@@ -65,6 +65,10 @@ become(const struct start_fds *fds, const char *program, char *const *argv)
 	for (i = 0; i < CHILD_FD_FIRST + CHILD_FDS_MAX; i++)
 		if (fds->fd[i] >= 0 && dup2(fds->fd[i], i) != i)
 			_exit(126);
+	/* What was ignored when the host was started, such as SIGINT behind
+	 * a script's `&`, would stay ignored. */
+	for (i = 1; i < NSIG; i++)
+		signal(i, SIG_DFL);
 	sigemptyset(&none);
 	if (sigprocmask(SIG_SETMASK, &none, NULL) != 0)
 		_exit(126);
