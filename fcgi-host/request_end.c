@@ -115,6 +115,31 @@ usage_exit(struct request *request)
 
 /* ---- how it ended ---- */
 
+/* What an execve that failed asks of the function's author. */
+static const char *
+exec_problem(int error)
+{
+	switch (error) {
+	case ENOENT:
+	case ENOTDIR:
+		return "the program could not be executed: its interpreter is "
+		    "not there; see the command of its runtime, or its first "
+		    "line, which must not end in a carriage return (CRLF)";
+	case ENOEXEC:
+		return "the program could not be executed: it is no binary of "
+		    "this machine, and its first line is no #!/path/of/an/"
+		    "interpreter";
+	case EACCES:
+		return "the program could not be executed: it, or its "
+		    "interpreter, lacks the permission";
+	case EAGAIN:
+		return "the program could not be executed: its user has too "
+		    "many processes already";
+	default:
+		return "the program could not be executed";
+	}
+}
+
 static void
 judge_end(struct request *request)
 {
@@ -126,7 +151,7 @@ judge_end(struct request *request)
 		    "killed for want of memory");
 	else if (backend->exec_error != 0)
 		request_fault(request, OUTCOME_ERROR, 502,
-		    "the program could not be executed");
+		    exec_problem(backend->exec_error));
 	else if (backend->signal_number != 0)
 		request_fault(request, OUTCOME_CRASH, 502,
 		    "the program was ended by a signal");

@@ -393,3 +393,19 @@ def test_an_idle_scanner_does_not_wake(host):
     time.sleep(1)
     assert switches() == before, "a request or a clock woke the scanner"
     assert proc.is_alive(scanner)
+
+
+@pytest.mark.parametrize("name, text, sentence", [
+    ("crlf.cgi", "#!/bin/sh\r\necho\r\n", "carriage return"),
+    ("absent.cgi", "#!/usr/bin/no-such-interpreter\n", "interpreter is not"),
+    ("bare.cgi", "echo\n", "no #!"),
+])
+def test_a_program_that_cannot_be_executed_is_told_why(
+        host, name, text, sentence):
+    host.add(name, text)
+    route = "/fn/" + name.partition(".")[0]
+    host.wait_served(route, timeout=10, status=502)
+    answer, record = host.execute(route)
+    assert answer.status == 502 and sentence in answer.text
+    assert (record["outcome"], record["exit"]) == ("error", None)
+    assert sentence in record["reason"]
