@@ -164,13 +164,14 @@ cmd_wrong(const struct cmd_verb *verb, const char *fmt, ...)
 	return CMD_WRONG;
 }
 
-struct conf *
-cmd_conf(const char *path)
+static struct conf *
+load_with(struct conf *(*load)(const char *, struct conf_errors *),
+    const char *path)
 {
 	struct conf_errors errors = { .count = 0 };
-	struct conf *conf = conf_load(path, &errors);
+	struct conf *conf = load(path, &errors);
 
-	if (conf == NULL) {
+	if (errors.count > 0) {
 		(void)fwrite(buf_head(&errors.text), 1, buf_len(&errors.text),
 		    stderr);
 		(void)cmd_fail("%s is not right: %u error%s", path,
@@ -178,6 +179,18 @@ cmd_conf(const char *path)
 	}
 	conf_errors_free(&errors);
 	return conf;
+}
+
+struct conf *
+cmd_conf(const char *path)
+{
+	return load_with(conf_load, path);
+}
+
+struct conf *
+cmd_conf_running(const char *path)
+{
+	return load_with(conf_load_running, path);
 }
 
 int

@@ -300,6 +300,34 @@ put_json(const struct report *report, struct buf *out)
 	return error != 0 ? error : buf_add_str(out, "}\n");
 }
 
+/* The errors of a file that is not right, as a report of its own. */
+static void
+put_wrong(const char *path)
+{
+	struct report report = { .path = path };
+	struct conf_errors errors = { .count = 0 };
+	struct buf out = { .data = NULL };
+	const char *line, *end;
+
+	conf_unref(conf_load(path, &errors));
+	line = (const char *)buf_head(&errors.text);
+	end = line + buf_len(&errors.text);
+	while (line < end) {
+		const char *stop = memchr(line, '\n', (size_t)(end - line));
+
+		if (stop == NULL)
+			stop = end;
+		findings_add(&report.findings, FINDING_ERROR, "%.*s",
+		    (int)(stop - line), line);
+		line = stop + 1;
+	}
+	if (put_json(&report, &out) == 0)
+		(void)cmd_print(&out);
+	buf_free(&out);
+	findings_free(&report.findings);
+	conf_errors_free(&errors);
+}
+
 int
 cmd_check(const struct cmd_verb *verb, int argc, char **argv)
 {
@@ -317,8 +345,11 @@ cmd_check(const struct cmd_verb *verb, int argc, char **argv)
 	if (*operands != NULL)
 		return cmd_wrong(verb, "check takes no %s", *operands);
 	conf = cmd_conf(report.path);
-	if (conf == NULL)
+	if (conf == NULL) {
+		if (is_json)
+			put_wrong(report.path);
 		return CMD_WRONG;
+	}
 	report.conf = conf;
 	look(&report);
 	error = is_json ? put_json(&report, &out) : put_text(&report, &out);

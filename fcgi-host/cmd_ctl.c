@@ -162,7 +162,9 @@ cmd_ctl(const struct cmd_verb *verb, int argc, char **argv)
 		return cmd_wrong(verb, "%s takes no %s", verb->name, *operands);
 	while (strcmp(rule->name, verb->name) != 0)
 		rule++;
-	conf = cmd_conf(path);
+	/* Records must go on, and logs turn, while somebody edits the file. */
+	conf = rule->verb == CTL_VERB_REOPEN ? cmd_conf_running(path) :
+	    cmd_conf(path);
 	if (conf == NULL)
 		return rule->verb == CTL_VERB_RELOAD ? CMD_FAILED : CMD_WRONG;
 	code = ask_once(conf, rule);

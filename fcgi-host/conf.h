@@ -76,6 +76,12 @@ struct conf {
 struct conf *conf_read(int fd, const char *path, struct conf_errors *errors);
 /* Opens and reads; a missing or unreadable file is an error sentence too. */
 struct conf *conf_load(const char *path, struct conf_errors *errors);
+/*
+ * To find the host that runs with the last good state of a file that may have
+ * got errors since: fit for conf->run alone.  errors must be empty.  With errors
+ * only if the file says where it runs: the built-in value may be another host's.
+ */
+struct conf *conf_load_running(const char *path, struct conf_errors *errors);
 struct conf *conf_ref(struct conf *conf);
 void conf_unref(struct conf *conf);
 

@@ -396,8 +396,10 @@ build(struct conf *conf, const struct conf_scan *scan,
 	return b.error;
 }
 
-struct conf *
-conf_read(int fd, const char *path, struct conf_errors *errors)
+/* What could be read, also beside errors; *names_run: its [host] has `run`. */
+static struct conf *
+read_what_is_there(int fd, const char *path, struct conf_errors *errors,
+    bool *names_run)
 {
 	unsigned before = errors->count;
 	struct conf_scan scan = { NULL, 0 };
@@ -420,28 +422,63 @@ conf_read(int fd, const char *path, struct conf_errors *errors)
 	}
 	if (error == -ENOMEM)
 		conf_error(errors, path, 0, "no memory to read it");
-	if (errors->count != before) {
+	if (errors->count != before)
 		conf_errors_sort(errors, path);
-		conf_unref(conf);
-		conf = NULL;
-	}
+	*names_run = error != -ENOMEM &&
+	    conf_scan_line(&scan, "host", "run") > 0;
 	conf_scan_free(&scan);
 	free(text);
 	return conf;
 }
 
 struct conf *
-conf_load(const char *path, struct conf_errors *errors)
+conf_read(int fd, const char *path, struct conf_errors *errors)
 {
-	CLEANUP_FD int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+	unsigned before = errors->count;
+	bool names_run;
+	struct conf *conf = read_what_is_there(fd, path, errors, &names_run);
 
-	if (fd < 0) {
+	if (errors->count == before)
+		return conf;
+	conf_unref(conf);
+	return NULL;
+}
+
+static int
+open_named(const char *path, struct conf_errors *errors)
+{
+	int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+
+	if (fd < 0)
 		conf_error(errors, path, 0, "cannot be opened: %s%s",
 		    strerror(errno), errno == ENOENT ?
 		    "; name the configuration with -c FILE" : "");
+	return fd;
+}
+
+struct conf *
+conf_load(const char *path, struct conf_errors *errors)
+{
+	CLEANUP_FD int fd = open_named(path, errors);
+
+	return fd >= 0 ? conf_read(fd, path, errors) : NULL;
+}
+
+struct conf *
+conf_load_running(const char *path, struct conf_errors *errors)
+{
+	CLEANUP_FD int fd = open_named(path, errors);
+	bool names_run = false;
+	struct conf *conf;
+
+	if (fd < 0)
 		return NULL;
-	}
-	return conf_read(fd, path, errors);
+	conf = read_what_is_there(fd, path, errors, &names_run);
+	if (conf != NULL && conf->run != NULL &&
+	    (errors->count == 0 || names_run))
+		return conf;
+	conf_unref(conf);
+	return NULL;
 }
 
 static void

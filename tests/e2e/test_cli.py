@@ -273,6 +273,33 @@ def test_invoke_refuses_what_cannot_be_a_request(host, words):
     assert len(host.books.all()) == before
 
 
+def test_reopen_and_status_find_a_host_whose_file_has_got_an_error(host):
+    """Logs turn, too, while somebody is half done with the file."""
+    good = host.ini_path.read_bytes()
+    host_room.write_atomically(host.ini_path, good + b"[defaults]\nx = 1\n")
+    for verb in "reopen", "status":
+        done = host.verb(verb)
+        assert done.returncode == 0, done.stderr
+        assert 'unknown key "x"' in done.stderr
+    # The built-in place may be another host's.
+    host_room.write_atomically(host.ini_path, b"?\n" + b"".join(
+        line for line in good.splitlines(keepends=True)
+        if not line.startswith(b"run ")))
+    assert host.verb("reopen").returncode == 2
+    host_room.write_atomically(host.ini_path, good)
+
+
+def test_check_tells_an_error_of_the_file_in_json_too(host):
+    good = host.ini_path.read_bytes()
+    host_room.write_atomically(host.ini_path, good + b"[defaults]\nx = 1\n")
+    done = host.verb("check", "--json")
+    host_room.write_atomically(host.ini_path, good)
+    assert done.returncode == 2
+    told = json.loads(done.stdout)
+    assert not told["ok"] and told["served"] is None
+    assert 'unknown key "x"' in told["errors"][-1]
+
+
 def test_reload_with_an_error_changes_nothing_and_says_why(host):
     good = host.ini_path.read_bytes()
     host_room.write_atomically(host.ini_path, good + b"[defaults]\nx = 1\n")
