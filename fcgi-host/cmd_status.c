@@ -213,7 +213,7 @@ status_put(const struct status *status, struct buf *out)
 	if (status->is_json)
 		return put_json(status, out);
 	error = buf_addf(out, "up %s: %" PRIu64 " executions, %" PRIu64
-	    " refused (%" PRIu64 " of them without a record), %" PRIu64
+	    " turned away (%" PRIu64 " for want of room for a record), %" PRIu64
 	    " bad peers\n%" PRIu64 " connections, %" PRIu64 " running, %"
 	    PRIu64 " waiting, %" PRIu64 " instances, %" PRIu64
 	    " functions known\n", status_span(h->uptime_ms, span,
@@ -272,7 +272,7 @@ cmd_status(const struct cmd_verb *verb, int argc, char **argv)
 		return code;
 	if (*operands != NULL)
 		return cmd_wrong(verb, "status takes no %s", *operands);
-	conf = cmd_conf(path);
+	conf = cmd_conf_running(path);
 	if (conf == NULL)
 		return CMD_WRONG;
 	status_init(&status, is_json);

@@ -339,8 +339,9 @@ scan_entry(struct cursor *c, char *line)
 	if (value == NULL || c->in_bad_section)
 		return;
 	if (c->scan->count == 0) {
-		WRONG(c, "\"%.60s\" stands before any section; begin with "
-		    "[host] or another section", key);
+		WRONG(c, "\"%.60s\" stands before any section; put its "
+		    "[section] above it, in a function's own file "
+		    "[function]", key);
 		return;
 	}
 	part = &c->scan->parts[c->scan->count - 1];

@@ -149,7 +149,7 @@ problem_say(struct request *request, int error)
 	    log_limit_pass(&request->server->not_served_limit, 10, 10000,
 	    loop_now_us(request->server->loop), &suppressed))
 		log_event(LOG_WARN, "not_served",
-		    "function=%s why=\"%s\" suppressed=%u",
+		    "function=%s why=\"%s; see fcgi-host list\" suppressed=%u",
 		    request->route.function->info.name,
 		    ctl_problem_text((enum ctl_problem)
 		    request->route.function->info.problem), suppressed);
