@@ -17,7 +17,7 @@
 /* GET_VALUES and other small things that are collected before they are used */
 #define SMALL_MAX 1024
 /* a peer that sends without reading its answers */
-#define OUT_MAX (4u * 1024 * 1024)
+#define OUT_MAX (1024u * 1024)
 /* so much is sent in one turn of the loop: a function that writes as fast as
  * its client reads would not let another have one */
 #define TURN_BYTES (2 * RELAY_OUT_HIGH)
@@ -158,11 +158,20 @@ has_to_send(const struct conn *conn)
 	    request_may_send(conn->request));
 }
 
+/* One that asks (GET_VALUES, unknown types) and does not read its answers is
+ * not read either. */
+static bool
+is_full(const struct conn *conn)
+{
+	return conn->request == NULL && buf_len(&conn->out) >= RELAY_OUT_HIGH;
+}
+
 static void
 interest_set(struct conn *conn)
 {
 	/* With no interest at all a hang-up would not be reported. */
-	uint32_t events = conn->is_half_closed ? EPOLLHUP : EPOLLIN;
+	uint32_t events = conn->is_half_closed || is_full(conn) ?
+	    EPOLLHUP : EPOLLIN;
 
 	if (has_to_send(conn))
 		events |= EPOLLOUT;
@@ -476,7 +485,8 @@ input_end(struct conn *conn, bool is_orderly)
 	conn->keeps = false;
 	conn->is_half_closed = true;
 	if (!is_orderly || !is_unix(conn) ||
-	    (!is_waiting && buf_len(&conn->out) == 0)) {
+	    (!is_waiting && (conn->request != NULL ||
+	    buf_len(&conn->out) == 0))) {
 		conn_close(conn);
 		return;
 	}
@@ -490,7 +500,8 @@ input_read(struct conn *conn)
 {
 	uint8_t *scratch = conn->list->scratch;
 
-	for (int i = 0; i < READS_PER_EVENT && !conn->is_closed; i++) {
+	for (int i = 0; i < READS_PER_EVENT && !conn->is_closed &&
+	    !is_full(conn); i++) {
 		ssize_t n = recv(conn->fd, scratch, READ_SIZE, MSG_DONTWAIT);
 
 		if (n < 0 && (errno == EAGAIN || errno == EINTR))

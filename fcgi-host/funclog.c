@@ -51,7 +51,7 @@ line_write(struct funclog *log, const char *request_id, uint64_t now_us)
 	} else {
 		dropped_tell(log, request_id);
 		log_value(text, sizeof(text), log->line, log->used);
-		log_event(LOG_INFO, "stderr",
+		log_output("stderr",
 		    "request=%s function=%s instance=%" PRIu64
 		    " cut=%d text=\"%s\"", request_id, log->function,
 		    log->instance, log->is_cut, text);

@@ -6,10 +6,12 @@
  */
 #include <errno.h>
 #include <getopt.h>
+#include <limits.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -55,8 +57,13 @@ accept_again(void *arg)
 static void
 accept_pause(struct gateway *gateway, int error)
 {
-	log_event(LOG_WARN, "accept", "error=\"%s\" mend=\"raise LimitNOFILE\"",
-	    strerror(error));
+	uint32_t suppressed = 0;
+
+	if (log_limit_pass(&gateway->accept_limit, 1, 10000,
+	    loop_now_us(gateway->loop), &suppressed))
+		log_event(LOG_WARN, "accept", "error=\"%s\" suppressed=%u "
+		    "mend=\"raise LimitNOFILE\"", strerror(error),
+		    suppressed);
 	for (size_t i = 0; i < gateway->listener_count; i++)
 		loop_io_set(gateway->loop, &gateway->listeners[i], 0);
 	if (loop_timer_set(gateway->loop, &gateway->accept_timer,
@@ -72,6 +79,11 @@ listener_accept(struct gateway *gateway, int listen_fd)
 		int fd = accept4(listen_fd, NULL, NULL,
 		    SOCK_CLOEXEC | SOCK_NONBLOCK);
 
+		if (fd > gateway->fd_ceiling) {
+			close(fd);
+			accept_pause(gateway, EMFILE);
+			return;
+		}
 		if (fd >= 0 && gateway->server.connections <
 		    2 * gateway->server.conf->max_connections) {
 			conn_new(gateway->conns, fd, "web");
@@ -248,6 +260,18 @@ rights_drop(int argc, char **argv)
 		    strerror(-error));
 }
 
+/* Connections leave some descriptors to the instances: a message of the
+ * spawner that loses its own is lost as a whole. */
+static int
+fd_ceiling(void)
+{
+	struct rlimit limit;
+
+	if (getrlimit(RLIMIT_NOFILE, &limit) < 0 || limit.rlim_cur > INT_MAX)
+		return INT_MAX;
+	return (int)(limit.rlim_cur - limit.rlim_cur / 8);
+}
+
 static int
 gateway_init(struct gateway *gateway)
 {
@@ -294,6 +318,7 @@ main(int argc, char **argv)
 	int error;
 
 	log_init("gateway", LOG_INFO);
+	gateway.fd_ceiling = fd_ceiling();
 	rights_drop(argc, argv);
 	signal(SIGPIPE, SIG_IGN);
 	error = gateway_init(&gateway);

@@ -40,6 +40,8 @@ struct gateway {
 	int listen_fds[CONF_LISTEN_MAX];
 	size_t listener_count;
 	bool is_accepting;
+	int fd_ceiling; /* above it what runs needs the descriptors */
+	struct log_limit accept_limit;
 	struct loop_timer accept_timer;
 	/* a batch that could not be written, and refusals to be counted */
 	struct loop_timer retry_timer;

@@ -100,6 +100,19 @@ tail_read(int fd, uint64_t size, uint64_t *seq)
 	return line_end;
 }
 
+/* The beginning of one of our lines, or what a power cut leaves of one: a file
+ * that was named by mistake is never cut. */
+static bool
+tail_is_ours(int fd, uint64_t from, uint64_t size)
+{
+	static const char begin[] = "{\"v\":";
+	char head[sizeof(begin) - 1] = { 0 };
+	ssize_t n = pread(fd, head, sizeof(head), (off_t)from);
+
+	return n > 0 && size - from <= RECORD_LINE_MAX &&
+	    (head[0] == '\0' || memcmp(head, begin, (size_t)n) == 0);
+}
+
 /* A torn last line belongs to an answer that was never completed. */
 static int
 tail_mend(int fd, uint64_t *size, uint64_t *seq)
@@ -108,6 +121,13 @@ tail_mend(int fd, uint64_t *size, uint64_t *seq)
 
 	if (line_end >= *size)
 		return 0;
+	if (!tail_is_ours(fd, line_end, *size)) {
+		log_event(LOG_ERROR, "accounting_foreign",
+		    "mend=\"the accounting log's last line is no record: name "
+		    "another file, or end that line, and run fcgi-host "
+		    "reopen\"");
+		return -EINVAL;
+	}
 	log_event(LOG_WARN, "accounting_torn", "cut_bytes=%llu",
 	    (unsigned long long)(*size - line_end));
 	if (ftruncate(fd, (off_t)line_end) < 0)

@@ -146,6 +146,16 @@ log_eventv(enum log_level level, const char *event, const char *fmt,
 }
 
 void
+log_output(const char *event, const char *fmt, ...)
+{
+	va_list args;
+
+	va_start(args, fmt);
+	log_eventv(LOG_INFO, event, fmt, args);
+	va_end(args);
+}
+
+void
 log_event(enum log_level level, const char *event, const char *fmt, ...)
 {
 	va_list args;

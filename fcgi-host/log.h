@@ -33,6 +33,11 @@ int log_level_parse(const char *text, enum log_level *level);
 void log_event(enum log_level level, const char *event, const char *fmt, ...)
 	__attribute__((format(printf, 3, 4)));
 
+/* As log_event at LOG_INFO, whatever the threshold is: a function's own words
+ * are its tenant's, not the host's chatter. */
+void log_output(const char *event, const char *fmt, ...)
+	__attribute__((format(printf, 2, 3)));
+
 /* Escapes quotes, backslashes and unprintable bytes of text[0..n) into out
  * (size bytes, always terminated); returns out. */
 const char *log_value(char *out, size_t size, const char *text, size_t n);

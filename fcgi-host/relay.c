@@ -77,6 +77,10 @@ body_pump(struct relay *relay)
 		n = backend_write(&relay->backend, piece, (size_t)n);
 		if (n == -EAGAIN)
 			return true;
+		if (n == -ENOMEM) {
+			fail(relay, (int)n, "no memory for the body");
+			return false;
+		}
 		if (n < 0) {
 			body_drop(relay);
 			return false;

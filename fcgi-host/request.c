@@ -186,6 +186,19 @@ left_until(const struct request *request, uint64_t now_us)
 	return until;
 }
 
+/* A body that must come first has the time that its execution would have, in
+ * total, and each piece has its own. */
+static uint64_t
+body_until(const struct request *request, uint64_t now_us)
+{
+	uint64_t timeout_ms = request_limit(request, LIMIT_TIMEOUT_MS);
+	uint64_t until = now_us + PARAMS_TIMEOUT_US;
+
+	if (timeout_ms > 0 && request->arrived_us + timeout_ms * 1000 < until)
+		until = request->arrived_us + timeout_ms * 1000;
+	return until;
+}
+
 void
 request_arm(struct request *request)
 {
@@ -194,8 +207,10 @@ request_arm(struct request *request)
 
 	switch (request->state) {
 	case REQUEST_PARAMS:
-	case REQUEST_BODY:
 		when_us = now_us + PARAMS_TIMEOUT_US;
+		break;
+	case REQUEST_BODY:
+		when_us = body_until(request, now_us);
 		break;
 	case REQUEST_RUNNING:
 		when_us = running_until(request);

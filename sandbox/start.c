@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/sched.h>
+#include <poll.h>
 #include <sched.h>
 #include <signal.h>
 #include <stdio.h>
@@ -17,6 +18,8 @@
 #include "sandbox/landlock.h"
 
 #define ARGUMENTS_MAX 256
+#define START_LIMIT_MS 5000
+#define BURY_LIMIT_MS 1000
 /* RLIMIT_NPROC counts over a tenant's instances, of which each has an init and a
  * program at least: a tenant with many functions must not stop itself. */
 #define NPROC_INSTANCES 64
@@ -213,6 +216,18 @@ await_exec(int error_fd, struct sandbox_child *child)
 	siginfo_t info = { .si_pid = 0 };
 	ssize_t n;
 
+	struct pollfd wait = { .fd = error_fd, .events = POLLIN };
+	int ready;
+
+	/* a `bind` of a server that does not answer would hold the spawner,
+	 * and with it every tenant */
+	do
+		ready = poll(&wait, 1, START_LIMIT_MS);
+	while (ready < 0 && errno == EINTR);
+	if (ready == 0) {
+		child->failed_step = "mounts, within 5 seconds";
+		return -ETIMEDOUT;
+	}
 	do
 		n = read(error_fd, &failure, sizeof(failure));
 	while (n < 0 && errno == EINTR);
@@ -231,10 +246,15 @@ await_exec(int error_fd, struct sandbox_child *child)
 static void
 bury(struct sandbox_child *child)
 {
+	struct pollfd dead = { .fd = child->pidfd, .events = POLLIN };
 	siginfo_t info;
 
 	syscall(SYS_pidfd_send_signal, child->pidfd, SIGKILL, NULL, 0);
-	while (waitid(P_PIDFD, (id_t)child->pidfd, &info, WEXITED) != 0 &&
+	/* one that hangs in the kernel dies when it comes back; init's parent
+	 * need not wait for it */
+	while (poll(&dead, 1, BURY_LIMIT_MS) < 0 && errno == EINTR)
+		continue;
+	while ((dead.revents & POLLIN) != 0 && waitid(P_PIDFD, (id_t)child->pidfd, &info, WEXITED) != 0 &&
 	    errno == EINTR)
 		continue;
 	close_fd(&child->pidfd);

@@ -301,6 +301,22 @@ after_a_gateway_died_the_sequence_goes_on_behind_the_file(void **state)
 }
 
 static void
+a_foreign_file_is_refused_and_left_as_it_is(void **state)
+{
+	static const char text[] = "root:x:0:0:root:/root:/bin/bash";
+	int fd = open_log("foreign");
+	char *left;
+
+	(void)state;
+	assert_int_equal(write(fd, text, sizeof(text) - 1), sizeof(text) - 1);
+	assert_int_equal(ledger_switch(ledger, fd, false), -EINVAL);
+	left = text_of("foreign", NULL);
+	assert_string_equal(left, text);
+	free(left);
+	unlink(path_of("foreign"));
+}
+
+static void
 a_torn_line_behind_a_long_log_is_cut_off(void **state)
 {
 	char *before = calloc(1, 200001), *at = before;
@@ -490,6 +506,7 @@ main(void)
 		TEST(a_torn_last_line_is_cut_off),
 		TEST(after_a_gateway_died_the_sequence_goes_on_behind_the_file),
 		TEST(a_torn_line_behind_a_long_log_is_cut_off),
+		TEST(a_foreign_file_is_refused_and_left_as_it_is),
 		TEST(a_partial_write_is_cut_off_and_written_again_without_a_gap),
 		TEST(what_the_old_file_could_not_take_goes_into_the_new_one),
 		TEST(what_was_refused_stands_in_the_next_host_record),
