@@ -21,6 +21,8 @@
 #define CTL_VERSION_LENGTH 16 /* hex digits of a content hash */
 #define CTL_DETAIL_MAX 255
 #define CTL_TEXT_MAX 1023
+/* the table of executions in flight, that outlives the gateway: 7,000 */
+#define CTL_INFLIGHT_BYTES (4 << 20)
 
 /* The numbers of a function.  Units are in the names; settings.c has the table
  * of keys, bounds and ceilings. */

@@ -11,9 +11,6 @@
 
 #include "fcgi-host/record.h"
 
-/* What the spawner makes; a smaller or larger one works as well. */
-#define INFLIGHT_TABLE_SIZE (4u * 1024 * 1024)
-
 struct inflight_slot {
 	uint32_t is_used;
 	uint32_t place;      /* in the table */

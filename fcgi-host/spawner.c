@@ -16,7 +16,6 @@
 #include "fcgi-host/sock.h"
 #include "fcgi-host/spawner.h"
 
-#define INFLIGHT_BYTES (1 << 20)
 #define PROGRAM_MAX 512
 #define LAYERS_MAX 32
 
@@ -213,7 +212,7 @@ make_inflight(struct spawner *spawner)
 
 	if (fd < 0 && errno == EINVAL)
 		fd = memfd_create("inflight", MFD_CLOEXEC | MFD_ALLOW_SEALING);
-	if (fd < 0 || ftruncate(fd, INFLIGHT_BYTES) != 0 ||
+	if (fd < 0 || ftruncate(fd, CTL_INFLIGHT_BYTES) != 0 ||
 	    fcntl(fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW |
 	    F_SEAL_SEAL) != 0)
 		give_up(spawner, "inflight", "no shared memory: %s",

@@ -244,31 +244,6 @@ a_begin_that_is_too_short_closes_the_peer(void **state)
 	assert_int_equal(play->stage.server.bad_peers, 1);
 }
 
-static void
-a_flood_that_reads_no_answer_is_bounded_and_ends(void **state)
-{
-	struct play *play = *state;
-	struct buf bytes = { 0 };
-	uint64_t sent = 0;
-
-	for (int i = 0; i < 1000; i++)
-		assert_int_equal(fcgi_put_header(&bytes, 99, 0, 0, 0), 0);
-	for (int i = 0; i < 100000; i++) {
-		ssize_t n = send(play->web.fd, buf_head(&bytes),
-		    buf_len(&bytes), MSG_NOSIGNAL | MSG_DONTWAIT);
-
-		if (n < 0 && errno != EAGAIN)
-			break;
-		sent += n > 0 ? (uint64_t)n : 0;
-		stage_turn(&play->stage, 0);
-	}
-	assert_int_equal(play->stage.server.bad_peers, 1);
-	assert_int_equal(play->stage.server.connections, 0);
-	/* each of our answers is twice as long as what asked for it */
-	assert_in_range(sent, 1 << 20, 4 << 20);
-	buf_free(&bytes);
-}
-
 /* A request of these params and this body gets the status. */
 static void
 told(struct play *play, const char *path, const char *const *params,
@@ -575,7 +550,6 @@ main(void)
 		TEST(an_unknown_role_is_refused),
 		TEST(bytes_that_are_no_fastcgi_close_the_peer_and_are_counted),
 		TEST(a_begin_that_is_too_short_closes_the_peer),
-		TEST(a_flood_that_reads_no_answer_is_bounded_and_ends),
 		TEST(what_is_no_execution_leaves_no_record),
 		TEST(a_request_id_is_taken_when_it_is_harmless_and_made_when_not),
 		TEST(a_refused_execution_is_recorded),
