@@ -20,7 +20,8 @@ def host(start, programs):
         "swiss.cgi": programs.cgi, "warm.fcgi": programs.fcgi,
         "left.cgi": programs.cgi, "left/f.fcgi": programs.fcgi,
         "kind.cgi": programs.cgi, "solo.cgi": programs.cgi,
-        "slow.cgi": programs.cgi}, {
+        "slow.cgi": programs.cgi, "brief.cgi": programs.cgi}, {
+            "function brief": {"timeout": "1s"},
             "defaults": {"body_max": "100M", "timeout": "120s"},
             "function left": {"abort_grace": "300ms"},
             "function left/f": {"abort_grace": "300ms"},
@@ -315,3 +316,23 @@ def test_a_trickling_upload_takes_no_instance(host):
         slow.send(fcgi.record(fcgi.STDIN, 1, b"def") +
                   fcgi.record(fcgi.STDIN, 1))
         assert slow.read_answer().text.startswith("length=6 ")
+
+
+def test_a_body_without_a_length_has_a_deadline_in_total(host):
+    """Each piece comes in time, the whole does not."""
+    params = {**fcgi.request_params("/fn/brief?head&sum", "POST"),
+              "REQUEST_ID": "trickle"}
+    with host.connect() as slow:
+        started = time.monotonic()
+        slow.send(fcgi.begin() + fcgi.stream(fcgi.PARAMS, 1,
+                                             fcgi.pairs(params)))
+        record = None
+        while record is None and time.monotonic() - started < 5:
+            slow.send(fcgi.record(fcgi.STDIN, 1, b"x"))
+            time.sleep(0.2)
+            record = next((r for r in host.books.all()
+                           if r.get("request_id") == "trickle"), None)
+        assert record is not None, "it may trickle for ever"
+        assert (record["outcome"], record["status"]) == ("refused", 408)
+        assert 1000000 <= record["queue_us"] < 3000000
+        assert slow.read_answer().status == 408

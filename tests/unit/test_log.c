@@ -116,6 +116,20 @@ an_event_below_the_threshold_is_not_written(void **state)
 }
 
 static void
+a_functions_output_is_written_whatever_the_threshold_is(void **state)
+{
+	struct capture capture;
+
+	(void)state;
+	capture_begin(&capture);
+	log_set_level(LOG_ERROR);
+	log_output("stderr", "text=\"%s\"", "said");
+	assert_true(capture_next(&capture) > 0);
+	assert_non_null(strstr(capture.text, "event=stderr text=\"said\""));
+	capture_end(&capture);
+}
+
+static void
 outside_bytes_cannot_begin_a_line_or_steer_a_terminal(void **state)
 {
 	struct capture capture;
@@ -343,6 +357,9 @@ main(void)
 		    set_up),
 		cmocka_unit_test(
 		    a_value_is_escaped_and_never_cut_inside_an_escape),
+		cmocka_unit_test_setup(
+		    a_functions_output_is_written_whatever_the_threshold_is,
+		    set_up),
 		cmocka_unit_test(level_names_are_parsed_and_others_refused),
 		cmocka_unit_test(
 		    a_repeated_event_is_limited_and_the_swallowed_are_counted),
