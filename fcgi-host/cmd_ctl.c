@@ -138,9 +138,13 @@ ask_once(const struct conf *conf, const struct ctl_verb_rule *rule)
 		return CMD_FAILED;
 	if (msg.type != CTL_REPLY)
 		return cmd_fail("the host answered something else");
-	if (msg.u.reply.code != 0)
-		return cmd_fail("%s", msg.u.reply.text[0] != '\0' ?
+	if (msg.u.reply.code != 0) {
+		(void)cmd_fail("%s", msg.u.reply.text[0] != '\0' ?
 		    msg.u.reply.text : strerror(msg.u.reply.code));
+		/* as everywhere: a configuration that is not right */
+		return rule->verb == CTL_VERB_RELOAD &&
+		    msg.u.reply.code == EINVAL ? CMD_WRONG : CMD_FAILED;
+	}
 	if (msg.u.reply.text[0] != '\0')
 		printf("%s\n", msg.u.reply.text);
 	return CMD_DONE;
@@ -163,10 +167,10 @@ cmd_ctl(const struct cmd_verb *verb, int argc, char **argv)
 	while (strcmp(rule->name, verb->name) != 0)
 		rule++;
 	/* Records must go on, and logs turn, while somebody edits the file. */
-	conf = rule->verb == CTL_VERB_REOPEN ? cmd_conf_running(path) :
-	    cmd_conf(path);
+	conf = rule->verb == CTL_VERB_RELOAD ? cmd_conf(path) :
+	    cmd_conf_running(path);
 	if (conf == NULL)
-		return rule->verb == CTL_VERB_RELOAD ? CMD_FAILED : CMD_WRONG;
+		return CMD_WRONG;
 	code = ask_once(conf, rule);
 	conf_unref(conf);
 	return code;

@@ -304,7 +304,7 @@ def test_reload_with_an_error_changes_nothing_and_says_why(host):
     good = host.ini_path.read_bytes()
     host_room.write_atomically(host.ini_path, good + b"[defaults]\nx = 1\n")
     done = host.verb("reload")
-    assert done.returncode == 1
+    assert done.returncode == 2
     assert 'unknown key "x"' in done.stderr
     assert host.fetch("/fn/echo").status == 200
     host_room.write_atomically(host.ini_path, good)

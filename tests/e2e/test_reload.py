@@ -28,7 +28,7 @@ def test_a_bad_reload_says_where_and_the_old_goes_on(host, what):
     sections, word = BAD[what]
     host.configure(sections)
     done = host.verb("reload")
-    assert done.returncode != 0
+    assert done.returncode == 2
     said = done.stdout + done.stderr
     line = next(n for n, text in enumerate(
         host.ini_path.read_text().splitlines(), 1) if word in text)
@@ -98,7 +98,7 @@ def test_reloads_under_load_fail_no_request(host, start_once):
         host.configure({"defaults": {"idle": f"{30 + lap}s"}})
         if lap == 6:
             host.configure({"defaults": {"nonsense": "1"}})
-            assert host.verb("reload").returncode != 0
+            assert host.verb("reload").returncode == 2
             del host.sections["defaults"]["nonsense"]
         else:
             assert host.verb("reload").returncode == 0

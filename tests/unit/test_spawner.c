@@ -63,7 +63,7 @@ a_gateway_is_fed_in_order_and_served_only_after_the_scan(void **state)
 	assert_true(msg.u.start.run_id > 0);
 	assert_int_equal(msg.u.start.is_again, 0);
 	assert_int_equal(fstat(fds[0], &st), 0);
-	assert_int_equal(st.st_size, 1 << 20);
+	assert_int_equal(st.st_size, CTL_INFLIGHT_BYTES);
 	seals = fcntl(fds[0], F_GET_SEALS);
 	assert_int_equal(seals & (F_SEAL_SHRINK | F_SEAL_GROW),
 	    F_SEAL_SHRINK | F_SEAL_GROW);
