@@ -8,7 +8,6 @@
 #include <sys/epoll.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "fcgi-host/log.h"
@@ -280,15 +279,6 @@ instance_failed(struct instance *instance)
 	instance_step(instance, INSTANCE_EVENT_FAILED);
 }
 
-static uint64_t
-clock_real_us(void)
-{
-	struct timespec now;
-
-	clock_gettime(CLOCK_REALTIME, &now);
-	return (uint64_t)now.tv_sec * 1000000 + (uint64_t)now.tv_nsec / 1000;
-}
-
 static enum record_source
 cpu_source(const struct instance *instance)
 {
@@ -302,7 +292,7 @@ record_write(struct instance *instance)
 	int status = instance->gone.wait_status;
 	struct record_instance record = {
 		.number = instance->id,
-		.time_us = clock_real_us(),
+		.time_us = loop_clock_real_us(),
 		.reason = instance->end_reason,
 		.executions = instance->served,
 		.lifetime_us = loop_now_us(instance->fleet->loop) -

@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "fcgi-host/log.h"
+#include "fcgi-host/loop.h"
 #include "fcgi-host/sock.h"
 
 #define RESERVE_CHUNK (256u * 1024)
@@ -279,15 +280,6 @@ ledger_instance(struct ledger *ledger, struct record_instance *record)
 	return 0;
 }
 
-static uint64_t
-clock_real_us(void)
-{
-	struct timespec now;
-
-	clock_gettime(CLOCK_REALTIME, &now);
-	return (uint64_t)now.tv_sec * 1000000 + (uint64_t)now.tv_nsec / 1000;
-}
-
 int
 ledger_host(struct ledger *ledger, struct record_host *record)
 {
@@ -295,7 +287,7 @@ ledger_host(struct ledger *ledger, struct record_host *record)
 
 	record->seq = ledger->next_seq;
 	record->run_id = ledger->run_id;
-	record->time_us = clock_real_us();
+	record->time_us = loop_clock_real_us();
 	record->executions = ledger->executions;
 	record->refused_unrecorded = ledger->refused;
 	if (record_put_host(&ledger->batch, record) < 0) {

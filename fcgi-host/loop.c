@@ -47,6 +47,15 @@ loop_clock_us(void)
 }
 
 uint64_t
+loop_clock_real_us(void)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_REALTIME, &now);
+	return (uint64_t)now.tv_sec * 1000000 + (uint64_t)now.tv_nsec / 1000;
+}
+
+uint64_t
 loop_now_us(const struct loop *loop)
 {
 	return loop->now_us;

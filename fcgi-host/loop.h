@@ -55,6 +55,8 @@ void loop_stop(struct loop *loop);
 /* CLOCK_MONOTONIC in microseconds: of the running iteration, and read anew. */
 uint64_t loop_now_us(const struct loop *loop);
 uint64_t loop_clock_us(void);
+/* CLOCK_REALTIME in microseconds: a date for a record, never a duration. */
+uint64_t loop_clock_real_us(void);
 
 /* Registers fd (borrowed; remove it before closing it).  0 or negative errno
  * (-EEXIST: io is registered already; -EPERM: a regular file). */

@@ -5,7 +5,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 #include "fcgi-host/exec_env.h"
 #include "fcgi-host/log.h"
@@ -17,15 +16,6 @@ uint64_t
 request_limit(const struct request *request, enum limit_key key)
 {
 	return request->route.function->info.limits.value[key];
-}
-
-static uint64_t
-clock_real_us(void)
-{
-	struct timespec now;
-
-	clock_gettime(CLOCK_REALTIME, &now);
-	return (uint64_t)now.tv_sec * 1000000 + (uint64_t)now.tv_nsec / 1000;
 }
 
 /* An id from outside goes into logs and records: short and harmless, or none. */
@@ -90,7 +80,7 @@ slot_fill(struct request *request)
 
 	record->number = inflight_next_number(request->server->inflight);
 	record->run_id = request->server->run_id;
-	record->time_us = clock_real_us();
+	record->time_us = loop_clock_real_us();
 	record->trigger = request->trigger;
 	record->exit_code = -1;
 	record->mem_limit_mib = info->limits.value[LIMIT_MEMORY_BYTES] >> 20;
