@@ -344,9 +344,16 @@ instance_start(struct pool *pool)
 	pool->count++;
 	pool->starting++;
 	if (tsearch(instance, &pool->pools->by_instance,
-	    instance_compare) == NULL)
-		log_event(LOG_ERROR, "memory", "instance=%" PRIu64,
-		    instance->id);
+	    instance_compare) != NULL)
+		return;
+	/* no answer would find it: it counts as a start that failed, and the
+	 * spawner's instance ends at the hang-up of its socket */
+	log_event(LOG_ERROR, "memory", "instance=%" PRIu64, instance->id);
+	pool->starting--;
+	instance_failed(instance);
+	instance_end_later(instance);
+	if (!TAILQ_EMPTY(&pool->waiting))
+		waiter_refuse(TAILQ_FIRST(&pool->waiting), POOL_START_FAILED);
 }
 
 /* Idle instances to those who wait, oldest first; one more instance, one at a
