@@ -9,6 +9,7 @@ libseccomp-dev libcap-dev libiniparser-dev libmd-dev"
 SERVE_PACKAGES="nginx-light curl python3 perl php-cgi"
 TEST_PACKAGES="libcmocka-dev python3-pytest apache2 git jq libfcgi-bin logrotate
 libfcgi-perl mandoc procps xz-utils"
+FUZZ_PACKAGES="clang libclang-rt-14-dev"
 
 say() {
 	printf '== %s\n' "$*"
