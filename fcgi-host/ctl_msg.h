@@ -21,7 +21,7 @@
 #define CTL_VERSION_LENGTH 16 /* hex digits of a content hash */
 #define CTL_DETAIL_MAX 255
 #define CTL_TEXT_MAX 1023
-/* the table of executions in flight, that outlives the gateway: 7,000 */
+/* the table of executions in flight, that outlives the gateway and the host: 7,000 */
 #define CTL_INFLIGHT_BYTES (4 << 20)
 
 /* The numbers of a function.  Units are in the names; settings.c has the table
@@ -72,7 +72,7 @@ enum ctl_type {
 	CTL_STDERR,
 	/* spawner → gateway; fd: a listening socket */
 	CTL_LISTEN,
-	/* spawner → gateway, first of all; fd: the inflight table (memfd) */
+	/* spawner → gateway, first of all; fd: the inflight table */
 	CTL_START,
 	/* scanner → spawner → gateway; fd: environment block, sealed, if
 	 * has_env.  Also from the scanner's one-shot mode to the command.  A

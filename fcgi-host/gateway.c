@@ -205,6 +205,7 @@ iteration_end(void *arg)
 
 	if (ledger == NULL)
 		return;
+	inflight_set_alive(gateway->inflight, loop_now_us(gateway->loop));
 	if (!ledger_is_failing(ledger) || gateway->retry_timer.place == 0)
 		ledger_flush(ledger);
 	if ((ledger_is_failing(ledger) || ledger_refused(ledger) > 0) &&

@@ -103,7 +103,7 @@ on_start(struct gateway *gateway, const struct ctl_msg *msg, int *fds,
 	gateway->run_id = start->run_id;
 	gateway->is_again = start->is_again;
 	gateway->has_cgroup = start->has_cgroup;
-	gateway->inflight = inflight_open(fds[0], start->is_again);
+	gateway->inflight = inflight_open(fds[0]);
 	if (gateway->inflight == NULL)
 		log_fatal("inflight", "mend=\"not enough memory\"");
 	gateway->server.inflight = gateway->inflight;
@@ -165,7 +165,7 @@ on_log(struct gateway *gateway, const struct ctl_msg *msg, int *fds,
 	if (!is_first)
 		gateway_host_record(gateway, "reopen");
 	error = ledger_switch(gateway->server.ledger, steal_fd(&fds[0]),
-	    is_first && gateway->is_again);
+	    is_first && inflight_run(gateway->inflight) != 0);
 	if (error < 0) {
 		log_event(LOG_ERROR, "accounting_switch", "error=\"%s\"",
 		    strerror(-error));
@@ -173,10 +173,10 @@ on_log(struct gateway *gateway, const struct ctl_msg *msg, int *fds,
 	}
 	gateway->has_log = true;
 	if (is_first) {
+		ledger_begin(gateway->server.ledger);
 		gateway_host_record(gateway,
 		    gateway->is_again ? "restart" : "start");
-		if (gateway->is_again)
-			request_record_lost(&gateway->server);
+		request_record_lost(&gateway->server);
 	}
 	if (!msg->u.log.is_first)
 		log_reply(gateway);

@@ -5,13 +5,18 @@
 #include <sys/mman.h>
 #include <sys/stat.h>
 
-#define INFLIGHT_MAGIC 0x66637431u
+#include "fcgi-host/log.h"
+
+#define INFLIGHT_MAGIC 0x66637432u /* changes with every change of a struct */
 
 struct inflight_head {
 	uint32_t magic;
-	uint32_t slot_count;
+	uint32_t slot_count, slot_size;
+	uint32_t pad;
+	uint64_t run_id; /* 0: no run has begun with it */
 	uint64_t seq;
 	uint64_t number;
+	uint64_t alive_us;
 };
 
 struct inflight {
@@ -36,8 +41,33 @@ table_make_new(struct inflight *inflight)
 {
 	memset(inflight->head, 0, inflight->size);
 	inflight->head->magic = INFLIGHT_MAGIC;
+	inflight->head->slot_size = sizeof(struct inflight_slot);
 	inflight->head->slot_count = (uint32_t)(inflight->size /
 	    sizeof(struct inflight_slot) - 1);
+}
+
+static bool
+head_is_ours(const struct inflight *inflight)
+{
+	const struct inflight_head *head = inflight->head;
+
+	return head->magic == INFLIGHT_MAGIC &&
+	    head->slot_size == sizeof(struct inflight_slot) &&
+	    head->slot_count == inflight->size /
+	    sizeof(struct inflight_slot) - 1;
+}
+
+/* Whatever else stands there cannot be read as executions. */
+static void
+head_judge(struct inflight *inflight)
+{
+	if (head_is_ours(inflight))
+		return;
+	if (inflight->head->magic != 0)
+		log_event(LOG_WARN, "inflight", "why=\"the table of "
+		    "executions in flight is of another version, or damaged: "
+		    "it is made new, and what it held gets no record\"");
+	table_make_new(inflight);
 }
 
 /* What a record's text is made of, with its end: see request_admit.c and
@@ -95,7 +125,7 @@ free_places_collect(struct inflight *inflight)
 }
 
 struct inflight *
-inflight_open(int fd, bool is_again)
+inflight_open(int fd)
 {
 	struct inflight *inflight;
 	struct stat status;
@@ -114,10 +144,7 @@ inflight_open(int fd, bool is_again)
 		return NULL;
 	}
 	table_lay_out(inflight, memory, (size_t)status.st_size);
-	if (!is_again || inflight->head->magic != INFLIGHT_MAGIC ||
-	    inflight->head->slot_count !=
-	    inflight->size / sizeof(struct inflight_slot) - 1)
-		table_make_new(inflight);
+	head_judge(inflight);
 	if (free_places_collect(inflight) < 0) {
 		inflight_close(inflight);
 		return NULL;
@@ -170,6 +197,42 @@ void
 inflight_set_seq(struct inflight *inflight, uint64_t seq)
 {
 	inflight->head->seq = seq;
+}
+
+uint64_t
+inflight_run(const struct inflight *inflight)
+{
+	return inflight->head->run_id;
+}
+
+void
+inflight_set_alive(struct inflight *inflight, uint64_t now_us)
+{
+	inflight->head->alive_us = now_us;
+}
+
+/* run_id is set last: who dies before that leaves a table with which the same
+ * can be done again. */
+void
+inflight_begin(struct inflight *inflight, uint64_t run_id)
+{
+	struct inflight_head *head = inflight->head;
+
+	for (uint32_t i = 0; i < head->slot_count; i++) {
+		struct inflight_slot *slot = &inflight->slots[i];
+
+		if (slot->is_used == 0)
+			continue;
+		if (slot->record_seq != 0 && slot->record_seq <= head->seq) {
+			inflight_drop(inflight, slot);
+			continue;
+		}
+		slot->record_seq = 0;
+		if (slot->ended_us == 0)
+			slot->ended_us = head->alive_us;
+	}
+	head->seq = head->number = 0;
+	head->run_id = run_id;
 }
 
 uint64_t

@@ -1,7 +1,8 @@
 /*
- * The table of executions in flight, in memory that the spawner made and that
- * outlives the gateway: what a gateway owed when it died, its successor
- * records as lost.  A slot holds everything that such a record needs.
+ * The table of executions in flight, in a file that the spawner made and that
+ * outlives the gateway, and the spawner too: what a gateway owed when it died,
+ * its successor records as lost, in the same run of the host or in the next.  A
+ * slot holds everything that such a record needs.
  */
 #ifndef FCGI_HOST_INFLIGHT_H
 #define FCGI_HOST_INFLIGHT_H
@@ -17,15 +18,16 @@ struct inflight_slot {
 	uint64_t record_seq; /* not 0: its record has this seq in the batch */
 	struct record_exec record; /* pointers in it are set anew when read */
 	uint64_t started_us; /* CLOCK_MONOTONIC of the dispatch, 0: none */
+	uint64_t ended_us;   /* the last sign of life of its run, 0: this one */
 	uint32_t is_invoke;
 };
 
 struct inflight;
 
-/* Maps the table (fd borrowed).  is_again: it holds a dead gateway's debts,
- * of which only what can be a record is kept; else it is made new.  NULL: not to
- * be mapped or too small. */
-struct inflight *inflight_open(int fd, bool is_again);
+/* Maps the table (fd borrowed).  What a dead gateway left in it is kept, as far
+ * as it can be a record; anything else in the file is wiped, with a warning.
+ * NULL: not to be mapped or too small. */
+struct inflight *inflight_open(int fd);
 void inflight_close(struct inflight *inflight);
 
 /* A free slot, zeroed; NULL: all are used. */
@@ -36,6 +38,14 @@ void inflight_drop(struct inflight *inflight, struct inflight_slot *slot);
 uint64_t inflight_seq(const struct inflight *inflight);
 void inflight_set_seq(struct inflight *inflight, uint64_t seq);
 uint64_t inflight_next_number(struct inflight *inflight);
+
+/* The run whose debts, seq and count these are; 0: of none. */
+uint64_t inflight_run(const struct inflight *inflight);
+/* A new run: seq and count begin anew, and of the debts stay those whose line
+ * is not in the log (seq: the last that is). */
+void inflight_begin(struct inflight *inflight, uint64_t run_id);
+/* A sign of life: nothing in flight has run longer than to the last one. */
+void inflight_set_alive(struct inflight *inflight, uint64_t now_us);
 
 /* Visits every used slot. */
 void inflight_each(struct inflight *inflight,

@@ -47,8 +47,19 @@ ledger_new(struct inflight *inflight, uint64_t run_id)
 	ledger->run_id = run_id;
 	ledger->fd = -1;
 	ledger->last = &ledger->first;
-	ledger->next_seq = inflight_seq(inflight) + 1;
+	ledger->next_seq = inflight_run(inflight) == run_id ?
+	    inflight_seq(inflight) + 1 : 1;
 	return ledger;
+}
+
+void
+ledger_begin(struct ledger *ledger)
+{
+	if (inflight_run(ledger->inflight) == ledger->run_id)
+		return;
+	inflight_begin(ledger->inflight, ledger->run_id);
+	if (buf_len(&ledger->batch) == 0)
+		ledger->next_seq = 1;
 }
 
 /* What was reserved beyond the end and not used goes back to the disk. */
@@ -249,7 +260,9 @@ ledger_exec(struct ledger *ledger, struct record_exec *record,
 	size_t before = buf_len(&ledger->batch);
 
 	record->seq = ledger->next_seq;
-	record->run_id = ledger->run_id;
+	/* a debt of an earlier run keeps the id that it was known by */
+	if (record->run_id == 0)
+		record->run_id = ledger->run_id;
 	if (record_put_exec(&ledger->batch, record) < 0) {
 		ledger->batch.end = ledger->batch.start + before;
 		return -ENOMEM;

@@ -38,6 +38,10 @@ void ledger_set_sync(struct ledger *ledger, bool is_sync);
  */
 int ledger_switch(struct ledger *ledger, int fd, bool is_again);
 
+/* After the first switch: makes the table this run's, if it holds an earlier
+ * run's debts or none. */
+void ledger_begin(struct ledger *ledger);
+
 /* Reserves the space of one line to come.  0; or negative errno: it must not
  * run (counted for the next host record). */
 int ledger_admit(struct ledger *ledger);

@@ -11,13 +11,17 @@
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
+#include <time.h>
 #include <unistd.h>
 
+#include "fcgi-host/ctl_msg.h"
 #include "fcgi-host/log.h"
 #include "fcgi-host/places.h"
 #include "fcgi-host/sock.h"
 
 #define CONTROL_SOCKET "control.sock"
+#define INFLIGHT_TABLE "inflight"
+#define INFLIGHT_WAIT_MS 5000
 #define LISTEN_BACKLOG 4096 /* the kernel lowers it to somaxconn */
 #define CONTROL_BACKLOG 16
 #define CGROUP_PREFIX "fcgi-host"
@@ -170,6 +174,71 @@ open_directories(struct places *places, const struct conf *conf, char *problem,
 		    "%s cannot be opened: %s; make it, or name another: [host] "
 		    "functions", conf->functions, strerror(errno));
 	return 0;
+}
+
+static int
+lock_within(int fd, unsigned within_ms)
+{
+	const struct timespec pause = { 0, 10000000 };
+	unsigned ms;
+
+	for (ms = 0; flock(fd, LOCK_EX | LOCK_NB) != 0; ms += 10) {
+		if (errno != EWOULDBLOCK && errno != EINTR)
+			return -errno;
+		if (ms >= within_ms)
+			return -EBUSY;
+		(void)nanosleep(&pause, NULL);
+	}
+	return 0;
+}
+
+int
+places_size_inflight(int fd)
+{
+	struct stat st;
+
+	if (fstat(fd, &st) != 0)
+		return -errno;
+	if (st.st_size != CTL_INFLIGHT_BYTES &&
+	    ftruncate(fd, CTL_INFLIGHT_BYTES) != 0)
+		return -errno;
+	/* Written to through a mapping, a hole on a full disk is fatal. */
+	return -posix_fallocate(fd, 0, CTL_INFLIGHT_BYTES);
+}
+
+int
+places_open_inflight(const struct places *places, char *problem, size_t size)
+{
+	CLEANUP_FD int fd = openat(places->run_fd, INFLIGHT_TABLE, O_RDWR |
+	    O_CREAT | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK, 0600);
+	struct stat st;
+	int error;
+
+	if (fd < 0 || fstat(fd, &st) != 0)
+		return fail(-errno, problem, size, INFLIGHT_TABLE " in `run` "
+		    "cannot be opened: %s; remove it", strerror(errno));
+	if (!S_ISREG(st.st_mode) || st.st_uid != 0 || st.st_nlink != 1 ||
+	    (st.st_mode & 077) != 0)
+		return fail(-EPERM, problem, size, INFLIGHT_TABLE " in `run` "
+		    "is not the table that a host leaves (a regular file, "
+		    "root's, 0600, one link); remove it");
+	error = lock_within(fd, INFLIGHT_WAIT_MS);
+	if (error != 0)
+		return fail(error, problem, size, "the gateway of a host that "
+		    "died still holds " INFLIGHT_TABLE " in `run`: %s; end "
+		    "that process (fuser finds it)", strerror(-error));
+	error = places_size_inflight(fd);
+	if (error != 0)
+		return fail(error, problem, size, INFLIGHT_TABLE " in `run` "
+		    "cannot have its %d bytes: %s", CTL_INFLIGHT_BYTES,
+		    strerror(-error));
+	return steal_fd(&fd);
+}
+
+void
+places_remove_inflight(const struct places *places)
+{
+	(void)unlinkat(places->run_fd, INFLIGHT_TABLE, 0);
 }
 
 int

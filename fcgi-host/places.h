@@ -36,6 +36,20 @@ int places_open(struct places *places, const struct conf *conf, char *problem,
 void places_close(struct places *places, const struct conf *conf);
 
 /*
+ * RUN/inflight, the table of executions in flight: made, or what a host that
+ * died left, never read here.  It is locked as long as any process has it open
+ * or mapped, so a dead host's gateway cannot write beside ours: that is waited
+ * for, up to 5 s.  A descriptor, or a negative errno with a sentence.
+ */
+int places_open_inflight(const struct places *places, char *problem,
+    size_t size);
+/* Gives it its size again, all of it in memory: a gateway may have cut it, and
+ * its successor would fall into the hole.  0 or negative errno. */
+int places_size_inflight(int fd);
+/* Nothing stands in it any more that a next host would have to record. */
+void places_remove_inflight(const struct places *places);
+
+/*
  * Another directory may stand in the place of the functions directory since:
  * then functions_fd, the same number for all who borrowed it, means that one.
  * 0, or a negative errno: there is none now.

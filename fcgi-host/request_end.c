@@ -346,46 +346,64 @@ request_record(struct request *request)
 
 /* ---- a dead gateway's debts ---- */
 
-static void
-lost_recorded(void *arg, int error)
-{
-	(void)arg;
-	(void)error;
-}
-
 struct lost {
 	struct server *server;
 	/* what the dead gateway had written, before its debts move it on */
 	uint64_t written_seq;
+	/* the one whose line is being written */
+	struct inflight_slot *slot;
 };
+
+/* A line that waits for room is this gateway's debt: the slot stays for its
+ * successor, who sees by its seq whether it was written. */
+static void
+lost_recorded(void *arg, int error)
+{
+	const struct lost *lost = arg;
+
+	if (error == 0)
+		inflight_drop(lost->server->inflight, lost->slot);
+}
+
+static uint64_t
+lost_run_us(const struct inflight_slot *slot, uint64_t now_us)
+{
+	uint64_t end_us = slot->ended_us != 0 ? slot->ended_us : now_us;
+
+	return slot->started_us != 0 && slot->started_us < end_us ?
+	    end_us - slot->started_us : 0;
+}
 
 static void
 lost_record(struct inflight_slot *slot, void *arg)
 {
-	const struct lost *lost = arg;
+	struct lost *lost = arg;
 	struct server *server = lost->server;
 	struct record_exec record = slot->record;
-	struct ledger_entry entry = { .fn = lost_recorded };
+	struct ledger_entry entry = { .fn = lost_recorded, .arg = lost };
 
 	if (slot->record_seq != 0 && slot->record_seq <= lost->written_seq) {
 		inflight_drop(server->inflight, slot);
 		return;
 	}
 	record.trigger = slot->is_invoke ? "invoke" : "web";
-	record.reason = "the gateway died";
+	record.reason = slot->ended_us != 0 ? "the host died" :
+	    "the gateway died";
 	record.outcome = OUTCOME_LOST;
 	record.status = 0;
-	if (slot->started_us != 0)
-		record.run_us = loop_now_us(server->loop) - slot->started_us;
-	if (ledger_exec(server->ledger, &record, &entry) == 0)
-		ledger_flush(server->ledger);
-	inflight_drop(server->inflight, slot);
+	record.run_us = lost_run_us(slot, loop_now_us(server->loop));
+	lost->slot = slot;
+	if (ledger_exec(server->ledger, &record, &entry) != 0)
+		return;
+	slot->record_seq = record.seq;
+	ledger_flush(server->ledger);
 }
 
 void
 request_record_lost(struct server *server)
 {
-	struct lost lost = { server, inflight_seq(server->inflight) };
+	struct lost lost = { .server = server,
+		.written_seq = inflight_seq(server->inflight) };
 
 	inflight_each(server->inflight, lost_record, &lost);
 }

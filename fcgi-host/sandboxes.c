@@ -439,14 +439,12 @@ sandboxes_count(const struct sandboxes *sandboxes)
 void
 sandboxes_totals(const struct sandboxes *sandboxes, struct ctl_totals *totals)
 {
-	CLEANUP_FD int fd = sandboxes->cgroup->fd < 0 ? -1 :
-	    cgroup_leaf_open(sandboxes->cgroup->fd, "cpu.stat", false);
 	struct cgroup_cpu cpu;
 
 	totals->cpu_usage_us = sandboxes->ended.cpu_usage_us;
 	totals->cpu_user_us = sandboxes->ended.cpu_user_us;
 	totals->cpu_sys_us = sandboxes->ended.cpu_sys_us;
-	if (fd < 0 || cgroup_cpu_read(fd, &cpu) != 0)
+	if (cgroup_parent_cpu(sandboxes->cgroup, &cpu) != 0)
 		return;
 	totals->has_cgroup = 1;
 	totals->cpu_usage_us = cpu.usage_us;

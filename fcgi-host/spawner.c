@@ -5,7 +5,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
 #include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
@@ -18,10 +17,6 @@
 
 #define PROGRAM_MAX 512
 #define LAYERS_MAX 32
-
-#ifndef MFD_NOEXEC_SEAL
-#define MFD_NOEXEC_SEAL 0x0008U
-#endif
 
 /* Paths of the programs, and the two roles' specifications that point there. */
 struct programs {
@@ -203,23 +198,6 @@ open_conf(struct spawner *spawner)
 	exit(2);
 }
 
-/* Shared by all gateways of this run: what was in flight when one died. */
-static void
-make_inflight(struct spawner *spawner)
-{
-	int fd = memfd_create("inflight",
-	    MFD_CLOEXEC | MFD_ALLOW_SEALING | MFD_NOEXEC_SEAL);
-
-	if (fd < 0 && errno == EINVAL)
-		fd = memfd_create("inflight", MFD_CLOEXEC | MFD_ALLOW_SEALING);
-	if (fd < 0 || ftruncate(fd, CTL_INFLIGHT_BYTES) != 0 ||
-	    fcntl(fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW |
-	    F_SEAL_SEAL) != 0)
-		give_up(spawner, "inflight", "no shared memory: %s",
-		    strerror(errno));
-	spawner->inflight_fd = fd;
-}
-
 static void
 open_logs(struct spawner *spawner)
 {
@@ -277,7 +255,10 @@ open_everything(struct spawner *spawner, const struct programs *programs)
 	if (spawner->host == NULL)
 		give_up(spawner, "sandbox", "%s", problem);
 	check_layers(spawner);
-	make_inflight(spawner);
+	spawner->inflight_fd = places_open_inflight(&spawner->places, problem,
+	    sizeof(problem));
+	if (spawner->inflight_fd < 0)
+		give_up(spawner, "inflight", "%s", problem);
 }
 
 static void
@@ -326,8 +307,13 @@ end(struct spawner *spawner)
 	child_free(spawner->scanner);
 	sandboxes_free(spawner->sandboxes);
 	cgroup_parent_close(&spawner->cgroup);
-	spawner_wait_end(spawner, &spawner->drain, 0, "the host has ended");
+	spawner_wait_end(spawner, &spawner->drain,
+	    spawner->is_settled ? 0 : EIO, spawner->is_settled ?
+	    "the host has ended" : "the host has ended, and some of its "
+	    "records are left to the next start; look at its log");
 	control_free(spawner->control);
+	if (spawner->is_settled)
+		places_remove_inflight(&spawner->places);
 	places_close(&spawner->places, spawner->conf);
 	registry_free(spawner->registry);
 	tenants_free(spawner->tenants);

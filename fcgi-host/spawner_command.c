@@ -360,7 +360,8 @@ drain_too_late(void *arg)
 	struct spawner *spawner = arg;
 
 	log_event(LOG_ERROR, "drain", "why=\"the second gateway did not "
-	    "finish either; what was in flight has no record\"");
+	    "finish either; what was in flight is recorded by the next "
+	    "start\"");
 	spawner_wait_end(spawner, &spawner->drain, ETIMEDOUT,
 	    "the gateway did not finish in time; it was killed");
 	spawner->phase = SPAWNER_ENDING;
@@ -394,8 +395,12 @@ spawner_drain(struct spawner *spawner, struct control_client *client)
 	spawner_wait_end(spawner, &spawner->reload, ESHUTDOWN,
 	    "the host is ending");
 	wait_begin(spawner, &spawner->drain, client, DRAIN_MS, drain_late);
+	/* One that is being started anew has its predecessor's debts to write:
+	 * that is not put off. */
 	if (child_is_up(spawner->gateway))
 		spawner_send_drain(spawner);
+	else
+		child_run(spawner->gateway);
 }
 
 /* --------------------------------------------------------- for the gateway */

@@ -17,6 +17,9 @@
 /* From DRAINED to the gateway's exit. */
 #define LAST_RECORD_MS 5000
 #define DRAIN_LONGEST_MS 30000
+/* Of gateways in a drain: one may die under what it has in hand, its successor
+ * has nothing but the writing of that. */
+#define DRAIN_DEATHS_MAX 2
 
 /* ------------------------------------------------------------------ sending */
 
@@ -74,7 +77,11 @@ static void
 send_start(struct spawner *spawner)
 {
 	struct parcel *parcel = parcel_new(CTL_START);
+	int error = places_size_inflight(spawner->inflight_fd);
 
+	if (error != 0)
+		log_event(LOG_ERROR, "inflight", "error=\"%s\" mend=\"make "
+		    "room on the file system of `run`\"", strerror(-error));
 	if (parcel != NULL) {
 		struct ctl_start *start = &parcel->msg.u.start;
 
@@ -87,6 +94,24 @@ send_start(struct spawner *spawner)
 			parcel = NULL;
 		}
 	}
+	child_send(spawner->gateway, parcel);
+}
+
+/* For the first record of this run: what a host that died here cannot tell. */
+static void
+send_left(struct spawner *spawner)
+{
+	const struct cgroup_cpu *left = &spawner->cgroup.left;
+	struct parcel *parcel;
+
+	if (spawner->is_again || left->usage_us == 0)
+		return;
+	parcel = parcel_new(CTL_TOTALS);
+	if (parcel != NULL)
+		parcel->msg.u.totals = (struct ctl_totals){
+			.cpu_usage_us = left->usage_us,
+			.cpu_user_us = left->user_us,
+			.cpu_sys_us = left->system_us, .has_cgroup = 1 };
 	child_send(spawner->gateway, parcel);
 }
 
@@ -238,6 +263,7 @@ on_up(void *arg)
 	spawner->switches_pending = 0;
 	send_start(spawner);
 	spawner_send_fd(gateway, CTL_CONF, spawner->conf_fd);
+	send_left(spawner);
 	spawner_send_log(spawner, true);
 	/* In a drain it only has to write what its predecessor owed. */
 	if (spawner->phase == SPAWNER_SERVING) {
@@ -266,11 +292,19 @@ on_down(void *arg, int wait_status)
 	spawner->gateway_down_us = loop_clock_us();
 	/* init sees the hang-up too; this is for one that does not care. */
 	sandboxes_disown(spawner->sandboxes);
-	if (spawner->phase != SPAWNER_DRAINED)
+	if (spawner->phase == SPAWNER_DRAINED) {
+		spawner->is_settled = WIFEXITED(wait_status) &&
+		    WEXITSTATUS(wait_status) == 0;
+		if (!spawner->is_settled)
+			log_event(LOG_ERROR, "drain", "why=\"the gateway did "
+			    "not end well; its last record may be missing\"");
+	} else if (spawner->phase == SPAWNER_DRAINING &&
+	    ++spawner->drain_deaths >= DRAIN_DEATHS_MAX) {
+		log_event(LOG_ERROR, "drain", "why=\"no gateway stays up; what "
+		    "was in flight is recorded by the next start\"");
+	} else {
 		return;
-	if (!WIFEXITED(wait_status) || WEXITSTATUS(wait_status) != 0)
-		log_event(LOG_ERROR, "drain", "why=\"the gateway did not end "
-		    "well; its last record may be missing\"");
+	}
 	spawner->phase = SPAWNER_ENDING;
 	loop_stop(spawner->loop);
 }

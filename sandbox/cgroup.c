@@ -196,16 +196,51 @@ explain(struct cgroup_parent *parent, const struct cgroup_place *place)
 }
 
 static int
+clock_read(int dir, struct cgroup_cpu *cpu)
+{
+	CLEANUP_FD int fd = cgroup_leaf_open(dir, "cpu.stat", false);
+
+	return fd < 0 ? fd : cgroup_cpu_read(fd, cpu);
+}
+
+static int
+parent_open_at(struct cgroup_parent *parent, int place_fd, const char *name)
+{
+	if (mkdirat(place_fd, name, 0755) != 0 && errno != EEXIST)
+		return -errno;
+	parent->fd = openat(place_fd, name,
+	    O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+	return parent->fd < 0 ? -errno : 0;
+}
+
+/* A host that died left its leaves here, and its clock. */
+static int
+parent_renew(struct cgroup_parent *parent, int place_fd, const char *name)
+{
+	int error = parent_open_at(parent, place_fd, name);
+
+	if (error != 0)
+		return error;
+	remove_stale(parent->fd);
+	if (clock_read(parent->fd, &parent->left) != 0 ||
+	    parent->left.usage_us == 0)
+		return 0;
+	if (unlinkat(place_fd, name, AT_REMOVEDIR) != 0) {
+		parent->base = parent->left;
+		return 0;
+	}
+	close_fd(&parent->fd);
+	return parent_open_at(parent, place_fd, name);
+}
+
+static int
 parent_make(struct cgroup_parent *parent, struct cgroup_place *place,
     const char *name)
 {
-	if (mkdirat(place->fd, name, 0755) != 0 && errno != EEXIST)
-		return -errno;
-	parent->fd = openat(place->fd, name,
-	    O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-	if (parent->fd < 0)
-		return -errno;
-	remove_stale(parent->fd);
+	int error = parent_renew(parent, place->fd, name);
+
+	if (error != 0)
+		return error;
 	if (cgroup_place_leave(place))
 		enable_controllers(place->fd);
 	enable_controllers(parent->fd);
@@ -383,6 +418,19 @@ cgroup_cpu_read(int fd, struct cgroup_cpu *cpu)
 	    find_key(text, "user_usec", &cpu->user_us) != 0 ||
 	    find_key(text, "system_usec", &cpu->system_us) != 0)
 		return -EPROTO;
+	return 0;
+}
+
+int
+cgroup_parent_cpu(const struct cgroup_parent *parent, struct cgroup_cpu *cpu)
+{
+	int error = parent->fd < 0 ? -EBADF : clock_read(parent->fd, cpu);
+
+	if (error != 0)
+		return error;
+	cpu->usage_us -= parent->base.usage_us;
+	cpu->user_us -= parent->base.user_us;
+	cpu->system_us -= parent->base.system_us;
 	return 0;
 }
 

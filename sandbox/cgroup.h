@@ -20,6 +20,9 @@ struct cgroup_parent {
 	bool has_memory, has_pids, has_cpu; /* controllers delegated to leaves */
 	char path[512]; /* below the mount of cgroup2, for people */
 	char reason[128]; /* why something is missing, with the mend; "" */
+	/* What instances of a host that died here used; and what of it its
+	 * clock still shows, because it could not be made anew. */
+	struct cgroup_cpu left, base;
 };
 
 struct cgroup_limits {
@@ -34,6 +37,9 @@ struct cgroup_limits {
  * errno; parent->fd is -1 then and reason says why.
  */
 int cgroup_parent_open(struct cgroup_parent *parent, const char *name);
+/* The parent's clock since its opening.  0 or negative errno. */
+int cgroup_parent_cpu(const struct cgroup_parent *parent,
+    struct cgroup_cpu *cpu);
 /* Removes what it made. */
 void cgroup_parent_close(struct cgroup_parent *parent);
 

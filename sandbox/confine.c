@@ -1,6 +1,7 @@
 #include "sandbox/confine.h"
 
 #include <errno.h>
+#include <signal.h>
 #include <stdbool.h>
 #include <sys/capability.h>
 #include <sys/prctl.h>
@@ -110,6 +111,11 @@ finish(enum seccomp_role role, int fd, unsigned use, const char **step)
 	struct seccomp_program program;
 	int error;
 
+	/* Set here, because a change of ids clears it.  A parent that died
+	 * before shows in the end of the socket to it. */
+	*step = "parent-death signal";
+	if (prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0) != 0)
+		return -errno;
 	/* Both roles have one uid: neither may look into the other. */
 	*step = "dumpable";
 	if (prctl(PR_SET_DUMPABLE, 0, 0, 0, 0) != 0)

@@ -291,7 +291,7 @@ books_open(struct stage *stage)
 	stage->table_fd = memfd_create("table", MFD_CLOEXEC);
 	LOG_ASSERT(stage->table_fd >= 0 &&
 	    ftruncate(stage->table_fd, TABLE_SIZE) == 0);
-	stage->inflight = inflight_open(stage->table_fd, false);
+	stage->inflight = inflight_open(stage->table_fd);
 	LOG_ASSERT(stage->inflight != NULL);
 	stage->log_fd = memfd_create("log", MFD_CLOEXEC);
 	LOG_ASSERT(stage->log_fd >= 0 &&

@@ -43,7 +43,7 @@ static void
 slots_are_given_until_none_is_left_and_again_when_dropped(void **state)
 {
 	int fd = table_of(64 * 1024);
-	struct inflight *inflight = inflight_open(fd, false);
+	struct inflight *inflight = inflight_open(fd);
 	struct inflight_slot *slots[1000], *slot;
 	size_t n = 0;
 
@@ -72,7 +72,7 @@ static void
 a_successor_finds_the_debts_the_sequence_and_the_count(void **state)
 {
 	int fd = table_of(64 * 1024);
-	struct inflight *inflight = inflight_open(fd, false);
+	struct inflight *inflight = inflight_open(fd);
 	struct inflight_slot *slot;
 
 	(void)state;
@@ -83,15 +83,59 @@ a_successor_finds_the_debts_the_sequence_and_the_count(void **state)
 	assert_int_equal(inflight_next_number(inflight), 1);
 	assert_int_equal(inflight_next_number(inflight), 2);
 	inflight_close(inflight);
-	inflight = inflight_open(fd, true);
+	inflight = inflight_open(fd);
 	assert_int_equal(used(inflight), 1);
 	assert_int_equal(inflight_seq(inflight), 41);
 	assert_int_equal(inflight_next_number(inflight), 3);
 	inflight_close(inflight);
-	inflight = inflight_open(fd, false); /* a new run owes nothing */
-	assert_int_equal(used(inflight), 0);
-	assert_int_equal(inflight_seq(inflight), 0);
+	close(fd);
+}
+
+static void
+check_taken_over(struct inflight_slot *slot, void *arg)
+{
+	(void)arg;
+	assert_int_equal(slot->record_seq, 0);
+	assert_int_equal(slot->ended_us, 3000);
+}
+
+/* A host was killed: of its debts the line of one was written, that of one was
+ * in a batch, one ran, and one has waited.  Whoever dies while taking over
+ * leaves what the next can take over. */
+static void
+a_new_run_takes_over_what_was_not_written(void **state)
+{
+	int fd = table_of(64 * 1024);
+	struct inflight *inflight = inflight_open(fd);
+	struct inflight_slot *written, *batched, *running, *waiting;
+
+	(void)state;
+	inflight_begin(inflight, 100);
+	written = inflight_take(inflight);
+	batched = inflight_take(inflight);
+	running = inflight_take(inflight);
+	waiting = inflight_take(inflight);
+	written->record_seq = 7;
+	batched->record_seq = 8;
+	running->started_us = 1000;
+	waiting->record.number = inflight_next_number(inflight);
+	inflight_set_seq(inflight, 7);
+	inflight_set_alive(inflight, 3000);
 	inflight_close(inflight);
+	for (uint64_t run = 200; run < 203; run++) {
+		inflight = inflight_open(fd);
+		assert_int_equal(inflight_run(inflight), run == 200 ? 100 :
+		    run - 1);
+		inflight_begin(inflight, run);
+		assert_int_equal(inflight_run(inflight), run);
+		assert_int_equal(inflight_seq(inflight), 0);
+		assert_int_equal(inflight_next_number(inflight), 1);
+		assert_int_equal(used(inflight), 3);
+		inflight_set_seq(inflight, 50);
+		inflight_set_alive(inflight, 9000);
+		inflight_each(inflight, check_taken_over, NULL);
+		inflight_close(inflight);
+	}
 	close(fd);
 }
 
@@ -122,7 +166,7 @@ static void
 what_cannot_be_a_record_is_not_believed(void **state)
 {
 	int fd = table_of(64 * 1024);
-	struct inflight *inflight = inflight_open(fd, false);
+	struct inflight *inflight = inflight_open(fd);
 	struct record_exec *sane = &inflight_take(inflight)->record;
 	struct record_exec *odd[6];
 	size_t kept = 0;
@@ -144,7 +188,7 @@ what_cannot_be_a_record_is_not_believed(void **state)
 	memset(&odd[4]->cpu_source, 0xff, sizeof(odd[4]->cpu_source));
 	memset(&odd[5]->mem_source, 0x01, sizeof(odd[5]->mem_source));
 	inflight_close(inflight);
-	inflight = inflight_open(fd, true);
+	inflight = inflight_open(fd);
 	assert_int_equal(used(inflight), 7);
 	inflight_each(inflight, check_kept, &kept);
 	assert_int_equal(kept, 1);
@@ -162,14 +206,22 @@ a_table_that_is_none_is_made_new_or_refused(void **state)
 	(void)state;
 	memset(noise, 0x5a, sizeof(noise));
 	assert_int_equal(pwrite(fd, noise, sizeof(noise), 0), sizeof(noise));
-	inflight = inflight_open(fd, true);
+	inflight = inflight_open(fd);
 	assert_non_null(inflight);
 	assert_int_equal(used(inflight), 0);
 	assert_int_equal(inflight_seq(inflight), 0);
+	/* of a version whose slots were smaller */
+	inflight_begin(inflight, 5);
+	(void)inflight_take(inflight);
+	inflight_close(inflight);
+	assert_int_equal(pwrite(fd, "\1", 1, 8), 1);
+	inflight = inflight_open(fd);
+	assert_int_equal(used(inflight), 0);
+	assert_int_equal(inflight_run(inflight), 0);
 	inflight_close(inflight);
 	inflight_close(NULL);
-	assert_null(inflight_open(small, false));
-	assert_null(inflight_open(-1, false));
+	assert_null(inflight_open(small));
+	assert_null(inflight_open(-1));
 	close(fd);
 	close(small);
 }
@@ -218,6 +270,30 @@ the_executions_of_a_dead_gateway_are_recorded_as_lost_once(void **state)
 	assert_int_equal(stage_log_count(stage, "\"run_us\":2000000,"), 1);
 }
 
+/* Its id is the one that the function and the web server's log know; its seq
+ * is of the run that writes it; its end is the last sign of life. */
+static void
+a_debt_of_an_earlier_run_keeps_its_id(void **state)
+{
+	struct play *play = *state;
+	struct stage *stage = &play->stage;
+	struct inflight_slot *slot = inflight_take(stage->inflight);
+
+	strcpy(slot->record.request_id, "old");
+	slot->record.run_id = 0xabcdef;
+	slot->record.number = 9;
+	slot->started_us = 5000;
+	inflight_set_alive(stage->inflight, 8000);
+	inflight_begin(stage->inflight, STAGE_RUN_ID + 1);
+	inflight_begin(stage->inflight, STAGE_RUN_ID);
+	request_record_lost(&stage->server);
+	assert_int_equal(play_records(play, "lost"), 1);
+	assert_int_equal(stage_log_count(stage, "\"id\":\"abcdef-9\""), 1);
+	assert_int_equal(stage_log_count(stage, "\"seq\":1,"), 1);
+	assert_int_equal(stage_log_count(stage, "\"run_us\":3000,"), 1);
+	assert_int_equal(stage_log_count(stage, "the host died"), 1);
+}
+
 static void
 a_full_table_admits_nothing_and_serves_again(void **state)
 {
@@ -244,10 +320,14 @@ main(void)
 		    slots_are_given_until_none_is_left_and_again_when_dropped),
 		cmocka_unit_test(
 		    a_successor_finds_the_debts_the_sequence_and_the_count),
+		cmocka_unit_test(a_new_run_takes_over_what_was_not_written),
 		cmocka_unit_test(what_cannot_be_a_record_is_not_believed),
 		cmocka_unit_test(a_table_that_is_none_is_made_new_or_refused),
 		cmocka_unit_test_setup_teardown(
 		    the_executions_of_a_dead_gateway_are_recorded_as_lost_once,
+		    play_set_up, play_tear_down),
+		cmocka_unit_test_setup_teardown(
+		    a_debt_of_an_earlier_run_keeps_its_id,
 		    play_set_up, play_tear_down),
 		cmocka_unit_test_setup_teardown(
 		    a_full_table_admits_nothing_and_serves_again,

@@ -104,7 +104,7 @@ set_up(void **state)
 	strcpy(dir, "/tmp/test_ledger.XXXXXX");
 	if (mkdtemp(dir) == NULL || ftruncate(table, 100000) < 0)
 		return -1;
-	inflight = inflight_open(table, false);
+	inflight = inflight_open(table);
 	ledger = ledger_new(inflight, 0xabc);
 	close(table);
 	return ledger == NULL || ledger_switch(ledger, open_log("log"), false);

@@ -139,6 +139,9 @@ class Host:
     def start(self, timeout=30):
         """Starts `run` and waits for READY=1."""
         path = str(self.dir / "notify")
+        if self.notify is not None:  # of a run that was killed
+            self.notify.close()
+        pathlib.Path(path).unlink(missing_ok=True)
         self.notify = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
         self.notify.bind(path)
         os.chmod(path, 0o666)

@@ -1,0 +1,217 @@
+"""kill -9 of each part: what lives on, what is recorded, what is left."""
+import os
+import pathlib
+import signal
+import subprocess
+import time
+
+import pytest
+
+from lib import books, fcgi, host as host_room, proc
+
+@pytest.fixture
+def host(start_once, programs):
+    return start_once.host({"swiss.cgi": programs.cgi,
+                            "warm.fcgi": programs.fcgi},
+                           {"defaults": {"instances": "8"}})
+
+
+def run_all(host, urls):
+    """Connections on which executions are in flight now: {id: connection}."""
+    running = {}
+    for url in urls:
+        request_id = host_room.new_id()
+        connection = host.connect()
+        connection.send(fcgi.request_bytes(url, REQUEST_ID=request_id))
+        running[request_id] = connection
+    until = time.monotonic() + 10
+    while len(host.instances()) < 2 * len(running):
+        assert time.monotonic() < until, "they do not run"
+        time.sleep(0.02)
+    return running
+
+
+def ends_cut(connection):
+    """The client is not left in the belief that its answer is whole."""
+    with connection:
+        try:
+            return not connection.read_answer().is_complete
+        except ConnectionResetError:
+            return True
+
+
+def kill_host(host):
+    """kill -9 of the spawner alone; everything else must die of itself."""
+    below = proc.descendants(host.pid)
+    os.kill(host.roles()["spawner"], signal.SIGKILL)
+    host.process.wait(5)
+    left = host_room.wait_gone(below, 5)
+    assert not left, [(pid, proc.program(pid)) for pid in left]
+
+
+def runs(records):
+    """The records of each run, by its first host record."""
+    found = []
+    for record in records:
+        if record["type"] == "host" and record["event"] == "start":
+            found.append([])
+        found[-1].append(record)
+    return found
+
+
+LONG = ["/fn/swiss?head&sleep=20000", "/fn/warm?head&sleep=20000"]
+
+
+def test_with_the_spawner_everything_dies_and_the_next_run_settles(host):
+    done = [host_room.new_id() for _ in range(3)]
+    for one in done:
+        assert host.fetch("/fn/swiss?head&raw=x", REQUEST_ID=one).text == "x"
+    running = run_all(host, LONG * 3)
+    group = host.find_cgroup()
+    kill_host(host)
+    for connection in running.values():
+        assert ends_cut(connection)
+    with open(host.accounting, "ab") as log:
+        log.write(b'{"v":1,"seq":99,"type":"exec","ti')
+    old = host.books.all()[0]["run"]
+    time.sleep(1)
+    host.start()
+    if group is not None:
+        assert [e for e in group.iterdir() if e.is_dir()] == []
+    assert host.fetch("/fn/swiss?head&raw=back").text == "back"
+    first, second = runs(host.books.all())
+    books.check_seq(first, True)
+    books.check_seq(second, True)
+    for one in done:
+        assert host.books.wait_request(one)["outcome"] == "ok"
+    for one in running:
+        record = host.books.wait_request(one)
+        assert record in second
+        assert record["outcome"] == "lost"
+        assert record["reason"] == "the host died"
+        assert record["id"].startswith(old + "-")
+        assert record["run_us"] < 900000, "the time of nobody is billed"
+    ids = [r["id"] for r in host.books.executions()]
+    assert len(ids) == len(set(ids))
+    if group is not None:
+        assert second[0]["cgroup_cpu_us"] > 0
+    host.stop()
+    books.check_seq(runs(host.books.all())[1], True)
+    assert not (host.run_dir / "inflight").exists()
+
+
+def test_a_host_killed_again_and_again_records_what_was_lost_once(host):
+    lost = []
+    for _ in range(4):
+        running = run_all(host, LONG)
+        lost += running
+        kill_host(host)
+        for connection in running.values():
+            assert ends_cut(connection)
+        host.start()
+    for one in lost:
+        assert host.books.wait_request(one)["outcome"] == "lost"
+    host.stop()
+    for records in runs(host.books.all()):
+        books.check_seq(records, True)
+    totals = [r.get("cgroup_cpu_us", 0) for r in host.books.of_type("host")
+              if r["event"] == "start"]
+    assert len(totals) == 5
+
+
+@pytest.mark.parametrize("content", [b"", b"x" * 100, b"\xff" * (8 << 20),
+                                     os.urandom(4 << 20)])
+def test_a_table_that_is_none_is_made_new_and_nothing_invented(
+        start_once, programs, content):
+    host = start_once.host({"swiss.cgi": programs.cgi}, is_started=False)
+    (host.run_dir / "inflight").write_bytes(content)
+    (host.run_dir / "inflight").chmod(0o600)
+    host.start()
+    assert host.fetch("/fn/swiss?head&raw=x").text == "x"
+    assert [r["outcome"] for r in host.books.executions()] == ["ok"]
+
+
+@pytest.mark.parametrize("what", ["link", "directory", "mode", "owner"])
+def test_a_table_that_a_host_cannot_have_left_is_refused(start_once, programs,
+                                                         what):
+    host = start_once.host({"swiss.cgi": programs.cgi}, is_started=False)
+    table = host.run_dir / "inflight"
+    precious = host.dir / "precious"
+    precious.write_text("precious")
+    if what == "link":
+        table.symlink_to(precious)
+    elif what == "directory":
+        table.mkdir()
+    else:
+        table.touch(0o644 if what == "mode" else 0o600)
+        os.chown(table, 1 if what == "owner" else 0, 0)
+    done = host.installed.run("run", "-c", host.ini_path, timeout=20)
+    said = done.stdout + done.stderr
+    assert done.returncode == 1
+    assert "inflight" in said and "remove it" in said
+    assert precious.read_text() == "precious"
+
+
+def test_a_table_that_is_held_is_said_to_be(start_once, programs):
+    host = start_once.host({"swiss.cgi": programs.cgi}, is_started=False)
+    table = host.run_dir / "inflight"
+    table.touch(0o600)
+    held = subprocess.Popen(["flock", table, "sleep", "60"],
+                            stdin=subprocess.DEVNULL, start_new_session=True)
+    try:
+        time.sleep(0.3)
+        done = host.installed.run("run", "-c", host.ini_path, timeout=20)
+        assert done.returncode == 1
+        assert "still holds inflight" in done.stdout + done.stderr
+    finally:
+        os.killpg(held.pid, signal.SIGKILL)
+        held.wait()
+
+
+def test_a_gateway_that_dies_while_it_settles_leaves_it_to_the_next(host):
+    """Its successor is killed as soon as it is there, three times."""
+    running = run_all(host, LONG * 2)
+    for _ in range(4):
+        gateway = host.roles().get("gateway")
+        if gateway:
+            os.kill(gateway, signal.SIGKILL)
+        until = time.monotonic() + 10
+        while host.roles().get("gateway") in (None, gateway):
+            assert time.monotonic() < until
+            time.sleep(0.001)
+    for connection in running.values():
+        assert ends_cut(connection)
+    for one in running:
+        assert host.books.wait_request(one)["outcome"] == "lost"
+    host.wait_served("/fn/swiss?head", 10)
+    host.stop()
+    books.check_seq(host.books.all(), True)
+
+
+def test_a_host_whose_gateway_never_comes_up_ends_at_once(start_once,
+                                                          programs, tmp_path):
+    host = start_once.host({"swiss.cgi": programs.cgi}, is_started=False)
+    libexec = tmp_path / "libexec"
+    libexec.mkdir()
+    for path in pathlib.Path(host.installed.libexec).iterdir():
+        if path.name.startswith("fcgi-host-") and path.is_file():
+            (libexec / path.name).symlink_to(path)
+    (libexec / "fcgi-host-gateway").unlink()
+    (libexec / "fcgi-host-gateway").symlink_to("/bin/false")
+    with open(host.log_path, "ab") as log:
+        run = subprocess.Popen(
+            [str(host.installed.command), "run", "-c", str(host.ini_path)],
+            env=host.installed.environment(FCGI_HOST_LIBEXEC=str(libexec)),
+            stdin=subprocess.DEVNULL, stdout=log, stderr=log,
+            start_new_session=True)
+    try:
+        host.wait_log(r"role_ended .*which=gateway")
+        time.sleep(0.5)
+        run.send_signal(signal.SIGTERM)
+        started = time.monotonic()
+        run.wait(30)
+        assert time.monotonic() - started < 5
+        assert "no gateway stays up" in host.log()
+    finally:
+        run.kill()
+        run.wait()
