@@ -1,5 +1,5 @@
 # Sourced by quickstart, check and .ci/run: what each needs from Debian, and
-# how it is installed.
+# how it is installed; the benchmarks of docs/BENCH.md need BENCH_PACKAGES.
 # shellcheck shell=sh disable=SC2034,SC2154
 
 PATH=$PATH:/usr/sbin:/sbin
@@ -10,6 +10,9 @@ SERVE_PACKAGES="nginx-light curl python3 perl php-cgi"
 TEST_PACKAGES="libcmocka-dev python3-pytest apache2 git jq libfcgi-bin logrotate
 libfcgi-perl mandoc procps xz-utils"
 FUZZ_PACKAGES="clang libclang-rt-14-dev"
+# For `make bench` and `make profile`; ./check does without them.
+BENCH_PACKAGES="nginx-light wrk spawn-fcgi multiwatch fcgiwrap php-fpm php-cgi
+haproxy linux-perf strace"
 
 say() {
 	printf '== %s\n' "$*"

@@ -1,0 +1,319 @@
+"""The benchmarks: each starts what it compares, and measures by turns."""
+import json
+import statistics
+import sys
+
+from rig import HELLO, Trouble
+
+PHP = '<?php header("Content-Type: text/plain"); echo "hello world\\n";\n'
+INSTANCES = 2
+
+
+class Row:
+    """One line of the table: ours against a peer, round by round."""
+
+    def __init__(self, name, peer, bar=None, unit="/s", is_cost=False):
+        self.name, self.peer, self.bar, self.unit = name, peer, bar, unit
+        self.is_cost = is_cost  # less is better, and the bar an upper one
+        self.ours, self.theirs = [], []
+        self.errors = [0, 0]
+        self.notes = []
+
+    def add(self, ours, theirs, errors=(0, 0)):
+        self.ours.append(ours)
+        self.theirs.append(theirs)
+        self.errors = [a + b for a, b in zip(self.errors, errors)]
+        say(f"   {self.name}: {ours:.0f}{self.unit} against "
+            f"{theirs:.0f}{self.unit}")
+
+    def ratios(self):
+        return [a / b for a, b in zip(self.ours, self.theirs) if b > 0]
+
+    def verdict(self):
+        """A figure with wrong answers in it is none."""
+        if self.errors[0] > 0:
+            return "wrong answers"
+        if self.bar is None or not self.ratios():
+            return "-"
+        ratio = statistics.median(self.ratios())
+        return "met" if (ratio <= self.bar if self.is_cost else
+                         ratio >= self.bar) else "missed"
+
+
+def say(text):
+    print(text, file=sys.stderr, flush=True)
+
+
+def alternate(times, pairs):
+    """pairs: [(row, ours, theirs)], functions that return a run's figures.
+    A round measures all of them, one after the other."""
+    for number in range(times.rounds):
+        say(f"  round {number + 1} of {times.rounds}")
+        for row, ours, theirs in pairs:
+            mine, other = ours(), theirs()
+            row.add(mine["per_second"], other["per_second"],
+                    (mine["errors"], other["errors"]))
+
+
+def function(name, **keys):
+    return "".join([f"[function {name}]\n",
+                    *(f"{k} = {v}\n" for k, v in keys.items())])
+
+
+def hello_host(rig, **keys):
+    return rig.host({"hello.fcgi": rig.tool("hello-fcgi")},
+                    function("hello", instances=INSTANCES) +
+                    "".join(f"{k} = {v}\n" for k, v in keys.items()))
+
+
+# ------------------------------------------------------------ web servers
+
+def web(rig, times):
+    """(a) libfcgi hello through nginx."""
+    host = hello_host(rig)
+    peer = rig.multiwatch("multiwatch", INSTANCES, rig.tool("hello-fcgi"))
+    ports = rig.nginx({"ours_kept": (host.socket, True, ""),
+                       "ours_plain": (host.socket, False, ""),
+                       "floor": (rig.floor(INSTANCES, True), True, ""),
+                       "theirs": (peer, False, "")})
+    what = f"{INSTANCES} under spawn-fcgi + multiwatch"
+    rows = []
+    pairs = []
+    for count in (16, 64):
+        for site, word, bar in (("ours_kept", "keep_conn on", 1.3),
+                                ("ours_plain", "keep_conn off", 0.9),
+                                ("floor", "the floor in our place", None)):
+            row = Row(f"nginx, {count} connections, {word}", what, bar)
+            rows.append(row)
+            pairs.append((
+                row,
+                lambda s=site, c=count: rig.wrk(ports[s], "/fn/hello", c,
+                                                times.seconds),
+                lambda c=count: rig.wrk(ports["theirs"], "/", c,
+                                        times.seconds)))
+    warm(rig, ports, "/fn/hello")
+    alternate(times, pairs)
+    return rows
+
+
+def warm(rig, ports, path):
+    for port in ports.values():
+        rig.wrk(port, path, 16, 1)
+
+
+def load(rig, times, path, *arguments, params=()):
+    """A run of our generator that demands the hello."""
+    return lambda: rig.fcgi_load(path, "-t", times.seconds, "-e", HELLO,
+                                 *arguments, params=params)
+
+
+def raw(rig, times):
+    """(b) raw FastCGI against a bare relay."""
+    host = hello_host(rig)
+    ours = ["SCRIPT_NAME=/fn/hello"]
+    kept, single = rig.floor(INSTANCES, True), rig.floor(INSTANCES, False)
+    rows = [Row("FastCGI kept, 16 connections", "floor, kept to its workers",
+                0.8),
+            Row("FastCGI kept, 16 connections",
+                "floor, a connection a request", 0.8),
+            Row("FastCGI, a connection a request, 16",
+                "floor, a connection a request")]
+    mine = load(rig, times, host.socket, "-c16", "-k", params=ours)
+    mine()
+    alternate(times, [
+        (rows[0], mine, load(rig, times, kept, "-c16", "-k")),
+        (rows[1], mine, load(rig, times, single, "-c16", "-k")),
+        (rows[2], load(rig, times, host.socket, "-c16", params=ours),
+         load(rig, times, single, "-c16"))])
+    return rows
+
+
+def haproxy(rig, times):
+    """(f) HAProxy's fcgi-app, before the program and before us."""
+    host = hello_host(rig)
+    peer = rig.multiwatch("multiwatch", INSTANCES, rig.tool("hello-fcgi"))
+    front = rig.haproxy({"ours": (host.socket, True), "theirs": (peer, False)})
+    nginx = rig.nginx({"ours": (host.socket, True, "")})
+    rows = [Row("HAProxy → us, 16 connections", "HAProxy → the program"),
+            Row("nginx → us, 16 connections", "HAProxy → the program")]
+    theirs = lambda: rig.wrk(front["theirs"], "/x", 16, times.seconds)
+    warm(rig, front, "/fn/hello")
+    alternate(times, [
+        (rows[0], lambda: rig.wrk(front["ours"], "/fn/hello", 16,
+                                  times.seconds), theirs),
+        (rows[1], lambda: rig.wrk(nginx["ours"], "/fn/hello", 16,
+                                  times.seconds), theirs)])
+    return rows
+
+
+def php(rig, times):
+    """(e) a PHP page."""
+    host = rig.host({"page.php": PHP}, function("page", instances=INSTANCES))
+    page = rig.dir / "page.php"
+    page.write_text(PHP)
+    script = f"fastcgi_param SCRIPT_FILENAME {page};"
+    ports = rig.nginx({
+        "ours": (host.socket, False, ""), "kept": (host.socket, True, ""),
+        **{manner: (rig.php_fpm(manner, INSTANCES), False, script)
+           for manner in ("static", "ondemand")}})
+    rows, pairs = [], []
+    for site, manner, word in (("ours", "static", "off"),
+                               ("ours", "ondemand", "off"),
+                               ("kept", "static", "on")):
+        row = Row(f"PHP, nginx, 16 connections, keep_conn {word}",
+                  f"php-fpm {manner}, {INSTANCES} children")
+        rows.append(row)
+        pairs.append((row, lambda s=site: rig.wrk(
+            ports[s], "/fn/page", 16, times.seconds),
+            lambda m=manner: rig.wrk(ports[m], "/", 16, times.seconds)))
+    warm(rig, ports, "/fn/page")
+    alternate(times, pairs)
+    return rows
+
+
+# -------------------------------------------------------------------- CGI
+
+def cgi(rig, times):
+    """(c) a static CGI program, a fresh process for each request."""
+    program = rig.tool("hello-cgi")
+    host = rig.host({"hello.cgi": program, "fresh.cgi": program},
+                    function("fresh", idle=0))
+    wrap = rig.fcgiwrap(4)
+    rows = [Row("CGI in a warm sandbox, 16 connections",
+                "fcgiwrap, 4 workers, no sandbox", 1.3),
+            Row("CGI, idle = 0, 16 connections",
+                "fcgiwrap, 4 workers, no sandbox", 1 / 3)]
+    theirs = load(rig, times, wrap, "-c16",
+                  params=[f"SCRIPT_FILENAME={program}"])
+    runs = [load(rig, times, host.socket, "-c16",
+                 params=[f"SCRIPT_NAME=/fn/{name}"])
+            for name in ("hello", "fresh")]
+    for run in (*runs, theirs):
+        run()
+    alternate(times, [(row, run, theirs) for row, run in zip(rows, runs)])
+    return rows
+
+
+def records_from(host, at):
+    """The `start` of each execution that was recorded behind offset `at`."""
+    with open(host.accounting, encoding="utf-8") as log:
+        log.seek(at)
+        return [record["start"] for record in map(json.loads, log)
+                if record["type"] == "exec"]
+
+
+def cold_run(rig, host, count, pause_ms):
+    """First bytes of cold starts, each with what it found."""
+    at = host.accounting.stat().st_size
+    run = rig.fcgi_load(host.socket, "-n", count, "-w", pause_ms, "-a", "-e",
+                        HELLO, params=["SCRIPT_NAME=/fn/cold"])
+    starts = records_from(host, at)
+    if run["errors"] or len(starts) != count:
+        raise Trouble(f"a cold start went wrong: {run['faults']}, "
+                      f"{len(starts)} records of {count}\n{host.log()[-2000:]}")
+    return list(zip(starts, run["samples_us"]))
+
+
+def cold(rig, times):
+    """(d) the first byte of a cold static C program."""
+    program = rig.tool("hello-cgi")
+    one = function("cold", idle=0)
+    sample = (rig.installed.libexec / "conf/fcgi-host.ini").read_text()
+    has_prepared = "max_prepared" in sample
+    hosts = {"default": rig.host({"cold.cgi": program}, one)}
+    if has_prepared:
+        hosts["fresh"] = rig.host({"cold.cgi": program}, one,
+                                  {"max_prepared": 0})
+    wrap = rig.fcgiwrap(1)
+    count, pause_ms = max(10, round(times.seconds * 20)), 50
+    rows = {}
+    for number in range(times.rounds):
+        say(f"  round {number + 1} of {times.rounds}")
+        theirs = {"fcgiwrap, no sandbox": rig.fcgi_load(
+            wrap, "-n", count, "-w", pause_ms, "-e", HELLO,
+            params=[f"SCRIPT_FILENAME={program}"])["first_byte_us"]["p50"],
+            "bare fork and exec": rig.exec_load(
+                "-n", count, "-w", pause_ms, program)["first_byte_us"]["p50"]}
+        found = {}
+        for host in hosts.values():
+            for start, us in cold_run(rig, host, count, pause_ms):
+                found.setdefault(start, []).append(us)
+        for start, samples in sorted(found.items()):
+            for peer, us in theirs.items():
+                row = rows.setdefault((start, peer), cold_row(start, peer))
+                row.add(statistics.median(samples), us)
+                row.count += len(samples)
+    for row in rows.values():
+        row.notes.append(f"{row.count} samples")
+        if not has_prepared:
+            row.notes.append("this version prepares nothing")
+    return list(rows.values())
+
+
+def cold_row(start, peer):
+    bars = {"prepared": 0.75, "fresh": 2.2}
+    row = Row(f"first byte, cold, {start}", peer, bars.get(start)
+              if peer.startswith("fcgiwrap") else None, " µs", True)
+    row.count = 0
+    return row
+
+
+# ------------------------------------------------------------------- many
+
+def many_connections(rig, times):
+    """(g) 2,000 connections through nginx."""
+    keys = {"max_connections": 4096}
+    host = rig.host({"hello.fcgi": rig.tool("hello-fcgi")},
+                    function("hello", instances=INSTANCES, queue=4096), keys)
+    peer = rig.multiwatch("multiwatch", INSTANCES, rig.tool("hello-fcgi"))
+    ports = rig.nginx({"kept": (host.socket, True, ""),
+                       "plain": (host.socket, False, ""),
+                       "theirs": (peer, False, "")})
+    rows = []
+    warm(rig, ports, "/fn/hello")
+    for site in ("kept", "plain"):
+        rows.append(Row(f"2,000 connections, nginx, keep_conn "
+                        f"{'on' if site == 'kept' else 'off'}: p99",
+                        "1 s", 1.0, " ms", True))
+    rows.append(Row("the same of spawn-fcgi + multiwatch: p99", "1 s", None,
+                    " ms", True))
+    for number in range(times.rounds):
+        say(f"  round {number + 1} of {times.rounds}")
+        for row, site in zip(rows, ports):
+            run = rig.wrk(ports[site], "/fn/hello", 2000,
+                          max(2, times.seconds))
+            row.add(run["p99_ms"], 1000, (run["errors"], 0))
+    for row in rows:
+        row.notes.append(f"{row.errors[0]} errors")
+    for row in rows[:2]:
+        row.notes.append("max_connections = 4096, queue = 4096")
+    return rows
+
+
+def many_functions(rig, times):
+    """(g) 1,000 functions against one."""
+    program = rig.tool("hello-fcgi")
+    one = rig.host({"f0.fcgi": program})
+    many = rig.host({f"f{i}.fcgi": program for i in range(1000)})
+    rows = [Row("1,000 functions there, one is asked", "one function", 0.9),
+            Row("1,000 warm functions, each in turn", "one function", 0.9)]
+    first = ["SCRIPT_NAME=/fn/f0"]
+    in_turn = ["SCRIPT_NAME=/fn/f#v"]
+    theirs = load(rig, times, one.socket, "-c16", "-k", params=first)
+    theirs()
+    say("  warming 1,000 functions")
+    done = rig.fcgi_load(many.socket, "-c16", "-k", "-n", 2000, "-v", 1000,
+                         "-e", HELLO, params=in_turn)
+    if done["errors"]:
+        rows[1].notes.append(f"warming: {done['faults']}")
+    alternate(times, [
+        (rows[0], load(rig, times, many.socket, "-c16", "-k", params=first),
+         theirs),
+        (rows[1], load(rig, times, many.socket, "-c16", "-k", "-v", "1000",
+                       params=in_turn), theirs)])
+    return rows
+
+
+BENCHES = {"web": web, "raw": raw, "cgi": cgi, "cold": cold, "php": php,
+           "haproxy": haproxy, "connections": many_connections,
+           "functions": many_functions}

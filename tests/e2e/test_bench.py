@@ -1,0 +1,170 @@
+"""The load generator of `make bench` counts right answers and no others."""
+import json
+import os
+import socket
+import subprocess
+import sys
+import threading
+
+import pytest
+
+from lib import fcgi
+from lib import programs as programs_room
+
+BENCH = programs_room.TREE / "tests/bench"
+HEAD = b"Content-Type: text/plain\r\n\r\n"
+GOOD = HEAD + b"hello"
+
+
+@pytest.fixture(scope="module")
+def fcgi_load(programs):
+    """The load generator, compiled; a function that runs it."""
+    tree = programs_room.TREE
+    more = [str(tree / path) for path in (
+        "tests/bench/answer.c", "tests/bench/samples.c",
+        "fcgi-host/fcgi_record.c", "fcgi-host/fcgi_params.c",
+        "fcgi-host/buf.c", "fcgi-host/log.c")]
+    path = programs.build("../../bench/fcgi-load.c", "fcgi-load", *more,
+                          "-I", str(tree), "-D_GNU_SOURCE",
+                          '-DPACKAGE_VERSION_TEXT="test"')
+
+    def run(socket_path, *arguments, params=()):
+        done = subprocess.run([path, *arguments, socket_path, *params],
+                              stdout=subprocess.PIPE, text=True, timeout=60,
+                              check=False)
+        found = json.loads(done.stdout)
+        assert done.returncode == (1 if found["faults"]["all"] else 0)
+        return found
+    return run
+
+
+def record(kind, content=b"", request_id=1):
+    return fcgi.record(kind, request_id, content)
+
+
+def end(app_status=0, protocol_status=0):
+    return record(fcgi.END, app_status.to_bytes(4, "big") +
+                  bytes([protocol_status, 0, 0, 0]))
+
+
+def answer(text):
+    return record(fcgi.STDOUT, text) + record(fcgi.STDOUT) + end()
+
+
+class Sinner(threading.Thread):
+    """A FastCGI server that gives each request the same bytes and closes."""
+
+    def __init__(self, path, reply, keeps=False):
+        super().__init__(daemon=True)
+        self.reply, self.keeps = reply, keeps
+        self.listener = socket.socket(socket.AF_UNIX)
+        self.listener.bind(str(path))
+        self.listener.listen(16)
+        self.start()
+
+    def run(self):
+        while True:
+            try:
+                conn, _ = self.listener.accept()
+            except OSError:
+                return
+            with conn:
+                while self.serve(conn) and self.keeps:
+                    pass
+
+    def serve(self, conn):
+        data = b""
+        while not data.endswith(record(fcgi.STDIN)):
+            piece = conn.recv(65536)
+            if not piece:
+                return False
+            data += piece
+        if self.reply is None:
+            conn.recv(1)
+            return False
+        conn.sendall(self.reply)
+        return True
+
+
+@pytest.mark.parametrize("fault, reply", [
+    ("status", answer(b"Status: 500 Oops\r\n" + GOOD)),
+    ("status", answer(b"hello")),
+    ("status", end()),
+    ("body", answer(HEAD + b"hellO")),
+    ("body", answer(HEAD + b"hello ")),
+    ("body", answer(HEAD + b"hell")),
+    ("end", record(fcgi.STDOUT, GOOD) + end(app_status=3)),
+    ("end", record(fcgi.STDOUT, GOOD) + end(protocol_status=2)),
+    ("end", record(fcgi.STDOUT, GOOD) + record(fcgi.END, b"\0\0\0\0")),
+    ("closed", record(fcgi.STDOUT, GOOD) + record(fcgi.STDOUT)),
+    ("closed", b""),
+    ("closed", answer(GOOD)[:-1]),
+    ("protocol", b"HTTP/1.1 200 OK\r\n\r\nhello"),
+    ("protocol", record(fcgi.STDOUT, GOOD, request_id=2) + end()),
+    ("protocol", answer(GOOD) + answer(GOOD)),
+    ("protocol", answer(GOOD) + b"\1"),
+    ("timeout", None),
+])
+def test_a_wrong_answer_is_a_fault_of_its_kind_and_no_answer(
+        fcgi_load, tmp_path, fault, reply):
+    sinner = Sinner(tmp_path / "s", reply)
+    found = fcgi_load(tmp_path / "s", "-n", "3", "-T", "0.3", "-e", "hello")
+    sinner.listener.close()
+    assert found["answers"] == 0
+    assert found["faults"][fault] == found["faults"]["all"] == 3
+
+
+def test_a_right_answer_counts_however_it_is_cut(fcgi_load, tmp_path):
+    text = [record(fcgi.STDOUT, GOOD[i:i + 1]) for i in range(len(GOOD))]
+    sinner = Sinner(tmp_path / "s", record(fcgi.STDERR, b"a word") +
+                    b"".join(text) + record(fcgi.STDOUT) + end(), keeps=True)
+    for more in ([], ["-k"]):
+        found = fcgi_load(tmp_path / "s", "-n", "5", "-e", "hello", *more)
+        assert (found["answers"], found["faults"]["all"]) == (5, 0)
+        assert found["loop"] == "closed"
+    sinner.listener.close()
+
+
+def test_another_requests_answer_is_a_fault(fcgi_load, tmp_path):
+    sinner = Sinner(tmp_path / "s", answer(HEAD + b"load-1-0"))
+    found = fcgi_load(tmp_path / "s", "-n", "3", "-i", "REQUEST_ID", "-I")
+    sinner.listener.close()
+    assert (found["answers"], found["faults"]["body"]) == (0, 3)
+
+
+def test_nobody_there_is_a_fault(fcgi_load, tmp_path):
+    found = fcgi_load(tmp_path / "absent", "-n", "4", "-c", "2")
+    assert (found["answers"], found["faults"]["connect"]) == (0, 4)
+
+
+@pytest.mark.parametrize("more", [[], ["-k"]])
+def test_each_request_to_a_host_is_one_answer_and_one_record(
+        start_once, fcgi_load, more):
+    host = start_once.host({"who.sh": "#!/bin/sh\nprintf 'Content-Type: "
+                                      "text/plain\\n\\n%s' \"$REQUEST_ID\"\n"})
+    host.wait_served("/fn/who")
+    before = len(host.books.executions())
+    found = fcgi_load(host.socket, "-n", "40", "-c", "4", "-i", "REQUEST_ID",
+                      "-I", *more, params=["SCRIPT_NAME=/fn/who"])
+    assert (found["answers"], found["faults"]["all"]) == (40, 0)
+    assert found["first_byte_us"]["p50"] > 0
+    ids = [r["request_id"] for r in host.books.executions()[before:]]
+    assert len(ids) == len(set(ids)) == 40
+
+
+def test_the_driver_knows_its_benchmarks_and_reads_wrk():
+    sys.path.insert(0, str(BENCH))
+    try:
+        import rig
+    finally:
+        sys.path.remove(str(BENCH))
+    found = rig.wrk_read("  Latency Distribution\n     50%    1.00ms\n"
+                         "     99%    2.50s \n"
+                         "  Socket errors: connect 1, read 2, write 3, "
+                         "timeout 4\n  Non-2xx or 3xx responses: 5\n"
+                         "Requests/sec:   1234.5\n")
+    assert found == {"per_second": 1234.5, "errors": 15, "p99_ms": 2500}
+    done = subprocess.run([sys.executable, str(BENCH / "bench"), "nonsense"],
+                          env={**os.environ}, stderr=subprocess.PIPE,
+                          text=True, check=False)
+    assert done.returncode == 2 and "there are: web raw cgi" in done.stderr
