@@ -226,6 +226,16 @@ sock_listen_tcp(const char *text, int backlog)
 	return steal_fd(&fd);
 }
 
+bool
+sock_is_unix(int fd)
+{
+	socklen_t size = sizeof(int);
+	int domain = 0;
+
+	return getsockopt(fd, SOL_SOCKET, SO_DOMAIN, &domain, &size) == 0 &&
+	    domain == AF_UNIX;
+}
+
 int
 sock_peer(int fd, uid_t *uid, gid_t *gid)
 {

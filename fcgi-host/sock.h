@@ -43,6 +43,9 @@ int sock_listen_tcp(const char *address, int backlog);
  * (-EAGAIN: the backlog is full). */
 int sock_connect_unix(const char *path);
 
+/* Whether a socket is a Unix one. */
+bool sock_is_unix(int fd);
+
 /* Uid and gid of the peer of a connected Unix socket. */
 int sock_peer(int fd, uid_t *uid, gid_t *gid);
 
