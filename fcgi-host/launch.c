@@ -15,6 +15,7 @@
 #define OOM_SCORE "500"
 /* Of one start, when the function's file is replaced again and again. */
 #define TRIES_MAX 5
+#define COUNTERS 3
 
 /* What the steps of one start share; start_end releases it. */
 struct start {
@@ -32,6 +33,7 @@ struct start {
 	struct sandbox_plan plan;
 	char **argv;
 	int data_fd, listen_fd;
+	int counters[COUNTERS]; /* of the leaf, for the gateway */
 	int sock[2];      /* 0: the gateway's end, 1: init's */
 	const char *step; /* static, or a path of binds */
 };
@@ -115,6 +117,35 @@ step_leaf(struct start *s)
 	return instance_make_leaf(s->instance, &s->limits);
 }
 
+static const struct {
+	uint32_t bit;
+	const char *file;
+	bool is_writable;
+} counters[COUNTERS] = {
+	{ CTL_HAS_CPU_STAT, "cpu.stat", false },
+	{ CTL_HAS_MEMORY_PEAK, "memory.peak", true },
+	{ CTL_HAS_MEMORY_EVENTS, "memory.events", false },
+};
+
+/* One that this kernel lacks is done without; a shortage must not make an
+ * instance whose executions are counted worse than its neighbour's. */
+static int
+step_counters(struct start *s)
+{
+	size_t i;
+
+	s->step = "counters of the cgroup leaf";
+	for (i = 0; i < COUNTERS && s->instance->leaf_fd >= 0; i++) {
+		int fd = cgroup_leaf_open(s->instance->leaf_fd,
+		    counters[i].file, counters[i].is_writable);
+
+		if (fd == -EMFILE || fd == -ENFILE || fd == -ENOMEM)
+			return fd;
+		s->counters[i] = fd;
+	}
+	return 0;
+}
+
 static int
 step_sockets(struct start *s)
 {
@@ -189,35 +220,23 @@ step_sandbox(struct start *s)
 
 static int (*const steps[])(struct start *s) = {
 	step_room, step_file, step_runtime, step_data, step_binds, step_leaf,
-	step_sockets, step_sandbox,
+	step_counters, step_sockets, step_sandbox,
 };
 
 static void
 fill_up(struct start *s, uint64_t start_us, struct parcel *up)
 {
-	static const struct {
-		uint32_t bit;
-		const char *file;
-		bool is_writable;
-	} files[] = {
-		{ CTL_HAS_CPU_STAT, "cpu.stat", false },
-		{ CTL_HAS_MEMORY_PEAK, "memory.peak", true },
-		{ CTL_HAS_MEMORY_EVENTS, "memory.events", false },
-	};
 	struct ctl_instance_up *body = &up->msg.u.instance_up;
 	size_t i;
 
 	body->id = s->id;
 	body->uid = (uint32_t)s->ids.uid;
 	parcel_give(up, &s->sock[0]);
-	for (i = 0; i < 3 && s->instance->leaf_fd >= 0; i++) {
-		int fd = cgroup_leaf_open(s->instance->leaf_fd, files[i].file,
-		    files[i].is_writable);
-
-		if (fd < 0)
+	for (i = 0; i < COUNTERS; i++) {
+		if (s->counters[i] < 0)
 			continue;
-		body->has |= files[i].bit;
-		parcel_give(up, &fd);
+		body->has |= counters[i].bit;
+		parcel_give(up, &s->counters[i]);
 	}
 	body->start_us = loop_clock_us() - start_us;
 }
@@ -229,6 +248,8 @@ start_end(struct start *s, bool is_up)
 	close_fd(&s->sock[1]);
 	close_fd(&s->listen_fd);
 	close_fd(&s->data_fd);
+	for (size_t i = 0; i < COUNTERS; i++)
+		close_fd(&s->counters[i]);
 	resolve_binds_close(&s->plan);
 	conf_binds_free(s->binds, s->bind_count);
 	free(s->argv);
@@ -261,7 +282,8 @@ launch_start(const struct launch_site *site, const struct conf *conf,
 	for (tries = 0; is_again && tries < TRIES_MAX; tries++) {
 		struct start s = { .site = site, .conf = conf,
 			.function = function, .id = id, .file.fd = -1,
-			.data_fd = -1, .listen_fd = -1, .sock = { -1, -1 } };
+			.data_fd = -1, .listen_fd = -1, .sock = { -1, -1 },
+			.counters = { -1, -1, -1 } };
 
 		error = 0;
 		for (i = 0; i < sizeof(steps) / sizeof(steps[0]) &&

@@ -17,6 +17,8 @@
 
 #define PROGRAM_MAX 512
 #define LAYERS_MAX 32
+/* A role's start, a reload, clients, what the scanner reports. */
+#define RESERVE 64
 
 /* Paths of the programs, and the two roles' specifications that point there. */
 struct programs {
@@ -359,6 +361,8 @@ main(int argc, char **argv)
 	tame_sigpipe();
 	spawner.run_id = wall_clock_us();
 	spawner.file_limit = privileges_raise_files();
+	if (reserve_init(&spawner.reserve, RESERVE) == 0)
+		reserve_open(&spawner.reserve);
 	find_programs(&programs);
 	error = start_loop(&spawner);
 	if (error != 0)

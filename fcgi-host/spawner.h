@@ -18,6 +18,7 @@
 #include "fcgi-host/loop.h"
 #include "fcgi-host/places.h"
 #include "fcgi-host/registry.h"
+#include "fcgi-host/reserve.h"
 #include "fcgi-host/sandboxes.h"
 #include "fcgi-host/tenants.h"
 #include "sandbox/cgroup.h"
@@ -44,6 +45,7 @@ struct spawner {
 	enum spawner_phase phase;
 	uint64_t run_id;
 	uint32_t file_limit;
+	struct reserve reserve; /* closed to starts, which are refused first */
 
 	const char *conf_path;
 	struct conf *conf;

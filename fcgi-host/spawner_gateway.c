@@ -169,9 +169,11 @@ on_instance_start(struct spawner *spawner, const struct ctl_msg *msg)
 	error = find_function(spawner, wanted, &function);
 	if (error == 0) {
 		up = parcel_new(CTL_INSTANCE_UP);
+		reserve_close(&spawner->reserve);
 		error = up == NULL ? -ENOMEM : launch_start(&spawner->site,
 		    spawner->conf, function, wanted->id, up, step,
 		    sizeof(step));
+		reserve_open(&spawner->reserve);
 	}
 	if (error == 0) {
 		child_send(spawner->gateway, up);

@@ -288,8 +288,10 @@ place_descriptors(const struct enter *enter, int proc_fd)
 	for (int i = 0; i < FD_COUNT; i++) {
 		parked[i] = wanted[i] < 0 ? -1 :
 		    fcntl(wanted[i], F_DUPFD, PARKING_FD);
+		/* EINVAL: the limit lies below the parking place. */
 		if (wanted[i] >= 0 && parked[i] < 0)
-			fail(enter->error_fd, ENTER_DESCRIPTORS, errno);
+			fail(enter->error_fd, ENTER_DESCRIPTORS,
+			    errno == EINVAL ? EMFILE : errno);
 	}
 	for (int i = 0; i < FD_COUNT; i++) {
 		if (parked[i] < 0)
