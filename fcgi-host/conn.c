@@ -1,7 +1,6 @@
 #include "fcgi-host/conn.h"
 
 #include <errno.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
@@ -9,6 +8,8 @@
 #include <sys/socket.h>
 
 #include "fcgi-host/fcgi_record.h"
+#include "fcgi-host/fcgi_values.h"
+#include "fcgi-host/idle.h"
 #include "fcgi-host/log.h"
 #include "fcgi-host/sock.h"
 
@@ -23,9 +24,16 @@
 #define TURN_BYTES (2 * RELAY_OUT_HIGH)
 /* after a cut or a refusal: how long the peer's rest is read and dropped */
 #define LINGER_US 2000000
+/* a kept connection that was silent for so long gives way to a new one */
+#define IDLE_GIVES_WAY_US 250000
+/* what its buffer may keep meanwhile: with struct conn, less than 8 KiB each */
+#define IDLE_BYTES 4096
+/* of those that were silent longest, so many are looked at */
+#define IDLE_LOOKS 8
 
 struct conn {
 	TAILQ_ENTRY(conn) in;
+	struct idle idle; /* no request */
 	struct conn_list *list;
 	struct server *server;
 	struct loop_io io;
@@ -50,6 +58,7 @@ struct conn {
 
 struct conn_list {
 	TAILQ_HEAD(, conn) all;
+	struct idle_list idle;
 	struct server *server;
 	uint8_t *scratch; /* one reading at a time: one buffer for all */
 };
@@ -68,6 +77,7 @@ conn_list_new(struct server *server)
 	}
 	list->server = server;
 	TAILQ_INIT(&list->all);
+	TAILQ_INIT(&list->idle);
 	return list;
 }
 
@@ -90,6 +100,7 @@ conn_close(struct conn *conn)
 	if (conn->is_closed)
 		return;
 	conn->is_closed = true;
+	idle_end(&conn->list->idle, &conn->idle);
 	loop_io_del(loop, &conn->io);
 	loop_timer_cancel(loop, &conn->linger);
 	close_fd(&conn->fd);
@@ -233,7 +244,8 @@ flush(void *arg)
 	}
 	turn_count(conn, sent);
 	if (buf_len(&conn->out) == 0)
-		buf_reset(&conn->out, 2 * RELAY_OUT_HIGH);
+		buf_reset(&conn->out, conn->request == NULL ? IDLE_BYTES :
+		    2 * RELAY_OUT_HIGH);
 	if (conn->fd >= 0 && buf_len(&conn->out) == 0 &&
 	    (sent > 0 || conn->is_ending))
 		out_done(conn);
@@ -284,6 +296,9 @@ request_finished(void *owner, bool is_whole)
 	if (!is_whole || !conn->keeps || !is_body_arrived ||
 	    conn->server->is_draining)
 		conn->is_ending = true;
+	else
+		idle_begin(&conn->list->idle, &conn->idle, conn,
+		    loop_now_us(conn->server->loop));
 	flush_later(conn);
 }
 
@@ -323,6 +338,8 @@ begin(struct conn *conn)
 		    &conn->out, conn->id, conn->trigger, conn->is_over);
 		if (conn->request == NULL)
 			error = -ENOMEM;
+		else
+			idle_end(&conn->list->idle, &conn->idle);
 	}
 	if (error < 0)
 		conn_close(conn);
@@ -330,42 +347,11 @@ begin(struct conn *conn)
 		flush_later(conn);
 }
 
-/* Answers with what this host can say, each name once, whatever was asked. */
 static void
 get_values(struct conn *conn)
 {
-	static const char *const facts[][2] = {
-		{ FCGI_MAX_CONNS, NULL },
-		{ FCGI_MAX_REQS, NULL },
-		{ FCGI_MPXS_CONNS, "0" },
-	};
-	struct params *asked = params_new(SMALL_MAX * 4, 64);
-	struct buf answer = { 0 };
-	char most[24];
-	int error = -ENOMEM;
-
-	snprintf(most, sizeof(most), "%llu", (unsigned long long)
-	    conn->server->conf->max_connections);
-	if (asked != NULL)
-		error = params_feed(asked, conn->small, conn->small_have);
-	if (error == 0)
-		error = params_finish(asked);
-	for (size_t i = 0; error == 0 && i < 3; i++) {
-		const char *value = facts[i][1] == NULL ? most : facts[i][1];
-
-		if (params_get(asked, facts[i][0]) != NULL)
-			error = params_put(&answer, facts[i][0],
-			    strlen(facts[i][0]), value, strlen(value));
-	}
-	if (error == 0)
-		error = fcgi_put_header(&conn->out, FCGI_GET_VALUES_RESULT, 0,
-		    (uint16_t)buf_len(&answer), 0);
-	if (error == 0 && buf_len(&answer) > 0)
-		error = buf_add(&conn->out, buf_head(&answer),
-		    buf_len(&answer));
-	buf_free(&answer);
-	params_free(asked);
-	if (error < 0)
+	if (fcgi_values_answer(conn->small, conn->small_have,
+	    conn->server->conf->max_connections, &conn->out) < 0)
 		bad_peer(conn, "GET_VALUES is malformed");
 	else
 		flush_later(conn);
@@ -454,23 +440,6 @@ input_parse(struct conn *conn, const uint8_t *input, size_t n)
 	}
 }
 
-/* A peer that sends and sends without reading fills our buffer, not more. */
-static bool
-is_flooded(const struct conn *conn)
-{
-	return buf_len(&conn->out) > OUT_MAX;
-}
-
-static bool
-is_unix(const struct conn *conn)
-{
-	socklen_t size = sizeof(int);
-	int domain = 0;
-
-	return getsockopt(conn->fd, SOL_SOCKET, SO_DOMAIN, &domain,
-	    &size) == 0 && domain == AF_UNIX;
-}
-
 /*
  * The peer sends no more.  A Unix socket that is wholly closed would have
  * reported a hang-up, so this peer still reads; over TCP the two look alike,
@@ -484,7 +453,7 @@ input_end(struct conn *conn, bool is_orderly)
 
 	conn->keeps = false;
 	conn->is_half_closed = true;
-	if (!is_orderly || !is_unix(conn) ||
+	if (!is_orderly || !sock_is_unix(conn->fd) ||
 	    (!is_waiting && (conn->request != NULL ||
 	    buf_len(&conn->out) == 0))) {
 		conn_close(conn);
@@ -511,7 +480,8 @@ input_read(struct conn *conn)
 			return;
 		}
 		input_parse(conn, scratch, (size_t)n);
-		if (is_flooded(conn)) {
+		/* who sends without reading fills our buffer, not more */
+		if (buf_len(&conn->out) > OUT_MAX) {
 			bad_peer(conn, "answers are not read");
 			return;
 		}
@@ -537,6 +507,43 @@ ready(void *arg, uint32_t events)
 		input_read(conn);
 }
 
+/* What the peer sent a moment ago would be lost. */
+static bool
+is_silent(const struct conn *conn)
+{
+	uint8_t byte;
+
+	return buf_len(&conn->out) == 0 && recv(conn->fd, &byte, 1,
+	    MSG_PEEK | MSG_DONTWAIT) < 0 && errno == EAGAIN;
+}
+
+bool
+conn_list_give_way(struct conn_list *list)
+{
+	uint64_t now_us = loop_now_us(list->server->loop);
+
+	for (int i = 0; i < IDLE_LOOKS; i++) {
+		struct conn *conn = idle_longest(&list->idle,
+		    now_us - IDLE_GIVES_WAY_US);
+
+		if (conn == NULL)
+			return false;
+		if (is_silent(conn)) {
+			conn_close(conn);
+			return true;
+		}
+		idle_begin(&list->idle, &conn->idle, conn, now_us);
+	}
+	return false;
+}
+
+static bool
+is_at_ceiling(const struct server *server, int fd)
+{
+	return server->connections >= server->conf->max_connections ||
+	    (server->fd_ceiling > 0 && fd >= server->fd_ceiling);
+}
+
 int
 conn_new(struct conn_list *list, int fd, const char *trigger)
 {
@@ -550,8 +557,8 @@ conn_new(struct conn_list *list, int fd, const char *trigger)
 		conn->fd = fd;
 		conn->io.fd = -1;
 		conn->trigger = trigger;
-		conn->is_over = server->connections >=
-		    server->conf->max_connections;
+		conn->is_over = is_at_ceiling(server, fd) &&
+		    !conn_list_give_way(list);
 		error = loop_io_add(server->loop, &conn->io, fd, EPOLLIN,
 		    ready, conn);
 	}
@@ -562,6 +569,7 @@ conn_new(struct conn_list *list, int fd, const char *trigger)
 	}
 	server->connections++;
 	TAILQ_INSERT_TAIL(&list->all, conn, in);
+	idle_begin(&list->idle, &conn->idle, conn, loop_now_us(server->loop));
 	return 0;
 }
 

@@ -22,4 +22,13 @@ int conn_new(struct conn_list *list, int fd, const char *trigger);
 /* Closes those between requests; the others when theirs is done. */
 void conn_list_drain(struct conn_list *list);
 
+/*
+ * Closes the connection that has been idle longest, if that is a quarter of a
+ * second or more; false: there is none.  A kept connection holds a descriptor
+ * for nothing but a web server's hope, and every web server that keeps any
+ * expects to find them closed: it goes before somebody with a request is
+ * refused.
+ */
+bool conn_list_give_way(struct conn_list *list);
+
 #endif

@@ -5,13 +5,12 @@
  * its root, 5 the spool directory.
  */
 #include <errno.h>
+#include <fcntl.h>
 #include <getopt.h>
-#include <limits.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
-#include <sys/resource.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -22,7 +21,11 @@
 
 #define ACCEPTS_PER_EVENT 64
 #define ACCEPT_PAUSE_US 100000
+#define GIVE_WAY_AT_ONCE 8
 #define RETRY_US 500000
+/* for the spawner's messages and for a client of `status`, when web servers and
+ * instances have taken all the others */
+#define RESERVE 32
 
 void
 gateway_host_record(struct gateway *gateway, const char *event)
@@ -42,61 +45,99 @@ gateway_host_record(struct gateway *gateway, const char *event)
 
 /* ---- accepting ---- */
 
+static void accept_again(void *arg);
+
+static void
+listeners_set(struct gateway *gateway, uint32_t events)
+{
+	for (size_t i = 0; i < gateway->listener_count; i++)
+		loop_io_set(gateway->loop, &gateway->listeners[i], events);
+}
+
+static void
+accept_wait(struct gateway *gateway)
+{
+	if (loop_timer_set(gateway->loop, &gateway->accept_timer,
+	    loop_now_us(gateway->loop) + ACCEPT_PAUSE_US, accept_again,
+	    gateway) < 0)
+		listeners_set(gateway, EPOLLIN);
+}
+
+/* Whether the next one would get a number below the pause. */
+static bool
+has_descriptor(const struct gateway *gateway)
+{
+	int next = fcntl(STDERR_FILENO, F_DUPFD_CLOEXEC, 0);
+
+	if (next >= 0)
+		close(next);
+	return next >= 0 && next < gateway->fd_pause;
+}
+
+/* While nobody is accepted, nobody comes for whom an idle connection would give
+ * way: some go unasked. */
 static void
 accept_again(void *arg)
 {
 	struct gateway *gateway = arg;
 
-	for (size_t i = 0; i < gateway->listener_count; i++)
-		if (gateway->is_accepting)
-			loop_io_set(gateway->loop, &gateway->listeners[i],
-			    EPOLLIN);
+	for (int i = 0; i < GIVE_WAY_AT_ONCE; i++)
+		if (!conn_list_give_way(gateway->conns))
+			break;
+	if (!has_descriptor(gateway))
+		accept_wait(gateway);
+	else
+		listeners_set(gateway, EPOLLIN);
 }
 
-/* Out of descriptors: the backlog waits until some are given back. */
+/* Nothing is left to refuse with: the backlog waits until some are gone. */
 static void
-accept_pause(struct gateway *gateway, int error)
+accept_pause(struct gateway *gateway, const char *why, const char *mend)
 {
 	uint32_t suppressed = 0;
 
 	if (log_limit_pass(&gateway->accept_limit, 1, 10000,
 	    loop_now_us(gateway->loop), &suppressed))
-		log_event(LOG_WARN, "accept", "error=\"%s\" suppressed=%u "
-		    "mend=\"raise LimitNOFILE\"", strerror(error),
-		    suppressed);
-	for (size_t i = 0; i < gateway->listener_count; i++)
-		loop_io_set(gateway->loop, &gateway->listeners[i], 0);
-	if (loop_timer_set(gateway->loop, &gateway->accept_timer,
-	    loop_now_us(gateway->loop) + ACCEPT_PAUSE_US, accept_again,
-	    gateway) < 0)
-		accept_again(gateway);
+		log_event(LOG_WARN, "accept", "why=\"%s\" suppressed=%u "
+		    "mend=\"%s\"", why, suppressed, mend);
+	listeners_set(gateway, 0);
+	accept_wait(gateway);
+}
+
+/* Between the ceilings and here each is refused in words (conn_new). */
+static bool
+is_beyond_words(struct gateway *gateway)
+{
+	if (gateway->server.connections <
+	    2 * gateway->server.conf->max_connections)
+		return false;
+	accept_pause(gateway, "twice max_connections are connected",
+	    "raise max_connections, or find out who does not read");
+	return true;
 }
 
 static void
 listener_accept(struct gateway *gateway, int listen_fd)
 {
 	for (int i = 0; i < ACCEPTS_PER_EVENT; i++) {
-		int fd = accept4(listen_fd, NULL, NULL,
-		    SOCK_CLOEXEC | SOCK_NONBLOCK);
+		int fd;
 
-		if (fd > gateway->fd_ceiling) {
-			close(fd);
-			accept_pause(gateway, EMFILE);
+		if (is_beyond_words(gateway))
+			return;
+		fd = accept4(listen_fd, NULL, NULL,
+		    SOCK_CLOEXEC | SOCK_NONBLOCK);
+		if (fd >= 0)
+			conn_new(gateway->conns, fd, "web");
+		else if (errno == EMFILE || errno == ENFILE ||
+		    errno == ENOBUFS || errno == ENOMEM)
+			accept_pause(gateway, strerror(errno),
+			    "raise LimitNOFILE");
+		if (fd >= gateway->fd_pause) {
+			accept_pause(gateway, "nearly out of descriptors",
+			    "raise LimitNOFILE");
 			return;
 		}
-		if (fd >= 0 && gateway->server.connections <
-		    2 * gateway->server.conf->max_connections) {
-			conn_new(gateway->conns, fd, "web");
-			continue;
-		}
-		if (fd >= 0) { /* beyond words */
-			close(fd);
-			continue;
-		}
-		if (errno == EMFILE || errno == ENFILE || errno == ENOBUFS ||
-		    errno == ENOMEM)
-			accept_pause(gateway, errno);
-		if (errno != EINTR && errno != ECONNABORTED)
+		if (fd < 0 && errno != EINTR && errno != ECONNABORTED)
 			return;
 	}
 }
@@ -261,16 +302,36 @@ rights_drop(int argc, char **argv)
 		    strerror(-error));
 }
 
-/* Connections leave some descriptors to the instances: a message of the
- * spawner that loses its own is lost as a whole. */
+/* A share of all, and not less than what a few executions need. */
 static int
-fd_ceiling(void)
+all_but(rlim_t all, rlim_t part, rlim_t least)
 {
-	struct rlimit limit;
+	return (int)(all - (all / part < least ? least : all / part));
+}
 
-	if (getrlimit(RLIMIT_NOFILE, &limit) < 0 || limit.rlim_cur > INT_MAX)
-		return INT_MAX;
-	return (int)(limit.rlim_cur - limit.rlim_cur / 8);
+/*
+ * Who may have how many.  The kernel gives the lowest free number, so a number
+ * tells how many are in use at least.  Instances, which live long, end at three
+ * quarters: connections to those that run find more.  These are refused in
+ * words from seven eighths on, and wait in the backlog from fifteen sixteenths
+ * on: what was admitted needs the rest, for pipes.  The reserve comes on top.
+ */
+static void
+ceilings_set(struct gateway *gateway)
+{
+	int error = reserve_init(&gateway->reserve, RESERVE);
+	rlim_t daily = gateway->reserve.daily;
+
+	if (error < 0 || daily > INT32_MAX) {
+		log_event(LOG_WARN, "descriptors", "why=\"no reserve: %s\"",
+		    strerror(-error));
+		gateway->fd_pause = gateway->server.fd_ceiling =
+		    gateway->fd_instances = INT32_MAX;
+		return;
+	}
+	gateway->fd_instances = all_but(daily, 4, 32);
+	gateway->server.fd_ceiling = all_but(daily, 8, 24);
+	gateway->fd_pause = all_but(daily, 16, 16);
 }
 
 static int
@@ -319,7 +380,7 @@ main(int argc, char **argv)
 	int error;
 
 	log_init("gateway", LOG_INFO);
-	gateway.fd_ceiling = fd_ceiling();
+	ceilings_set(&gateway);
 	rights_drop(argc, argv);
 	signal(SIGPIPE, SIG_IGN);
 	error = gateway_init(&gateway);

@@ -2,6 +2,7 @@
 #include "fcgi-host/gateway_impl.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
@@ -14,6 +15,8 @@
 #define TO_SPAWNER_MAX (1024u * 1024)
 #define MESSAGES_PER_EVENT 64
 #define ENV_MAX (64u * 1024)
+/* of the reserve, for the messages alone */
+#define MESSAGE_FDS SOCK_FDS_MAX
 
 /* One handler a type; *fds are taken where set to -1, else closed. */
 typedef void handler_fn(struct gateway *gateway, const struct ctl_msg *msg,
@@ -238,9 +241,72 @@ on_fn_del(struct gateway *gateway, const struct ctl_msg *msg, int *fds,
 }
 
 static void
+shortage_log(struct gateway *gateway, enum ctl_type type)
+{
+	uint32_t suppressed;
+
+	if (log_limit_pass(&gateway->shortage_limit, 1, 10000,
+	    loop_now_us(gateway->loop), &suppressed))
+		log_event(LOG_ERROR, "descriptors", "message=%u suppressed=%u "
+		    "mend=\"raise LimitNOFILE\"", (unsigned)type, suppressed);
+}
+
+static int
+highest(const int *fds, size_t fd_count)
+{
+	int most = -1;
+
+	for (size_t i = 0; i < fd_count; i++)
+		if (fds[i] > most)
+			most = fds[i];
+	return most;
+}
+
+/* Into the numbers that were given up meanwhile. */
+static void
+move_down(int *fds, size_t fd_count)
+{
+	for (size_t i = 0; i < fd_count; i++) {
+		int lower = fcntl(fds[i], F_DUPFD_CLOEXEC, 3);
+
+		if (lower >= 0 && lower < fds[i]) {
+			close_fd(&fds[i]);
+			fds[i] = steal_fd(&lower);
+		}
+		close_fd(&lower);
+	}
+}
+
+/* Whether there is room for an instance with these descriptors, after idle
+ * connections gave way.  One of the reserve is no room: an instance lives long,
+ * and so would the hole that it leaves there. */
+static bool
+has_room(struct gateway *gateway, int *fds, size_t fd_count)
+{
+	bool has_given = false;
+
+	if (highest(fds, fd_count) < gateway->fd_instances)
+		return true;
+	for (size_t i = 0; i < fd_count; i++)
+		if (conn_list_give_way(gateway->conns))
+			has_given = true;
+	if (has_given)
+		move_down(fds, fd_count);
+	return has_given &&
+	    (rlim_t)highest(fds, fd_count) < gateway->reserve.daily;
+}
+
+static void
 on_up(struct gateway *gateway, const struct ctl_msg *msg, int *fds,
     size_t fd_count)
 {
+	/* else it is ended as if its descriptors had been lost */
+	if (!has_room(gateway, fds, fd_count)) {
+		shortage_log(gateway, CTL_INSTANCE_UP);
+		pools_instance_up(gateway->server.pools, &msg->u.instance_up,
+		    NULL, 0);
+		return;
+	}
 	if (pools_instance_up(gateway->server.pools, &msg->u.instance_up, fds,
 	    fd_count) == 0)
 		for (size_t i = 0; i < fd_count; i++)
@@ -297,6 +363,11 @@ on_client(struct gateway *gateway, const struct ctl_msg *msg, int *fds,
 {
 	int fd = fd_count == 1 ? steal_fd(&fds[0]) : -1;
 
+	if (gateway->reserve.all > 0 && fd >= 0 &&
+	    (rlim_t)fd >= gateway->reserve.all - MESSAGE_FDS) {
+		shortage_log(gateway, CTL_CLIENT);
+		close_fd(&fd);
+	}
 	if (fd < 0 || fd_set_nonblock(fd, true) < 0)
 		close_fd(&fd);
 	else if (msg->u.command.verb == CTL_VERB_INVOKE)
@@ -335,26 +406,33 @@ message_take(struct gateway *gateway, const struct ctl_msg *msg, size_t n,
 		close_fd(&fds[i]);
 }
 
-/* This process is out of descriptors, and the kernel dropped those of a
- * message.  An instance that came up so must not be waited for for ever. */
+/*
+ * The kernel dropped the descriptors of a message, although the reserve was
+ * open for them: its own memory is short, or somebody lowered the limit.  An
+ * instance that came up so must not be waited for for ever; a client sees its
+ * hang-up.  The others are what this process knows of the world, and no other
+ * message repeats them: a successor is told everything.
+ */
 static void
 descriptors_lost(struct gateway *gateway, const struct ctl_msg *msg)
 {
-	log_event(LOG_ERROR, "descriptors", "message=%u "
-	    "mend=\"raise LimitNOFILE\"", (unsigned)msg->type);
-	if (msg->type == CTL_INSTANCE_UP && gateway->conf != NULL)
+	if (msg->type == CTL_INSTANCE_UP && gateway->conf != NULL) {
+		shortage_log(gateway, CTL_INSTANCE_UP);
 		on_up(gateway, msg, NULL, 0);
+	} else if (msg->type == CTL_CLIENT) {
+		shortage_log(gateway, CTL_CLIENT);
+	} else {
+		log_fatal("descriptors", "message=%u mend=\"raise "
+		    "LimitNOFILE\"", (unsigned)msg->type);
+	}
 }
 
-void
-gateway_spawner_ready(void *arg, uint32_t events)
+static void
+messages_read(struct gateway *gateway)
 {
-	struct gateway *gateway = arg;
 	int fds[SOCK_FDS_MAX];
 	struct ctl_msg msg;
 
-	if (events & EPOLLOUT)
-		queue_flush(gateway);
 	for (int i = 0; i < MESSAGES_PER_EVENT; i++) {
 		size_t fd_count = 0;
 		ssize_t n;
@@ -372,4 +450,16 @@ gateway_spawner_ready(void *arg, uint32_t events)
 			log_fatal("spawner", "why=\"the spawner is gone\"");
 		message_take(gateway, &msg, (size_t)n, fds, fd_count);
 	}
+}
+
+void
+gateway_spawner_ready(void *arg, uint32_t events)
+{
+	struct gateway *gateway = arg;
+
+	if (events & EPOLLOUT)
+		queue_flush(gateway);
+	reserve_open(&gateway->reserve);
+	messages_read(gateway);
+	reserve_close(&gateway->reserve);
 }

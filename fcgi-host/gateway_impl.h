@@ -18,6 +18,7 @@
 #include "fcgi-host/loop.h"
 #include "fcgi-host/pool.h"
 #include "fcgi-host/request.h"
+#include "fcgi-host/reserve.h"
 
 #define GATEWAY_SPAWNER_FD 3
 #define GATEWAY_ROOT_FD 4
@@ -40,8 +41,10 @@ struct gateway {
 	int listen_fds[CONF_LISTEN_MAX];
 	size_t listener_count;
 	bool is_accepting;
-	int fd_ceiling; /* above it what runs needs the descriptors */
-	struct log_limit accept_limit;
+	struct reserve reserve;
+	int fd_pause;     /* from this number on the backlog waits */
+	int fd_instances; /* and from this one on none comes up */
+	struct log_limit accept_limit, shortage_limit;
 	struct loop_timer accept_timer;
 	/* a batch that could not be written, and refusals to be counted */
 	struct loop_timer retry_timer;

@@ -315,11 +315,21 @@ pool_release(struct instance *instance, const char *reason)
 		instance_idle(pool, instance);
 }
 
+/* Of the spawner's errors those that pass by themselves: the machine has no
+ * more to give now, and nothing is wrong with the function. */
+static enum pool_refusal
+refusal_of(int error)
+{
+	return error == EMFILE || error == ENFILE || error == ENOMEM ||
+	    error == EAGAIN || error == ENOBUFS ? POOL_SHORTAGE :
+	    POOL_START_FAILED;
+}
+
 static void
 start_failed(struct pool *pool, int error)
 {
 	enum pool_refusal why = error == -ENOSPC || error == -EIO ||
-	    error == -EDQUOT ? POOL_NO_SPACE : POOL_START_FAILED;
+	    error == -EDQUOT ? POOL_NO_SPACE : refusal_of(-error);
 
 	/* others of its kind still work: the queue is theirs */
 	if (pool->count > 0)
@@ -353,7 +363,7 @@ instance_start(struct pool *pool)
 	instance_failed(instance);
 	instance_end_later(instance);
 	if (!TAILQ_EMPTY(&pool->waiting))
-		waiter_refuse(TAILQ_FIRST(&pool->waiting), POOL_START_FAILED);
+		waiter_refuse(TAILQ_FIRST(&pool->waiting), POOL_SHORTAGE);
 }
 
 /* Idle instances to those who wait, oldest first; one more instance, one at a
@@ -479,7 +489,7 @@ up_without_fds(struct pool *pool, struct instance *instance)
 	instance_retire(pool, instance, "descriptors");
 	/* as with a start that failed: each costs one who waits */
 	if (!TAILQ_EMPTY(&pool->waiting))
-		waiter_refuse(TAILQ_FIRST(&pool->waiting), POOL_START_FAILED);
+		waiter_refuse(TAILQ_FIRST(&pool->waiting), POOL_SHORTAGE);
 }
 
 int
@@ -533,7 +543,8 @@ pools_instance_failed(struct pools *pools,
 	    strerror(failed->error));
 	/* one who waits pays for one failure: the next start is the next one's */
 	if (!TAILQ_EMPTY(&pool->waiting))
-		waiter_refuse(TAILQ_FIRST(&pool->waiting), POOL_START_FAILED);
+		waiter_refuse(TAILQ_FIRST(&pool->waiting),
+		    refusal_of(failed->error));
 	return 0;
 }
 

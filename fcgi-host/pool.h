@@ -18,6 +18,7 @@ enum pool_refusal {
 	POOL_QUEUE_FULL,
 	POOL_QUEUE_TIMEOUT,
 	POOL_START_FAILED, /* the sandbox could not be made */
+	POOL_SHORTAGE,     /* of descriptors, processes, memory: it passes */
 	POOL_NO_SPACE,     /* the instance's record could not be reserved */
 	POOL_FUNCTION_GONE,
 	POOL_REFUSAL_COUNT

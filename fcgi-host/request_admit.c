@@ -225,6 +225,8 @@ refused(void *arg, enum pool_refusal why)
 		    { 502, "the function's sandbox could not be started" },
 		[POOL_NO_SPACE] =
 		    { 503, "the accounting log has no room for a record" },
+		[POOL_SHORTAGE] = { 503, "the host is short of descriptors, "
+		    "processes or memory" },
 		[POOL_FUNCTION_GONE] = { 404, "the function was removed" },
 	};
 	struct request *request = arg;
@@ -256,6 +258,13 @@ wait_split(struct request *request, const struct instance *instance)
 	    sizeof(record->version));
 	request->granted_us = now_us;
 	request->slot->started_us = now_us;
+}
+
+static bool
+is_shortage(int error)
+{
+	return error == -EMFILE || error == -ENFILE || error == -ENOMEM ||
+	    error == -ENOBUFS;
 }
 
 static void
@@ -291,6 +300,14 @@ granted(void *arg, struct instance *instance)
 		return;
 	log_event(LOG_ERROR, "dispatch", "request=%s error=\"%s\"",
 	    request->slot->record.request_id, strerror(-error));
+	if (request->relay.has_backend && is_shortage(error)) {
+		/* whatever of it began, the program has seen no request */
+		request->extra = RETRY_AFTER;
+		instance_kill(instance, "shortage");
+		request_kill(request, OUTCOME_REFUSED, 503,
+		    "the host is short of descriptors or memory");
+		return;
+	}
 	if (request->relay.has_backend) {
 		request_kill(request, OUTCOME_ERROR, 502,
 		    error == -E2BIG ? "the environment is too large" :
@@ -307,7 +324,8 @@ over_bounds(struct request *request, int *status)
 	if (request->is_over) {
 		*status = 503;
 		request->extra = RETRY_AFTER;
-		return "the host has max_connections connections";
+		return "the host has as many connections as max_connections "
+		    "and its descriptors allow";
 	}
 	if (request->content_length >= 0 && (uint64_t)request->content_length >
 	    request_limit(request, LIMIT_BODY_MAX)) {

@@ -18,6 +18,21 @@ a_failed_start_refuses_one_and_the_next_is_tried_for_the_others(void **state)
 }
 
 static void
+a_start_that_failed_for_a_shortage_is_no_fault_of_the_function(void **state)
+{
+	static const int errors[] = { EMFILE, ENFILE, ENOMEM, EAGAIN };
+	struct function *function = make(4, 64, 60000);
+
+	(void)state;
+	submit(function, 0, 4);
+	for (size_t i = 0; i < 4; i++) {
+		stage_failed(&stage, &stage.actors[i], errors[i]);
+		stage_turn(&stage, 0);
+		assert_int_equal(guests[i].refusal, POOL_SHORTAGE);
+	}
+}
+
+static void
 a_start_of_a_removed_function_sends_all_away(void **state)
 {
 	struct function *function = make(4, 64, 60000);
@@ -52,8 +67,8 @@ a_spawner_that_cannot_be_asked_refuses_all_who_wait(void **state)
 	(void)state;
 	stage.start_error = -EMFILE;
 	submit(function, 0, 2);
-	assert_int_equal(guests[0].refusal, POOL_START_FAILED);
-	assert_int_equal(guests[1].refusal, POOL_START_FAILED);
+	assert_int_equal(guests[0].refusal, POOL_SHORTAGE);
+	assert_int_equal(guests[1].refusal, POOL_SHORTAGE);
 	assert_int_equal(stage.fleet.count, 0);
 }
 
@@ -103,7 +118,7 @@ an_instance_that_comes_up_without_its_descriptors_costs_one_who_waits(
 	submit(function, 0, 2);
 	assert_int_equal(pools_instance_up(stage.pools, &up, NULL, 0),
 	    -EMFILE);
-	assert_int_equal(guests[0].refusal, POOL_START_FAILED);
+	assert_int_equal(guests[0].refusal, POOL_SHORTAGE);
 	assert_int_equal(guests[1].calls, 0);
 	assert_true(stage.actors[0].is_killed);
 	stage_gone(&stage, &stage.actors[0], 9);
@@ -173,6 +188,7 @@ main(void)
 {
 	const struct CMUnitTest tests[] = {
 		TEST(a_failed_start_refuses_one_and_the_next_is_tried_for_the_others),
+		TEST(a_start_that_failed_for_a_shortage_is_no_fault_of_the_function),
 		TEST(a_start_of_a_removed_function_sends_all_away),
 		TEST(a_start_of_an_old_version_costs_nobody_his_place),
 		TEST(a_spawner_that_cannot_be_asked_refuses_all_who_wait),
