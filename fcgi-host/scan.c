@@ -1,6 +1,7 @@
 #include "fcgi-host/scan.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
@@ -9,15 +10,21 @@
 #include "fcgi-host/log.h"
 #include "fcgi-host/loop.h"
 #include "fcgi-host/scan_hash.h"
+#include "fcgi-host/scan_look.h"
 #include "fcgi-host/scan_name.h"
 #include "fcgi-host/scan_units.h"
 #include "fcgi-host/scan_users.h"
 #include "fcgi-host/scan_walk.h"
+#include "fcgi-host/sock.h"
 
 #define REST_FACTOR 4
 /* A short look is repeated so often when events came while it was under way. */
 #define LOOKS_MAX 3
 #define SHORT_US 50000
+/* What one look needs at a time: the folders on the way down, and of the
+ * deepest its stream, a file, a sidecar and copies of these. */
+#define LOOK_FDS (CTL_SEGMENTS_MAX + 8)
+#define SHORTAGE_US 1000000
 
 /* What a look does about what is too fresh to be judged. */
 enum look_kind {
@@ -356,6 +363,46 @@ schedule(struct scan_unit *unit, int64_t again_ns, uint64_t start_us)
 		unit->due_us = again_us;
 }
 
+/* What cannot be opened would look like what is broken or gone: a look that may
+ * run out of descriptors does not begin. */
+static int
+descriptors_check(const struct scan *scan)
+{
+	int fds[LOOK_FDS], count = 0, err = 0;
+
+	while (count < LOOK_FDS && err == 0) {
+		fds[count] = scan_open(scan->setup.root_fd, ".", O_DIRECTORY);
+		if (fds[count] < 0)
+			err = fds[count];
+		else
+			count++;
+	}
+	while (count > 0)
+		close_fd(&fds[--count]);
+	return err;
+}
+
+bool
+scan_is_shortage(int err)
+{
+	return err == -ENOMEM || err == -EMFILE || err == -ENFILE;
+}
+
+/* Nothing that is served changes by it. */
+static void
+wait_for_more(struct scan_unit *unit, int err)
+{
+	static struct log_limit limit;
+	uint64_t now_us = loop_clock_us();
+	uint32_t suppressed;
+
+	unit->due_us = now_us + SHORTAGE_US;
+	if (log_limit_pass(&limit, 1, 60000, now_us, &suppressed))
+		log_event(LOG_WARN, "look_delayed", "error=\"%s\" "
+		    "suppressed=%u mend=\"changes of functions wait; raise "
+		    "LimitNOFILE or MemoryMax\"", strerror(-err), suppressed);
+}
+
 /*
  * Looks at the unit, and again when something in it changed meanwhile, unless
  * that would keep the others waiting.  The events are taken first: what is said
@@ -371,6 +418,9 @@ look(struct scan *scan, struct scan_unit *unit, enum look_kind kind,
 	int err = 0;
 
 	take_events(scan);
+	err = descriptors_check(scan);
+	if (scan_is_shortage(err))
+		return err;
 	for (int i = 0; i < LOOKS_MAX && !scan->is_gone; i++) {
 		scan_table_free(&found);
 		err = look_once(scan, unit, kind, &found, again_ns);
@@ -411,8 +461,8 @@ look_in_time(struct scan *scan, struct scan_unit *unit)
 	int64_t again_ns = 0;
 	int err = look(scan, unit, LOOK_TIMELY, &again_ns);
 
-	if (err == -ENOMEM)
-		unit->due_us = loop_clock_us() + 1000000;
+	if (scan_is_shortage(err))
+		wait_for_more(unit, err);
 	else if (err != 0)
 		fail_top(scan, err);
 	if (scan->is_gone)
@@ -483,7 +533,7 @@ scan_all(struct scan *scan)
 		take_events(scan);
 		err = pass(scan, LOOK_LAST, &is_fresh);
 	}
-	if (err != 0 && err != -ENOMEM)
+	if (err != 0 && !scan_is_shortage(err))
 		fail_top(scan, err);
 	else if (scan->is_gone)
 		report_all_gone(scan);

@@ -50,9 +50,12 @@ bool scan_set_conf(struct scan *scan, struct conf *conf);
 /*
  * Looks at everything and reports the differences.  Blocks; waits at most
  * 0.1 s for what was changed just before.  0, or a negative errno when the
- * functions directory cannot be read: then everything is reported gone.
+ * functions directory cannot be read: then everything is reported gone, but
+ * for a shortage: then nothing is, and the caller comes again.
  */
 int scan_all(struct scan *scan);
+/* Of descriptors or memory: an error that passes. */
+bool scan_is_shortage(int err);
 
 /* Takes the events that wait; 0 or a negative errno. */
 int scan_take_events(struct scan *scan);

@@ -35,11 +35,12 @@ enum { PEER_FD = 3, ROOT_FD = 4, EXIT_WRONG = 2, EXIT_AGAIN = 75 };
 /* Events are taken this long after the first: most changes come in several
  * (create, write, close), and a writer without end wakes us so often only. */
 #define GATHER_US 10000
+#define SHORTAGE_US 1000000
 
 struct scanner {
 	struct loop *loop;
 	struct loop_io peer, events;
-	struct loop_timer gather, due;
+	struct loop_timer gather, due, again;
 	struct scan_watch *watch;
 	struct scan *scan;
 	bool has_conf, is_list;
@@ -177,8 +178,9 @@ on_events(void *arg, uint32_t events)
 }
 
 static void
-scan_whole(struct scanner *scanner)
+scan_whole(void *arg)
 {
+	struct scanner *scanner = arg;
 	int err = scan_all(scanner->scan);
 
 	/* `list` learns from the missing end that this is not all. */
@@ -186,6 +188,11 @@ scan_whole(struct scanner *scanner)
 		stop(scanner, EXIT_FAILURE);
 		return;
 	}
+	/* What was not reported before the end of it would count as removed. */
+	if (scan_is_shortage(err) && loop_timer_set(scanner->loop,
+	    &scanner->again, loop_now_us(scanner->loop) + SHORTAGE_US,
+	    scan_whole, scanner) == 0)
+		return;
 	report_sync(scanner);
 	if (scanner->is_list)
 		stop(scanner, EXIT_SUCCESS);
