@@ -82,11 +82,11 @@ class Host:
 
     sections: overrides of the configuration, {"defaults": {"idle": "1s"}};
     text: more of the file, as it is, put before the runtimes; runtimes: the
-    runtime sections.
+    runtime sections; wrap: a command that starts it, as ("prlimit", "…").
     """
 
     def __init__(self, installed, sections=None, text="", runtimes=RUNTIMES,
-                 socket_name="s"):
+                 socket_name="s", wrap=()):
         make_account()
         self.installed = installed
         self.dir = pathlib.Path(tempfile.mkdtemp(prefix="fh-", dir="/tmp"))
@@ -103,6 +103,7 @@ class Host:
         self.socket = str(self.run_dir / socket_name)
         self.ini_path = self.dir / "h.ini"
         self.text, self.runtimes = text, runtimes
+        self.wrap = list(wrap)
         self.sections = {"host": {
             "listen": self.socket, "listen_mode": "0666",
             "functions": self.functions, "accounting": self.accounting,
@@ -147,7 +148,8 @@ class Host:
         os.chmod(path, 0o666)
         with open(self.log_path, "ab") as log:
             self.process = subprocess.Popen(
-                [str(self.installed.command), "run", "-c", str(self.ini_path)],
+                [*self.wrap, str(self.installed.command), "run", "-c",
+                 str(self.ini_path)],
                 env=self.installed.environment(NOTIFY_SOCKET=path,
                                                FH_TEST_MARKER="daemon"),
                 stdin=subprocess.DEVNULL, stdout=log, stderr=log,

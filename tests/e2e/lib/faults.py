@@ -1,0 +1,116 @@
+"""Making a machine short of something, for a while and for the host alone."""
+import contextlib
+import os
+import pathlib
+import re
+import subprocess
+import threading
+import time
+
+from lib import host as host_room
+from lib import proc
+
+
+def set_files_limit(pid, limit):
+    """As the process's own user, who alone may do that without a capability
+    that containers lack."""
+    facts = proc.status(pid)
+    owner, group = (int(facts[key].split()[0]) for key in ("Uid", "Gid"))
+    subprocess.run(["prlimit", f"--pid={pid}", f"--nofile={limit}:"],
+                   user=owner, group=group, extra_groups=[], check=True)
+
+
+@contextlib.contextmanager
+def files_limit(pid, limit):
+    """The process may have no descriptor of this number or above."""
+    text = pathlib.Path(f"/proc/{pid}/limits").read_text()
+    before = re.search(r"Max open files +(\d+)", text)[1]
+    set_files_limit(pid, limit)
+    try:
+        yield
+    finally:
+        set_files_limit(pid, before)
+
+
+def free_numbers(pid, count):
+    """The lowest descriptor numbers that the process could still use."""
+    used = {int(name) for name in os.listdir(f"/proc/{pid}/fd")}
+    found, number = [], 0
+    while len(found) < count:
+        if number not in used:
+            found.append(number)
+        number += 1
+    return found
+
+
+class Neighbour(threading.Thread):
+    """A function that is asked again and again while another one has its bad
+    day: every answer must be right."""
+
+    def __init__(self, host, url="/fn/good?head&raw=", pause=0.02, kept=None):
+        super().__init__(daemon=True)
+        self.host, self.url, self.pause, self.kept = host, url, pause, kept
+        self.is_over = threading.Event()
+        self.wrong, self.right = [], 0
+
+    def run(self):
+        while not self.is_over.is_set():
+            text = host_room.new_id()
+            try:
+                answer = self.host.fetch(f"{self.url}{text}",
+                                         REQUEST_ID=text)
+            except OSError as error:
+                self.wrong.append(error)
+                continue
+            if answer.status == 200 and answer.text == text:
+                self.right += 1
+            else:
+                self.wrong.append(answer)
+            time.sleep(self.pause)
+
+    def __enter__(self):
+        self.start()
+        return self
+
+    def __exit__(self, kind, *_):
+        self.is_over.set()
+        self.join()
+        if kind is None:
+            assert not self.wrong, f"the neighbour got {self.wrong[:3]!r}"
+            assert self.right > 0, "the neighbour was never served"
+
+
+def ask_all(asks, threads=64):
+    """Runs the calls, so many at a time; their results in order."""
+    results = [None] * len(asks)
+    places = iter(range(len(asks)))
+    lock = threading.Lock()
+
+    def work():
+        while True:
+            with lock:
+                place = next(places, None)
+            if place is None:
+                return
+            try:
+                results[place] = asks[place]()
+            except OSError as error:
+                results[place] = error
+
+    workers = [threading.Thread(target=work) for _ in range(threads)]
+    for worker in workers:
+        worker.start()
+    for worker in workers:
+        worker.join()
+    return results
+
+
+def in_words(answer, *statuses):
+    """A whole answer with one of the statuses, and a sentence if it is ours."""
+    assert not isinstance(answer, Exception), repr(answer)
+    assert answer.is_complete, answer
+    assert answer.status in statuses, answer
+    if answer.status == 503:
+        assert answer.header("Retry-After"), answer
+        assert len(answer.text) > 10, answer
+    return answer.status
