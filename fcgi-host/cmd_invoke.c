@@ -201,7 +201,7 @@ exchange(const struct conf *conf, const char *function, struct buf *out,
 	/* Else the gateway's end of the stream would never be seen. */
 	close_fd(&peer);
 	while (error == 0 && !x.answer.is_complete && !x.answer.is_bad &&
-	    !x.is_ended)
+	    !x.answer.is_cut && !x.is_ended)
 		error = exchange_step(&x);
 	/* A refusal that the end of the stream has overtaken. */
 	if (error == 0 && !x.answer.is_complete && x.control >= 0 &&

@@ -35,6 +35,7 @@ struct invoke_answer {
 	size_t end_have;
 	bool is_complete; /* END_REQUEST came */
 	bool is_bad;      /* it does not speak FastCGI, or the head is none */
+	bool is_cut;      /* the host said that no more will come */
 	struct buf body, errors; /* to be written out by the caller */
 };
 

@@ -239,7 +239,8 @@ invoke_answer_feed(struct invoke_answer *answer, const uint8_t *data, size_t n)
 	const struct fcgi_parser *parser = &answer->parser;
 	int error = 0;
 
-	while (error == 0 && !answer->is_bad && !answer->is_complete) {
+	while (error == 0 && !answer->is_bad && !answer->is_complete &&
+	    !answer->is_cut) {
 		switch (fcgi_parse(&answer->parser, &data, &n)) {
 		case FCGI_EVENT_MORE:
 			return 0;
@@ -250,6 +251,8 @@ invoke_answer_feed(struct invoke_answer *answer, const uint8_t *data, size_t n)
 			answer->is_complete = parser->id == REQUEST_ID &&
 			    parser->type == FCGI_END_REQUEST &&
 			    answer->end_have == sizeof(answer->end);
+			answer->is_cut = parser->id == REQUEST_ID &&
+			    parser->type == FCGI_ABORT_REQUEST;
 			break;
 		case FCGI_EVENT_BAD:
 			answer->is_bad = true;

@@ -24,6 +24,9 @@
 #define TURN_BYTES (2 * RELAY_OUT_HIGH)
 /* after a cut or a refusal: how long the peer's rest is read and dropped */
 #define LINGER_US 2000000
+/* between the mark of a cut and the close: lighttpd, finding both at once with
+ * an answer that it has not begun to pass on, would take that for a whole one */
+#define CUT_US 100000
 /* a kept connection that was silent for so long gives way to a new one */
 #define IDLE_GIVES_WAY_US 250000
 /* what its buffer may keep meanwhile: with struct conn, less than 8 KiB each */
@@ -155,10 +158,13 @@ static void
 linger(struct conn *conn)
 {
 	struct loop *loop = conn->server->loop;
+	uint64_t until_us = loop_now_us(loop) +
+	    (conn->is_cut ? CUT_US : LINGER_US);
 
-	shutdown(conn->fd, SHUT_WR);
-	if (loop_timer_set(loop, &conn->linger, loop_now_us(loop) + LINGER_US,
-	    linger_over, conn) < 0)
+	if (!conn->is_cut)
+		shutdown(conn->fd, SHUT_WR);
+	if (loop_timer_set(loop, &conn->linger, until_us, linger_over,
+	    conn) < 0)
 		conn_close(conn);
 }
 
@@ -211,7 +217,7 @@ static void
 out_done(struct conn *conn)
 {
 	if (conn->is_ending && conn->request == NULL) {
-		if (conn->is_cut || conn->is_half_closed)
+		if (conn->is_half_closed)
 			conn_close(conn);
 		else if (conn->linger.place == 0)
 			linger(conn);
@@ -271,15 +277,6 @@ flush_later(void *owner)
 		loop_defer(conn->server->loop, &conn->flush_task, flush, conn);
 }
 
-/* A record that an application never sends: without it nginx, which keeps no
- * connection by default, takes the mere close for the answer's regular end. */
-static void
-cut_mark(struct conn *conn)
-{
-	if (fcgi_put_abort(&conn->out, conn->id) < 0)
-		conn_close(conn);
-}
-
 static void
 request_finished(void *owner, bool is_whole)
 {
@@ -288,7 +285,8 @@ request_finished(void *owner, bool is_whole)
 
 	conn->request = NULL;
 	if (!is_whole) {
-		cut_mark(conn);
+		if (fcgi_put_cut(&conn->out, conn->id) < 0)
+			conn_close(conn);
 		conn->is_cut = true;
 	}
 	/* a rest of a body that nobody reads cannot be told from the next

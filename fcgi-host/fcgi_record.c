@@ -222,6 +222,15 @@ fcgi_put_abort(struct buf *out, uint16_t id)
 }
 
 int
+fcgi_put_cut(struct buf *out, uint16_t id)
+{
+	static const uint8_t no_version[FCGI_HEADER_LEN];
+	int error = fcgi_put_abort(out, id);
+
+	return error < 0 ? error : buf_add(out, no_version, FCGI_HEADER_LEN);
+}
+
+int
 fcgi_put_end(struct buf *out, uint16_t id, uint32_t app_status,
     uint8_t protocol_status)
 {

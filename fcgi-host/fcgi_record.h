@@ -60,6 +60,11 @@ int fcgi_put_begin(struct buf *out, uint16_t id, uint16_t role, uint8_t flags);
 int fcgi_put_abort(struct buf *out, uint16_t id);
 int fcgi_put_end(struct buf *out, uint16_t id, uint32_t app_status,
     uint8_t protocol_status);
+/* What makes a web server see that an answer is not whole: ABORT_REQUEST, which
+ * an application never sends (without it nginx, which keeps no connection by
+ * default, takes the mere close for the regular end), and a header of version
+ * 0 (Caddy passes over the other).  The close must follow. */
+int fcgi_put_cut(struct buf *out, uint16_t id);
 int fcgi_put_unknown_type(struct buf *out, uint8_t type);
 
 /* Writes a record header into 8 bytes, for content that is placed already. */

@@ -190,6 +190,9 @@ an_answer_whose_record_cannot_be_written_is_cut(void **state)
 	play_end(play, actor, 0);
 	assert_int_equal(play->web.ends, 0);
 	assert_true(play->web.is_cut);
+	/* a little later, so that the cut is not found together with the head */
+	assert_false(play->web.is_closed);
+	play_turn(play, 150);
 	assert_true(play->web.is_closed);
 	assert_true(ends_with(play, "hell"));
 	assert_int_equal(stage_log_count(&play->stage, "{"), 0);

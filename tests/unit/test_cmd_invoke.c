@@ -211,6 +211,27 @@ an_answer_that_is_none_is_bad(void **state)
 	invoke_answer_free(&answer);
 }
 
+static void
+a_cut_answer_is_no_bad_one(void **state)
+{
+	struct invoke_answer answer;
+	struct buf wire = { 0 };
+
+	(void)state;
+	assert_int_equal(fcgi_put_stream(&wire, FCGI_STDOUT, 1,
+	    "Status: 200\n\nhalf", 17), 0);
+	assert_int_equal(fcgi_put_cut(&wire, 1), 0);
+	invoke_answer_init(&answer);
+	assert_int_equal(invoke_answer_feed(&answer, buf_head(&wire),
+	    buf_len(&wire)), 0);
+	assert_true(answer.is_cut);
+	assert_false(answer.is_bad);
+	assert_false(answer.is_complete);
+	assert_int_equal(buf_len(&answer.body), 4);
+	invoke_answer_free(&answer);
+	buf_free(&wire);
+}
+
 int
 main(void)
 {
@@ -220,6 +241,7 @@ main(void)
 		cmocka_unit_test(what_cannot_be_sent_is_refused_in_words),
 		cmocka_unit_test(an_answer_is_the_same_however_it_is_cut),
 		cmocka_unit_test(an_answer_that_is_none_is_bad),
+		cmocka_unit_test(a_cut_answer_is_no_bad_one),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -99,7 +99,7 @@ record_take(struct web *web)
 		fcgi_read_end(web->small, &web->app_status,
 		    &web->protocol_status);
 	} else if (parser->type == FCGI_ABORT_REQUEST) {
-		web->is_cut = true;
+		web->has_abort = true;
 	} else {
 		web->others++;
 		web->other_type = parser->type;
@@ -115,7 +115,11 @@ bytes_take(struct web *web, const uint8_t *data, size_t n)
 	    FCGI_EVENT_MORE) {
 		size_t room = sizeof(web->small) - web->small_have;
 
-		LOG_ASSERT(event != FCGI_EVENT_BAD);
+		if (event == FCGI_EVENT_BAD) {
+			LOG_ASSERT(web->has_abort);
+			web->is_cut = true;
+			return;
+		}
 		if (event == FCGI_EVENT_HEADER) {
 			web->small_have = 0;
 		} else if (event == FCGI_EVENT_END) {

@@ -26,7 +26,9 @@ struct web {
 	uint32_t app_status;
 	uint8_t protocol_status;
 	bool has_out_end; /* an empty STDOUT record */
-	bool is_cut;      /* the mark of a cut answer */
+	bool has_abort;
+	bool is_cut;      /* the mark of a cut answer: ABORT_REQUEST, then a
+			   * header of no version */
 	bool is_closed;
 };
 
