@@ -429,15 +429,26 @@ cgi_response_is_bodyless(int status, const char *method)
 	    status == 304 || (method != NULL && strcmp(method, "HEAD") == 0);
 }
 
+static int
+put_status(const struct cgi_response *response, struct buf *out)
+{
+	return buf_addf(out, "Status: %d %s\r\n", response->status,
+	    cgi_response_reason(response->status));
+}
+
+/* HAProxy takes the status from Status or Location, whichever is last. */
 int
 cgi_response_put_head(const struct cgi_response *response, struct buf *out)
 {
 	const struct buf *head = &response->head;
-	int rc = buf_addf(out, "Status: %d %s\r\n", response->status,
-	    cgi_response_reason(response->status));
+	int rc = 0;
 
+	if (!response->has_location)
+		rc = put_status(response, out);
 	if (rc == 0 && buf_len(head) > 0)
 		rc = buf_add(out, head->data + head->start, buf_len(head));
+	if (rc == 0 && response->has_location)
+		rc = put_status(response, out);
 	if (rc == 0)
 		rc = buf_add_str(out, "\r\n");
 	return rc;

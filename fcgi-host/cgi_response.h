@@ -50,9 +50,9 @@ void cgi_response_free(struct cgi_response *response);
 size_t cgi_response_feed(struct cgi_response *response, const uint8_t *data,
     size_t n);
 
-/* Appends the head in normal form: "Status: 200 OK\r\n" (the reason is ours),
- * then the fields as given, then the empty line.  Only in state DONE.  0 or
- * -ENOMEM. */
+/* Appends the head in normal form: "Status: 200 OK\r\n" (the reason is ours;
+ * behind the fields when Location is one of them), the fields as given, the
+ * empty line.  Only in state DONE.  0 or -ENOMEM. */
 int cgi_response_put_head(const struct cgi_response *response, struct buf *out);
 
 /* True when an answer of that status to that method has no body (RFC 9110:

@@ -159,13 +159,13 @@ a_location_is_a_redirect_but_for_a_status_that_is_given(void **state)
 {
 	(void)state;
 	assert_head(TEXT("Location: http://example.org/\n\n"),
-	    "Status: 302 Found\r\nLocation: http://example.org/\r\n\r\n", "");
+	    "Location: http://example.org/\r\nStatus: 302 Found\r\n\r\n", "");
 	assert_head(TEXT("Location: /local?x\n\n"),
-	    "Status: 302 Found\r\nLocation: /local?x\r\n\r\n", "");
+	    "Location: /local?x\r\nStatus: 302 Found\r\n\r\n", "");
 	assert_head(TEXT("Location: /x\nStatus: 201 Created\n\n"),
-	    "Status: 201 Created\r\nLocation: /x\r\n\r\n", "");
+	    "Location: /x\r\nStatus: 201 Created\r\n\r\n", "");
 	assert_head(TEXT("Status: 301\nLocation: /x\n\n"),
-	    "Status: 301 Moved Permanently\r\nLocation: /x\r\n\r\n", "");
+	    "Location: /x\r\nStatus: 301 Moved Permanently\r\n\r\n", "");
 }
 
 static void
