@@ -116,9 +116,10 @@ length_parse(struct request *request)
 	const char *text = params_get(request->params, "CONTENT_LENGTH");
 	uint64_t length = 0;
 
-	/* without a length a body may come, until STDIN's end says otherwise */
+	/* without a length a body may come, until STDIN's end says otherwise;
+	 * Caddy's word for none is -1 */
 	request->relay.has_body = true;
-	if (text == NULL || text[0] == '\0')
+	if (text == NULL || text[0] == '\0' || strcmp(text, "-1") == 0)
 		return 0;
 	for (; *text != '\0'; text++) {
 		if (*text < '0' || *text > '9' || length > INT64_MAX / 16)

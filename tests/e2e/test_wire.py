@@ -307,11 +307,20 @@ def test_a_body_of_another_length_is_a_bad_request(host, name, length, body):
     assert record["outcome"] != "ok"
 
 
-@pytest.mark.parametrize("length", ["-1", "abc", "1e3", "99999999999999999999",
+@pytest.mark.parametrize("length", ["-2", "-", "-1 ", "--1", "abc", "1e3", "99999999999999999999",
                                     "0x10", "5 5"])
 def test_a_length_that_is_no_number_is_a_bad_request(host, length):
     answer = host.fetch("/fn/swiss?head&sum", b"x" * 16, CONTENT_LENGTH=length)
     assert answer.is_complete and answer.status in (400, 413)
+
+
+@pytest.mark.parametrize("name", ["swiss", "warm"])
+def test_a_length_of_minus_one_is_none(host, name):
+    """As Caddy says it."""
+    answer = host.fetch(f"/fn/{name}?head&env=CONTENT_LENGTH&sum", b"x" * 16,
+                        CONTENT_LENGTH="-1")
+    length = "16" if name == "swiss" else "(unset)"
+    assert answer.text.startswith(f"CONTENT_LENGTH={length}\nlength=16 ")
 
 
 def test_an_abort_before_the_params_are_whole_ends_the_request(host):
