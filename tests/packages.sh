@@ -7,8 +7,9 @@ PATH=$PATH:/usr/sbin:/sbin
 BUILD_PACKAGES="gcc libc6-dev make autoconf automake libfcgi-dev
 libseccomp-dev libcap-dev libiniparser-dev libmd-dev"
 SERVE_PACKAGES="nginx-light curl python3 perl php-cgi"
-TEST_PACKAGES="libcmocka-dev python3-pytest apache2 git jq libfcgi-bin logrotate
-libfcgi-perl mandoc procps xz-utils"
+TEST_PACKAGES="libcmocka-dev python3-pytest apache2 caddy haproxy lighttpd
+lighttpd-mod-openssl openssl git jq libfcgi-bin logrotate libfcgi-perl mandoc
+procps xz-utils"
 FUZZ_PACKAGES="clang libclang-rt-14-dev"
 # For `make bench` and `make profile`; ./check does without them.
 BENCH_PACKAGES="nginx-light wrk spawn-fcgi multiwatch fcgiwrap php-fpm php-cgi

@@ -1,4 +1,4 @@
-"""nginx and Apache, started with private configurations on loopback ports."""
+"""Web servers, started with private configurations on loopback ports."""
 import os
 import pathlib
 import shutil
@@ -122,7 +122,8 @@ class Server:
                 self.command(), stdout=out, stderr=out,
                 stdin=subprocess.DEVNULL, start_new_session=True,
                 preexec_fn=programs.end_with_parent,
-                env={"PATH": "/usr/sbin:/usr/bin:/sbin:/bin"})
+                env={"PATH": "/usr/sbin:/usr/bin:/sbin:/bin",
+                     "HOME": str(self.dir)})
         until = time.monotonic() + 15
         while True:
             try:
