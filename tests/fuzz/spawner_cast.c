@@ -97,8 +97,11 @@ fork(void)
 	static _Alignas(16) uint8_t stacks[2][16384];
 	static atomic_int its_leash;
 	struct actor *actor = cast.starting;
-	int which = actor == &cast.play->gateway, leash[2];
+	int which, leash[2];
 
+	if (cast.play == NULL)
+		return _Fork(); /* AFL++ makes its processes so */
+	which = actor == &cast.play->gateway;
 	CLAIM(actor != NULL && actor->pid < 0);
 	CLAIM(pipe2(leash, O_CLOEXEC) == 0);
 	its_leash = leash[0];
