@@ -197,8 +197,10 @@ event_root_gone(void *arg)
 {
 	struct scan *scan = arg;
 
+	/* its way back moves it too, and is told after its new name */
+	if (!scan->is_gone)
+		scan->is_back = false;
 	scan->is_gone = true;
-	scan->is_back = false;
 }
 
 /* A directory that could not be read could not be watched either, so its mode

@@ -24,6 +24,7 @@ struct judgement {
 	char path[CTL_PATH_MAX + 64]; /* of the file in hand, for sentences */
 	int main_fd, sidecar_fd;
 	struct settings sidecar;
+	bool has_changed; /* a file was replaced while it was being judged */
 };
 
 /* Notes what is wrong; false, for the caller to hand on. */
@@ -113,6 +114,7 @@ static bool
 changed_meanwhile(struct judgement *j)
 {
 	scan_look_again(j->look, scan_now_ns() + SCAN_SETTLE_NS);
+	j->has_changed = true;
 	return refuse(j, CTL_PROBLEM_WRITING, "%s changes while it is read; "
 	    "it counts as soon as it rests", j->path);
 }
@@ -456,6 +458,32 @@ take_over(const struct scan_look *look, const struct scan_entry *fresh,
 	return old;
 }
 
+static void
+say_as_before(struct scan_look *look, struct scan_entry *entry,
+    const struct scan_entry *old)
+{
+	entry->info = old->info;
+	if (buf_len(&old->env) > 0 && buf_add(&entry->env,
+	    old->env.data + old->env.start, buf_len(&old->env)) != 0)
+		look->error = -ENOMEM;
+}
+
+/* A rename came between the listing and the reading: what is served stands
+ * until the next look, which is asked for. */
+static void
+keep_served(struct scan_look *look, struct scan_entry *entry)
+{
+	const struct scan_entry *old =
+	    scan_table_find(look->reported, entry->info.name);
+
+	if (old == NULL || !scan_entry_is_served(old) ||
+	    old->info.is_folder != entry->info.is_folder ||
+	    strcmp(old->info.path, entry->info.path) != 0)
+		return;
+	buf_free(&entry->env);
+	say_as_before(look, entry, old);
+}
+
 void
 scan_judge(struct scan_look *look, const struct scan_subject *subject)
 {
@@ -475,13 +503,12 @@ scan_judge(struct scan_look *look, const struct scan_subject *subject)
 		refuse(&j, CTL_PROBLEM_NAME, "an extension is a few letters "
 		    "a-z and digits; rename %.180s", j.path);
 	} else if ((old = take_over(look, j.entry, subject)) != NULL) {
-		j.entry->info = old->info;
+		say_as_before(look, j.entry, old);
 		j.entry->is_settled = true;
-		if (buf_len(&old->env) > 0 && buf_add(&j.entry->env,
-		    buf_head(&old->env), buf_len(&old->env)) != 0)
-			look->error = -ENOMEM;
 	} else {
 		judge(&j);
+		if (j.has_changed)
+			keep_served(look, j.entry);
 	}
 	settings_free(&j.sidecar);
 	if (j.main_fd >= 0)
