@@ -383,6 +383,7 @@ main(int argc, char **argv)
 	ceilings_set(&gateway);
 	rights_drop(argc, argv);
 	signal(SIGPIPE, SIG_IGN);
+	signal(SIGXFSZ, SIG_IGN); /* the write fails instead: EFBIG */
 	error = gateway_init(&gateway);
 	if (error == 0)
 		error = loop_run(gateway.loop);

@@ -4,6 +4,7 @@
 #include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/statvfs.h>
 #include <time.h>
@@ -26,6 +27,7 @@ struct ledger {
 	bool no_fallocate; /* the file system cannot: free space is compared */
 	uint64_t size;     /* of the file, its one writer knows */
 	uint64_t reserved_end;
+	uint64_t size_most; /* RLIMIT_FSIZE, which no reserving knows of */
 	uint64_t admitted;
 	uint64_t next_seq;
 	struct buf batch;
@@ -148,6 +150,15 @@ tail_mend(int fd, uint64_t *size, uint64_t *seq)
 	return 0;
 }
 
+static uint64_t
+file_size_most(void)
+{
+	struct rlimit limit;
+
+	return getrlimit(RLIMIT_FSIZE, &limit) < 0 ||
+	    limit.rlim_cur == RLIM_INFINITY ? UINT64_MAX : limit.rlim_cur;
+}
+
 int
 ledger_switch(struct ledger *ledger, int fd, bool is_again)
 {
@@ -170,6 +181,7 @@ ledger_switch(struct ledger *ledger, int fd, bool is_again)
 	ledger->fd = fd;
 	ledger->size = ledger->reserved_end = size;
 	ledger->no_fallocate = false;
+	ledger->size_most = file_size_most();
 	if (is_again && seq > inflight_seq(ledger->inflight)) {
 		inflight_set_seq(ledger->inflight, seq);
 		ledger->next_seq = seq + 1;
@@ -214,6 +226,8 @@ space_reserve(struct ledger *ledger, uint64_t more)
 
 	if (ledger->fd < 0)
 		return -EBADF;
+	if (ledger->size + wanted > ledger->size_most)
+		return -EFBIG;
 	if (ledger->no_fallocate)
 		return space_compare(ledger, wanted);
 	if (have >= wanted)

@@ -385,6 +385,7 @@ main(int argc, char **argv)
 	struct arguments arguments;
 
 	log_init("scanner", LOG_INFO);
+	signal(SIGXFSZ, SIG_IGN); /* a log at the limit of a file's size */
 	if (!parse_arguments(argc, argv, &arguments) ||
 	    !descriptors_are_right()) {
 		fputs("fcgi-host-scanner is started by fcgi-host run and "

@@ -42,19 +42,21 @@ tidy_fds(void)
 }
 
 static void
-on_sigpipe(int number)
+do_nothing(int number)
 {
 	(void)number;
 }
 
-/* A handler, not SIG_IGN: that would be inherited by every function. */
+/* A handler, not SIG_IGN: that would be inherited by every function.  SIGXFSZ
+ * comes of a log at the limit of a file's size; the write fails as well. */
 static void
-tame_sigpipe(void)
+tame_signals(void)
 {
-	struct sigaction action = { .sa_handler = on_sigpipe };
+	struct sigaction action = { .sa_handler = do_nothing };
 
 	sigemptyset(&action.sa_mask);
 	(void)sigaction(SIGPIPE, &action, NULL);
+	(void)sigaction(SIGXFSZ, &action, NULL);
 }
 
 static void
@@ -294,7 +296,8 @@ make_rooms(struct spawner *spawner, const struct programs *programs)
 		.sandboxes = spawner->sandboxes, .tenants = spawner->tenants,
 		.cgroup = &spawner->cgroup,
 		.functions_fd = places->functions_fd,
-		.data_fd = places->data_fd, .gateway_gid = places->gid };
+		.data_fd = places->data_fd, .state_fd = places->state_fd,
+		.gateway_gid = places->gid };
 }
 
 /* ---------------------------------------------------------------------- end */
@@ -358,7 +361,7 @@ main(int argc, char **argv)
 		    "sudo fcgi-host run\"");
 	(void)umask(022);
 	open_conf(&spawner);
-	tame_sigpipe();
+	tame_signals();
 	spawner.run_id = wall_clock_us();
 	spawner.file_limit = privileges_raise_files();
 	if (reserve_init(&spawner.reserve, RESERVE) == 0)
