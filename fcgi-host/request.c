@@ -351,6 +351,14 @@ body_fault(struct request *request, int status, const char *reason)
 		request_refuse(request, status, reason);
 }
 
+static void
+spool_fault(struct request *request)
+{
+	request->extra = RETRY_AFTER;
+	body_fault(request, 503, "the body could not be spooled: the host's "
+	    "state directory is full, or gone");
+}
+
 static bool
 takes_body(const struct request *request)
 {
@@ -377,7 +385,7 @@ request_body(struct request *request, const uint8_t *data, size_t n)
 	else if (total > request_limit(request, LIMIT_BODY_MAX))
 		body_fault(request, 413, "the body is over body_max");
 	else if (relay_body(&request->relay, data, n) < 0)
-		body_fault(request, 503, "the body could not be spooled");
+		spool_fault(request);
 	if (request->state == REQUEST_BODY)
 		request_arm(request);
 }

@@ -10,8 +10,6 @@
 #include "fcgi-host/log.h"
 #include "fcgi-host/request_impl.h"
 
-#define RETRY_AFTER "Retry-After: 1\r\n"
-
 uint64_t
 request_limit(const struct request *request, enum limit_key key)
 {

@@ -132,12 +132,19 @@ exec_problem(int error)
 	case EACCES:
 		return "the program could not be executed: it, or its "
 		    "interpreter, lacks the permission";
-	case EAGAIN:
-		return "the program could not be executed: its user has too "
-		    "many processes already";
 	default:
 		return "the program could not be executed";
 	}
+}
+
+/* At fork or execve: it passes, and the function never ran. */
+static void
+process_shortage(struct request *request)
+{
+	request->extra = RETRY_AFTER;
+	request_fault(request, OUTCOME_REFUSED, 503, "the program could not be "
+	    "executed: its function, its user or the machine has too many "
+	    "processes already");
 }
 
 static void
@@ -149,6 +156,8 @@ judge_end(struct request *request)
 	if (instance_had_oom(backend->instance))
 		request_fault(request, OUTCOME_OOM, 502,
 		    "killed for want of memory");
+	else if (backend->exec_error == EAGAIN)
+		process_shortage(request);
 	else if (backend->exec_error != 0)
 		request_fault(request, OUTCOME_ERROR, 502,
 		    exec_problem(backend->exec_error));

@@ -8,6 +8,9 @@
 
 #include "fcgi-host/request.h"
 
+/* For request.extra, with every 503. */
+#define RETRY_AFTER "Retry-After: 1\r\n"
+
 struct request {
 	struct server *server;
 	const struct request_ops *ops;
