@@ -98,6 +98,11 @@ step_data(struct start *s)
 		return 0;
 	s->data_fd = tenants_data_open(s->site->data_fd, s->function->tenant,
 	    &s->ids);
+	/* somebody emptied `state` */
+	if (s->data_fd == -ENOENT && tenants_data_renew(s->site->state_fd,
+	    s->site->data_fd) == 0)
+		s->data_fd = tenants_data_open(s->site->data_fd,
+		    s->function->tenant, &s->ids);
 	return s->data_fd < 0 ? s->data_fd : 0;
 }
 
@@ -157,6 +162,9 @@ step_sockets(struct start *s)
 		return error;
 	s->step = "listening socket";
 	s->listen_fd = instance_make_socket(s->instance, s->site->gateway_gid);
+	if (s->listen_fd == -ENOENT)
+		s->step = "listening socket: `run` was emptied, restart the "
+		    "host";
 	return s->listen_fd < 0 ? s->listen_fd : 0;
 }
 

@@ -23,7 +23,7 @@ struct launch_site {
 	struct sandboxes *sandboxes;
 	struct tenants *tenants;
 	const struct cgroup_parent *cgroup;
-	int functions_fd, data_fd;
+	int functions_fd, data_fd, state_fd;
 	gid_t gateway_gid;
 };
 

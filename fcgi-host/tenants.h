@@ -58,4 +58,8 @@ int tenants_take(struct tenants *tenants, const struct conf *conf,
 int tenants_data_open(int data_fd, const char *tenant,
     const struct tenants_id *id);
 
+/* Somebody removed STATE/data: it is made anew, and data_fd, the same number for
+ * all who borrowed it, means the new one.  0 or a negative errno. */
+int tenants_data_renew(int state_fd, int data_fd);
+
 #endif

@@ -83,9 +83,12 @@ bind_new(int source, uint64_t attributes, bool is_recursive)
 static int
 is_folder(int fd)
 {
-	struct stat st;
+	struct statx st;
 
-	return fstat(fd, &st) == 0 && S_ISDIR(st.st_mode);
+	/* Of a file system over the network nobody asks the server: one that
+	 * does not answer would hold up everybody's starts. */
+	return statx(fd, "", AT_EMPTY_PATH | AT_STATX_DONT_SYNC, STATX_TYPE,
+	    &st) == 0 && S_ISDIR(st.stx_mode);
 }
 
 /* Takes fd (a negative errno is passed through). */
