@@ -114,3 +114,49 @@ def in_words(answer, *statuses):
         assert answer.header("Retry-After"), answer
         assert len(answer.text) > 10, answer
     return answer.status
+
+
+class ProcessLimit:
+    """Lets the host and its instances have so many processes: by the pids
+    controller of its own cgroup, or (version 1) of one made for it."""
+
+    V1 = pathlib.Path("/sys/fs/cgroup/pids")
+
+    def __init__(self, host):
+        group = host.find_cgroup()
+        self.made = None
+        if group is not None and (group / "pids.max").exists():
+            self.group = group
+        elif (self.V1 / "cgroup.procs").exists():
+            self.made = self.group = self.V1 / f"fh-test-{host.pid}"
+            self.group.mkdir()
+            for pid in [host.pid, *proc.descendants(host.pid)]:
+                (self.group / "cgroup.procs").write_text(str(pid))
+        else:
+            self.group = None
+
+    def __bool__(self):
+        return self.group is not None
+
+    @property
+    def current(self):
+        return int((self.group / "pids.current").read_text())
+
+    def set(self, most):
+        (self.group / "pids.max").write_text(str(most))
+
+    def end(self):
+        self.set("max")
+        if self.made is None:
+            return
+        for pid in (self.made / "cgroup.procs").read_text().split():
+            with contextlib.suppress(OSError):
+                (self.V1 / "cgroup.procs").write_text(pid)
+        until = time.monotonic() + 5
+        while True:
+            try:
+                self.made.rmdir()
+                return
+            except OSError:
+                assert time.monotonic() < until, "the test's cgroup is left"
+                time.sleep(0.05)
