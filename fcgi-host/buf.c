@@ -160,7 +160,8 @@ add_json_text(struct buf *b, const uint8_t *text, size_t n)
 	int rc;
 
 	while (at < n) {
-		size_t length = utf8_length(text + at, n - at);
+		size_t length = text[at] < 0x80 ? 1 :
+		    utf8_length(text + at, n - at);
 
 		if (length > 0 && text[at] >= 0x20 && text[at] != '"' &&
 		    text[at] != '\\' && text[at] != 0x7f) {

@@ -39,6 +39,7 @@ enum record_source {
 	SOURCE_CGROUP,       /* cpu.stat; memory.peak of this execution alone */
 	SOURCE_CGROUP_SINCE, /* memory.peak since the instance's start */
 	SOURCE_PROCESS,      /* wait4, or the largest process */
+	SOURCE_PROCESS_LATELY, /* as of a short execution just before */
 	SOURCE_COUNT
 };
 
