@@ -240,6 +240,16 @@ instance_watch_output(struct instance *instance, int *out_fd, int *err_fd)
 	return error;
 }
 
+static uint64_t
+oom_count(const struct instance *instance)
+{
+	uint64_t count = 0;
+
+	if (instance->events_fd >= 0)
+		cgroup_key_read(instance->events_fd, "oom_kill", &count);
+	return count;
+}
+
 static void
 fds_take(struct instance *instance, uint32_t has, const int *fds)
 {
@@ -255,6 +265,7 @@ fds_take(struct instance *instance, uint32_t has, const int *fds)
 	/* only kernels from 6.12 on take the write: a peak of one's own */
 	instance->is_peak_resettable = instance->peak_fd >= 0 &&
 	    pwrite(instance->peak_fd, "r", 1, 0) == 1;
+	instance->oom_mark = oom_count(instance);
 }
 
 void
@@ -423,30 +434,25 @@ instance_peak_read(struct instance *instance, uint64_t *kib)
 	return true;
 }
 
-static uint64_t
-oom_count(const struct instance *instance)
-{
-	uint64_t count = 0;
-
-	if (instance->events_fd >= 0)
-		cgroup_key_read(instance->events_fd, "oom_kill", &count);
-	return count;
-}
-
 bool
 instance_had_oom(struct instance *instance)
 {
-	if (instance->state == INSTANCE_GONE)
-		return instance->gone.oom_kills > instance->oom_mark;
-	return oom_count(instance) > instance->oom_mark;
+	uint64_t mark = instance->oom_mark;
+
+	instance->oom_mark = instance->state == INSTANCE_GONE ?
+	    instance->gone.oom_kills : oom_count(instance);
+	return instance->oom_mark > mark;
 }
 
 void
 instance_take(struct instance *instance, const struct instance_user *user,
     void *arg, const char *request_id)
 {
-	instance_cpu_charge(instance); /* of the start, or of the waiting */
-	instance->oom_mark = oom_count(instance);
+	/* of the start, or of the waiting; where there was none, what the
+	 * program still tidies up is its next execution's */
+	if (instance->served == 0 || instance->idle_since_us !=
+	    loop_now_us(instance->fleet->loop))
+		instance_cpu_charge(instance);
 	if (instance->is_peak_resettable)
 		instance->is_peak_resettable =
 		    pwrite(instance->peak_fd, "r", 1, 0) == 1;

@@ -134,7 +134,7 @@ void instance_cpu_told(struct instance *instance, uint64_t user_us,
     uint64_t system_us);
 /* Resets and reads the peak since the last reset.  false: not to be had. */
 bool instance_peak_read(struct instance *instance, uint64_t *kib);
-/* Out-of-memory kills since the execution began. */
+/* Out-of-memory kills since the last call: each execution asks once. */
 bool instance_had_oom(struct instance *instance);
 
 /* Sends an order to init with up to three descriptors.  0 or negative errno. */

@@ -394,6 +394,7 @@ cpu_time_is_split_between_start_executions_and_waiting(void **state)
 	assert_int_equal(instance->last_cpu.system_us, 110);
 	instance_let_go(instance);
 	counter_set(fd, "usage_usec 400\nuser_usec 230\nsystem_usec 170\n");
+	stage_turn(&stage, 2);
 	instance_take(instance, &as_user, &stage, "b"); /* idle: 50 */
 	assert_int_equal(instance->last_cpu.usage_us, 0);
 	counter_set(fd, "usage_usec 390\nuser_usec 1\nsystem_usec 1\n");
@@ -409,6 +410,30 @@ cpu_time_is_split_between_start_executions_and_waiting(void **state)
 	assert_int_equal(stage_log_count(&stage, "\"executions\":2"), 1);
 	assert_int_equal(stage_log_count(&stage, "\"start_cpu_us\":100,"
 	    "\"exec_cpu_us\":850,\"idle_cpu_us\":50"), 1);
+}
+
+/* The clock is not read twice in one turn of the loop: what the program still
+ * tidied up is the next execution's, and nothing is lost. */
+static void
+without_waiting_no_time_is_the_waitings(void **state)
+{
+	int fd = counter_file("usage_usec 100\nuser_usec 60\n"
+	    "system_usec 40\n");
+
+	(void)state;
+	bring_up(fd, -1);
+	instance_take(instance, &as_user, &stage, "a");
+	counter_set(fd, "usage_usec 350\nuser_usec 200\nsystem_usec 150\n");
+	assert_true(instance_cpu_charge(instance));
+	instance_let_go(instance);
+	counter_set(fd, "usage_usec 360\nuser_usec 200\nsystem_usec 160\n");
+	instance_take(instance, &as_user, &stage, "b");
+	counter_set(fd, "usage_usec 400\nuser_usec 230\nsystem_usec 170\n");
+	assert_true(instance_cpu_charge(instance));
+	assert_int_equal(instance->last_cpu.usage_us, 50);
+	assert_int_equal(instance->start_cpu_us, 100);
+	assert_int_equal(instance->exec_cpu_us, 300);
+	assert_int_equal(instance->idle_cpu_us, 0);
 }
 
 static void
@@ -471,6 +496,7 @@ main(void)
 		TEST(descriptors_that_init_sends_are_not_taken),
 		TEST(the_death_of_init_alone_changes_nothing_until_the_spawner_says_so),
 		TEST(cpu_time_is_split_between_start_executions_and_waiting),
+		TEST(without_waiting_no_time_is_the_waitings),
 		TEST(an_oom_kill_is_told_from_those_before_the_execution),
 		TEST(without_counters_there_is_no_clock_and_no_peak),
 		TEST(one_that_never_started_leaves_no_record_and_no_reserve),
