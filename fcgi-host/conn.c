@@ -198,11 +198,9 @@ interest_set(struct conn *conn)
 static void
 turn_count(struct conn *conn, size_t sent)
 {
-	uint64_t now_us = loop_now_us(conn->server->loop);
-
-	if (conn->turn_us != now_us)
+	if (conn->turn_us != loop_now_us(conn->server->loop))
 		conn->turn_bytes = 0;
-	conn->turn_us = now_us;
+	conn->turn_us = loop_now_us(conn->server->loop);
 	conn->turn_bytes += sent;
 }
 
@@ -252,14 +250,23 @@ flush(void *arg)
 	if (buf_len(&conn->out) == 0)
 		buf_reset(&conn->out, conn->request == NULL ? IDLE_BYTES :
 		    2 * RELAY_OUT_HIGH);
-	if (conn->fd >= 0 && buf_len(&conn->out) == 0 &&
-	    (sent > 0 || conn->is_ending))
+	if (buf_len(&conn->out) == 0 && (sent > 0 || conn->is_ending))
 		out_done(conn);
 	else if (sent > 0 && conn->request != NULL &&
 	    buf_len(&conn->out) < RELAY_OUT_HIGH / 2)
 		request_drained(conn->request);
 	if (!conn->is_closed)
 		interest_set(conn);
+}
+
+/* Behind what this turn has brought so far: it may be the answer's end. */
+static void
+flush_behind(void *arg)
+{
+	struct conn *conn = arg;
+
+	if (!conn->is_closed)
+		loop_defer(conn->server->loop, &conn->flush_task, flush, conn);
 }
 
 static void
@@ -274,7 +281,8 @@ flush_later(void *owner)
 	if (is_turn_over(conn) && has_to_send(conn))
 		interest_set(conn);
 	else
-		loop_defer(conn->server->loop, &conn->flush_task, flush, conn);
+		loop_defer(conn->server->loop, &conn->flush_task, flush_behind,
+		    conn);
 }
 
 static void

@@ -449,8 +449,11 @@ request_drained(struct request *request)
 bool
 request_may_send(const struct request *request)
 {
+	/* its end comes with this turn of the loop: both are one packet */
+	if (request->state == REQUEST_RECORDING)
+		return false;
 	/* an answer of our own needs no rest of a body */
-	return request->state >= REQUEST_RECORDING ||
+	return request->state == REQUEST_DONE ||
 	    relay_may_send(&request->relay);
 }
 

@@ -94,7 +94,8 @@ void request_leave(struct request *request);
 
 /* The connection's buffer has room again. */
 void request_drained(struct request *request);
-/* Whether what stands in the buffer may be sent now. */
+/* Whether what stands in the buffer may be sent now; not while the record is in
+ * the batch, after which the owner is told the end. */
 bool request_may_send(const struct request *request);
 /* The body has ended as far as the web server sent it. */
 bool request_is_body_arrived(const struct request *request);

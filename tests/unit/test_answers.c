@@ -12,6 +12,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -69,6 +70,34 @@ an_answer_passes_as_it_comes_and_ends_with_a_record(void **state)
 	assert_int_equal(stage_log_count(&play->stage, "\"bytes_out\":31,"), 1);
 	assert_int_equal(stage_log_count(&play->stage, "\"status\":200,"), 1);
 	assert_int_equal(stage_log_count(&play->stage, "\"cold\":true"), 1);
+}
+
+/* On a socket that keeps what each write sent apart. */
+static void
+a_short_answer_and_its_end_are_sent_in_one_piece(void **state)
+{
+	struct play *play = *state;
+	struct actor *actor;
+	uint8_t bytes[4096];
+	int fds[2];
+	ssize_t n;
+
+	web_free(&play->web);
+	assert_int_equal(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC |
+	    SOCK_NONBLOCK, 0, fds), 0);
+	assert_int_equal(conn_new(play->stage.conns, fds[0], "web"), 0);
+	web_init(&play->web, fds[1]);
+	actor = play_dispatch(play, "GET", "");
+	assert_int_equal(write(actor->fds[1], PLAIN "hello",
+	    strlen(PLAIN "hello")), strlen(PLAIN "hello"));
+	actor_close(actor);
+	actor_report(actor, INIT_EXIT, 0);
+	stage_turn(&play->stage, 0);
+	n = recv(play->web.fd, bytes, sizeof(bytes), 0);
+	assert_true(n > 16);
+	/* END_REQUEST, its header and body, stands at the end */
+	assert_int_equal(bytes[n - 15], FCGI_END_REQUEST);
+	assert_int_equal(play_executions(play), 1);
 }
 
 static void
@@ -465,6 +494,7 @@ main(void)
 {
 	const struct CMUnitTest tests[] = {
 		TEST(an_answer_passes_as_it_comes_and_ends_with_a_record),
+		TEST(a_short_answer_and_its_end_are_sent_in_one_piece),
 		TEST(the_second_execution_of_an_instance_is_warm),
 		TEST(without_a_length_the_end_waits_for_the_record),
 		TEST(with_a_length_the_last_byte_waits_for_the_record),
