@@ -92,6 +92,8 @@ struct instance {
 	/* counters */
 	int cpu_fd, peak_fd, events_fd; /* -1: the kernel has none */
 	bool is_peak_resettable;
+	/* init's last reading, if it was of a short execution; its time, 0 */
+	uint64_t memory_kib, memory_us;
 	struct cgroup_cpu cpu_mark, last_cpu;
 	uint64_t start_cpu_us, exec_cpu_us, idle_cpu_us;
 	uint64_t oom_mark;

@@ -260,7 +260,7 @@ relay_measured(void *arg, uint64_t memory_kib)
 	struct request *request = arg;
 
 	if (request->state == REQUEST_MEASURING)
-		request_measured(request, memory_kib);
+		request_memory_read(request, memory_kib);
 }
 
 static void

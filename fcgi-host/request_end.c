@@ -5,6 +5,13 @@
 #include <sys/wait.h>
 
 #include "fcgi-host/log.h"
+
+/* Asking init for the memory costs two switches between processes, more than a
+ * short execution does.  One that took less than SHORT_CPU_US has not touched
+ * much: the reading of another short one, SHORT_AGE_US ago at most, is its own
+ * too, and what it did touch stands in the next reading. */
+#define SHORT_CPU_US 1000
+#define SHORT_AGE_US 50000
 #include "fcgi-host/request_impl.h"
 
 void
@@ -88,7 +95,8 @@ usage_memory(struct request *request, struct instance *instance,
 		record->mem_source = SOURCE_CGROUP;
 	} else if (measured_kib > 0) {
 		record->mem_peak_kib = measured_kib;
-		record->mem_source = SOURCE_PROCESS;
+		record->mem_source = request->is_memory_lately ?
+		    SOURCE_PROCESS_LATELY : SOURCE_PROCESS;
 	} else if (instance->gone.memory_peak_kib > 0) {
 		record->mem_peak_kib = instance->gone.memory_peak_kib;
 		record->mem_source = SOURCE_CGROUP_SINCE;
@@ -207,12 +215,34 @@ instance_part(struct request *request)
 	pool_release(instance, is_usable ? NULL : "exit");
 }
 
+static bool
+is_short(const struct instance *instance)
+{
+	return instance->cpu_fd >= 0 &&
+	    instance->last_cpu.usage_us < SHORT_CPU_US;
+}
+
+/* Whether the answer has to wait for init's word about the memory. */
+static bool
+memory_is_asked(struct request *request)
+{
+	struct backend *backend = &request->relay.backend;
+	const struct instance *instance = backend->instance;
+
+	if (!instance->function->info.is_fastcgi ||
+	    instance->is_peak_resettable || !instance->is_program_running)
+		return false;
+	request->is_memory_lately = instance->memory_us > 0 &&
+	    is_short(instance) &&
+	    request->ended_us < instance->memory_us + SHORT_AGE_US;
+	return !request->is_memory_lately && backend_measure(backend) == 0;
+}
+
 void
 request_ended(struct request *request)
 {
 	struct backend *backend = &request->relay.backend;
 	struct instance *instance = backend->instance;
-	bool is_cgi = !instance->function->info.is_fastcgi;
 
 	if (request->state != REQUEST_RUNNING &&
 	    request->state != REQUEST_LEFT)
@@ -220,9 +250,19 @@ request_ended(struct request *request)
 	instance_cpu_charge(instance);
 	request->ended_us = loop_now_us(request->server->loop);
 	request_step(request, REQUEST_EVENT_END);
-	if (is_cgi || instance->is_peak_resettable ||
-	    !instance->is_program_running || backend_measure(backend) < 0)
-		request_measured(request, is_cgi ? backend->memory_kib : 0);
+	if (!memory_is_asked(request))
+		request_measured(request, request->is_memory_lately ?
+		    instance->memory_kib : backend->memory_kib);
+}
+
+void
+request_memory_read(struct request *request, uint64_t memory_kib)
+{
+	struct instance *instance = request->relay.backend.instance;
+
+	instance->memory_kib = memory_kib;
+	instance->memory_us = is_short(instance) ? request->ended_us : 0;
+	request_measured(request, memory_kib);
 }
 
 static void

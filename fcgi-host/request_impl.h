@@ -33,6 +33,7 @@ struct request {
 	int64_t content_length; /* -1: none was given */
 	bool is_over;           /* its connection is one too many */
 	bool is_aborted;        /* by ABORT_REQUEST */
+	bool is_memory_lately;  /* its memory was read just before */
 	bool is_whole;          /* what finished() will be told */
 	/* why it does not end well; the first one wins */
 	bool has_fault;
@@ -66,6 +67,8 @@ void request_arm(struct request *request);
 /* The relay's events after the end. */
 void request_ended(struct request *request);
 void request_measured(struct request *request, uint64_t memory_kib);
+/* The same, by init's answer. */
+void request_memory_read(struct request *request, uint64_t memory_kib);
 void request_gone(struct request *request);
 /* Entry into RECORDING. */
 void request_record(struct request *request);

@@ -117,7 +117,8 @@ def test_memory_is_the_peak_of_this_execution(host, warm):
     assert small["mem_peak_kib"] < 20000
     assert after["mem_peak_kib"] < 20000, \
         "the peak of one execution stands in the next one's record"
-    assert {small["mem_source"], large["mem_source"]} <= {"cgroup", "process"}
+    assert large["mem_source"] in {"cgroup", "process"}
+    assert small["mem_source"] in {"cgroup", "process", "process-lately"}
 
 
 def test_a_functions_own_memory_limit_stands_in_the_record(host):

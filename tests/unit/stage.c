@@ -74,12 +74,17 @@ stage_up(struct stage *stage, struct actor *actor)
 {
 	struct ctl_instance_up up = { .id = actor->id, .start_us = 1234 };
 	int fds[2];
+	size_t count = 1;
 
 	LOG_ASSERT(sock_pair(fds) == 0);
 	actor->init_fd = fds[1];
 	fd_set_nonblock(actor->init_fd, true);
 	actor->is_up = true;
-	LOG_ASSERT(pools_instance_up(stage->pools, &up, fds, 1) == 0);
+	if (stage->cpu_stat_fd > 0) {
+		up.has |= CTL_HAS_CPU_STAT;
+		fds[count++] = fcntl(stage->cpu_stat_fd, F_DUPFD_CLOEXEC, 3);
+	}
+	LOG_ASSERT(pools_instance_up(stage->pools, &up, fds, count) == 0);
 }
 
 void

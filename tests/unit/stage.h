@@ -45,6 +45,7 @@ struct stage {
 	/* the spawner */
 	int start_error;   /* what the next asking gives */
 	uint64_t cpu_us;   /* of those that go, by wait4 */
+	int cpu_stat_fd;   /* the cpu.stat of all that come up; 0: none */
 	bool is_prompt;    /* instances come up and die without being told to */
 	struct actor actors[STAGE_ACTORS_MAX];
 	size_t actor_count;

@@ -13,6 +13,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
+#include <sys/mman.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -168,6 +169,70 @@ a_program_serves_one_connection_per_execution_and_stays_warm(void **state)
 	assert_int_equal(play->web.ends, 2);
 	assert_int_equal(stage_log_count(&play->stage, "\"cold\":false"), 1);
 	assert_int_equal(play_records(play, "ok"), 2);
+}
+
+static void
+clock_set(struct play *play, unsigned usage_us)
+{
+	char text[80];
+
+	snprintf(text, sizeof(text), "usage_usec %u\nuser_usec %u\n"
+	    "system_usec 0\n", usage_us, usage_us);
+	assert_int_equal(ftruncate(play->stage.cpu_stat_fd, 0), 0);
+	assert_int_equal(pwrite(play->stage.cpu_stat_fd, text, strlen(text),
+	    0), strlen(text));
+}
+
+/* An execution that takes so much processor time; whether init was asked for
+ * its memory. */
+static bool
+is_measured(struct play *play, struct actor *actor, unsigned *at_us,
+    unsigned cpu_us)
+{
+	size_t ends = play->web.ends;
+
+	if (actor->is_up)
+		play_request(play, "GET", "");
+	close_fd(&fd);
+	receive();
+	clock_set(play, *at_us += cpu_us);
+	put(play, FCGI_STDOUT, PLAIN "hello");
+	put_end(play, 0, FCGI_REQUEST_COMPLETE);
+	if (play->web.ends > ends)
+		return false;
+	measured(play, actor);
+	assert_int_equal(play->web.ends, ends + 1);
+	return true;
+}
+
+static void
+the_memory_of_short_executions_is_read_once_for_some_of_them(void **state)
+{
+	struct play *play = *state;
+	struct actor *actor;
+	unsigned at_us = 0;
+
+	play->stage.cpu_stat_fd = memfd_create("cpu.stat", MFD_CLOEXEC);
+	clock_set(play, 0);
+	actor = start(play, "");
+	clock_set(play, at_us += 300);
+	put(play, FCGI_STDOUT, PLAIN "hello");
+	put_end(play, 0, FCGI_REQUEST_COMPLETE);
+	measured(play, actor);
+	/* short, and soon after a short one that was measured */
+	assert_false(is_measured(play, actor, &at_us, 400));
+	assert_int_equal(stage_log_count(&play->stage,
+	    "\"mem_peak_kib\":512,\"mem_source\":\"process-lately\""), 1);
+	/* a long one is measured itself, and its peak is not the next one's */
+	assert_true(is_measured(play, actor, &at_us, 5000));
+	assert_true(is_measured(play, actor, &at_us, 100));
+	assert_false(is_measured(play, actor, &at_us, 100));
+	/* an old reading says nothing any more */
+	play_turn(play, 60);
+	assert_true(is_measured(play, actor, &at_us, 100));
+	assert_int_equal(stage_log_count(&play->stage,
+	    "\"mem_source\":\"process\""), 4);
+	close_fd(&play->stage.cpu_stat_fd);
 }
 
 static void
@@ -458,6 +523,7 @@ main(void)
 {
 	const struct CMUnitTest tests[] = {
 		TEST(a_program_serves_one_connection_per_execution_and_stays_warm),
+		TEST(the_memory_of_short_executions_is_read_once_for_some_of_them),
 		TEST(an_init_that_does_not_measure_delays_the_end_only_shortly),
 		TEST(a_client_that_leaves_while_the_memory_is_asked_for_is_recorded_once),
 		TEST(an_instance_that_dies_while_the_memory_is_asked_for_is_recorded_once),
