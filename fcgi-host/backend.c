@@ -82,6 +82,13 @@ out:
 	return error;
 }
 
+bool
+backend_needs_program(const struct instance *instance)
+{
+	return instance->function->info.is_fastcgi &&
+	    !instance->is_program_running;
+}
+
 int
 backend_start(struct backend *backend, struct instance *instance,
     const struct cgi_env *env, const struct cgi_env *program_env,
@@ -104,7 +111,7 @@ backend_start(struct backend *backend, struct instance *instance,
 	funclog_init(&backend->log, instance->function->info.name,
 	    instance->id, instance->log_quota);
 	instance_take(instance, &as_user, backend, request_id);
-	if (is_fastcgi && !instance->is_program_running)
+	if (backend_needs_program(instance))
 		error = program_start(instance, program_env);
 	if (error == 0)
 		error = backend->kind->start(backend, env, has_body);

@@ -80,9 +80,13 @@ struct backend {
 	struct loop_task task;
 };
 
+/* Whether an execution in it begins with the start of a FastCGI program. */
+bool backend_needs_program(const struct instance *instance);
+
 /*
  * Takes an IDLE instance and starts an execution in it.  env is the whole
- * environment of the request; program_env that of a FastCGI process.
+ * environment of the request; program_env that of a FastCGI process, NULL
+ * unless backend_needs_program.
  * 0; or negative errno: the instance is to be killed, backend_close called.
  */
 int backend_start(struct backend *backend, struct instance *instance,
@@ -95,7 +99,8 @@ ssize_t backend_read(struct backend *backend, void *out, size_t size);
 /* Bytes taken, -EAGAIN; -EPIPE: the function reads no more (not an error). */
 ssize_t backend_write(struct backend *backend, const void *data, size_t n);
 int backend_body_end(struct backend *backend);
-/* Which of readable and writable are to be called. */
+/* Which of readable and writable are to be called; what start, write and
+ * body_end have left is on its way then. */
 void backend_want(struct backend *backend, bool is_read, bool is_write);
 /* Whether nothing is written any more; what was may still be to be read. */
 bool backend_has_ended(const struct backend *backend);

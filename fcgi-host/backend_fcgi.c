@@ -127,8 +127,6 @@ fcgi_start(struct backend *backend, const struct cgi_env *env, bool has_body)
 		error = fcgi_put_stream_end(&backend->sending, FCGI_PARAMS,
 		    REQUEST_ID);
 	buf_free(&params);
-	if (error == 0)
-		sending_flush(backend);
 	return error;
 }
 
@@ -152,14 +150,10 @@ fcgi_write(struct backend *backend, const void *data, size_t n)
 static int
 fcgi_body_end(struct backend *backend)
 {
-	int error;
-
 	if (backend->is_broken)
 		return 0;
-	error = fcgi_put_stream_end(&backend->sending, FCGI_STDIN, REQUEST_ID);
-	sending_flush(backend);
-	interest_set(backend);
-	return error;
+	/* sent by fcgi_want, a short request in one piece */
+	return fcgi_put_stream_end(&backend->sending, FCGI_STDIN, REQUEST_ID);
 }
 
 static void
@@ -310,6 +304,8 @@ fcgi_want(struct backend *backend, bool is_read, bool is_write)
 {
 	backend->wants_read = is_read && !backend->is_eof;
 	backend->wants_write = is_write && !backend->is_body_ended;
+	if (!backend->is_broken)
+		sending_flush(backend);
 	interest_set(backend);
 }
 

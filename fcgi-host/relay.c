@@ -326,12 +326,17 @@ relay_start(struct relay *relay, struct instance *instance,
 {
 	int error = backend_start(&relay->backend, instance, env, program_env,
 	    request_id, relay->has_body, &backend_events, relay);
+	bool wants_write;
 
 	relay->has_backend = true;
 	relay->progress_us = loop_now_us(relay->loop);
-	if (error == 0)
-		relay_pump(relay);
-	return error;
+	if (error < 0)
+		return error;
+	/* it has had no time to answer: what is readable will be told */
+	wants_write = body_pump(relay);
+	if (relay->has_backend)
+		backend_want(&relay->backend, true, wants_write);
+	return 0;
 }
 
 bool

@@ -270,8 +270,9 @@ static void
 granted(void *arg, struct instance *instance)
 {
 	struct request *request = arg;
+	bool is_first = backend_needs_program(instance);
 	struct exec_env exec;
-	struct cgi_env *env, *program_env;
+	struct cgi_env *env, *program_env = NULL;
 	int error = -ENOMEM;
 
 	/* what runs, which may be newer than what was asked for */
@@ -285,10 +286,11 @@ granted(void *arg, struct instance *instance)
 		.content_length = request->content_length,
 	};
 	env = exec_env_request(&exec);
-	program_env = exec_env_program(&exec);
+	if (is_first)
+		program_env = exec_env_program(&exec);
 	wait_split(request, instance);
 	request_step(request, REQUEST_EVENT_GRANT);
-	if (env != NULL && program_env != NULL)
+	if (env != NULL && (program_env != NULL || !is_first))
 		error = relay_start(&request->relay, instance, env,
 		    program_env, request->slot->record.request_id);
 	else
