@@ -51,8 +51,9 @@ static const struct instance_user as_user = {
 	.gone = gone_take,
 };
 
-/* A FastCGI program is started with the first request that its instance gets:
- * until then the instance is a prepared sandbox. */
+/* A FastCGI program is started with the first request that its instance gets,
+ * unless min_instances booted it: until then the instance is a prepared
+ * sandbox. */
 static int
 program_start(struct instance *instance, const struct cgi_env *env)
 {
@@ -87,6 +88,12 @@ backend_needs_program(const struct instance *instance)
 {
 	return instance->function->info.is_fastcgi &&
 	    !instance->is_program_running;
+}
+
+int
+backend_boot(struct instance *instance, const struct cgi_env *env)
+{
+	return program_start(instance, env);
 }
 
 int

@@ -83,6 +83,9 @@ struct backend {
 /* Whether an execution in it begins with the start of a FastCGI program. */
 bool backend_needs_program(const struct instance *instance);
 
+/* Starts the FastCGI program of an idle instance ahead of its first request; env
+ * is the program's own.  0 or negative errno: the instance is of no use. */
+int backend_boot(struct instance *instance, const struct cgi_env *env);
 /*
  * Takes an IDLE instance and starts an execution in it.  env is the whole
  * environment of the request; program_env that of a FastCGI process, NULL

@@ -9,22 +9,24 @@
 #include "fcgi-host/sock.h"
 
 #define STATUS_TIMEOUT_MS 10000
+#define COLUMNS 8 /* of either table */
 
 void
 status_init(struct status *status, bool is_json)
 {
 	static const char *const functions[] = { "FUNCTION", "VERSION",
-		"EXECUTIONS", "WAITING", "INSTANCES", "IDLE", "BUSY" };
+		"EXECUTIONS", "WAITING", "INSTANCES", "PREPARED", "IDLE",
+		"BUSY" };
 	static const char *const instances[] = { "INSTANCE", "FUNCTION",
-		"VERSION", "STATE", "AGE", "EXECUTIONS", "CPU" };
+		"VERSION", "STATE", "AGE", "EXECUTIONS", "CPU", "MEMORY" };
 	size_t i;
 
 	memset(status, 0, sizeof(*status));
 	status->is_json = is_json;
-	status->functions.columns = status->instances.columns = 7;
-	status->functions.right = 0x7c; /* all but name and version */
-	status->instances.right = 0x71;
-	for (i = 0; i < 7; i++) {
+	status->functions.columns = status->instances.columns = COLUMNS;
+	status->functions.right = 0xfc; /* all but name and version */
+	status->instances.right = 0xf1;
+	for (i = 0; i < COLUMNS; i++) {
 		cmd_table_add(&status->functions, "%s", functions[i]);
 		cmd_table_add(&status->instances, "%s", instances[i]);
 	}
@@ -35,6 +37,7 @@ status_free(struct status *status)
 {
 	cmd_table_free(&status->functions);
 	cmd_table_free(&status->instances);
+	buf_free(&status->worries);
 	buf_free(&status->json_functions);
 	buf_free(&status->json_instances);
 }
@@ -70,21 +73,34 @@ json_text(struct buf *out, const char *key, const char *text)
 }
 
 static int
+add_worry(struct status *status, const struct ctl_status_fn *fn)
+{
+	char span[32];
+
+	return buf_addf(&status->worries, "%s ends before its first answer: it "
+	    "is not started for %s; see its log\n", fn->name,
+	    status_span(fn->throttled_ms, span, sizeof(span)));
+}
+
+static int
 add_function(struct status *status, const struct ctl_status_fn *fn)
 {
 	struct cmd_table *table = &status->functions;
 	struct buf *json = &status->json_functions;
-	int error;
+	int error = 0;
 
 	if (!status->is_json) {
+		if (fn->throttled_ms > 0)
+			error = add_worry(status, fn);
 		cmd_table_add(table, "%s", fn->name);
 		cmd_table_add(table, "%s", fn->version);
 		cmd_table_add(table, "%" PRIu64, fn->executions);
 		cmd_table_add(table, "%" PRIu64, fn->queued);
 		cmd_table_add(table, "%" PRIu64, fn->instances);
+		cmd_table_add(table, "%" PRIu64, fn->prepared);
 		cmd_table_add(table, "%" PRIu64, fn->idle);
 		cmd_table_add(table, "%" PRIu64, fn->busy);
-		return table->error;
+		return error != 0 ? error : table->error;
 	}
 	error = buf_add_str(json, buf_len(json) > 0 ? ",{" : "{");
 	if (error == 0)
@@ -96,9 +112,10 @@ add_function(struct status *status, const struct ctl_status_fn *fn)
 	if (error == 0)
 		error = buf_addf(json, ",\"executions\":%" PRIu64
 		    ",\"waiting\":%" PRIu64 ",\"instances\":%" PRIu64
-		    ",\"idle\":%" PRIu64 ",\"busy\":%" PRIu64 "}",
-		    fn->executions, fn->queued, fn->instances, fn->idle,
-		    fn->busy);
+		    ",\"prepared\":%" PRIu64 ",\"idle\":%" PRIu64
+		    ",\"busy\":%" PRIu64 ",\"throttled_ms\":%" PRIu64 "}",
+		    fn->executions, fn->queued, fn->instances, fn->prepared,
+		    fn->idle, fn->busy, fn->throttled_ms);
 	return error;
 }
 
@@ -121,6 +138,11 @@ add_instance(struct status *status, const struct ctl_status_instance *one)
 		cmd_table_add(table, "%" PRIu64 ".%03" PRIu64 "s",
 		    one->cpu_usage_us / 1000000,
 		    one->cpu_usage_us / 1000 % 1000);
+		if (one->memory_kib == 0)
+			cmd_table_add(table, "-");
+		else
+			cmd_table_add(table, "%" PRIu64 " KiB",
+			    one->memory_kib);
 		return table->error;
 	}
 	error = buf_addf(json, "%s{\"instance\":%" PRIu64 ",",
@@ -137,8 +159,12 @@ add_instance(struct status *status, const struct ctl_status_instance *one)
 		error = json_text(json, "state", one->state);
 	if (error == 0)
 		error = buf_addf(json, ",\"age_ms\":%" PRIu64
-		    ",\"executions\":%" PRIu64 ",\"cpu_us\":%" PRIu64 "}",
-		    one->age_ms, one->executions, one->cpu_usage_us);
+		    ",\"executions\":%" PRIu64 ",\"cpu_us\":%" PRIu64
+		    ",\"memory_kib\":", one->age_ms, one->executions,
+		    one->cpu_usage_us);
+	if (error == 0)
+		error = one->memory_kib == 0 ? buf_add_str(json, "null}") :
+		    buf_addf(json, "%" PRIu64 "}", one->memory_kib);
 	return error;
 }
 
@@ -222,12 +248,15 @@ status_put(const struct status *status, struct buf *out)
 	    h->functions);
 	if (error == 0)
 		error = put_worries(h, out);
-	if (error == 0 && status->functions.count > 7) {
+	if (error == 0 && buf_len(&status->worries) > 0)
+		error = buf_add(out, status->worries.data + status->worries.start,
+		    buf_len(&status->worries));
+	if (error == 0 && status->functions.count > COLUMNS) {
 		error = buf_add_str(out, "\n");
 		if (error == 0)
 			error = cmd_table_put(&status->functions, out);
 	}
-	if (error == 0 && status->instances.count > 7) {
+	if (error == 0 && status->instances.count > COLUMNS) {
 		error = buf_add_str(out, "\n");
 		if (error == 0)
 			error = cmd_table_put(&status->instances, out);

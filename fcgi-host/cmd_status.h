@@ -15,6 +15,7 @@ struct status {
 	bool is_json;
 	struct ctl_status_host host;
 	struct cmd_table functions, instances;
+	struct buf worries; /* lines */
 	struct buf json_functions, json_instances;
 };
 

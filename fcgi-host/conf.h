@@ -56,7 +56,8 @@ struct conf {
 	char *user;
 	uint32_t uid_first, uid_count;
 	char *require; /* layer names, space-separated, checked; "" */
-	uint64_t max_connections, max_prepared;
+	uint64_t max_connections, max_instances, max_prepared;
+	bool has_max_prepared; /* 0 is a value */
 	char *log; /* "stderr" or a path */
 	enum log_level log_level;
 	/* the rest */

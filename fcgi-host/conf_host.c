@@ -23,6 +23,10 @@
 #define UID_FIRST_MIN 1000u
 #define CONNECTIONS_DEFAULT 1024u
 #define CONNECTIONS_MAX 65536u
+#define INSTANCES_DEFAULT 1024u
+#define INSTANCES_MAX 8192u
+#define PREPARED_DEFAULT 16u
+#define PREPARED_MAX 1024u
 
 #define SET(name) static int set_##name(struct conf *conf, \
     const char *value, char *problem, size_t size)
@@ -292,17 +296,37 @@ SET(require)
 	return put_text(&conf->require, value);
 }
 
-SET(max_connections)
+static int
+put_count(uint64_t *field, const char *key, const char *value, unsigned min,
+    unsigned max, char *problem, size_t size)
 {
 	uint64_t count;
 
-	if (settings_parse_count(value, &count) != 0 || count == 0 ||
-	    count > CONNECTIONS_MAX)
-		return settings_problem(problem, size, "max_connections: "
-		    "\"%.40s\" is no number from 1 to %u", value,
-		    CONNECTIONS_MAX);
-	conf->max_connections = count;
+	if (settings_parse_count(value, &count) != 0 || count < min ||
+	    count > max)
+		return settings_problem(problem, size, "%s: \"%.40s\" is no "
+		    "number from %u to %u", key, value, min, max);
+	*field = count;
 	return 0;
+}
+
+SET(max_connections)
+{
+	return put_count(&conf->max_connections, "max_connections", value, 1,
+	    CONNECTIONS_MAX, problem, size);
+}
+
+SET(max_instances)
+{
+	return put_count(&conf->max_instances, "max_instances", value, 1,
+	    INSTANCES_MAX, problem, size);
+}
+
+SET(max_prepared)
+{
+	conf->has_max_prepared = true;
+	return put_count(&conf->max_prepared, "max_prepared", value, 0,
+	    PREPARED_MAX, problem, size);
 }
 
 SET(log)
@@ -343,6 +367,8 @@ static const struct host_key {
 	{ "uid_range", set_uid_range },
 	{ "require", set_require },
 	{ "max_connections", set_max_connections },
+	{ "max_instances", set_max_instances },
+	{ "max_prepared", set_max_prepared },
 	{ "log", set_log },
 	{ "log_level", set_log_level },
 };
@@ -417,5 +443,9 @@ conf_host_defaults(struct conf *conf)
 	}
 	if (conf->max_connections == 0)
 		conf->max_connections = CONNECTIONS_DEFAULT;
+	if (conf->max_instances == 0)
+		conf->max_instances = INSTANCES_DEFAULT;
+	if (!conf->has_max_prepared)
+		conf->max_prepared = PREPARED_DEFAULT;
 	return error;
 }

@@ -238,8 +238,8 @@ check_instance_up(const struct ctl_msg *msg)
 {
 	const struct ctl_instance_up *up = &msg->u.instance_up;
 
-	return up->id != 0 && (up->has & ~(uint32_t)(CTL_HAS_CPU_STAT |
-	    CTL_HAS_MEMORY_PEAK | CTL_HAS_MEMORY_EVENTS)) == 0 ? 0 : -EPROTO;
+	return up->id != 0 && (up->has & ~(uint32_t)CTL_HAS_ALL) == 0 ? 0 :
+	    -EPROTO;
 }
 
 static int

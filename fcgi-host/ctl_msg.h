@@ -12,7 +12,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define CTL_MAGIC 0x66637332u /* changes with every change of a struct */
+#define CTL_MAGIC 0x66637333u /* changes with every change of a struct */
 #define CTL_NAME_MAX 200      /* a function's name */
 #define CTL_SEGMENTS_MAX 8    /* parts of a name between slashes */
 #define CTL_PATH_MAX 216      /* its file below the functions directory */
@@ -36,6 +36,7 @@ enum limit_key {
 	LIMIT_TMP_BYTES,
 	LIMIT_INSTANCES,
 	LIMIT_MIN_INSTANCES,
+	LIMIT_MAX_INSTANCES, /* of all functions of a tenant; 0: no ceiling */
 	LIMIT_MAX_REQUESTS, /* 0: no end */
 	LIMIT_QUEUE,
 	LIMIT_QUEUE_TIMEOUT_MS,
@@ -179,9 +180,17 @@ struct ctl_instance_kill {
 /*
  * fds, in this order: the gateway's end of init's socket; then, where the bit
  * in `has` is set: cpu.stat, memory.peak (writable for a reset),
- * memory.events.
+ * memory.events, memory.current, and where there is no such file init's
+ * /proc/PID/statm.
  */
-enum { CTL_HAS_CPU_STAT = 1, CTL_HAS_MEMORY_PEAK = 2, CTL_HAS_MEMORY_EVENTS = 4 };
+enum {
+	CTL_HAS_CPU_STAT = 1,
+	CTL_HAS_MEMORY_PEAK = 2,
+	CTL_HAS_MEMORY_EVENTS = 4,
+	CTL_HAS_MEMORY_CURRENT = 8,
+	CTL_HAS_INIT_MEMORY = 16,
+	CTL_HAS_ALL = 31
+};
 struct ctl_instance_up {
 	uint64_t id;
 	uint64_t start_us;  /* the spawner's time for it */
@@ -254,7 +263,8 @@ struct ctl_status_host {
 struct ctl_status_fn {
 	char name[CTL_NAME_MAX + 1];
 	char version[CTL_VERSION_LENGTH + 1];
-	uint64_t executions, queued, instances, idle, busy;
+	uint64_t executions, queued, instances, prepared, idle, busy;
+	uint64_t throttled_ms; /* 0: it is not */
 };
 
 struct ctl_status_instance {
@@ -263,6 +273,7 @@ struct ctl_status_instance {
 	char version[CTL_VERSION_LENGTH + 1];
 	char state[16];
 	uint64_t age_ms, executions, cpu_usage_us;
+	uint64_t memory_kib; /* 0: not known */
 };
 
 struct ctl_msg {

@@ -9,6 +9,8 @@
 #include <sys/epoll.h>
 #include <unistd.h>
 
+#include "fcgi-host/backend.h"
+#include "fcgi-host/exec_env.h"
 #include "fcgi-host/log.h"
 #include "fcgi-host/sock.h"
 
@@ -88,9 +90,24 @@ instance_end(void *arg, const struct instance *instance)
 	gateway_send(arg, &msg);
 }
 
+static int
+instance_boot(void *arg, struct instance *instance)
+{
+	const struct gateway *gateway = arg;
+	const struct route route = { .function = instance->function };
+	const struct exec_env exec = { .conf = gateway->conf,
+		.route = &route };
+	struct cgi_env *env = exec_env_program(&exec);
+	int error = env == NULL ? -ENOMEM : backend_boot(instance, env);
+
+	cgi_env_free(env);
+	return error;
+}
+
 const struct fleet_ops gateway_fleet_ops = {
 	.start = instance_ask,
 	.kill = instance_end,
+	.boot = instance_boot,
 };
 
 /* ---- what the spawner says ---- */
@@ -140,6 +157,8 @@ on_conf(struct gateway *gateway, const struct ctl_msg *msg, int *fds,
 	gateway->conf = conf;
 	log_set_level(conf->log_level);
 	ledger_set_sync(gateway->server.ledger, conf->is_sync);
+	pools_set_limits(gateway->server.pools, conf->max_instances,
+	    conf->max_prepared);
 	if (gateway->server.conf != NULL) {
 		pools_new_generation(gateway->server.pools);
 		gateway_host_record(gateway, "reload");

@@ -88,6 +88,8 @@ pool_row(const struct pool_facts *facts, void *arg)
 	row->executions = facts->executions;
 	row->queued = facts->queued;
 	row->instances = facts->instances;
+	row->prepared = facts->prepared;
+	row->throttled_ms = facts->throttled_ms;
 	row->idle = facts->idle;
 	row->busy = facts->busy;
 	row_add(arg, &msg);
@@ -107,7 +109,8 @@ instance_row(const struct instance *instance, void *arg)
 	    sizeof(row->function));
 	memcpy(row->version, instance->function->info.version,
 	    sizeof(row->version));
-	strncpy(row->state, instance_state_name(instance->state),
+	row->memory_kib = instance_memory_kib(instance);
+	strncpy(row->state, pool_state_name(instance),
 	    sizeof(row->state) - 1);
 	row->age_ms = (loop_now_us(client->gateway->loop) -
 	    instance->asked_us) / 1000;

@@ -84,6 +84,7 @@ instance_new(struct fleet *fleet, struct function *function, void *pool,
 	instance->asked_us = loop_now_us(fleet->loop);
 	instance->init_fd = instance->out_fd = instance->err_fd = -1;
 	instance->cpu_fd = instance->peak_fd = instance->events_fd = -1;
+	instance->memory_fd = -1;
 	instance->init_io.fd = instance->out_io.fd = instance->err_io.fd = -1;
 	funclog_init(&instance->log, function->info.name, instance->id,
 	    log_quota);
@@ -107,7 +108,6 @@ instance_free(struct instance *instance)
 	LOG_ASSERT(instance->state == INSTANCE_GONE && instance->user == NULL);
 	if (instance->is_admitted)
 		ledger_release(instance->fleet->ledger);
-	loop_timer_cancel(instance->fleet->loop, &instance->timer);
 	loop_io_del(instance->fleet->loop, &instance->init_io);
 	loop_io_del(instance->fleet->loop, &instance->out_io);
 	loop_io_del(instance->fleet->loop, &instance->err_io);
@@ -117,6 +117,7 @@ instance_free(struct instance *instance)
 	close_fd(&instance->cpu_fd);
 	close_fd(&instance->peak_fd);
 	close_fd(&instance->events_fd);
+	close_fd(&instance->memory_fd);
 	function_unref(instance->function);
 	instance->fleet->count--;
 	free(instance);
@@ -150,6 +151,7 @@ report_take(struct instance *instance, const struct init_report *report,
 		instance->user->report(instance->user_arg, report);
 	} else {
 		/* between executions a program has nothing to end for */
+		instance->has_died = true;
 		instance_kill(instance, "exit");
 	}
 }
@@ -262,6 +264,9 @@ fds_take(struct instance *instance, uint32_t has, const int *fds)
 		instance->peak_fd = fds[i++];
 	if (has & CTL_HAS_MEMORY_EVENTS)
 		instance->events_fd = fds[i++];
+	if (has & (CTL_HAS_MEMORY_CURRENT | CTL_HAS_INIT_MEMORY))
+		instance->memory_fd = fds[i++];
+	instance->is_memory_of_init = (has & CTL_HAS_INIT_MEMORY) != 0;
 	/* only kernels from 6.12 on take the write: a peak of one's own */
 	instance->is_peak_resettable = instance->peak_fd >= 0 &&
 	    pwrite(instance->peak_fd, "r", 1, 0) == 1;
@@ -377,8 +382,10 @@ instance_gone(struct instance *instance, const struct ctl_instance_gone *gone)
 	};
 
 	instance->gone = *gone;
-	if (instance->end_reason == NULL)
+	if (instance->end_reason == NULL) {
 		instance->end_reason = gone->oom_kills > 0 ? "oom" : "died";
+		instance->has_died = true;
+	}
 	cpu_attribute(instance, &now);
 	if (instance->err_fd >= 0)
 		err_ready(instance, 0);
@@ -434,6 +441,37 @@ instance_peak_read(struct instance *instance, uint64_t *kib)
 	return true;
 }
 
+/* "SIZE RESIDENT …" in pages. */
+static uint64_t
+statm_kib(int fd)
+{
+	char text[128];
+	ssize_t n = pread(fd, text, sizeof(text) - 1, 0);
+	const char *blank;
+
+	if (n <= 0)
+		return 0;
+	text[n] = '\0';
+	blank = strchr(text, ' ');
+	return blank == NULL ? 0 : strtoull(blank, NULL, 10) *
+	    (uint64_t)sysconf(_SC_PAGESIZE) / 1024;
+}
+
+uint64_t
+instance_memory_kib(const struct instance *instance)
+{
+	uint64_t number;
+
+	if (instance->memory_fd < 0)
+		return 0;
+	if (!instance->is_memory_of_init)
+		return cgroup_number_read(instance->memory_fd, &number) == 0 ?
+		    (number + 1023) / 1024 : 0;
+	if (instance->served > 0 || instance->is_program_running)
+		return 0;
+	return statm_kib(instance->memory_fd);
+}
+
 bool
 instance_had_oom(struct instance *instance)
 {
@@ -457,6 +495,7 @@ instance_take(struct instance *instance, const struct instance_user *user,
 		instance->is_peak_resettable =
 		    pwrite(instance->peak_fd, "r", 1, 0) == 1;
 	instance_step(instance, INSTANCE_EVENT_TAKE);
+	instance->taken_us = loop_now_us(instance->fleet->loop);
 	instance->served++;
 	memset(&instance->last_cpu, 0, sizeof(instance->last_cpu));
 	instance->user = user;

@@ -43,6 +43,9 @@ struct fleet_ops {
 	/* Asks the spawner; 0 or negative errno. */
 	int (*start)(void *arg, const struct instance *instance);
 	void (*kill)(void *arg, const struct instance *instance);
+	/* Starts the program of an idle one ahead of its first request; 0 or
+	 * negative errno. */
+	int (*boot)(void *arg, struct instance *instance);
 };
 
 /* Shared by all instances and pools of a gateway. */
@@ -67,17 +70,19 @@ struct instance_user {
 
 struct instance {
 	TAILQ_ENTRY(instance) in_pool; /* all of a pool */
-	TAILQ_ENTRY(instance) in_idle; /* most recently used first */
+	TAILQ_ENTRY(instance) in_role; /* of those idle, or those prepared */
 	struct fleet *fleet;
 	struct function *function; /* a reference */
 	void *pool;                /* of pool.h, opaque here */
+	int role;                  /* the pool's, too: enum policy_role */
 	struct funclog_quota *log_quota; /* the pool's: of all instances */
 	uint64_t id;
 	enum instance_state state;
 	uint64_t generation;
-	uint64_t asked_us, up_us, idle_since_us;
+	uint64_t asked_us, up_us, taken_us, idle_since_us;
 	uint64_t start_us, idle_us, served;
-	bool is_idle_listed, is_admitted, is_program_running;
+	bool is_admitted, is_program_running;
+	bool has_died; /* by itself: nobody had told it to end */
 	const char *end_reason; /* static */
 	/* init */
 	int init_fd;
@@ -91,6 +96,8 @@ struct instance {
 	char request_id[RECORD_REQUEST_ID_MAX + 1]; /* of the running one */
 	/* counters */
 	int cpu_fd, peak_fd, events_fd; /* -1: the kernel has none */
+	int memory_fd; /* memory.current, or init's statm; -1 */
+	bool is_memory_of_init;
 	bool is_peak_resettable;
 	/* init's last reading, if it was of a short execution; its time, 0 */
 	uint64_t memory_kib, memory_us;
@@ -101,7 +108,6 @@ struct instance {
 	/* the user, while BUSY or until it lets go */
 	const struct instance_user *user;
 	void *user_arg;
-	struct loop_timer timer; /* the idle window; pool.h's */
 	struct loop_task task;   /* the end; pool.h's */
 };
 
@@ -136,6 +142,9 @@ void instance_cpu_told(struct instance *instance, uint64_t user_us,
     uint64_t system_us);
 /* Resets and reads the peak since the last reset.  false: not to be had. */
 bool instance_peak_read(struct instance *instance, uint64_t *kib);
+/* What the sandbox holds now: of the whole leaf, or without a controller what
+ * init has for itself, which is all of a prepared one's.  0: not known. */
+uint64_t instance_memory_kib(const struct instance *instance);
 /* Out-of-memory kills since the last call: each execution asks once. */
 bool instance_had_oom(struct instance *instance);
 

@@ -15,7 +15,7 @@
 #define OOM_SCORE "500"
 /* Of one start, when the function's file is replaced again and again. */
 #define TRIES_MAX 5
-#define COUNTERS 3
+#define COUNTERS 4
 
 /* What the steps of one start share; start_end releases it. */
 struct start {
@@ -130,6 +130,7 @@ static const struct {
 	{ CTL_HAS_CPU_STAT, "cpu.stat", false },
 	{ CTL_HAS_MEMORY_PEAK, "memory.peak", true },
 	{ CTL_HAS_MEMORY_EVENTS, "memory.events", false },
+	{ CTL_HAS_MEMORY_CURRENT, "memory.current", false },
 };
 
 /* One that this kernel lacks is done without; a shortage must not make an
@@ -231,6 +232,16 @@ static int (*const steps[])(struct start *s) = {
 	step_counters, step_sockets, step_sandbox,
 };
 
+/* What a prepared instance costs where no controller counts it. */
+static int
+init_memory_open(pid_t pid)
+{
+	char path[64];
+
+	snprintf(path, sizeof(path), "/proc/%d/statm", (int)pid);
+	return open(path, O_RDONLY | O_CLOEXEC);
+}
+
 static void
 fill_up(struct start *s, uint64_t start_us, struct parcel *up)
 {
@@ -245,6 +256,14 @@ fill_up(struct start *s, uint64_t start_us, struct parcel *up)
 			continue;
 		body->has |= counters[i].bit;
 		parcel_give(up, &s->counters[i]);
+	}
+	if ((body->has & CTL_HAS_MEMORY_CURRENT) == 0) {
+		int fd = init_memory_open(s->instance->pid);
+
+		if (fd >= 0) {
+			body->has |= CTL_HAS_INIT_MEMORY;
+			parcel_give(up, &fd);
+		}
 	}
 	body->start_us = loop_clock_us() - start_us;
 }
@@ -291,7 +310,7 @@ launch_start(const struct launch_site *site, const struct conf *conf,
 		struct start s = { .site = site, .conf = conf,
 			.function = function, .id = id, .file.fd = -1,
 			.data_fd = -1, .listen_fd = -1, .sock = { -1, -1 },
-			.counters = { -1, -1, -1 } };
+			.counters = { -1, -1, -1, -1 } };
 
 		error = 0;
 		for (i = 0; i < sizeof(steps) / sizeof(steps[0]) &&

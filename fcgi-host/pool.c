@@ -7,33 +7,7 @@
 #include <string.h>
 
 #include "fcgi-host/log.h"
-#include "fcgi-host/sock.h"
-
-#define FIRST_IDLE_US 1000000
-
-TAILQ_HEAD(instance_list, instance);
-TAILQ_HEAD(waiter_list, waiter);
-
-struct pool {
-	TAILQ_ENTRY(pool) in;
-	struct pools *pools;
-	char name[CTL_NAME_MAX + 1];
-	struct function *function; /* the current one, a reference; NULL: gone */
-	struct instance_list all, idle;
-	struct waiter_list waiting;
-	uint64_t count, idle_count, starting, waiting_count, executions;
-	struct funclog_quota log_quota;
-	struct loop_task task;
-};
-
-struct pools {
-	struct fleet *fleet;
-	TAILQ_HEAD(, pool) all;
-	void *by_name;      /* tsearch(3) */
-	void *by_instance;  /* of struct instance, by id */
-	uint64_t waiting_count;
-	bool is_draining;
-};
+#include "fcgi-host/pool_impl.h"
 
 static void pool_run(void *arg);
 
@@ -44,15 +18,6 @@ pool_compare(const void *a, const void *b)
 	    ((const struct pool *)b)->name);
 }
 
-static int
-instance_compare(const void *a, const void *b)
-{
-	uint64_t x = ((const struct instance *)a)->id;
-	uint64_t y = ((const struct instance *)b)->id;
-
-	return (x > y) - (x < y);
-}
-
 struct pools *
 pools_new(struct fleet *fleet)
 {
@@ -61,6 +26,7 @@ pools_new(struct fleet *fleet)
 	if (pools == NULL)
 		return NULL;
 	pools->fleet = fleet;
+	policy_init(&pools->policy);
 	TAILQ_INIT(&pools->all);
 	return pools;
 }
@@ -68,6 +34,8 @@ pools_new(struct fleet *fleet)
 static void
 pool_free(struct pool *pool)
 {
+	loop_timer_cancel(pool->pools->fleet->loop, &pool->timer);
+	policy_leave(&pool->policy);
 	TAILQ_REMOVE(&pool->pools->all, pool, in);
 	tdelete(pool, &pool->pools->by_name, pool_compare);
 	function_unref(pool->function);
@@ -79,12 +47,14 @@ pools_free(struct pools *pools)
 {
 	if (pools == NULL)
 		return;
+	loop_timer_cancel(pools->fleet->loop, &pools->timer);
 	while (!TAILQ_EMPTY(&pools->all))
 		pool_free(TAILQ_FIRST(&pools->all));
+	policy_free(&pools->policy);
 	free(pools);
 }
 
-static struct pool *
+struct pool *
 pool_find(struct pools *pools, const char *name)
 {
 	struct pool key;
@@ -107,8 +77,15 @@ pool_new(struct pools *pools, struct function *function)
 	memcpy(pool->name, function->info.name, sizeof(pool->name));
 	TAILQ_INIT(&pool->all);
 	TAILQ_INIT(&pool->idle);
+	TAILQ_INIT(&pool->ready);
 	TAILQ_INIT(&pool->waiting);
+	if (policy_join(&pools->policy, &pool->policy, function->info.tenant,
+	    &function->info.limits) < 0) {
+		free(pool);
+		return NULL;
+	}
 	if (tsearch(pool, &pools->by_name, pool_compare) == NULL) {
+		policy_leave(&pool->policy);
 		free(pool);
 		return NULL;
 	}
@@ -117,8 +94,16 @@ pool_new(struct pools *pools, struct function *function)
 	return pool;
 }
 
+struct pool *
+pool_get(struct pools *pools, struct function *function)
+{
+	struct pool *pool = pool_find(pools, function->info.name);
+
+	return pool != NULL ? pool : pool_new(pools, function);
+}
+
 /* All decisions are taken at the end of the iteration, in one place. */
-static void
+void
 pool_wake(struct pool *pool)
 {
 	loop_defer(pool->pools->fleet->loop, &pool->task, pool_run, pool);
@@ -133,13 +118,22 @@ pool_limit(const struct pool *pool, enum limit_key key)
 /* ---- waiters ---- */
 
 static void
+waiting_note(struct pool *pool)
+{
+	const struct waiter *first = TAILQ_FIRST(&pool->waiting);
+
+	pool->policy.oldest_us = first == NULL ? 0 : first->since_us;
+}
+
+static void
 waiter_remove(struct waiter *waiter)
 {
 	struct pool *pool = waiter->pool;
 
 	TAILQ_REMOVE(&pool->waiting, waiter, in);
-	pool->waiting_count--;
+	pool->policy.waiting--;
 	pool->pools->waiting_count--;
+	waiting_note(pool);
 	waiter->pool = NULL;
 	loop_timer_cancel(pool->pools->fleet->loop, &waiter->timer);
 }
@@ -147,8 +141,25 @@ waiter_remove(struct waiter *waiter)
 static void
 waiter_refuse(struct waiter *waiter, enum pool_refusal why)
 {
+	struct pool *pool = waiter->pool;
+
 	waiter_remove(waiter);
+	pool_wake(pool);
 	waiter->refused(waiter->arg, why);
+}
+
+void
+pool_refuse_first(struct pool *pool, enum pool_refusal why)
+{
+	if (!TAILQ_EMPTY(&pool->waiting))
+		waiter_refuse(TAILQ_FIRST(&pool->waiting), why);
+}
+
+void
+pool_refuse_all(struct pool *pool, enum pool_refusal why)
+{
+	while (!TAILQ_EMPTY(&pool->waiting))
+		waiter_refuse(TAILQ_FIRST(&pool->waiting), why);
 }
 
 static void
@@ -157,32 +168,43 @@ waiter_expire(void *arg)
 	waiter_refuse(arg, POOL_QUEUE_TIMEOUT);
 }
 
+/* Those for whom an instance stands ready, or may be started at once, are not
+ * yet a queue. */
+static bool
+is_queue_full(const struct pool *pool)
+{
+	const uint64_t *count = pool->policy.count;
+	uint64_t busy = count[POLICY_BUSY] + count[POLICY_IDLE];
+	uint64_t free_soon = count[POLICY_IDLE];
+
+	if (busy < pool_limit(pool, LIMIT_INSTANCES))
+		free_soon++;
+	return pool->policy.waiting >=
+	    pool_limit(pool, LIMIT_QUEUE) + free_soon;
+}
+
 int
 pool_submit(struct pools *pools, struct function *function,
     struct waiter *waiter)
 {
 	struct loop *loop = pools->fleet->loop;
-	struct pool *pool = pool_find(pools, function->info.name);
-	uint64_t free_soon;
+	struct pool *pool = pool_get(pools, function);
 
 	if (pool == NULL)
-		pool = pool_new(pools, function);
-	if (pool == NULL)
 		return -ENOMEM;
-	/* those for whom an instance stands ready are not yet a queue */
-	free_soon = pool->idle_count;
-	if (pool->count < pool_limit(pool, LIMIT_INSTANCES))
-		free_soon++;
-	if (pool->waiting_count >= pool_limit(pool, LIMIT_QUEUE) + free_soon)
+	if (is_queue_full(pool))
 		return -EAGAIN;
-	if (loop_timer_set(loop, &waiter->timer, loop_now_us(loop) +
+	waiter->since_us = loop_now_us(loop);
+	if (loop_timer_set(loop, &waiter->timer, waiter->since_us +
 	    pool_limit(pool, LIMIT_QUEUE_TIMEOUT_MS) * 1000, waiter_expire,
 	    waiter) < 0)
 		return -ENOMEM;
 	waiter->pool = pool;
 	TAILQ_INSERT_TAIL(&pool->waiting, waiter, in);
-	pool->waiting_count++;
+	pool->policy.waiting++;
 	pools->waiting_count++;
+	waiting_note(pool);
+	policy_use(&pool->policy, waiter->since_us);
 	pool_wake(pool);
 	return 0;
 }
@@ -190,22 +212,44 @@ pool_submit(struct pools *pools, struct function *function,
 void
 pool_cancel(struct pools *pools, struct waiter *waiter)
 {
+	struct pool *pool = waiter->pool;
+
 	(void)pools;
-	if (waiter->pool != NULL)
-		waiter_remove(waiter);
+	if (pool == NULL)
+		return;
+	waiter_remove(waiter);
+	pool_wake(pool);
 }
 
 /* ---- instances ---- */
 
-static void
-idle_remove(struct pool *pool, struct instance *instance)
+static struct instance_list *
+list_of(struct pool *pool, int role)
 {
-	if (!instance->is_idle_listed)
-		return;
-	TAILQ_REMOVE(&pool->idle, instance, in_idle);
-	instance->is_idle_listed = false;
-	pool->idle_count--;
-	loop_timer_cancel(pool->pools->fleet->loop, &instance->timer);
+	return role == POLICY_IDLE ? &pool->idle :
+	    role == POLICY_READY ? &pool->ready : NULL;
+}
+
+void
+pool_role(struct instance *instance, enum policy_role role)
+{
+	struct pool *pool = instance->pool;
+	struct instance_list *from = list_of(pool, instance->role);
+	struct instance_list *to = list_of(pool, (int)role);
+	const struct instance *last;
+
+	if (from != NULL)
+		TAILQ_REMOVE(from, instance, in_role);
+	if (to != NULL)
+		TAILQ_INSERT_HEAD(to, instance, in_role);
+	policy_move(&pool->policy, (enum policy_role)instance->role, role);
+	instance->role = (int)role;
+	last = TAILQ_LAST(&pool->idle, instance_list);
+	pool->policy.idle_oldest_us = last == NULL ? 0 : last->idle_since_us;
+	/* what one pool gives up may be what another waits for */
+	if (!TAILQ_EMPTY(&pool->pools->policy.hungry))
+		pools_wake(pool->pools);
+	pool_wake(pool);
 }
 
 static void
@@ -217,45 +261,37 @@ instance_end(void *arg)
 	/* a user that still looks at it comes back through pool_release */
 	if (instance->user != NULL)
 		return;
-	idle_remove(pool, instance);
+	pool_role(instance, POLICY_NONE);
 	TAILQ_REMOVE(&pool->all, instance, in_pool);
-	tdelete(instance, &pool->pools->by_instance, instance_compare);
-	pool->count--;
+	tdelete(instance, &pool->pools->by_instance, pool_instance_compare);
 	instance_free(instance);
-	pool_wake(pool);
 }
 
-static void
-instance_end_later(struct instance *instance)
+void
+pool_bury(struct instance *instance)
 {
-	struct pool *pool = instance->pool;
+	const struct pool *pool = instance->pool;
 
+	if (instance->role != POLICY_ENDING)
+		pool_role(instance, POLICY_ENDING);
 	loop_defer(pool->pools->fleet->loop, &instance->task, instance_end,
 	    instance);
 }
 
-static void
-instance_retire(struct pool *pool, struct instance *instance,
-    const char *reason)
+void
+pool_retire(struct instance *instance, const char *reason)
 {
-	idle_remove(pool, instance);
+	if (instance->role != POLICY_ENDING)
+		pool_role(instance, POLICY_ENDING);
 	instance_kill(instance, reason);
 	if (instance->state == INSTANCE_GONE)
-		instance_end_later(instance);
+		pool_bury(instance);
 }
 
-static void
-idle_over(void *arg)
+const char *
+pool_retire_reason(const struct instance *instance)
 {
-	struct instance *instance = arg;
-
-	instance_retire(instance->pool, instance, "idle");
-}
-
-/* Why an instance must not serve again, or NULL. */
-static const char *
-retire_reason(const struct pool *pool, const struct instance *instance)
-{
+	const struct pool *pool = instance->pool;
 	uint64_t most;
 
 	if (pool->function == NULL)
@@ -264,336 +300,209 @@ retire_reason(const struct pool *pool, const struct instance *instance)
 		return "changed";
 	if (instance->generation != pool->pools->fleet->generation)
 		return "reload";
-	most = pool_limit(pool, LIMIT_MAX_REQUESTS);
+	most = policy_max_served(&pool->policy, instance->id);
 	if (most > 0 && instance->served >= most)
 		return "max_requests";
 	if (instance->served > 0 && pool_limit(pool, LIMIT_IDLE_MS) == 0)
 		return "idle";
-	if (pool->pools->is_draining && pool->waiting_count == 0)
+	if (pool->pools->policy.is_draining && pool->policy.waiting == 0)
 		return "stop";
+	if (instance->served > 0 && policy_yields(&pool->policy))
+		return "ceiling";
+	return NULL;
+}
+
+void
+pool_rest(struct instance *instance, enum policy_role role)
+{
+	const char *reason = pool_retire_reason(instance);
+
+	if (reason != NULL)
+		pool_retire(instance, reason);
+	else
+		pool_role(instance, role);
+}
+
+/* The first-job rule: what ends by itself before any answer is a failure of the
+ * function; what was told to end is not. */
+void
+pool_judge(struct instance *instance, bool has_died, bool is_answered)
+{
+	struct pool *pool = instance->pool;
+
+	if (is_answered)
+		policy_succeed(&pool->policy);
+	else if (has_died && instance->served <= 1)
+		policy_fail(&pool->policy, instance->taken_us, pool_now_us(pool));
+}
+
+void
+pool_release(struct instance *instance, const char *reason, bool is_answered)
+{
+	struct pool *pool = instance->pool;
+
+	pool_judge(instance, instance->state == INSTANCE_GONE ?
+	    instance->has_died : instance->state == INSTANCE_IDLE &&
+	    reason != NULL, is_answered);
+	if (instance->state == INSTANCE_GONE)
+		pool_bury(instance);
+	else if (instance->state == INSTANCE_ENDING)
+		pool_role(instance, POLICY_ENDING);
+	else if (reason != NULL)
+		pool_retire(instance, reason);
+	else
+		pool_rest(instance, POLICY_IDLE);
+	pool_wake(pool);
+}
+
+/* ---- one pool's decisions ---- */
+
+static struct instance *
+first_of(struct pool *pool, enum policy_role role)
+{
+	return TAILQ_FIRST(list_of(pool, (int)role));
+}
+
+/* NULL, and it is out of the way: its program ended, or its init spoke
+ * nonsense, while it waited, and it is being killed already. */
+static struct instance *
+instance_pop(struct pool *pool, enum policy_role role)
+{
+	struct instance *instance = first_of(pool, role);
+
+	if (instance->state == INSTANCE_IDLE)
+		return instance;
+	pool_role(instance, POLICY_ENDING);
 	return NULL;
 }
 
 static void
-instance_idle(struct pool *pool, struct instance *instance)
+serve_first(struct pool *pool, enum policy_role role)
+{
+	struct instance *instance = instance_pop(pool, role);
+	struct waiter *waiter = TAILQ_FIRST(&pool->waiting);
+
+	if (instance == NULL)
+		return;
+	pool_role(instance, POLICY_BUSY);
+	waiter_remove(waiter);
+	pool->executions++;
+	waiter->granted(waiter->arg, instance);
+}
+
+static void
+serve_all(struct pool *pool)
+{
+	for (;;) {
+		switch (policy_next(&pool->policy, pool_now_us(pool))) {
+		case POLICY_TAKE_IDLE:
+			serve_first(pool, POLICY_IDLE);
+			break;
+		case POLICY_TAKE_READY:
+			serve_first(pool, POLICY_READY);
+			break;
+		case POLICY_REFUSE:
+			pool_refuse_all(pool, POOL_THROTTLED);
+			break;
+		default:
+			return;
+		}
+	}
+}
+
+/* Ends what has waited too long, the longest idle first; returns when the next
+ * one will have, 0: none. */
+static uint64_t
+expire(struct pool *pool)
+{
+	struct instance *last;
+	uint64_t until = 0, ready_until = 0;
+
+	while ((last = TAILQ_LAST(&pool->idle, instance_list)) != NULL) {
+		until = policy_idle_until_us(&pool->policy,
+		    last->idle_since_us);
+		if (until == 0 || until > pool_now_us(pool))
+			break;
+		pool_retire(last, "idle");
+		until = 0;
+	}
+	while ((last = TAILQ_LAST(&pool->ready, instance_list)) != NULL) {
+		ready_until = policy_ready_until_us(&pool->policy,
+		    last->up_us);
+		if (ready_until > pool_now_us(pool))
+			break;
+		pool_retire(last, "idle");
+		ready_until = 0;
+	}
+	return until == 0 || (ready_until != 0 && ready_until < until) ?
+	    ready_until : until;
+}
+
+/* Brings prepared ones up to what min_instances wants at work. */
+static void
+boot(struct pool *pool)
+{
+	const struct fleet *fleet = pool->pools->fleet;
+	struct instance *instance;
+	int error = 0;
+
+	while (error == 0 && policy_lacks(&pool->policy) &&
+	    !policy_is_throttled(&pool->policy, pool_now_us(pool)) &&
+	    first_of(pool, POLICY_READY) != NULL) {
+		instance = instance_pop(pool, POLICY_READY);
+		if (instance == NULL)
+			continue;
+		instance->taken_us = pool_now_us(pool);
+		error = pool->function->info.is_fastcgi ?
+		    fleet->ops->boot(fleet->ops_arg, instance) : 0;
+		if (error == 0)
+			pool_role(instance, POLICY_IDLE);
+		else
+			pool_retire(instance, "memory");
+	}
+	if (error < 0)
+		policy_fail(&pool->policy, pool_now_us(pool), pool_now_us(pool));
+}
+
+static void
+timer_over(void *arg)
+{
+	pool_wake(arg);
+}
+
+static void
+timer_set(struct pool *pool, uint64_t expiry_us)
 {
 	struct loop *loop = pool->pools->fleet->loop;
-	const char *reason = retire_reason(pool, instance);
-	uint64_t idle_us;
+	uint64_t due_us = policy_due_us(&pool->policy, pool_now_us(pool));
 
-	if (reason == NULL) {
-		idle_us = pool_limit(pool, LIMIT_IDLE_MS) * 1000;
-		/* a new one waits at least for the one it was started for */
-		if (instance->served == 0 && idle_us < FIRST_IDLE_US)
-			idle_us = FIRST_IDLE_US;
-		if (loop_timer_set(loop, &instance->timer,
-		    loop_now_us(loop) + idle_us, idle_over, instance) < 0)
-			reason = "memory";
-	}
-	if (reason != NULL) {
-		instance_retire(pool, instance, reason);
-		return;
-	}
-	TAILQ_INSERT_HEAD(&pool->idle, instance, in_idle);
-	instance->is_idle_listed = true;
-	pool->idle_count++;
-	pool_wake(pool);
+	if (due_us == 0 || (expiry_us != 0 && expiry_us < due_us))
+		due_us = expiry_us;
+	if (due_us == 0)
+		loop_timer_cancel(loop, &pool->timer);
+	else if (due_us != pool->timer.when_us || pool->timer.place == 0)
+		if (loop_timer_set(loop, &pool->timer, due_us, timer_over,
+		    pool) < 0)
+			log_event(LOG_ERROR, "memory", "timer=pool");
 }
 
-void
-pool_release(struct instance *instance, const char *reason)
-{
-	struct pool *pool = instance->pool;
-
-	if (instance->state == INSTANCE_GONE)
-		instance_end_later(instance);
-	else if (instance->state == INSTANCE_ENDING)
-		pool_wake(pool);
-	else if (reason != NULL)
-		instance_retire(pool, instance, reason);
-	else
-		instance_idle(pool, instance);
-}
-
-/* Of the spawner's errors those that pass by themselves: the machine has no
- * more to give now, and nothing is wrong with the function. */
-static enum pool_refusal
-refusal_of(int error)
-{
-	return error == EMFILE || error == ENFILE || error == ENOMEM ||
-	    error == EAGAIN || error == ENOBUFS ? POOL_SHORTAGE :
-	    POOL_START_FAILED;
-}
-
-static void
-start_failed(struct pool *pool, int error)
-{
-	enum pool_refusal why = error == -ENOSPC || error == -EIO ||
-	    error == -EDQUOT ? POOL_NO_SPACE : refusal_of(-error);
-
-	/* others of its kind still work: the queue is theirs */
-	if (pool->count > 0)
-		return;
-	while (!TAILQ_EMPTY(&pool->waiting))
-		waiter_refuse(TAILQ_FIRST(&pool->waiting), why);
-}
-
-static void
-instance_start(struct pool *pool)
-{
-	struct instance *instance;
-	int error;
-
-	instance = instance_new(pool->pools->fleet, pool->function, pool,
-	    &pool->log_quota, &error);
-	if (instance == NULL) {
-		start_failed(pool, error);
-		return;
-	}
-	TAILQ_INSERT_TAIL(&pool->all, instance, in_pool);
-	pool->count++;
-	pool->starting++;
-	if (tsearch(instance, &pool->pools->by_instance,
-	    instance_compare) != NULL)
-		return;
-	/* no answer would find it: it counts as a start that failed, and the
-	 * spawner's instance ends at the hang-up of its socket */
-	log_event(LOG_ERROR, "memory", "instance=%" PRIu64, instance->id);
-	pool->starting--;
-	instance_failed(instance);
-	instance_end_later(instance);
-	if (!TAILQ_EMPTY(&pool->waiting))
-		waiter_refuse(TAILQ_FIRST(&pool->waiting), POOL_SHORTAGE);
-}
-
-/* Idle instances to those who wait, oldest first; one more instance, one at a
- * time, while somebody still waits. */
 static void
 pool_run(void *arg)
 {
 	struct pool *pool = arg;
+	struct pools *pools = pool->pools;
 
 	if (pool->function == NULL) {
-		while (!TAILQ_EMPTY(&pool->waiting))
-			waiter_refuse(TAILQ_FIRST(&pool->waiting),
-			    POOL_FUNCTION_GONE);
-		if (pool->count == 0)
+		pool_refuse_all(pool, POOL_FUNCTION_GONE);
+		policy_update(&pool->policy, pool_now_us(pool));
+		if (TAILQ_EMPTY(&pool->all) && !pool->task.is_queued)
 			pool_free(pool);
 		return;
 	}
-	while (!TAILQ_EMPTY(&pool->waiting) && !TAILQ_EMPTY(&pool->idle)) {
-		struct waiter *waiter = TAILQ_FIRST(&pool->waiting);
-		struct instance *instance = TAILQ_FIRST(&pool->idle);
-
-		idle_remove(pool, instance);
-		/* its program ended, or its init spoke nonsense, while it
-		 * waited: it is being killed already */
-		if (instance->state != INSTANCE_IDLE)
-			continue;
-		waiter_remove(waiter);
-		pool->executions++;
-		waiter->granted(waiter->arg, instance);
-	}
-	if (!TAILQ_EMPTY(&pool->waiting) && pool->starting == 0 &&
-	    pool->count < pool_limit(pool, LIMIT_INSTANCES))
-		instance_start(pool);
-}
-
-/* ---- changes ---- */
-
-static void
-pool_retire_idle(struct pool *pool)
-{
-	struct instance *instance, *next;
-
-	for (instance = TAILQ_FIRST(&pool->idle); instance != NULL;
-	    instance = next) {
-		const char *reason = retire_reason(pool, instance);
-
-		next = TAILQ_NEXT(instance, in_idle);
-		if (reason != NULL)
-			instance_retire(pool, instance, reason);
-	}
-}
-
-void
-pools_change(struct pools *pools, const char *name, struct function *function)
-{
-	struct pool *pool = pool_find(pools, name);
-
-	if (pool == NULL)
-		return;
-	function_unref(pool->function);
-	pool->function = function == NULL ? NULL : function_ref(function);
-	pool_retire_idle(pool);
-	pool_wake(pool);
-}
-
-void
-pools_new_generation(struct pools *pools)
-{
-	struct pool *pool;
-
-	pools->fleet->generation++;
-	TAILQ_FOREACH(pool, &pools->all, in)
-		pool_retire_idle(pool);
-}
-
-void
-pools_drain(struct pools *pools)
-{
-	struct pool *pool;
-
-	pools->is_draining = true;
-	TAILQ_FOREACH(pool, &pools->all, in)
-		pool_retire_idle(pool);
-}
-
-void
-pools_kill_all(struct pools *pools, const char *reason)
-{
-	struct instance *instance, *next;
-	struct pool *pool;
-
-	TAILQ_FOREACH(pool, &pools->all, in)
-		for (instance = TAILQ_FIRST(&pool->all); instance != NULL;
-		    instance = next) {
-			next = TAILQ_NEXT(instance, in_pool);
-			instance_retire(pool, instance, reason);
-		}
-}
-
-/* ---- the spawner's answers ---- */
-
-static struct instance *
-instance_find(struct pools *pools, uint64_t id)
-{
-	struct instance key = { .id = id };
-	void **found = tfind(&key, &pools->by_instance, instance_compare);
-
-	return found == NULL ? NULL : *found;
-}
-
-static size_t
-up_fd_count(uint32_t has)
-{
-	return 1u + ((has & CTL_HAS_CPU_STAT) != 0) +
-	    ((has & CTL_HAS_MEMORY_PEAK) != 0) +
-	    ((has & CTL_HAS_MEMORY_EVENTS) != 0);
-}
-
-/* Nobody can speak to its init: it goes on as STARTING until it is gone. */
-static void
-up_without_fds(struct pool *pool, struct instance *instance)
-{
-	instance_retire(pool, instance, "descriptors");
-	/* as with a start that failed: each costs one who waits */
-	if (!TAILQ_EMPTY(&pool->waiting))
-		waiter_refuse(TAILQ_FIRST(&pool->waiting), POOL_SHORTAGE);
-}
-
-int
-pools_instance_up(struct pools *pools, const struct ctl_instance_up *up,
-    int *fds, size_t fd_count)
-{
-	struct instance *instance = instance_find(pools, up->id);
-	bool is_known = instance != NULL && instance->init_fd < 0;
-	struct pool *pool;
-
-	if (!is_known || fd_count != up_fd_count(up->has)) {
-		for (size_t i = 0; i < fd_count; i++)
-			close_fd(&fds[i]);
-		if (!is_known)
-			return -ENOENT;
-		up_without_fds(instance->pool, instance);
-		return -EMFILE;
-	}
-	pool = instance->pool;
-	pool->starting--;
-	instance_up(instance, up, fds);
-	if (instance->state == INSTANCE_IDLE)
-		instance_idle(pool, instance);
-	pool_wake(pool);
-	return 0;
-}
-
-int
-pools_instance_failed(struct pools *pools,
-    const struct ctl_instance_failed *failed)
-{
-	struct instance *instance = instance_find(pools, failed->id);
-	struct pool *pool;
-
-	if (instance == NULL || instance->init_fd >= 0)
-		return -ENOENT;
-	pool = instance->pool;
-	pool->starting--;
-	instance_failed(instance);
-	instance_end_later(instance);
-	if (failed->error == ESTALE) /* another version is on its way here */
-		return 0;
-	if (failed->error == EIDRM) {
-		while (!TAILQ_EMPTY(&pool->waiting))
-			waiter_refuse(TAILQ_FIRST(&pool->waiting),
-			    POOL_FUNCTION_GONE);
-		return 0;
-	}
-	log_event(LOG_ERROR, "start_failed", "function=%s instance=%" PRIu64
-	    " step=\"%s\" error=\"%s\"", pool->name, failed->id, failed->step,
-	    strerror(failed->error));
-	/* one who waits pays for one failure: the next start is the next one's */
-	if (!TAILQ_EMPTY(&pool->waiting))
-		waiter_refuse(TAILQ_FIRST(&pool->waiting),
-		    refusal_of(failed->error));
-	return 0;
-}
-
-int
-pools_instance_gone(struct pools *pools, const struct ctl_instance_gone *gone)
-{
-	struct instance *instance = instance_find(pools, gone->id);
-	struct pool *pool;
-
-	if (instance == NULL || instance->state == INSTANCE_GONE)
-		return -ENOENT;
-	pool = instance->pool;
-	idle_remove(pool, instance);
-	if (instance->init_fd < 0)
-		pool->starting--;
-	instance_gone(instance, gone);
-	instance_end_later(instance);
-	return 0;
-}
-
-size_t
-pools_queued(const struct pools *pools)
-{
-	return pools->waiting_count;
-}
-
-void
-pools_each(struct pools *pools,
-    void (*pool_fn)(const struct pool_facts *facts, void *arg),
-    void (*instance_fn)(const struct instance *instance, void *arg),
-    void *arg)
-{
-	struct instance *instance;
-	struct pool *pool;
-
-	TAILQ_FOREACH(pool, &pools->all, in) {
-		struct pool_facts facts = {
-			.function = pool->function,
-			.executions = pool->executions,
-			.queued = pool->waiting_count,
-			.instances = pool->count,
-			.idle = pool->idle_count,
-			.busy = pool->count - pool->idle_count -
-			    pool->starting,
-		};
-
-		if (pool->function != NULL)
-			pool_fn(&facts, arg);
-		TAILQ_FOREACH(instance, &pool->all, in_pool)
-			instance_fn(instance, arg);
-	}
+	serve_all(pool);
+	boot(pool);
+	timer_set(pool, expire(pool));
+	policy_update(&pool->policy, pool_now_us(pool));
+	if (pool->policy.is_hungry || pool->policy.wish_us != 0)
+		pools_wake(pools);
 }

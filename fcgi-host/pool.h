@@ -1,7 +1,7 @@
 /*
- * The policy: which instance serves whom, when one more is started, who waits,
- * who is refused, when an instance has waited long enough.  One pool a
- * function; instance.h is the mechanism.  Nothing here knows a request's bytes.
+ * The instances of the functions and those who wait for them: one pool a
+ * function.  What is decided about them is policy.h's, how an instance lives is
+ * instance.h's; here it is carried out.  Nothing here knows a request's bytes.
  */
 #ifndef FCGI_HOST_POOL_H
 #define FCGI_HOST_POOL_H
@@ -21,6 +21,7 @@ enum pool_refusal {
 	POOL_SHORTAGE,     /* of descriptors, processes, memory: it passes */
 	POOL_NO_SPACE,     /* the instance's record could not be reserved */
 	POOL_FUNCTION_GONE,
+	POOL_THROTTLED, /* it keeps dying; see policy.h */
 	POOL_REFUSAL_COUNT
 };
 
@@ -31,6 +32,7 @@ struct pools;
 struct waiter {
 	TAILQ_ENTRY(waiter) in;
 	struct pool *pool; /* NULL: does not wait */
+	uint64_t since_us;
 	struct loop_timer timer;
 	/* An IDLE instance to be taken at once.  Called from the loop, never
 	 * from inside pool_submit. */
@@ -51,12 +53,17 @@ int pool_submit(struct pools *pools, struct function *function,
 void pool_cancel(struct pools *pools, struct waiter *waiter);
 
 /* The execution is over and its backend closed: the instance serves again or
- * is retired.  reason (static): why it must not serve again, or NULL. */
-void pool_release(struct instance *instance, const char *reason);
+ * is retired.  reason (static): why it must not serve again, or NULL.
+ * is_answered: the program ended the execution in good form. */
+void pool_release(struct instance *instance, const char *reason,
+    bool is_answered);
 
 /* The function changed (function: the new one) or is gone (NULL). */
 void pools_change(struct pools *pools, const char *name,
     struct function *function);
+/* The host's ceilings; max_instances 0: none. */
+void pools_set_limits(struct pools *pools, uint64_t max_instances,
+    uint64_t max_prepared);
 /* A new configuration: idle instances of an older generation are retired. */
 void pools_new_generation(struct pools *pools);
 /* Retires every idle instance, and the others when they are released. */
@@ -79,8 +86,11 @@ size_t pools_queued(const struct pools *pools);
 /* For `status`. */
 struct pool_facts {
 	const struct function *function;
-	uint64_t executions, queued, instances, idle, busy;
+	uint64_t executions, queued, instances, prepared, idle, busy;
+	uint64_t throttled_ms; /* until it is tried again; 0: it is not */
 };
+/* As instance_state_name, and "prepared". */
+const char *pool_state_name(const struct instance *instance);
 void pools_each(struct pools *pools,
     void (*pool_fn)(const struct pool_facts *facts, void *arg),
     void (*instance_fn)(const struct instance *instance, void *arg),

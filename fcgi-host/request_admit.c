@@ -227,6 +227,8 @@ refused(void *arg, enum pool_refusal why)
 		[POOL_SHORTAGE] = { 503, "the host is short of descriptors, "
 		    "processes or memory" },
 		[POOL_FUNCTION_GONE] = { 404, "the function was removed" },
+		[POOL_THROTTLED] = { 502, "the function ended before its first "
+		    "answer, again and again; it is tried anew soon" },
 	};
 	struct request *request = arg;
 
@@ -246,7 +248,9 @@ wait_split(struct request *request, const struct instance *instance)
 	uint64_t now_us = loop_now_us(request->server->loop);
 	uint64_t from_us = request->submitted_us;
 
-	record->start = instance->served > 0 ? START_WARM : START_FRESH;
+	record->start = instance->served > 0 || instance->is_program_running ?
+	    START_WARM : instance->up_us <= from_us ? START_PREPARED :
+	    START_FRESH;
 	if (instance->asked_us > from_us)
 		from_us = instance->asked_us;
 	record->init_us = record->start == START_WARM || from_us > now_us ?
@@ -294,7 +298,7 @@ granted(void *arg, struct instance *instance)
 		error = relay_start(&request->relay, instance, env,
 		    program_env, request->slot->record.request_id);
 	else
-		pool_release(instance, "memory");
+		pool_release(instance, "memory", false);
 	cgi_env_free(env);
 	cgi_env_free(program_env);
 	if (error == 0)

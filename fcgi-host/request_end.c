@@ -209,10 +209,13 @@ static void
 instance_part(struct request *request)
 {
 	struct instance *instance = request->relay.backend.instance;
-	bool is_usable = request->relay.backend.is_instance_usable;
+	const struct backend *backend = &request->relay.backend;
+	bool is_usable = backend->is_instance_usable;
+	bool is_answered = backend->exec_error == 0 &&
+	    (backend->end == BACKEND_ENDED || backend->end == BACKEND_DIRTY);
 
 	relay_close(&request->relay);
-	pool_release(instance, is_usable ? NULL : "exit");
+	pool_release(instance, is_usable ? NULL : "exit", is_answered);
 }
 
 static bool

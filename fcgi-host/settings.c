@@ -23,6 +23,7 @@ struct number_key {
 	enum unit unit;
 	uint64_t builtin, min, max;
 	bool zero_is_none;
+	bool is_tenants; /* not of one function */
 };
 
 static const struct number_key numbers[LIMIT_COUNT] = {
@@ -41,6 +42,8 @@ static const struct number_key numbers[LIMIT_COUNT] = {
 	[LIMIT_INSTANCES] = { "instances", UNIT_COUNT, 4, 1, 1024, false },
 	[LIMIT_MIN_INSTANCES] = { "min_instances", UNIT_COUNT, 0, 0, 1024,
 	    false },
+	[LIMIT_MAX_INSTANCES] = { "max_instances", UNIT_COUNT, 0, 1, 8192,
+	    true, .is_tenants = true },
 	[LIMIT_MAX_REQUESTS] = { "max_requests", UNIT_COUNT, 0, 1, 1000000000,
 	    true },
 	[LIMIT_QUEUE] = { "queue", UNIT_COUNT, 64, 0, 65536, false },
@@ -62,11 +65,9 @@ static const struct {
 	unsigned scope;
 	const char *name;
 } not_yet[] = {
-	{ SCOPE_HOST, "max_prepared" },
 	{ SCOPE_RUNTIME, "check" },
 	{ SCOPE_RUNTIME, "rootfs" },
 	{ SCOPE_RUNTIME, "spare" },
-	{ SCOPE_ALL, "min_instances" },
 	{ SCOPE_ALL, "freeze_idle" },
 	{ SCOPE_ALL, "env_file" },
 };
@@ -358,7 +359,10 @@ settings_set(struct settings *settings, unsigned scope, const char *key,
 		return -EINVAL;
 	for (i = 0; i < LIMIT_COUNT; i++)
 		if (strcmp(key, numbers[i].name) == 0)
-			return set_number(settings, i, value, problem, size);
+			return numbers[i].is_tenants && (scope &
+			    (SCOPE_FUNCTION | SCOPE_SIDECAR)) != 0 ?
+			    refuse_scope(key, scope, problem, size) :
+			    set_number(settings, i, value, problem, size);
 	for (i = 0; i < COUNT(texts); i++) {
 		if (strcmp(key, texts[i].name) != 0)
 			continue;
@@ -443,7 +447,7 @@ settings_keys(size_t *count)
 	 * sets every one of them. */
 	static const char *const keys[] = { "idle", "timeout",
 		"stall_timeout", "memory", "cpu", "processes", "tmp_size",
-		"instances", "max_requests", "queue", "queue_timeout",
+		"instances", "min_instances", "max_instances", "max_requests", "queue", "queue_timeout",
 		"body_max", "header_max", "data", "abort_grace", "runtime",
 		"network", "bind", "pass_params", "user" };
 

@@ -163,9 +163,9 @@ def test_after_chaos_the_books_are_whole_and_nothing_is_left(start_once,
             "defaults": {"timeout": "700ms", "abort_grace": "50ms",
                          "idle": "500ms", "instances": "2"},
             "function zero": {"idle": "0"}})
-    host.fetch("/fn/c?head")
-    host.fetch("/fn/f?head")
-    host.wait_instances(0)
+    for name in ("c", "f", "zero", "tenant/c", "tenant/f"):
+        host.fetch(f"/fn/{name}?head")
+    host.wait_prepared(5)
     before = leaks.snapshot(host)
     roles = host.roles()
     until = time.monotonic() + SECONDS
@@ -178,7 +178,7 @@ def test_after_chaos_the_books_are_whole_and_nothing_is_left(start_once,
     wrong = [answer for client in clients for answer in client.wrong]
     assert not wrong, f"{len(wrong)} wrong answers: {wrong[0]!r}"
     assert sum(client.acts for client in clients) > 20 * SECONDS
-    host.wait_instances(0, 20)
+    host.wait_prepared(5)
     leaks.settle(host, before, 20)
     assert host.roles() == roles, "a role was restarted"
     host.stop()

@@ -39,11 +39,11 @@ def test_ten_thousand_executions_leave_records_and_nothing_else(start_once,
                            {"defaults": {"idle": "1s"}})
     run_load(host, "/fn/swiss", 64)
     run_load(host, "/fn/warm", 64)
-    host.wait_instances(0)
+    host.wait_prepared(2)
     before = leaks.at_rest(host)
     run_load(host, "/fn/swiss", EXECUTIONS // 2)
     run_load(host, "/fn/warm", EXECUTIONS // 2)
-    host.wait_instances(0, 20)
+    host.wait_prepared(2)
     leaks.settle(host, before)
     records = host.books.all()
     executions = [r for r in records if r["type"] == "exec"]
@@ -60,10 +60,10 @@ def test_a_thousand_fresh_sandboxes_leave_nothing(start_once, programs):
     host = start_once.host({"swiss.cgi": programs.cgi},
                            {"defaults": {"idle": "0"}})
     run_load(host, "/fn/swiss", 64)
-    host.wait_instances(0)
+    host.wait_prepared(1)
     before = leaks.at_rest(host)
     run_load(host, "/fn/swiss", 1000)
-    host.wait_instances(0, 20)
+    host.wait_prepared(1)
     leaks.settle(host, before)
     assert len(host.books.executions()) == 1064
     books.check_seq(host.books.all(), True)
@@ -95,7 +95,7 @@ def test_a_host_whose_instances_have_ended_sleeps_again(start_once, programs):
     for name in ("swiss", "warm"):
         for _ in range(5):
             host.fetch(f"/fn/{name}?head")
-    host.wait_instances(0)
+    host.wait_prepared(2)
     time.sleep(0.5)
     roles = host.roles()
     before = {role: proc.wakeups(pid) for role, pid in roles.items()}

@@ -35,17 +35,20 @@ def the_gateway_is_the_same(host):
 
 @pytest.mark.parametrize("mode", BROKEN)
 def test_a_broken_answer_is_an_error_and_the_host_serves_on(host, mode):
-    for _ in range(3):
+    for lap in range(3):
         answer, record = host.execute(f"/fn/{mode}")
         if mode == "noend":
             # its header went out before it broke off
             assert not answer.is_complete or answer.status == 502
         else:
             assert answer.is_complete and answer.status in (502, 503), answer
-        assert record["outcome"] == "error", record
+        # one that keeps ending without an answer is left alone for a while
+        is_throttled = lap == 2 and record["instance"] is None
+        assert record["outcome"] == \
+            ("refused" if is_throttled else "error"), record
         assert record["reason"]
-    if mode == "exit":
-        assert record["exit"] == 3
+        if mode == "exit" and not is_throttled:
+            assert record["exit"] == 3
 
 
 @pytest.mark.parametrize("mode", HANGING)

@@ -85,7 +85,7 @@ leave(struct guest *guest, const char *reason)
 
 	guest->instance = NULL;
 	instance_let_go(instance);
-	pool_release(instance, reason);
+	pool_release(instance, reason, reason == NULL);
 }
 
 static inline int

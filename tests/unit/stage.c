@@ -64,9 +64,20 @@ spawner_kill(void *arg, const struct instance *instance)
 		loop_defer(stage->loop, &stage->task, spawner_act, stage);
 }
 
+static int
+gateway_boot(void *arg, struct instance *instance)
+{
+	struct stage *stage = arg;
+
+	(void)instance;
+	stage->boots++;
+	return stage->boot_error;
+}
+
 static const struct fleet_ops spawner_ops = {
 	.start = spawner_start,
 	.kill = spawner_kill,
+	.boot = gateway_boot,
 };
 
 void

@@ -147,12 +147,14 @@ fill_status(struct status *status)
 	strcpy(msg.u.status_fn.name, "alice/resize");
 	strcpy(msg.u.status_fn.version, "0123456789abcdef");
 	msg.u.status_fn.executions = 12;
+	msg.u.status_fn.throttled_ms = 2500;
 	assert_int_equal(status_add(status, &msg), 0);
 	ctl_msg_init(&msg, CTL_STATUS_INSTANCE);
 	msg.u.status_instance.id = 3;
 	strcpy(msg.u.status_instance.function, "alice/resize");
 	strcpy(msg.u.status_instance.state, "idle");
 	msg.u.status_instance.cpu_usage_us = 1234567;
+	msg.u.status_instance.memory_kib = 321;
 	assert_int_equal(status_add(status, &msg), 0);
 	ctl_msg_init(&msg, CTL_DRAINED);
 	assert_int_equal(status_add(status, &msg), -EPROTO);
@@ -174,8 +176,10 @@ a_status_is_text_for_people(void **state)
 	assert_non_null(strstr(text, "up 1m01s: 12 executions"));
 	assert_non_null(strstr(text, "draining: no more requests"));
 	assert_non_null(strstr(text, "no cgroup: "));
+	assert_non_null(strstr(text, "\nalice/resize ends before its first "
+	    "answer: it is not started for 2.5s; see its log\n"));
 	assert_non_null(strstr(text, "\nalice/resize  0123456789abcdef "));
-	assert_non_null(strstr(text, "1.234s\n"));
+	assert_non_null(strstr(text, "1.234s  321 KiB\n"));
 	buf_free(&out);
 	status_free(&status);
 }
@@ -198,10 +202,11 @@ a_status_is_one_json_object_for_programs(void **state)
 	    "\"accounting_errors\":0,\"draining\":true,\"cgroup\":false},"
 	    "\"functions\":[{\"function\":\"alice/resize\","
 	    "\"version\":\"0123456789abcdef\",\"executions\":12,\"waiting\":0,"
-	    "\"instances\":0,\"idle\":0,\"busy\":0}],\"instances\":["
+	    "\"instances\":0,\"prepared\":0,\"idle\":0,\"busy\":0,"
+	    "\"throttled_ms\":2500}],\"instances\":["
 	    "{\"instance\":3,\"function\":\"alice/resize\",\"version\":\"\","
 	    "\"state\":\"idle\",\"age_ms\":0,\"executions\":0,"
-	    "\"cpu_us\":1234567}]}\n");
+	    "\"cpu_us\":1234567,\"memory_kib\":321}]}\n");
 	buf_free(&out);
 	status_free(&status);
 }

@@ -102,6 +102,7 @@ every_key_of_host_is_read(void **state)
 	    "run = /r\nstate = /s ; a comment\nurl_prefix = /\n"
 	    "index = alice/home\nuser = nobody\nuid_range = 2000-2009\n"
 	    "require = landlock seccomp\nmax_connections = 7\n"
+	    "max_instances = 8\nmax_prepared = 0\n"
 	    "log = /var/log/x\nlog_level = debug\n");
 
 	(void)state;
@@ -121,6 +122,8 @@ every_key_of_host_is_read(void **state)
 	assert_int_equal(conf->uid_count, 10);
 	assert_string_equal(conf->require, "landlock seccomp");
 	assert_int_equal(conf->max_connections, 7);
+	assert_int_equal(conf->max_instances, 8);
+	assert_int_equal(conf->max_prepared, 0);
 	assert_string_equal(conf->log, "/var/log/x");
 	assert_int_equal(conf->log_level, LOG_DEBUG);
 	conf_unref(conf);
@@ -273,7 +276,8 @@ bad_values_of_host_are_refused(void **state)
 		"uid_range = 9000-8000", "uid_range = 2000-2147483647",
 		"require = moat", "max_connections = 0", "log = syslog",
 		"log_level = loud", "index = ../x", "url_prefix = /a?b",
-		"max_prepared = 3", "listen_group = a b" };
+		"max_prepared = -1", "max_prepared = 1025",
+		"max_instances = 0", "max_instances = 8193", "listen_group = a b" };
 	size_t i;
 
 	(void)state;

@@ -136,7 +136,8 @@ good_value(const char *key)
 		{ "idle", "1s" }, { "timeout", "1s" },
 		{ "stall_timeout", "1s" }, { "memory", "64M" }, { "cpu", "1" },
 		{ "processes", "8" }, { "tmp_size", "1M" },
-		{ "instances", "2" }, { "max_requests", "10" },
+		{ "instances", "2" }, { "min_instances", "1" },
+		{ "max_instances", "20" }, { "max_requests", "10" },
 		{ "queue", "3" }, { "queue_timeout", "2s" },
 		{ "body_max", "1M" }, { "header_max", "8K" }, { "data", "no" },
 		{ "abort_grace", "0" }, { "runtime", "python" },
@@ -163,16 +164,17 @@ every_key_that_is_named_is_taken_where_it_belongs(void **state)
 		struct settings s = { .runtime = NULL };
 		bool is_admins = strcmp(keys[i], "network") == 0 ||
 		    strcmp(keys[i], "bind") == 0;
+		bool is_total = strcmp(keys[i], "max_instances") == 0;
 		bool is_tenants = strcmp(keys[i], "user") == 0;
 		const char *value = good_value(keys[i]);
 
 		assert_int_equal(set(&s, SCOPE_TENANT, keys[i], value), 0);
 		assert_int_equal(set(&s, SCOPE_SIDECAR, keys[i], value),
-		    is_admins || is_tenants ? -EPERM : 0);
+		    is_admins || is_tenants || is_total ? -EPERM : 0);
 		assert_int_equal(set(&s, SCOPE_DEFAULTS, keys[i], value),
 		    is_tenants ? -EPERM : 0);
 		assert_int_equal(set(&s, SCOPE_FUNCTION, keys[i], value),
-		    is_tenants ? -EPERM : 0);
+		    is_tenants || is_total ? -EPERM : 0);
 		settings_free(&s);
 	}
 }
@@ -180,13 +182,12 @@ every_key_that_is_named_is_taken_where_it_belongs(void **state)
 static void
 what_this_version_does_not_honour_is_refused(void **state)
 {
-	static const char *const keys[] = { "min_instances", "freeze_idle",
-		"env_file" };
+	static const char *const keys[] = { "freeze_idle", "env_file" };
 	struct settings s = { .runtime = NULL };
 	size_t i;
 
 	(void)state;
-	for (i = 0; i < 3; i++) {
+	for (i = 0; i < 2; i++) {
 		assert_int_equal(set(&s, SCOPE_DEFAULTS, keys[i], "1"),
 		    -EINVAL);
 		assert_non_null(strstr(problem, "not available"));
@@ -195,8 +196,6 @@ what_this_version_does_not_honour_is_refused(void **state)
 		assert_int_equal(settings_check_known(SCOPE_HOST, keys[i],
 		    problem, sizeof(problem)), 0);
 	}
-	assert_int_equal(settings_check_known(SCOPE_HOST, "max_prepared",
-	    problem, sizeof(problem)), -EINVAL);
 	assert_int_equal(settings_check_known(SCOPE_RUNTIME, "rootfs",
 	    problem, sizeof(problem)), -EINVAL);
 	assert_int_equal(set(&s, SCOPE_DEFAULTS, "network", "egress"),

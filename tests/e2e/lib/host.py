@@ -1,5 +1,6 @@
 """One running fcgi-host in a private directory, and all that is known of it."""
 import fcntl
+import json
 import os
 import pathlib
 import pwd
@@ -327,6 +328,19 @@ class Host:
                 return found
             assert time.monotonic() < until, \
                 f"{len(found)} instances, not {count}\n{self.log()[-2000:]}"
+            time.sleep(0.05)
+
+
+    def wait_prepared(self, count, timeout=20):
+        """Until all that is left of instances is so many prepared ones."""
+        until = time.monotonic() + timeout
+        while True:
+            found = [i["state"] for i in json.loads(
+                self.verb("status", "--json").stdout)["instances"]]
+            if found == ["prepared"] * count:
+                return
+            assert time.monotonic() < until, \
+                f"{found}, not {count} prepared\n{self.log()[-2000:]}"
             time.sleep(0.05)
 
 

@@ -1,0 +1,533 @@
+#include "fcgi-host/policy.h"
+
+#include <errno.h>
+#include <search.h>
+#include <stdlib.h>
+#include <string.h>
+
+struct policy_tenant {
+	char name[CTL_TENANT_MAX + 1];
+	uint64_t pools;
+	uint64_t count[POLICY_ROLE_COUNT];
+};
+
+void
+policy_init(struct policy *policy)
+{
+	memset(policy, 0, sizeof(*policy));
+	TAILQ_INIT(&policy->used);
+	TAILQ_INIT(&policy->hungry);
+}
+
+void
+policy_free(struct policy *policy)
+{
+	/* a tenant goes with its last pool */
+	policy->tenants = NULL;
+}
+
+/* ---- tenants ---- */
+
+static int
+tenant_compare(const void *a, const void *b)
+{
+	return strcmp(((const struct policy_tenant *)a)->name,
+	    ((const struct policy_tenant *)b)->name);
+}
+
+static struct policy_tenant *
+tenant_take(struct policy *policy, const char *name)
+{
+	struct policy_tenant *tenant = calloc(1, sizeof(*tenant));
+	struct policy_tenant **found;
+
+	if (tenant == NULL)
+		return NULL;
+	strncpy(tenant->name, name, sizeof(tenant->name) - 1);
+	found = tsearch(tenant, &policy->tenants, tenant_compare);
+	if (found == NULL || *found != tenant)
+		free(tenant);
+	if (found == NULL)
+		return NULL;
+	(*found)->pools++;
+	return *found;
+}
+
+static void
+tenant_drop(struct policy *policy, struct policy_tenant *tenant)
+{
+	if (--tenant->pools > 0)
+		return;
+	tdelete(tenant, &policy->tenants, tenant_compare);
+	free(tenant);
+}
+
+/* ---- pools come and go ---- */
+
+int
+policy_join(struct policy *policy, struct policy_pool *pool,
+    const char *tenant, const struct limits *limits)
+{
+	memset(pool, 0, sizeof(*pool));
+	pool->tenant = tenant_take(policy, tenant);
+	if (pool->tenant == NULL)
+		return -ENOMEM;
+	pool->policy = policy;
+	pool->limits = limits;
+	TAILQ_INSERT_TAIL(&policy->used, pool, in_used);
+	return 0;
+}
+
+static void
+hungry_set(struct policy_pool *pool, bool is_hungry)
+{
+	struct policy *policy = pool->policy;
+
+	if (pool->is_hungry == is_hungry)
+		return;
+	pool->is_hungry = is_hungry;
+	if (is_hungry)
+		TAILQ_INSERT_TAIL(&policy->hungry, pool, in_hungry);
+	else
+		TAILQ_REMOVE(&policy->hungry, pool, in_hungry);
+}
+
+void
+policy_leave(struct policy_pool *pool)
+{
+	hungry_set(pool, false);
+	TAILQ_REMOVE(&pool->policy->used, pool, in_used);
+	tenant_drop(pool->policy, pool->tenant);
+}
+
+void
+policy_change(struct policy_pool *pool, const struct limits *limits,
+    uint64_t now_us)
+{
+	pool->limits = limits;
+	pool->failures = 0;
+	pool->throttled_until_us = 0;
+	pool->wish_us = 0;
+	policy_update(pool, now_us);
+	if (pool->wish_us != 0)
+		pool->wish_us = now_us + POLICY_CHANGE_US;
+}
+
+/* ---- what happened ---- */
+
+void
+policy_move(struct policy_pool *pool, enum policy_role from,
+    enum policy_role to)
+{
+	if (from != POLICY_NONE) {
+		pool->count[from]--;
+		pool->tenant->count[from]--;
+		pool->policy->count[from]--;
+	}
+	if (to != POLICY_NONE) {
+		pool->count[to]++;
+		pool->tenant->count[to]++;
+		pool->policy->count[to]++;
+	}
+}
+
+void
+policy_use(struct policy_pool *pool, uint64_t now_us)
+{
+	struct policy *policy = pool->policy;
+
+	pool->used_us = now_us;
+	if (TAILQ_FIRST(&policy->used) == pool)
+		return;
+	TAILQ_REMOVE(&policy->used, pool, in_used);
+	TAILQ_INSERT_HEAD(&policy->used, pool, in_used);
+}
+
+void
+policy_fail(struct policy_pool *pool, uint64_t since_us, uint64_t now_us)
+{
+	uint64_t pause_us = POLICY_THROTTLE_FIRST_US;
+
+	/* what began before the last failure knows nothing of it: four that die
+	 * of one cause are one failure */
+	if (pool->failures > 0 && since_us < pool->failed_us)
+		return;
+	pool->failed_us = now_us;
+	if (pool->failures++ == 0)
+		return;
+	for (unsigned i = 2; i < pool->failures &&
+	    pause_us < POLICY_THROTTLE_MAX_US; i++)
+		pause_us *= 2;
+	if (pause_us > POLICY_THROTTLE_MAX_US)
+		pause_us = POLICY_THROTTLE_MAX_US;
+	pool->throttled_until_us = now_us + pause_us;
+}
+
+void
+policy_pause(struct policy_pool *pool, uint64_t now_us)
+{
+	if (pool->throttled_until_us < now_us + POLICY_THROTTLE_FIRST_US)
+		pool->throttled_until_us = now_us + POLICY_THROTTLE_FIRST_US;
+}
+
+void
+policy_succeed(struct policy_pool *pool)
+{
+	pool->failures = 0;
+	pool->throttled_until_us = 0;
+}
+
+/* ---- one pool ---- */
+
+static uint64_t
+limit(const struct policy_pool *pool, enum limit_key key)
+{
+	return pool->limits->value[key];
+}
+
+static uint64_t
+serving(const uint64_t count[POLICY_ROLE_COUNT])
+{
+	return count[POLICY_IDLE] + count[POLICY_BUSY];
+}
+
+/* Every sandbox that is not on its way out. */
+static uint64_t
+total(const uint64_t count[POLICY_ROLE_COUNT])
+{
+	return count[POLICY_STARTING] + count[POLICY_READY] + serving(count);
+}
+
+bool
+policy_is_throttled(const struct policy_pool *pool, uint64_t now_us)
+{
+	return now_us < pool->throttled_until_us;
+}
+
+/* Those that end hold memory for a while: one that cannot be killed must not
+ * make room for more and more. */
+static bool
+has_room(const struct policy_pool *pool)
+{
+	uint64_t most = limit(pool, LIMIT_INSTANCES);
+
+	return serving(pool->count) < most &&
+	    total(pool->count) + pool->count[POLICY_ENDING] < 2 * most;
+}
+
+enum policy_act
+policy_next(const struct policy_pool *pool, uint64_t now_us)
+{
+	if (pool->waiting == 0 || pool->limits == NULL)
+		return POLICY_WAIT;
+	if (pool->count[POLICY_IDLE] > 0)
+		return POLICY_TAKE_IDLE;
+	if (policy_is_throttled(pool, now_us))
+		return serving(pool->count) + pool->count[POLICY_STARTING] ==
+		    0 ? POLICY_REFUSE : POLICY_WAIT;
+	if (serving(pool->count) >= limit(pool, LIMIT_INSTANCES))
+		return POLICY_WAIT;
+	if (pool->count[POLICY_READY] > 0)
+		return POLICY_TAKE_READY;
+	if (pool->count[POLICY_STARTING] > 0 || !has_room(pool))
+		return POLICY_WAIT;
+	return POLICY_START;
+}
+
+bool
+policy_lacks(const struct policy_pool *pool)
+{
+	uint64_t least;
+
+	if (pool->limits == NULL || pool->policy->is_draining)
+		return false;
+	least = limit(pool, LIMIT_MIN_INSTANCES);
+	if (least > limit(pool, LIMIT_INSTANCES))
+		least = limit(pool, LIMIT_INSTANCES);
+	return serving(pool->count) < least;
+}
+
+static bool
+is_hungry(const struct policy_pool *pool, uint64_t now_us)
+{
+	if (policy_next(pool, now_us) == POLICY_START)
+		return true;
+	return policy_lacks(pool) && !policy_is_throttled(pool, now_us) &&
+	    pool->count[POLICY_STARTING] + pool->count[POLICY_READY] == 0 &&
+	    has_room(pool);
+}
+
+/* One prepared instance for a function that was used lately, where a request
+ * could take it. */
+static bool
+wants_prepared(const struct policy_pool *pool, uint64_t now_us)
+{
+	const struct policy *policy = pool->policy;
+
+	return pool->limits != NULL && policy->max_prepared > 0 &&
+	    !policy->is_draining && pool->used_us != 0 &&
+	    now_us < pool->used_us + POLICY_USED_LATELY_US &&
+	    pool->failures == 0 && !policy_is_throttled(pool, now_us) &&
+	    pool->count[POLICY_STARTING] + pool->count[POLICY_READY] == 0 &&
+	    has_room(pool);
+}
+
+void
+policy_update(struct policy_pool *pool, uint64_t now_us)
+{
+	hungry_set(pool, is_hungry(pool, now_us));
+	if (!wants_prepared(pool, now_us))
+		pool->wish_us = 0;
+	else if (pool->wish_us == 0)
+		/* with a sandbox for each execution the next one is needed
+		 * before this one is over */
+		pool->wish_us = now_us +
+		    (limit(pool, LIMIT_IDLE_MS) == 0 ? 0 : POLICY_PREPARE_US);
+}
+
+/* ---- ceilings ---- */
+
+static bool
+is_tenant_full(const struct policy_pool *pool)
+{
+	uint64_t most = limit(pool, LIMIT_MAX_INSTANCES);
+
+	return most > 0 && total(pool->tenant->count) >= most;
+}
+
+static bool
+is_host_full(const struct policy *policy)
+{
+	return policy->max_instances > 0 &&
+	    total(policy->count) >= policy->max_instances;
+}
+
+/* What somebody waits for is as good as taken: it was started for him. */
+static bool
+has_spare_ready(const struct policy_pool *pool)
+{
+	return pool->count[POLICY_READY] > 0 && pool->waiting == 0;
+}
+
+/* What min_instances holds is not for others. */
+static bool
+has_spare_idle(const struct policy_pool *pool)
+{
+	return pool->count[POLICY_IDLE] > 0 && pool->waiting == 0 &&
+	    (pool->limits == NULL ||
+	    serving(pool->count) > limit(pool, LIMIT_MIN_INSTANCES));
+}
+
+/* The prepared instance of the function that was used longest ago; then the
+ * instance that is idle longest.  tenant: only of his; NULL: of all. */
+static struct policy_pool *
+victim_find(struct policy *policy, const struct policy_pool *asker,
+    const struct policy_tenant *tenant)
+{
+	struct policy_pool *pool, *found = NULL;
+
+	TAILQ_FOREACH_REVERSE(pool, &policy->used, policy_list, in_used)
+		if (pool != asker && has_spare_ready(pool) &&
+		    (tenant == NULL || pool->tenant == tenant))
+			return pool;
+	TAILQ_FOREACH(pool, &policy->used, in_used)
+		if (pool != asker && has_spare_idle(pool) &&
+		    (tenant == NULL || pool->tenant == tenant) &&
+		    (found == NULL ||
+		    pool->idle_oldest_us < found->idle_oldest_us))
+			found = pool;
+	return found;
+}
+
+/* Whether the pool may have one more; *victim as in policy_pick. */
+static bool
+may_start(struct policy_pool *pool, struct policy_pool **victim)
+{
+	*victim = NULL;
+	if (is_tenant_full(pool))
+		*victim = victim_find(pool->policy, pool, pool->tenant);
+	else if (is_host_full(pool->policy))
+		*victim = victim_find(pool->policy, pool, NULL);
+	else
+		return true;
+	return *victim != NULL;
+}
+
+/* Those who wait before those who only should have more; then the tenant with
+ * the fewest instances, and of his functions the one with the fewest; then who
+ * waits longest. */
+static bool
+goes_before(const struct policy_pool *a, const struct policy_pool *b)
+{
+	uint64_t of_a = total(a->tenant->count), of_b = total(b->tenant->count);
+
+	if ((a->waiting > 0) != (b->waiting > 0))
+		return a->waiting > 0;
+	if (of_a == of_b && a->tenant == b->tenant) {
+		of_a = total(a->count);
+		of_b = total(b->count);
+	}
+	if (of_a != of_b)
+		return of_a < of_b;
+	return a->waiting > 0 && a->oldest_us < b->oldest_us;
+}
+
+struct policy_pool *
+policy_pick(struct policy *policy, uint64_t now_us,
+    struct policy_pool **victim)
+{
+	struct policy_pool *pool, *best = NULL, *way;
+
+	*victim = NULL;
+	if (policy->count[POLICY_STARTING] >= POLICY_STARTS_MAX)
+		return NULL;
+	TAILQ_FOREACH(pool, &policy->hungry, in_hungry) {
+		if (!is_hungry(pool, now_us) ||
+		    (best != NULL && !goes_before(pool, best)) ||
+		    !may_start(pool, &way))
+			continue;
+		/* an instance that nobody waits for takes nobody's place */
+		if (way != NULL && pool->waiting == 0)
+			continue;
+		best = pool;
+		*victim = way;
+	}
+	return best;
+}
+
+/* More for whoever has fewer; with one between them, for who waits longer. */
+static bool
+is_owed(uint64_t theirs, uint64_t ours, const struct policy_pool *them,
+    const struct policy_pool *us)
+{
+	if (theirs + 1 < ours)
+		return true;
+	return theirs < ours && (us->waiting == 0 ||
+	    them->oldest_us < us->oldest_us);
+}
+
+bool
+policy_yields(const struct policy_pool *pool)
+{
+	const struct policy *policy = pool->policy;
+	const struct policy_pool *them;
+	bool is_full = is_host_full(policy);
+
+	TAILQ_FOREACH(them, &policy->hungry, in_hungry) {
+		if (them == pool || them->waiting == 0 || them->limits == NULL)
+			continue;
+		if (them->tenant == pool->tenant) {
+			if ((is_full || is_tenant_full(them)) &&
+			    is_owed(total(them->count), total(pool->count),
+			    them, pool))
+				return true;
+		} else if (is_full && !is_tenant_full(them) &&
+		    is_owed(total(them->tenant->count),
+		    total(pool->tenant->count), them, pool)) {
+			return true;
+		}
+	}
+	return false;
+}
+
+/* ---- prepared instances ---- */
+
+/* The prepared instance of the function used longest ago, if it has had its
+ * time: else a few more functions than places would only chase each other. */
+static struct policy_pool *
+prepared_give_up(struct policy *policy, const struct policy_pool *asker,
+    uint64_t now_us)
+{
+	struct policy_pool *pool;
+
+	TAILQ_FOREACH_REVERSE(pool, &policy->used, policy_list, in_used)
+		if (pool != asker && has_spare_ready(pool))
+			return now_us >= pool->used_us + POLICY_STAY_US ?
+			    pool : NULL;
+	return NULL;
+}
+
+struct policy_pool *
+policy_prepare(struct policy *policy, uint64_t now_us,
+    struct policy_pool **victim)
+{
+	struct policy_pool *pool;
+	uint64_t looked = 0;
+
+	*victim = NULL;
+	if (policy->count[POLICY_STARTING] > 0)
+		return NULL;
+	TAILQ_FOREACH(pool, &policy->used, in_used) {
+		if (looked++ >= policy->max_prepared)
+			return NULL;
+		if (pool->wish_us == 0 || now_us < pool->wish_us ||
+		    !wants_prepared(pool, now_us) || is_tenant_full(pool) ||
+		    is_host_full(policy))
+			continue;
+		if (policy->count[POLICY_READY] < policy->max_prepared)
+			return pool;
+		*victim = prepared_give_up(policy, pool, now_us);
+		if (*victim != NULL)
+			return pool;
+		pool->wish_us = now_us + POLICY_STAY_US;
+	}
+	return NULL;
+}
+
+/* ---- windows ---- */
+
+uint64_t
+policy_idle_until_us(const struct policy_pool *pool, uint64_t since_us)
+{
+	if (serving(pool->count) <= limit(pool, LIMIT_MIN_INSTANCES))
+		return 0;
+	return since_us + limit(pool, LIMIT_IDLE_MS) * 1000;
+}
+
+uint64_t
+policy_ready_until_us(const struct policy_pool *pool, uint64_t since_us)
+{
+	uint64_t idle_us = limit(pool, LIMIT_IDLE_MS) * 1000;
+
+	if (pool->count[POLICY_READY] == 1 && pool->used_us != 0 &&
+	    pool->policy->count[POLICY_READY] <= pool->policy->max_prepared)
+		return pool->used_us + POLICY_USED_LATELY_US;
+	/* one whom a request was started for and then did not need */
+	return since_us + (idle_us < POLICY_FIRST_IDLE_US ?
+	    POLICY_FIRST_IDLE_US : idle_us);
+}
+
+uint64_t
+policy_due_us(const struct policy_pool *pool, uint64_t now_us)
+{
+	return policy_is_throttled(pool, now_us) && (pool->waiting > 0 ||
+	    policy_lacks(pool)) ? pool->throttled_until_us : 0;
+}
+
+/* A wish that is due and was not granted waits for an event: for the start that
+ * is under way, or for room. */
+uint64_t
+policy_wish_us(const struct policy *policy, uint64_t now_us)
+{
+	const struct policy_pool *pool;
+	uint64_t looked = 0, first_us = 0;
+
+	TAILQ_FOREACH(pool, &policy->used, in_used) {
+		if (looked++ >= policy->max_prepared)
+			break;
+		if (pool->wish_us > now_us &&
+		    (first_us == 0 || pool->wish_us < first_us))
+			first_us = pool->wish_us;
+	}
+	return first_us;
+}
+
+uint64_t
+policy_max_served(const struct policy_pool *pool, uint64_t id)
+{
+	uint64_t most = limit(pool, LIMIT_MAX_REQUESTS);
+
+	/* a multiple of the golden ratio spreads neighbours far apart */
+	return most - (id * UINT64_C(0x9e3779b97f4a7c15) >> 32) %
+	    (most / 10 + 1);
+}

@@ -1,0 +1,154 @@
+/*
+ * What the pools decide, and nothing of how it is done: who is served by what,
+ * whose turn a start is, who gives way at a ceiling, which sandboxes are kept
+ * prepared, when a function that keeps dying is left alone.  Numbers in, verdict
+ * out; time is a parameter (microseconds, CLOCK_MONOTONIC).  pool.h acts on it.
+ *
+ *  - One instance is started first, more one at a time, while requests wait.
+ *  - Starts are asked for few at a time, so that whoever comes next does not
+ *    wait behind a herd: the tenant with the fewest instances has the next one,
+ *    and within it whoever waits longest.
+ *  - At a ceiling what is prepared gives way first, then what is idle, then, when
+ *    its execution is over, an instance of whoever has more than the one who
+ *    waits.
+ *  - Prepared instances are kept for the functions used last.
+ *  - An instance that ends by itself before its first answer is a failure.  One
+ *    is an accident; from the second in a row on the function is not started
+ *    for 250 ms, 500 ms … 30 s, and then tried once.
+ */
+#ifndef FCGI_HOST_POLICY_H
+#define FCGI_HOST_POLICY_H
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/queue.h>
+
+#include "fcgi-host/ctl_msg.h"
+
+#define POLICY_STARTS_MAX 2 /* asked for at a time: one is made, one waits */
+#define POLICY_FIRST_IDLE_US 1000000 /* of one that nobody has used yet */
+/* From a use to the making of what replaces it: not beside the request. */
+#define POLICY_PREPARE_US 20000
+/* From a change: a file that is written over and over costs one sandbox. */
+#define POLICY_CHANGE_US 250000
+#define POLICY_USED_LATELY_US (UINT64_C(3600) * 1000000)
+/* A prepared instance gives way to another function's only after so long. */
+#define POLICY_STAY_US 10000000
+#define POLICY_THROTTLE_FIRST_US 250000
+#define POLICY_THROTTLE_MAX_US 30000000
+
+/* What an instance is to the policy. */
+enum policy_role {
+	POLICY_STARTING, /* asked for */
+	POLICY_READY,    /* prepared: has served nobody, runs no program */
+	POLICY_IDLE,
+	POLICY_BUSY,
+	POLICY_ENDING, /* told to end, or dead: serves nobody any more */
+	POLICY_ROLE_COUNT,
+	POLICY_NONE = POLICY_ROLE_COUNT
+};
+
+enum policy_act {
+	POLICY_WAIT,
+	POLICY_REFUSE,     /* throttled, and nothing else can serve */
+	POLICY_TAKE_IDLE,  /* the one used last */
+	POLICY_TAKE_READY,
+	POLICY_START       /* when it is this pool's turn: policy_pick */
+};
+
+struct policy_tenant;
+TAILQ_HEAD(policy_list, policy_pool);
+
+/* All pools of a gateway. */
+struct policy {
+	uint64_t max_instances; /* of the host; 0: none */
+	uint64_t max_prepared;
+	bool is_draining;
+	uint64_t count[POLICY_ROLE_COUNT];
+	struct policy_list used;   /* most recently used first */
+	struct policy_list hungry; /* who need a start */
+	void *tenants;             /* tsearch(3) */
+};
+
+/* One function's part; embedded in its pool. */
+struct policy_pool {
+	TAILQ_ENTRY(policy_pool) in_used, in_hungry;
+	struct policy *policy;
+	struct policy_tenant *tenant;
+	const struct limits *limits; /* borrowed; NULL: the function is gone */
+	uint64_t count[POLICY_ROLE_COUNT];
+	/* kept by the owner */
+	uint64_t waiting;
+	uint64_t oldest_us;      /* since when the first of them waits */
+	uint64_t idle_oldest_us; /* since when the last of the idle is idle */
+	/* the policy's own */
+	bool is_hungry;
+	uint64_t used_us, wish_us; /* 0: never, none */
+	unsigned failures;         /* in a row */
+	uint64_t failed_us, throttled_until_us;
+};
+
+void policy_init(struct policy *policy);
+/* When no pool is left. */
+void policy_free(struct policy *policy);
+
+/* limits is borrowed until policy_change or policy_leave.  0 or -ENOMEM. */
+int policy_join(struct policy *policy, struct policy_pool *pool,
+    const char *tenant, const struct limits *limits);
+/* Only with every count at 0. */
+void policy_leave(struct policy_pool *pool);
+/* A new version (limits) or none (NULL): its failures are forgotten. */
+void policy_change(struct policy_pool *pool, const struct limits *limits,
+    uint64_t now_us);
+
+/* An instance's role changes; POLICY_NONE: it is new, or no more. */
+void policy_move(struct policy_pool *pool, enum policy_role from,
+    enum policy_role to);
+/* A request for the function came. */
+void policy_use(struct policy_pool *pool, uint64_t now_us);
+/* An instance of it ended by itself without an answer; since_us: when it was
+ * started or given its first execution. */
+void policy_fail(struct policy_pool *pool, uint64_t since_us, uint64_t now_us);
+/* A start could not be asked for: the next try is not at once. */
+void policy_pause(struct policy_pool *pool, uint64_t now_us);
+/* An execution was answered. */
+void policy_succeed(struct policy_pool *pool);
+
+/* What to do for the one who waits longest. */
+enum policy_act policy_next(const struct policy_pool *pool, uint64_t now_us);
+bool policy_is_throttled(const struct policy_pool *pool, uint64_t now_us);
+/* Takes the pool into or out of the list of those who need a start, and notes
+ * whether it wants one prepared.  After every change of its numbers. */
+void policy_update(struct policy_pool *pool, uint64_t now_us);
+
+/*
+ * Whose turn a start is; NULL: nobody's now.  *victim: the pool that must first
+ * give up a prepared instance, or with none its longest idle one; or NULL.
+ * The caller starts one and calls again.
+ */
+struct policy_pool *policy_pick(struct policy *policy, uint64_t now_us,
+    struct policy_pool **victim);
+/* Who gets one prepared now; NULL: nobody.  Only while nobody needs a start. */
+struct policy_pool *policy_prepare(struct policy *policy, uint64_t now_us,
+    struct policy_pool **victim);
+/* Whether an instance whose execution is over must end for another's sake. */
+bool policy_yields(const struct policy_pool *pool);
+/* Whether the pool has fewer instances at work than min_instances. */
+bool policy_lacks(const struct policy_pool *pool);
+
+/* The end of the idle window of one that is idle since then; 0: it stays. */
+uint64_t policy_idle_until_us(const struct policy_pool *pool,
+    uint64_t since_us);
+/* The same for one that is ready since then. */
+uint64_t policy_ready_until_us(const struct policy_pool *pool,
+    uint64_t since_us);
+/* When the pool must be looked at again without an event, but for the ends of
+ * windows: its pause is over; 0: never. */
+uint64_t policy_due_us(const struct policy_pool *pool, uint64_t now_us);
+/* When policy_prepare must be asked again without an event; 0: never. */
+uint64_t policy_wish_us(const struct policy *policy, uint64_t now_us);
+/* max_requests of one instance: up to a tenth less, so that those which began
+ * together do not end together.  0: no end. */
+uint64_t policy_max_served(const struct policy_pool *pool, uint64_t id);
+
+#endif

@@ -1,0 +1,78 @@
+/*
+ * What the files of the pool room share: pool.c (who waits, who is served),
+ * pool_start.c (who is started), pool_life.c (the spawner's answers, changes of
+ * functions and configuration).  Included by nobody else.
+ */
+#ifndef FCGI_HOST_POOL_IMPL_H
+#define FCGI_HOST_POOL_IMPL_H
+
+#include "fcgi-host/policy.h"
+#include "fcgi-host/pool.h"
+
+TAILQ_HEAD(instance_list, instance);
+TAILQ_HEAD(waiter_list, waiter);
+
+struct pool {
+	struct policy_pool policy; /* first: policy.h hands it back */
+	TAILQ_ENTRY(pool) in;
+	struct pools *pools;
+	char name[CTL_NAME_MAX + 1];
+	struct function *function; /* the current one, a reference; NULL: gone */
+	struct instance_list all, idle, ready;
+	struct waiter_list waiting;
+	uint64_t executions;
+	struct funclog_quota log_quota;
+	/* the end of whatever window ends first, of instances and of a pause */
+	struct loop_timer timer;
+	struct loop_task task;
+};
+
+struct pools {
+	struct policy policy;
+	struct fleet *fleet;
+	TAILQ_HEAD(, pool) all;
+	void *by_name;     /* tsearch(3) */
+	void *by_instance; /* of struct instance, by id */
+	uint64_t waiting_count;
+	struct loop_timer timer; /* the next prepared instance */
+	struct loop_task task;
+};
+
+static inline uint64_t
+pool_now_us(const struct pool *pool)
+{
+	return loop_now_us(pool->pools->fleet->loop);
+}
+
+/* Decides for the pool at the end of the iteration. */
+void pool_wake(struct pool *pool);
+/* Decides who is started, likewise. */
+void pools_wake(struct pools *pools);
+
+/* NULL: there is none.  pool_get makes it; NULL: no memory. */
+struct pool *pool_find(struct pools *pools, const char *name);
+struct pool *pool_get(struct pools *pools, struct function *function);
+
+/* Alone changes the role, and with it the lists and the policy's numbers. */
+void pool_role(struct instance *instance, enum policy_role role);
+/* Tells it to end; reason is static. */
+void pool_retire(struct instance *instance, const char *reason);
+/* Frees it at the iteration's end, unless a user still looks at it. */
+void pool_bury(struct instance *instance);
+/* Why it must not serve again, or NULL. */
+const char *pool_retire_reason(const struct instance *instance);
+/* It serves whoever comes next, or is retired. */
+void pool_rest(struct instance *instance, enum policy_role role);
+
+/* The first-job rule: what ends by itself before any answer is a failure of
+ * the function; what was told to end is not. */
+void pool_judge(struct instance *instance, bool has_died, bool is_answered);
+/* Of tsearch(3), by id. */
+int pool_instance_compare(const void *a, const void *b);
+
+/* What one who waits is told of a start that failed with this errno. */
+enum pool_refusal pool_refusal_of(int error);
+void pool_refuse_first(struct pool *pool, enum pool_refusal why);
+void pool_refuse_all(struct pool *pool, enum pool_refusal why);
+
+#endif

@@ -1,0 +1,254 @@
+/* The spawner's answers, changes of functions and of the configuration. */
+#include <errno.h>
+#include <inttypes.h>
+#include <search.h>
+#include <string.h>
+
+#include "fcgi-host/log.h"
+#include "fcgi-host/pool_impl.h"
+#include "fcgi-host/sock.h"
+
+/* ---- changes ---- */
+
+static void
+list_retire(const struct instance_list *list)
+{
+	struct instance *instance, *next;
+
+	for (instance = TAILQ_FIRST(list); instance != NULL; instance = next) {
+		const char *reason = pool_retire_reason(instance);
+
+		next = TAILQ_NEXT(instance, in_role);
+		if (reason != NULL)
+			pool_retire(instance, reason);
+	}
+}
+
+static void
+pool_retire_idle(struct pool *pool)
+{
+	list_retire(&pool->idle);
+	list_retire(&pool->ready);
+	pool_wake(pool);
+}
+
+void
+pools_change(struct pools *pools, const char *name, struct function *function)
+{
+	struct pool *pool = pool_find(pools, name);
+
+	/* min_instances are there before the first request */
+	if (pool == NULL && function != NULL &&
+	    function->info.limits.value[LIMIT_MIN_INSTANCES] > 0) {
+		pool = pool_get(pools, function);
+		if (pool != NULL)
+			pool_wake(pool);
+		return;
+	}
+	if (pool == NULL)
+		return;
+	function_unref(pool->function);
+	pool->function = function == NULL ? NULL : function_ref(function);
+	pool_retire_idle(pool);
+	policy_change(&pool->policy, function == NULL ? NULL :
+	    &function->info.limits, pool_now_us(pool));
+}
+
+void
+pools_set_limits(struct pools *pools, uint64_t max_instances,
+    uint64_t max_prepared)
+{
+	struct pool *pool;
+
+	pools->policy.max_instances = max_instances;
+	pools->policy.max_prepared = max_prepared;
+	TAILQ_FOREACH(pool, &pools->all, in)
+		pool_wake(pool);
+}
+
+void
+pools_new_generation(struct pools *pools)
+{
+	struct pool *pool;
+
+	pools->fleet->generation++;
+	TAILQ_FOREACH(pool, &pools->all, in)
+		pool_retire_idle(pool);
+}
+
+void
+pools_drain(struct pools *pools)
+{
+	struct pool *pool;
+
+	pools->policy.is_draining = true;
+	TAILQ_FOREACH(pool, &pools->all, in)
+		pool_retire_idle(pool);
+}
+
+void
+pools_kill_all(struct pools *pools, const char *reason)
+{
+	struct instance *instance, *next;
+	struct pool *pool;
+
+	TAILQ_FOREACH(pool, &pools->all, in)
+		for (instance = TAILQ_FIRST(&pool->all); instance != NULL;
+		    instance = next) {
+			next = TAILQ_NEXT(instance, in_pool);
+			pool_retire(instance, reason);
+		}
+}
+
+/* ---- the spawner's answers ---- */
+
+static struct instance *
+instance_find(struct pools *pools, uint64_t id)
+{
+	struct instance key = { .id = id };
+	void **found = tfind(&key, &pools->by_instance,
+	    pool_instance_compare);
+
+	return found == NULL ? NULL : *found;
+}
+
+static size_t
+up_fd_count(uint32_t has)
+{
+	return 1u + (size_t)__builtin_popcount(has & CTL_HAS_ALL);
+}
+
+/* Nobody can speak to its init: it is of no use, and waits for its end. */
+static void
+up_without_fds(struct instance *instance)
+{
+	struct pool *pool = instance->pool;
+
+	pool_retire(instance, "descriptors");
+	/* as with a start that failed: each costs one who waits */
+	pool_refuse_first(pool, POOL_SHORTAGE);
+}
+
+int
+pools_instance_up(struct pools *pools, const struct ctl_instance_up *up,
+    int *fds, size_t fd_count)
+{
+	struct instance *instance = instance_find(pools, up->id);
+	bool is_known = instance != NULL && instance->init_fd < 0;
+
+	if (!is_known || fd_count != up_fd_count(up->has)) {
+		for (size_t i = 0; i < fd_count; i++)
+			close_fd(&fds[i]);
+		if (!is_known)
+			return -ENOENT;
+		up_without_fds(instance);
+		return -EMFILE;
+	}
+	instance_up(instance, up, fds);
+	if (instance->state == INSTANCE_IDLE)
+		pool_rest(instance, POLICY_READY);
+	else if (instance->role != POLICY_ENDING)
+		pool_role(instance, POLICY_ENDING);
+	pools_wake(pools);
+	return 0;
+}
+
+int
+pools_instance_failed(struct pools *pools,
+    const struct ctl_instance_failed *failed)
+{
+	struct instance *instance = instance_find(pools, failed->id);
+	enum pool_refusal why;
+	struct pool *pool;
+
+	if (instance == NULL || instance->init_fd >= 0)
+		return -ENOENT;
+	pool = instance->pool;
+	instance_failed(instance);
+	pool_bury(instance);
+	pools_wake(pools);
+	if (failed->error == ESTALE) /* another version is on its way here */
+		return 0;
+	if (failed->error == EIDRM) {
+		pool_refuse_all(pool, POOL_FUNCTION_GONE);
+		return 0;
+	}
+	log_event(LOG_ERROR, "start_failed", "function=%s instance=%" PRIu64
+	    " step=\"%s\" error=\"%s\"", pool->name, failed->id, failed->step,
+	    strerror(failed->error));
+	why = pool_refusal_of(failed->error);
+	/* of the spawner's starts an accounting log that is full fails none */
+	if (why == POOL_NO_SPACE)
+		why = POOL_START_FAILED;
+	if (why == POOL_START_FAILED)
+		pool_judge(instance, true, false);
+	else if (pool->policy.waiting == 0)
+		policy_pause(&pool->policy, pool_now_us(pool));
+	/* one who waits pays for one failure: the next start is the next one's */
+	pool_refuse_first(pool, why);
+	return 0;
+}
+
+int
+pools_instance_gone(struct pools *pools, const struct ctl_instance_gone *gone)
+{
+	struct instance *instance = instance_find(pools, gone->id);
+	bool is_used;
+
+	if (instance == NULL || instance->state == INSTANCE_GONE)
+		return -ENOENT;
+	is_used = instance->user != NULL;
+	instance_gone(instance, gone);
+	/* one that a user still looks at is judged when he lets go */
+	if (!is_used && instance->served == 0)
+		pool_judge(instance, instance->has_died, false);
+	pool_bury(instance);
+	return 0;
+}
+
+size_t
+pools_queued(const struct pools *pools)
+{
+	return pools->waiting_count;
+}
+
+const char *
+pool_state_name(const struct instance *instance)
+{
+	return instance->role == POLICY_READY ? "prepared" :
+	    instance_state_name(instance->state);
+}
+
+void
+pools_each(struct pools *pools,
+    void (*pool_fn)(const struct pool_facts *facts, void *arg),
+    void (*instance_fn)(const struct instance *instance, void *arg),
+    void *arg)
+{
+	struct instance *instance;
+	struct pool *pool;
+
+	TAILQ_FOREACH(pool, &pools->all, in) {
+		const uint64_t *count = pool->policy.count;
+		struct pool_facts facts = {
+			.function = pool->function,
+			.executions = pool->executions,
+			.queued = pool->policy.waiting,
+			.instances = count[POLICY_STARTING] +
+			    count[POLICY_READY] + count[POLICY_IDLE] +
+			    count[POLICY_BUSY],
+			.prepared = count[POLICY_READY],
+			.idle = count[POLICY_IDLE],
+			.busy = count[POLICY_BUSY],
+			.throttled_ms = policy_is_throttled(&pool->policy,
+			    pool_now_us(pool)) ?
+			    (pool->policy.throttled_until_us -
+			    pool_now_us(pool)) / 1000 + 1 : 0,
+		};
+
+		if (pool->function != NULL)
+			pool_fn(&facts, arg);
+		TAILQ_FOREACH(instance, &pool->all, in_pool)
+			instance_fn(instance, arg);
+	}
+}

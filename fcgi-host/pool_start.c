@@ -1,0 +1,142 @@
+/* Starts: of instances that are waited for, and of those ahead of need. */
+#include <errno.h>
+#include <inttypes.h>
+#include <search.h>
+
+#include "fcgi-host/log.h"
+#include "fcgi-host/pool_impl.h"
+
+static void pools_run(void *arg);
+
+void
+pools_wake(struct pools *pools)
+{
+	loop_defer(pools->fleet->loop, &pools->task, pools_run, pools);
+}
+
+int
+pool_instance_compare(const void *a, const void *b)
+{
+	uint64_t x = ((const struct instance *)a)->id;
+	uint64_t y = ((const struct instance *)b)->id;
+
+	return (x > y) - (x < y);
+}
+
+/* Of the errors those that pass by themselves: the machine has no more to give
+ * now, and nothing is wrong with the function. */
+enum pool_refusal
+pool_refusal_of(int error)
+{
+	switch (error) {
+	case EMFILE:
+	case ENFILE:
+	case ENOMEM:
+	case EAGAIN:
+	case ENOBUFS:
+		return POOL_SHORTAGE;
+	case ENOSPC:
+	case EIO:
+	case EDQUOT:
+		return POOL_NO_SPACE;
+	default:
+		return POOL_START_FAILED;
+	}
+}
+
+/* It could not even be asked for. */
+static void
+start_refused(struct pool *pool, int error)
+{
+	enum pool_refusal why = pool_refusal_of(-error);
+	const uint64_t *count = pool->policy.count;
+	uint64_t now_us = pool_now_us(pool);
+	bool is_waited_for = pool->policy.waiting > 0;
+
+	/* with others of its kind at work the queue is theirs */
+	if (!is_waited_for || count[POLICY_IDLE] + count[POLICY_BUSY] > 0)
+		policy_pause(&pool->policy, now_us);
+	else
+		pool_refuse_all(pool, why);
+	/* a full disk is no function's fault */
+	if (why == POOL_START_FAILED)
+		policy_fail(&pool->policy, now_us, now_us);
+	policy_update(&pool->policy, now_us);
+	pool_wake(pool);
+}
+
+static void
+instance_start(struct pool *pool)
+{
+	struct instance *instance;
+	int error;
+
+	instance = instance_new(pool->pools->fleet, pool->function, pool,
+	    &pool->log_quota, &error);
+	if (instance == NULL) {
+		start_refused(pool, error);
+		return;
+	}
+	instance->role = POLICY_NONE;
+	instance->taken_us = pool_now_us(pool);
+	TAILQ_INSERT_TAIL(&pool->all, instance, in_pool);
+	pool_role(instance, POLICY_STARTING);
+	policy_update(&pool->policy, pool_now_us(pool));
+	if (tsearch(instance, &pool->pools->by_instance,
+	    pool_instance_compare) != NULL)
+		return;
+	/* no answer would find it: it counts as a start that failed, and the
+	 * spawner's instance ends at the hang-up of its socket */
+	log_event(LOG_ERROR, "memory", "instance=%" PRIu64, instance->id);
+	instance_failed(instance);
+	pool_bury(instance);
+	pool_refuse_first(pool, POOL_SHORTAGE);
+}
+
+/* Ends what gives way for another's start. */
+static void
+give_way(struct policy_pool *policy)
+{
+	struct pool *pool = (struct pool *)policy;
+	struct instance *last;
+
+	if (policy == NULL)
+		return;
+	last = TAILQ_LAST(&pool->ready, instance_list);
+	if (last == NULL)
+		last = TAILQ_LAST(&pool->idle, instance_list);
+	pool_retire(last, "ceiling");
+}
+
+static void
+wish_due(void *arg)
+{
+	pools_wake(arg);
+}
+
+/* Starts, as far as the policy lets them begin now: those that are waited for,
+ * then those ahead of need. */
+static void
+pools_run(void *arg)
+{
+	struct pools *pools = arg;
+	struct loop *loop = pools->fleet->loop;
+	uint64_t now = loop_now_us(loop), wish_us;
+	struct policy_pool *pool, *victim;
+
+	while ((pool = policy_pick(&pools->policy, now, &victim)) != NULL) {
+		give_way(victim);
+		instance_start((struct pool *)pool);
+	}
+	if (TAILQ_EMPTY(&pools->policy.hungry) &&
+	    (pool = policy_prepare(&pools->policy, now, &victim)) != NULL) {
+		give_way(victim);
+		instance_start((struct pool *)pool);
+	}
+	wish_us = policy_wish_us(&pools->policy, now);
+	if (wish_us == 0)
+		loop_timer_cancel(loop, &pools->timer);
+	else if (loop_timer_set(loop, &pools->timer, wish_us, wish_due,
+	    pools) < 0)
+		log_event(LOG_ERROR, "memory", "timer=pools");
+}

@@ -1,0 +1,316 @@
+"""Prepared instances, ceilings, min_instances, functions that keep dying."""
+import json
+import os
+import signal
+import threading
+import time
+
+import pytest
+
+from lib import proc
+from lib.host import new_id
+
+FAST = {"defaults": {"idle": "150ms"}}
+BROKEN = "#!/bin/sh\nexit 3\n"
+
+
+def status(host):
+    return json.loads(host.verb("status", "--json").stdout)
+
+
+def instances_of(host, name):
+    return [i for i in status(host)["instances"] if i["function"] == name]
+
+
+def wait_states(host, name, wanted, timeout=10):
+    """Until the function's instances have exactly these states."""
+    until = time.monotonic() + timeout
+    while True:
+        found = sorted(i["state"] for i in instances_of(host, name))
+        if found == sorted(wanted):
+            return instances_of(host, name)
+        assert time.monotonic() < until, f"{name}: {found}, not {wanted}"
+        time.sleep(0.03)
+
+
+def crowd(host, url, count):
+    """count requests at once, not waited for: threads and their answers."""
+    out = []
+    threads = [threading.Thread(target=lambda: out.append(host.execute(url)))
+               for _ in range(count)]
+    for thread in threads:
+        thread.start()
+    return threads, out
+
+
+# ------------------------------------------------------------------ prepared
+
+
+@pytest.fixture(scope="module")
+def host(start, programs):
+    return start.host({"a.cgi": programs.cgi, "b.fcgi": programs.fcgi,
+                       "changing.cgi": programs.cgi,
+                       "never.cgi": programs.cgi, "last.cgi": programs.cgi},
+                      FAST)
+
+
+@pytest.mark.parametrize("name", ["a", "b"])
+def test_a_function_that_scaled_to_zero_finds_a_prepared_sandbox(host, name):
+    assert host.execute(f"/fn/{name}?head")[1]["start"] == "fresh"
+    wait_states(host, name, ["prepared"])
+    _, record = host.execute(f"/fn/{name}?head")
+    assert (record["start"], record["cold"]) == ("prepared", True)
+    assert host.execute(f"/fn/{name}?head")[1]["start"] == "warm"
+
+
+def test_a_request_that_finds_one_does_not_need_the_spawner(host):
+    host.execute("/fn/a?head")
+    wait_states(host, "a", ["prepared"])
+    spawner = host.roles().get("spawner", host.pid)
+    os.kill(spawner, signal.SIGSTOP)
+    try:
+        _, record = host.execute("/fn/a?head")
+    finally:
+        os.kill(spawner, signal.SIGCONT)
+    assert (record["outcome"], record["start"]) == ("ok", "prepared")
+
+
+def test_status_shows_prepared_instances_with_their_memory(host):
+    host.execute("/fn/a?head")
+    one, = wait_states(host, "a", ["prepared"])
+    assert 20 < one["memory_kib"] < 2048
+    assert one["executions"] == 0
+    row, = [f for f in status(host)["functions"] if f["function"] == "a"]
+    assert (row["prepared"], row["idle"], row["busy"]) == (1, 0, 0)
+    assert "prepared" in host.verb("status").stdout
+
+
+def test_a_function_that_nobody_used_costs_nothing(host):
+    assert instances_of(host, "never") == []
+
+
+def test_a_prepared_sandbox_never_serves_an_old_version(host, programs):
+    host.execute("/fn/changing?head")
+    old, = wait_states(host, "changing", ["prepared"])
+    host.add("changing.cgi", "#!/bin/sh\nprintf 'Content-Type: text/plain\\n"
+             "\\nsecond'\n")
+    until = time.monotonic() + 10
+    while host.fetch("/fn/changing").text != "second":
+        assert time.monotonic() < until
+        time.sleep(0.02)
+    assert old["instance"] not in [
+        i["instance"] for i in instances_of(host, "changing")]
+    wait_states(host, "changing", ["prepared"])
+    answer, record = host.execute("/fn/changing")
+    assert (answer.text, record["start"]) == ("second", "prepared")
+
+
+def test_a_reload_makes_prepared_ones_anew(host):
+    host.execute("/fn/last?head")
+    old, = wait_states(host, "last", ["prepared"])
+    assert host.verb("reload").returncode == 0
+    until = time.monotonic() + 10
+    while True:
+        found = instances_of(host, "last")
+        if [i["state"] for i in found] == ["prepared"] and \
+                found[0]["instance"] != old["instance"]:
+            break
+        assert time.monotonic() < until, found
+        time.sleep(0.03)
+
+
+def test_prepared_ones_are_bounded_in_number(start_once, programs):
+    names = [f"f{i}" for i in range(6)]
+    host = start_once.host({f"{n}.cgi": programs.cgi for n in names},
+                           {"defaults": {"idle": "100ms"},
+                            "host": {"max_prepared": "2"}})
+    for name in names:
+        host.execute(f"/fn/{name}?head")
+    time.sleep(0.6)
+    states = [i["state"] for i in status(host)["instances"]]
+    assert states == ["prepared"] * 2, states
+
+
+def test_max_prepared_0_keeps_none(start_once, programs):
+    host = start_once.host({"a.cgi": programs.cgi},
+                           {"defaults": {"idle": "100ms"},
+                            "host": {"max_prepared": "0"}})
+    host.execute("/fn/a?head")
+    time.sleep(0.4)
+    assert status(host)["instances"] == []
+    assert host.execute("/fn/a?head")[1]["start"] == "fresh"
+
+
+# ------------------------------------------------------- those that keep dying
+
+
+def starts_of(host, name):
+    """How many instances of the function there have been."""
+    return len({r["instance"] for r in host.books.of_type("instance")
+                if r["function"] == name})
+
+
+def test_a_function_that_keeps_dying_is_left_alone_and_nobody_else(
+        start_once, programs):
+    host = start_once.host({"broken.fcgi": BROKEN, "good.fcgi": programs.fcgi})
+    host.execute("/fn/good?head")
+    stop = time.monotonic() + 2
+    answers = []
+    while time.monotonic() < stop:
+        answers.append(host.execute("/fn/broken"))
+        assert host.execute("/fn/good?head&raw=x")[0].text == "x"
+    assert {a.status for a, _ in answers} == {502}
+    assert all(a.is_complete for a, _ in answers)
+    told = [r for _, r in answers if r["instance"] is None]
+    assert len(told) > 5 and all(r["billed_ms"] == 0 for r in told)
+    # at once, 250, 500, 1000 ms after
+    assert starts_of(host, "broken") <= 6, "each request cost a start"
+    assert "again and again" in told[-1]["reason"]
+    row, = [f for f in status(host)["functions"] if f["function"] == "broken"]
+    assert row["throttled_ms"] > 0
+    assert "broken ends before its first answer" in host.verb("status").stdout
+    # the mended version is tried at once
+    host.add("broken.fcgi", programs.fcgi)
+    until = time.monotonic() + 5
+    while host.execute("/fn/broken?head&raw=y")[0].status != 200:
+        assert time.monotonic() < until
+        time.sleep(0.02)
+
+
+def test_a_program_that_cannot_be_executed_is_left_alone_too(start_once):
+    host = start_once.host({"bad.cgi": "#!/no/such/interpreter\n"})
+    answers = [host.execute("/fn/bad") for _ in range(20)]
+    assert {a.status for a, _ in answers} == {502}
+    assert starts_of(host, "bad") <= 3
+    assert "interpreter" in answers[0][1]["reason"]
+
+
+def test_a_cgi_program_that_crashes_is_started_for_each_request(host):
+    """Its sandbox lives on: nothing is saved by leaving it alone."""
+    for _ in range(6):
+        _, record = host.execute("/fn/a?head&kill=11")
+        assert (record["outcome"], record["signal"]) == ("crash", 11)
+    assert host.execute("/fn/a?head&raw=x")[0].text == "x"
+
+
+# -------------------------------------------------------------- min_instances
+
+
+def test_min_instances_are_booted_before_the_first_request(start_once,
+                                                           programs):
+    host = start_once.host({"kept.fcgi": programs.fcgi},
+                           {"function kept": {"min_instances": "2",
+                                              "idle": "100ms"}})
+    wait_states(host, "kept", ["idle", "idle"])
+    answer, record = host.execute("/fn/kept?head&self")
+    assert (record["cold"], record["start"]) == (False, "warm")
+    assert "served=1" in answer.text
+    # they outlast the idle window, and one is prepared for a third request
+    wait_states(host, "kept", ["idle", "idle", "prepared"])
+    time.sleep(0.4)
+    before = wait_states(host, "kept", ["idle", "idle", "prepared"])
+    # one that dies is made good
+    _, record = host.execute("/fn/kept?head&kill=9")
+    assert record["outcome"] == "crash"
+    after = wait_states(host, "kept", ["idle", "idle", "prepared"])
+    assert {i["instance"] for i in after} != {i["instance"] for i in before}
+
+
+def test_min_instances_of_a_changed_function_run_the_new_version(start_once,
+                                                                programs):
+    host = start_once.host({"kept.fcgi": BROKEN},
+                           {"function kept": {"min_instances": "1"}})
+    time.sleep(1)
+    assert starts_of(host, "kept") <= 5, "it is started without a pause"
+    host.add("kept.fcgi", programs.fcgi)
+    wait_states(host, "kept", ["idle"])
+    _, record = host.execute("/fn/kept?head")
+    assert (record["outcome"], record["start"]) == ("ok", "warm")
+
+
+# ------------------------------------------------------------------- ceilings
+
+
+def test_at_the_hosts_ceiling_an_idle_instance_gives_way(start_once, programs):
+    host = start_once.host({f"{n}.cgi": programs.cgi for n in "abc"},
+                           {"host": {"max_instances": "2",
+                                     "max_prepared": "0"}})
+    first = host.execute("/fn/a?head")[1]["instance"]
+    host.execute("/fn/b?head")
+    assert host.execute("/fn/c?head")[1]["outcome"] == "ok"
+    record = host.books.wait(lambda r: r["type"] == "instance" and
+                             r["instance"] == first, 5, "its end")
+    assert record["reason"] == "ceiling"
+
+
+def test_a_tenant_that_fills_the_host_gives_places_to_another(start_once,
+                                                              programs):
+    host = start_once.host({"alice/f.cgi": programs.cgi,
+                            "bob/f.cgi": programs.cgi},
+                           {"host": {"max_instances": "3",
+                                     "max_prepared": "0"}})
+    threads, alice = crowd(host, "/fn/alice/f?head&sleep=150", 40)
+    until = time.monotonic() + 5
+    while len(instances_of(host, "alice/f")) < 3:
+        assert time.monotonic() < until
+        time.sleep(0.02)
+    begun = time.monotonic()
+    _, record = host.execute("/fn/bob/f?head")
+    waited = time.monotonic() - begun
+    left = sum(t.is_alive() for t in threads)
+    for thread in threads:
+        thread.join()
+    assert record["outcome"] == "ok"
+    assert left > 15, f"bob waited {waited:.2f} s, for alice's whole queue"
+    assert [r["outcome"] for _, r in alice] == ["ok"] * 40
+
+
+def test_a_tenant_at_its_own_ceiling_waits_alone(start_once, programs):
+    host = start_once.host(
+        {"alice/f.cgi": programs.cgi, "alice/g.cgi": programs.cgi,
+         "bob/f.cgi": programs.cgi},
+        {"host": {"max_prepared": "0"},
+         "tenant alice": {"max_instances": "2", "queue_timeout": "500ms"}})
+    threads, slow = crowd(host, "/fn/alice/f?head&sleep=1500", 2)
+    until = time.monotonic() + 5
+    while [i["state"] for i in instances_of(host, "alice/f")] != ["busy"] * 2:
+        assert time.monotonic() < until
+        time.sleep(0.02)
+    answer, record = host.execute("/fn/alice/g?head")
+    assert (answer.status, record["outcome"]) == (503, "refused")
+    assert answer.header("Retry-After")
+    _, record = host.execute("/fn/bob/f?head")
+    assert record["outcome"] == "ok" and record["queue_us"] < 400000
+    for thread in threads:
+        thread.join()
+    assert [r["outcome"] for _, r in slow] == ["ok"] * 2
+    assert host.execute("/fn/alice/g?head")[1]["outcome"] == "ok"
+
+
+def test_max_requests_do_not_end_all_at_the_same_moment(start_once, programs):
+    host = start_once.host({"f.cgi": programs.cgi},
+                           {"defaults": {"max_requests": "40"}})
+    done, stop = [], threading.Event()
+
+    def ask():
+        while not stop.is_set():
+            done.append(host.fetch("/fn/f?head&sleep=3",
+                                   REQUEST_ID=new_id()).status)
+
+    threads = [threading.Thread(target=ask) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    until = time.monotonic() + 30
+    while len([r for r in host.books.of_type("instance")
+               if r["reason"] == "max_requests"]) < 8:
+        assert time.monotonic() < until
+        time.sleep(0.05)
+    stop.set()
+    for thread in threads:
+        thread.join()
+    assert set(done) == {200}
+    counts = [r["executions"] for r in host.books.of_type("instance")
+              if r["reason"] == "max_requests"]
+    assert min(counts) >= 36 and max(counts) <= 40
+    assert len(set(counts)) > 1, counts
+    assert proc.is_alive(host.pid)
