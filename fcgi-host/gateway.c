@@ -329,7 +329,7 @@ ceilings_set(struct gateway *gateway)
 		    gateway->fd_instances = INT32_MAX;
 		return;
 	}
-	gateway->fd_instances = all_but(daily, 4, 32);
+	gateway->fd_instances = all_but(daily, 4, 40);
 	gateway->server.fd_ceiling = all_but(daily, 8, 24);
 	gateway->fd_pause = all_but(daily, 16, 16);
 }

@@ -106,7 +106,7 @@ policy_change(struct policy_pool *pool, const struct limits *limits,
 {
 	pool->limits = limits;
 	pool->failures = 0;
-	pool->throttled_until_us = 0;
+	pool->throttled_until_us = pool->paused_until_us = 0;
 	pool->wish_us = 0;
 	policy_update(pool, now_us);
 	if (pool->wish_us != 0)
@@ -128,6 +128,8 @@ policy_move(struct policy_pool *pool, enum policy_role from,
 		pool->count[to]++;
 		pool->tenant->count[to]++;
 		pool->policy->count[to]++;
+	} else {
+		pool->policy->room_us = 0;
 	}
 }
 
@@ -166,8 +168,7 @@ policy_fail(struct policy_pool *pool, uint64_t since_us, uint64_t now_us)
 void
 policy_pause(struct policy_pool *pool, uint64_t now_us)
 {
-	if (pool->throttled_until_us < now_us + POLICY_THROTTLE_FIRST_US)
-		pool->throttled_until_us = now_us + POLICY_THROTTLE_FIRST_US;
+	pool->paused_until_us = now_us + POLICY_THROTTLE_FIRST_US;
 }
 
 void
@@ -196,6 +197,13 @@ static uint64_t
 total(const uint64_t count[POLICY_ROLE_COUNT])
 {
 	return count[POLICY_STARTING] + count[POLICY_READY] + serving(count);
+}
+
+static bool
+is_paused(const struct policy_pool *pool, uint64_t now_us)
+{
+	return now_us < pool->paused_until_us ||
+	    now_us < pool->throttled_until_us;
 }
 
 bool
@@ -229,7 +237,8 @@ policy_next(const struct policy_pool *pool, uint64_t now_us)
 		return POLICY_WAIT;
 	if (pool->count[POLICY_READY] > 0)
 		return POLICY_TAKE_READY;
-	if (pool->count[POLICY_STARTING] > 0 || !has_room(pool))
+	if (pool->count[POLICY_STARTING] > 0 || !has_room(pool) ||
+	    (is_paused(pool, now_us) && serving(pool->count) > 0))
 		return POLICY_WAIT;
 	return POLICY_START;
 }
@@ -252,7 +261,7 @@ is_hungry(const struct policy_pool *pool, uint64_t now_us)
 {
 	if (policy_next(pool, now_us) == POLICY_START)
 		return true;
-	return policy_lacks(pool) && !policy_is_throttled(pool, now_us) &&
+	return policy_lacks(pool) && !is_paused(pool, now_us) &&
 	    pool->count[POLICY_STARTING] + pool->count[POLICY_READY] == 0 &&
 	    has_room(pool);
 }
@@ -267,7 +276,7 @@ wants_prepared(const struct policy_pool *pool, uint64_t now_us)
 	return pool->limits != NULL && policy->max_prepared > 0 &&
 	    !policy->is_draining && pool->used_us != 0 &&
 	    now_us < pool->used_us + POLICY_USED_LATELY_US &&
-	    pool->failures == 0 && !policy_is_throttled(pool, now_us) &&
+	    pool->failures == 0 && !is_paused(pool, now_us) &&
 	    pool->count[POLICY_STARTING] + pool->count[POLICY_READY] == 0 &&
 	    has_room(pool);
 }
@@ -318,18 +327,30 @@ has_spare_idle(const struct policy_pool *pool)
 	    serving(pool->count) > limit(pool, LIMIT_MIN_INSTANCES));
 }
 
-/* The prepared instance of the function that was used longest ago; then the
- * instance that is idle longest.  tenant: only of his; NULL: of all. */
+/* The pool with a prepared instance that was used longest ago.  tenant: only of
+ * his; NULL: of all. */
 static struct policy_pool *
-victim_find(struct policy *policy, const struct policy_pool *asker,
+ready_find(struct policy *policy, const struct policy_pool *asker,
     const struct policy_tenant *tenant)
 {
-	struct policy_pool *pool, *found = NULL;
+	struct policy_pool *pool;
 
 	TAILQ_FOREACH_REVERSE(pool, &policy->used, policy_list, in_used)
 		if (pool != asker && has_spare_ready(pool) &&
 		    (tenant == NULL || pool->tenant == tenant))
 			return pool;
+	return NULL;
+}
+
+/* That one; then the one with the instance that is idle longest. */
+static struct policy_pool *
+victim_find(struct policy *policy, const struct policy_pool *asker,
+    const struct policy_tenant *tenant)
+{
+	struct policy_pool *found = ready_find(policy, asker, tenant), *pool;
+
+	if (found != NULL)
+		return found;
 	TAILQ_FOREACH(pool, &policy->used, in_used)
 		if (pool != asker && has_spare_idle(pool) &&
 		    (tenant == NULL || pool->tenant == tenant) &&
@@ -379,7 +400,8 @@ policy_pick(struct policy *policy, uint64_t now_us,
 	struct policy_pool *pool, *best = NULL, *way;
 
 	*victim = NULL;
-	if (policy->count[POLICY_STARTING] >= POLICY_STARTS_MAX)
+	if (policy->count[POLICY_STARTING] >= POLICY_STARTS_MAX ||
+	    now_us < policy->room_us)
 		return NULL;
 	TAILQ_FOREACH(pool, &policy->hungry, in_hungry) {
 		if (!is_hungry(pool, now_us) ||
@@ -393,6 +415,22 @@ policy_pick(struct policy *policy, uint64_t now_us,
 		*victim = way;
 	}
 	return best;
+}
+
+/* Only what is prepared: the end of a warm one frees less than a start needs,
+ * and would disturb its function.  It is of use only when it has ended: until
+ * then the next start would fail as this one did. */
+struct policy_pool *
+policy_short(struct policy_pool *pool, uint64_t now_us)
+{
+	struct policy *policy = pool->policy;
+	struct policy_pool *victim = pool->waiting == 0 ? NULL :
+	    ready_find(policy, pool, NULL);
+
+	policy->prepare_us = now_us + POLICY_SHORT_US;
+	if (victim != NULL)
+		policy->room_us = now_us + POLICY_ROOM_US;
+	return victim;
 }
 
 /* More for whoever has fewer; with one between them, for who waits longer. */
@@ -438,13 +476,10 @@ static struct policy_pool *
 prepared_give_up(struct policy *policy, const struct policy_pool *asker,
     uint64_t now_us)
 {
-	struct policy_pool *pool;
+	struct policy_pool *pool = ready_find(policy, asker, NULL);
 
-	TAILQ_FOREACH_REVERSE(pool, &policy->used, policy_list, in_used)
-		if (pool != asker && has_spare_ready(pool))
-			return now_us >= pool->used_us + POLICY_STAY_US ?
-			    pool : NULL;
-	return NULL;
+	return pool != NULL && now_us >= pool->used_us + POLICY_STAY_US ?
+	    pool : NULL;
 }
 
 struct policy_pool *
@@ -455,7 +490,7 @@ policy_prepare(struct policy *policy, uint64_t now_us,
 	uint64_t looked = 0;
 
 	*victim = NULL;
-	if (policy->count[POLICY_STARTING] > 0)
+	if (policy->count[POLICY_STARTING] > 0 || now_us < policy->prepare_us)
 		return NULL;
 	TAILQ_FOREACH(pool, &policy->used, in_used) {
 		if (looked++ >= policy->max_prepared)
@@ -500,24 +535,32 @@ policy_ready_until_us(const struct policy_pool *pool, uint64_t since_us)
 uint64_t
 policy_due_us(const struct policy_pool *pool, uint64_t now_us)
 {
-	return policy_is_throttled(pool, now_us) && (pool->waiting > 0 ||
-	    policy_lacks(pool)) ? pool->throttled_until_us : 0;
+	if (!is_paused(pool, now_us) || (pool->waiting == 0 &&
+	    !policy_lacks(pool)))
+		return 0;
+	return pool->throttled_until_us > pool->paused_until_us ?
+	    pool->throttled_until_us : pool->paused_until_us;
 }
 
 /* A wish that is due and was not granted waits for an event: for the start that
  * is under way, or for room. */
 uint64_t
-policy_wish_us(const struct policy *policy, uint64_t now_us)
+policy_wake_us(const struct policy *policy, uint64_t now_us)
 {
 	const struct policy_pool *pool;
 	uint64_t looked = 0, first_us = 0;
 
+	if (now_us < policy->room_us && !TAILQ_EMPTY(&policy->hungry))
+		return policy->room_us;
 	TAILQ_FOREACH(pool, &policy->used, in_used) {
+		uint64_t wish_us = pool->wish_us;
+
 		if (looked++ >= policy->max_prepared)
 			break;
-		if (pool->wish_us > now_us &&
-		    (first_us == 0 || pool->wish_us < first_us))
-			first_us = pool->wish_us;
+		if (wish_us != 0 && wish_us < policy->prepare_us)
+			wish_us = policy->prepare_us;
+		if (wish_us > now_us && (first_us == 0 || wish_us < first_us))
+			first_us = wish_us;
 	}
 	return first_us;
 }

@@ -29,6 +29,11 @@
 #define POLICY_FIRST_IDLE_US 1000000 /* of one that nobody has used yet */
 /* From a use to the making of what replaces it: not beside the request. */
 #define POLICY_PREPARE_US 20000
+/* A start that failed for want of descriptors or memory: how long at most the
+ * next waits for the end of what gave way for it, and how long nothing is
+ * prepared. */
+#define POLICY_ROOM_US 200000
+#define POLICY_SHORT_US 10000000
 /* From a change: a file that is written over and over costs one sandbox. */
 #define POLICY_CHANGE_US 250000
 #define POLICY_USED_LATELY_US (UINT64_C(3600) * 1000000)
@@ -65,6 +70,8 @@ struct policy {
 	uint64_t max_prepared;
 	bool is_draining;
 	uint64_t count[POLICY_ROLE_COUNT];
+	uint64_t room_us;    /* no start before, unless an instance ends */
+	uint64_t prepare_us; /* nothing is prepared before */
 	struct policy_list used;   /* most recently used first */
 	struct policy_list hungry; /* who need a start */
 	void *tenants;             /* tsearch(3) */
@@ -86,6 +93,7 @@ struct policy_pool {
 	uint64_t used_us, wish_us; /* 0: never, none */
 	unsigned failures;         /* in a row */
 	uint64_t failed_us, throttled_until_us;
+	uint64_t paused_until_us;
 };
 
 void policy_init(struct policy *policy);
@@ -109,8 +117,11 @@ void policy_use(struct policy_pool *pool, uint64_t now_us);
 /* An instance of it ended by itself without an answer; since_us: when it was
  * started or given its first execution. */
 void policy_fail(struct policy_pool *pool, uint64_t since_us, uint64_t now_us);
-/* A start could not be asked for: the next try is not at once. */
+/* A start that nothing depends on failed: the next try is not at once. */
 void policy_pause(struct policy_pool *pool, uint64_t now_us);
+/* A start failed because the machine had no more to give.  The pool that gives
+ * something up for it, as in policy_pick, or NULL: nobody can. */
+struct policy_pool *policy_short(struct policy_pool *pool, uint64_t now_us);
 /* An execution was answered. */
 void policy_succeed(struct policy_pool *pool);
 
@@ -145,8 +156,9 @@ uint64_t policy_ready_until_us(const struct policy_pool *pool,
 /* When the pool must be looked at again without an event, but for the ends of
  * windows: its pause is over; 0: never. */
 uint64_t policy_due_us(const struct policy_pool *pool, uint64_t now_us);
-/* When policy_prepare must be asked again without an event; 0: never. */
-uint64_t policy_wish_us(const struct policy *policy, uint64_t now_us);
+/* When policy_pick and policy_prepare must be asked again without an event; 0:
+ * never. */
+uint64_t policy_wake_us(const struct policy *policy, uint64_t now_us);
 /* max_requests of one instance: up to a tenth less, so that those which began
  * together do not end together.  0: no end. */
 uint64_t policy_max_served(const struct policy_pool *pool, uint64_t id);

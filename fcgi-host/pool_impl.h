@@ -70,6 +70,10 @@ void pool_judge(struct instance *instance, bool has_died, bool is_answered);
 /* Of tsearch(3), by id. */
 int pool_instance_compare(const void *a, const void *b);
 
+/* Ends what its pool gives up for another's start (NULL: nothing). */
+void pool_give_way(struct policy_pool *policy);
+/* A start failed for want of descriptors, processes or memory. */
+void pool_short(struct pool *pool);
 /* What one who waits is told of a start that failed with this errno. */
 enum pool_refusal pool_refusal_of(int error);
 void pool_refuse_first(struct pool *pool, enum pool_refusal why);

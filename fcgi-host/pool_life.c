@@ -125,8 +125,7 @@ up_without_fds(struct instance *instance)
 	struct pool *pool = instance->pool;
 
 	pool_retire(instance, "descriptors");
-	/* as with a start that failed: each costs one who waits */
-	pool_refuse_first(pool, POOL_SHORTAGE);
+	pool_short(pool);
 }
 
 int
@@ -180,10 +179,11 @@ pools_instance_failed(struct pools *pools,
 	/* of the spawner's starts an accounting log that is full fails none */
 	if (why == POOL_NO_SPACE)
 		why = POOL_START_FAILED;
-	if (why == POOL_START_FAILED)
-		pool_judge(instance, true, false);
-	else if (pool->policy.waiting == 0)
-		policy_pause(&pool->policy, pool_now_us(pool));
+	if (why == POOL_SHORTAGE) {
+		pool_short(pool);
+		return 0;
+	}
+	pool_judge(instance, true, false);
 	/* one who waits pays for one failure: the next start is the next one's */
 	pool_refuse_first(pool, why);
 	return 0;

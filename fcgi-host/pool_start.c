@@ -93,9 +93,8 @@ instance_start(struct pool *pool)
 	pool_refuse_first(pool, POOL_SHORTAGE);
 }
 
-/* Ends what gives way for another's start. */
-static void
-give_way(struct policy_pool *policy)
+void
+pool_give_way(struct policy_pool *policy)
 {
 	struct pool *pool = (struct pool *)policy;
 	struct instance *last;
@@ -108,8 +107,24 @@ give_way(struct policy_pool *policy)
 	pool_retire(last, "ceiling");
 }
 
+/* What nobody uses now goes first, and who waits stays; with nothing left to
+ * give up it costs one of those who wait. */
+void
+pool_short(struct pool *pool)
+{
+	struct policy_pool *victim;
+
+	if (pool->policy.waiting == 0)
+		policy_pause(&pool->policy, pool_now_us(pool));
+	victim = policy_short(&pool->policy, pool_now_us(pool));
+	pool_give_way(victim);
+	if (victim == NULL)
+		pool_refuse_first(pool, POOL_SHORTAGE);
+	pools_wake(pool->pools);
+}
+
 static void
-wish_due(void *arg)
+wake_due(void *arg)
 {
 	pools_wake(arg);
 }
@@ -121,22 +136,22 @@ pools_run(void *arg)
 {
 	struct pools *pools = arg;
 	struct loop *loop = pools->fleet->loop;
-	uint64_t now = loop_now_us(loop), wish_us;
+	uint64_t now = loop_now_us(loop), wake_us;
 	struct policy_pool *pool, *victim;
 
 	while ((pool = policy_pick(&pools->policy, now, &victim)) != NULL) {
-		give_way(victim);
+		pool_give_way(victim);
 		instance_start((struct pool *)pool);
 	}
 	if (TAILQ_EMPTY(&pools->policy.hungry) &&
 	    (pool = policy_prepare(&pools->policy, now, &victim)) != NULL) {
-		give_way(victim);
+		pool_give_way(victim);
 		instance_start((struct pool *)pool);
 	}
-	wish_us = policy_wish_us(&pools->policy, now);
-	if (wish_us == 0)
+	wake_us = policy_wake_us(&pools->policy, now);
+	if (wake_us == 0)
 		loop_timer_cancel(loop, &pools->timer);
-	else if (loop_timer_set(loop, &pools->timer, wish_us, wish_due,
+	else if (loop_timer_set(loop, &pools->timer, wake_us, wake_due,
 	    pools) < 0)
 		log_event(LOG_ERROR, "memory", "timer=pools");
 }

@@ -104,7 +104,7 @@ def test_a_start_is_refused_wherever_the_gateways_descriptors_end(
         "good.cgi": programs.cgi, "cold.cgi": programs.cgi,
         "warm.fcgi": programs.fcgi, "cold/f.fcgi": programs.fcgi}, {
             "function cold": {"idle": "0"}, "function cold/f": {"idle": "0"},
-            "defaults": {"idle": "2s"}})
+            "defaults": {"idle": "2s"}, "host": {"max_prepared": "0"}})
     gateway = host.roles()["gateway"]
     with kept(host) as connection:
         in_words(ask(connection, f"{url}?head"), 200)
@@ -170,7 +170,8 @@ def test_a_start_is_refused_wherever_the_spawners_descriptors_end(
     host = start_once.host({
         "good.cgi": programs.cgi, "cold.cgi": programs.cgi,
         "cold/f.fcgi": programs.fcgi}, {
-            "function cold": {"idle": "0"}, "function cold/f": {"idle": "0"}})
+            "function cold": {"idle": "0"}, "function cold/f": {"idle": "0"},
+            "host": {"max_prepared": "0"}})
     roles = host.roles()
     host.fetch("/fn/good?head")
     in_words(host.fetch(f"{url}?head"), 200)
