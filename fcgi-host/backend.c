@@ -99,7 +99,7 @@ backend_boot(struct instance *instance, const struct cgi_env *env)
 int
 backend_start(struct backend *backend, struct instance *instance,
     const struct cgi_env *env, const struct cgi_env *program_env,
-    const char *request_id, bool has_body,
+    const char *request_id, uint16_t role, bool has_body,
     const struct backend_events *events, void *arg)
 {
 	bool is_fastcgi = instance->function->info.is_fastcgi;
@@ -110,6 +110,7 @@ backend_start(struct backend *backend, struct instance *instance,
 	backend->instance = instance;
 	backend->events = events;
 	backend->arg = arg;
+	backend->role = role;
 	backend->exit_code = -1;
 	backend->in_fd = backend->out_fd = backend->err_fd = -1;
 	backend->in_io.fd = backend->out_io.fd = backend->err_io.fd = -1;

@@ -70,6 +70,7 @@ struct backend {
 	struct loop_io in_io, out_io, err_io;
 	struct funclog log;
 	/* FastCGI */
+	uint16_t role;
 	bool wants_read, wants_write, is_broken;
 	bool is_program_dead; /* what it wrote is all that will come */
 	struct fcgi_parser parser;
@@ -89,12 +90,14 @@ int backend_boot(struct instance *instance, const struct cgi_env *env);
 /*
  * Takes an IDLE instance and starts an execution in it.  env is the whole
  * environment of the request; program_env that of a FastCGI process, NULL
- * unless backend_needs_program.
+ * unless backend_needs_program; role what it is to be: FCGI_RESPONDER, or
+ * FCGI_AUTHORIZER.  That has no STDIN, but an end of one is sent: libfcgi would
+ * wait for it where a program reads.
  * 0; or negative errno: the instance is to be killed, backend_close called.
  */
 int backend_start(struct backend *backend, struct instance *instance,
     const struct cgi_env *env, const struct cgi_env *program_env,
-    const char *request_id, bool has_body,
+    const char *request_id, uint16_t role, bool has_body,
     const struct backend_events *events, void *arg);
 
 /* Bytes, 0 at the end (is_eof), -EAGAIN, or another negative errno. */

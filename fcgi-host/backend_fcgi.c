@@ -119,7 +119,7 @@ fcgi_start(struct backend *backend, const struct cgi_env *env, bool has_body)
 	error = cgi_env_put_params(env, &params);
 	if (error == 0)
 		error = fcgi_put_begin(&backend->sending, REQUEST_ID,
-		    FCGI_RESPONDER, 0);
+		    backend->role, 0);
 	if (error == 0)
 		error = fcgi_put_stream(&backend->sending, FCGI_PARAMS,
 		    REQUEST_ID, params.data + params.start, buf_len(&params));

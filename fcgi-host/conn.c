@@ -331,7 +331,7 @@ begin(struct conn *conn)
 		if (conn->parser.id != conn->id)
 			error = fcgi_put_end(&conn->out, conn->parser.id, 0,
 			    FCGI_CANT_MPX_CONN);
-	} else if (role != FCGI_RESPONDER) {
+	} else if (role != FCGI_RESPONDER && role != FCGI_AUTHORIZER) {
 		error = fcgi_put_end(&conn->out, conn->parser.id, 0,
 		    FCGI_UNKNOWN_ROLE);
 		conn->is_ending = (flags & FCGI_KEEP_CONN) == 0;
@@ -341,7 +341,7 @@ begin(struct conn *conn)
 		conn->keeps = (flags & FCGI_KEEP_CONN) != 0 && !conn->is_over;
 		conn->has_params_ended = false;
 		conn->request = request_new(conn->server, &request_ops, conn,
-		    &conn->out, conn->id, conn->trigger, conn->is_over);
+		    &conn->out, conn->id, role, conn->trigger, conn->is_over);
 		if (conn->request == NULL)
 			error = -ENOMEM;
 		else

@@ -1,6 +1,7 @@
 #include "fcgi-host/exec_env.h"
 
 #include <errno.h>
+#include <fastcgi.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
@@ -95,6 +96,28 @@ is_empty(const struct params *params, const char *name)
 	return value == NULL || value[0] == '\0';
 }
 
+/* An authorizer is asked about a URL that is another's: it has no part of the
+ * path.  libfcgi says the role to its programs itself. */
+static int
+env_add_path(struct cgi_env *env, const struct exec_env *exec)
+{
+	const struct route *route = exec->route;
+	int error;
+
+	if (exec->role == FCGI_AUTHORIZER) {
+		cgi_env_unset(env, "SCRIPT_NAME");
+		cgi_env_unset(env, "PATH_INFO");
+		return cgi_env_set(env, "FCGI_ROLE", "AUTHORIZER");
+	}
+	error = cgi_env_set(env, "SCRIPT_NAME",
+	    (const char *)route->script_name.data + route->script_name.start);
+	if (error == 0)
+		error = cgi_env_set(env, "PATH_INFO",
+		    (const char *)route->path_info.data +
+		    route->path_info.start);
+	return error;
+}
+
 static int
 env_add_own(struct cgi_env *env, const struct exec_env *exec)
 {
@@ -102,13 +125,7 @@ env_add_own(struct cgi_env *env, const struct exec_env *exec)
 	int error = cgi_env_set(env, "GATEWAY_INTERFACE", "CGI/1.1");
 
 	if (error == 0)
-		error = cgi_env_set(env, "SCRIPT_NAME",
-		    (const char *)route->script_name.data +
-		    route->script_name.start);
-	if (error == 0)
-		error = cgi_env_set(env, "PATH_INFO",
-		    (const char *)route->path_info.data +
-		    route->path_info.start);
+		error = env_add_path(env, exec);
 	if (error == 0)
 		error = set_script(env, exec);
 	/* php-cgi runs nothing without it */

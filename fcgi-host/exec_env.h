@@ -1,7 +1,8 @@
 /*
  * The environment of an execution: from the request's params by the allow-list,
  * the function's own variables over them, and what this host alone may say.
- * Pure.  Source: RFC 3875 section 4.1, DESIGN "Function contract".
+ * Pure.  Source: RFC 3875 section 4.1, FastCGI 1.0 section 6.3, DESIGN "Function
+ * contract".
  */
 #ifndef FCGI_HOST_EXEC_ENV_H
 #define FCGI_HOST_EXEC_ENV_H
@@ -18,6 +19,7 @@ struct exec_env {
 	const char *request_id;
 	uint64_t instance;
 	int64_t content_length; /* of the body as the function will see it; -1 */
+	uint16_t role;          /* FCGI_RESPONDER, FCGI_AUTHORIZER */
 };
 
 /* For the request: meta-variables and the function's.  NULL: no memory. */

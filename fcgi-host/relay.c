@@ -18,6 +18,7 @@ relay_init(struct relay *relay, struct loop *loop, int spool_dir_fd,
 	relay->loop = loop;
 	relay->events = events;
 	relay->arg = arg;
+	relay->role = FCGI_RESPONDER;
 	relay->body_left = -1;
 	spool_init(&relay->spool, spool_dir_fd, SPOOL_MEMORY);
 	cgi_response_init(&relay->head, (size_t)header_max);
@@ -325,7 +326,7 @@ relay_start(struct relay *relay, struct instance *instance,
     const char *request_id)
 {
 	int error = backend_start(&relay->backend, instance, env, program_env,
-	    request_id, relay->has_body, &backend_events, relay);
+	    request_id, relay->role, relay->has_body, &backend_events, relay);
 	bool wants_write;
 
 	relay->has_backend = true;

@@ -34,6 +34,7 @@ struct relay {
 	struct loop *loop;
 	struct backend backend;
 	bool has_backend;
+	uint16_t role; /* FCGI_RESPONDER, or FCGI_AUTHORIZER: no body at all */
 	/* body */
 	struct spool spool;
 	bool has_body;       /* one was announced, or has come */

@@ -287,7 +287,8 @@ static const struct relay_events relay_events = {
 
 struct request *
 request_new(struct server *server, const struct request_ops *ops, void *owner,
-    struct buf *out, uint16_t id, const char *trigger, bool is_over)
+    struct buf *out, uint16_t id, uint16_t role, const char *trigger,
+    bool is_over)
 {
 	struct request *request = calloc(1, sizeof(*request));
 
@@ -312,6 +313,7 @@ request_new(struct server *server, const struct request_ops *ops, void *owner,
 	relay_init(&request->relay, server->loop, server->spool_fd, 0,
 	    &relay_events, request);
 	relay_set_out(&request->relay, out, id);
+	request->relay.role = role;
 	request_arm(request);
 	return request;
 }
@@ -372,7 +374,9 @@ request_body(struct request *request, const uint8_t *data, size_t n)
 {
 	uint64_t total = request->relay.bytes_in + n;
 
-	if (request->state == REQUEST_PARAMS)
+	/* an authorizer is told nothing of the body */
+	if (request->state == REQUEST_PARAMS ||
+	    request->relay.role == FCGI_AUTHORIZER)
 		return;
 	if (!takes_body(request)) {
 		request->relay.bytes_in = total;

@@ -76,11 +76,11 @@ struct request_ops {
 
 struct request;
 
-/* out: the connection's buffer.  trigger: "web" or "invoke" (static).
- * is_over: its connection is one too many, it is refused with 503. */
+/* out: the connection's buffer.  role: FCGI_RESPONDER or FCGI_AUTHORIZER.
+ * trigger: "web" or "invoke" (static).  is_over: its connection is one too many, it is refused with 503. */
 struct request *request_new(struct server *server,
     const struct request_ops *ops, void *owner, struct buf *out, uint16_t id,
-    const char *trigger, bool is_over);
+    uint16_t role, const char *trigger, bool is_over);
 
 /* The streams; each may end the request (ops->finished is called later). */
 void request_params(struct request *request, const uint8_t *data, size_t n);

@@ -117,6 +117,11 @@ length_parse(struct request *request)
 	/* without a length a body may come, until STDIN's end says otherwise;
 	 * Caddy's word for none is -1 */
 	request->relay.has_body = true;
+	if (request->relay.role == FCGI_AUTHORIZER) {
+		request->relay.has_body = false;
+		request->relay.is_body_arrived = true;
+		return 0;
+	}
 	if (text == NULL || text[0] == '\0' || strcmp(text, "-1") == 0)
 		return 0;
 	for (; *text != '\0'; text++) {
@@ -142,6 +147,8 @@ problem_say(struct request *request, int error)
 		    request->route.function->info.name,
 		    ctl_problem_text((enum ctl_problem)
 		    request->route.function->info.problem), suppressed);
+	if (request->relay.role == FCGI_AUTHORIZER)
+		return "FCGI_HOST_AUTHORIZER names no function.";
 	return "There is no such function.";
 }
 
@@ -149,8 +156,10 @@ problem_say(struct request *request, int error)
 static int
 route_choose(struct request *request)
 {
-	int error = route_find(request->conf, request->server->catalog,
-	    request->params, &request->route);
+	bool is_authorizer = request->relay.role == FCGI_AUTHORIZER;
+	int error = (is_authorizer ? route_find_authorizer : route_find)(
+	    request->conf, request->server->catalog, request->params,
+	    &request->route);
 
 	if (error == 0 || error == -EBUSY) {
 		request->has_route = true;
@@ -288,6 +297,7 @@ granted(void *arg, struct instance *instance)
 		.request_id = request->slot->record.request_id,
 		.instance = instance->id,
 		.content_length = request->content_length,
+		.role = request->relay.role,
 	};
 	env = exec_env_request(&exec);
 	if (is_first)

@@ -261,6 +261,23 @@ out:
 	return error;
 }
 
+int
+route_find_authorizer(const struct conf *conf, const struct catalog *catalog,
+    const struct params *params, struct route *route)
+{
+	const char *name = get(params, "FCGI_HOST_AUTHORIZER");
+
+	(void)conf;
+	memset(route, 0, sizeof(*route));
+	if (name == NULL)
+		name = get(params, "FCGI_HOST_FUNCTION");
+	if (name != NULL)
+		route->function = catalog_find(catalog, name);
+	if (route->function == NULL)
+		return -ENOENT;
+	return route->function->info.problem == CTL_PROBLEM_NONE ? 0 : -EBUSY;
+}
+
 void
 route_free(struct route *route)
 {

@@ -31,6 +31,14 @@ struct route {
  */
 int route_find(const struct conf *conf, const struct catalog *catalog,
     const struct params *params, struct route *route);
+/*
+ * The same for a request in the role of authorizer, whose URL is that of what
+ * is to be allowed: FCGI_HOST_AUTHORIZER names the function, or else
+ * FCGI_HOST_FUNCTION; nothing else does.  The route has no part of the path.
+ */
+int route_find_authorizer(const struct conf *conf,
+    const struct catalog *catalog, const struct params *params,
+    struct route *route);
 void route_free(struct route *route);
 
 #endif

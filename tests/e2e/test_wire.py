@@ -224,7 +224,7 @@ def test_a_second_begin_is_told_that_we_do_not_multiplex(host):
         assert connection.read_answer(3).text == "three"
 
 
-@pytest.mark.parametrize("role", [fcgi.AUTHORIZER, fcgi.FILTER, 0, 4, 65535])
+@pytest.mark.parametrize("role", [fcgi.FILTER, 0, 4, 65535])
 def test_an_unknown_role_is_told_so(host, role):
     with host.connect() as connection:
         connection.send(fcgi.begin(1, role, fcgi.KEEP_CONN))

@@ -92,11 +92,15 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t n)
 
 	conf.url_prefix = (steer & 1) != 0 ? prefix_none : prefix_fn;
 	conf.index = (steer & 2) != 0 ? start : NULL;
-	error = route_find(&conf, catalog, params, &route);
+	error = (steer & 4) != 0 ?
+	    route_find_authorizer(&conf, catalog, params, &route) :
+	    route_find(&conf, catalog, params, &route);
 	CLAIM(error == 0 || error == -ENOENT || error == -EBUSY ||
 	    error == -EINVAL);
 	CLAIM((route.function != NULL) == (error == 0 || error == -EBUSY));
-	if (error == 0) {
+	if (error == 0 && (steer & 4) != 0) {
+		CLAIM(buf_len(&route.script_name) == 0);
+	} else if (error == 0) {
 		const char *path = params_get(params, "DOCUMENT_URI");
 
 		CLAIM(catalog_find(catalog, route.function->info.name) ==

@@ -212,7 +212,7 @@ an_unknown_role_is_refused(void **state)
 	assert_int_equal(play->web.end_id, 3);
 	assert_int_equal(play->web.protocol_status, FCGI_UNKNOWN_ROLE);
 	assert_false(play->web.is_closed);
-	assert_int_equal(fcgi_put_begin(&bytes, 3, FCGI_AUTHORIZER, 0), 0);
+	assert_int_equal(fcgi_put_begin(&bytes, 3, FCGI_FILTER, 0), 0);
 	web_send(&play->web, &bytes);
 	play_turn(play, 0);
 	assert_int_equal(play->web.ends, 2);

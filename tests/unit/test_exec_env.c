@@ -80,6 +80,8 @@ params_of(const char *const *pairs)
 	return params;
 }
 
+static uint16_t role = FCGI_RESPONDER;
+
 /* Builds what the function sees of a request with these params. */
 static void
 build(const char *const *pairs, int64_t length, bool is_program)
@@ -87,7 +89,7 @@ build(const char *const *pairs, int64_t length, bool is_program)
 	struct params *params = params_of(pairs);
 	struct exec_env exec = { .conf = stage.server.conf,
 		.params = params, .route = &route, .request_id = "id-1",
-		.instance = 42, .content_length = length };
+		.instance = 42, .content_length = length, .role = role };
 	struct cgi_env *env;
 
 	if (has_route)
@@ -316,6 +318,31 @@ a_fastcgi_process_gets_the_function_own_variables_alone(void **state)
 	is("REQUEST_ID", NULL);
 }
 
+/* FastCGI 1.0 section 6.3: no length, and no part of the path, which is that
+ * of what is to be allowed. */
+static void
+an_authorizer_is_told_its_role_and_neither_path_nor_length(void **state)
+{
+	static const char *const pairs[] = { "CONTENT_LENGTH=5",
+		"SCRIPT_NAME=/private", "PATH_INFO=/x", "REQUEST_METHOD=POST",
+		"REQUEST_URI=/private/x", "FCGI_ROLE=RESPONDER", NULL };
+
+	(void)state;
+	make(NULL, 0);
+	role = FCGI_AUTHORIZER;
+	build(pairs, -1, false);
+	role = FCGI_RESPONDER;
+	is("FCGI_ROLE", "AUTHORIZER");
+	is("REQUEST_METHOD", "POST");
+	is("REQUEST_URI", "/private/x");
+	is("CONTENT_LENGTH", NULL);
+	is("SCRIPT_NAME", NULL);
+	is("PATH_INFO", NULL);
+	build(pairs, 5, false);
+	is("FCGI_ROLE", NULL);
+	is("SCRIPT_NAME", "/fn/f");
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
 
 int
@@ -330,6 +357,8 @@ main(void)
 		TEST(own_variables_stand_over_the_request_and_the_built_in),
 		TEST(the_length_is_that_of_the_body_as_it_will_be_read),
 		TEST(a_fastcgi_process_gets_the_function_own_variables_alone),
+		TEST(
+		    an_authorizer_is_told_its_role_and_neither_path_nor_length),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

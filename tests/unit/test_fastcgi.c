@@ -29,6 +29,7 @@ static int fd = -1;
 static struct buf got; /* STDIN */
 static struct fcgi_parser parser;
 static bool has_begin, has_params_end, has_body_end;
+static uint16_t role;
 
 static int
 set_up(void **state)
@@ -81,6 +82,13 @@ receive(void)
 		if (event == FCGI_EVENT_DATA && parser.type == FCGI_STDIN)
 			assert_int_equal(buf_add(&got, parser.data,
 			    parser.length), 0);
+		if (event == FCGI_EVENT_DATA &&
+		    parser.type == FCGI_BEGIN_REQUEST) {
+			uint8_t flags;
+
+			assert_int_equal(parser.length, 8);
+			fcgi_read_begin(parser.data, &role, &flags);
+		}
 		if (event != FCGI_EVENT_END)
 			continue;
 		if (parser.type == FCGI_BEGIN_REQUEST)
@@ -518,6 +526,39 @@ leave_root(void **state)
 	return rmdir(dir);
 }
 
+/* FastCGI 1.0 section 6.3; what the web server sends of a body all the same
+ * is dropped.  libfcgi needs an end where its program reads. */
+static void
+an_authorizer_is_asked_in_its_role_and_with_an_empty_stdin(void **state)
+{
+	static const char *const params[] = { "FCGI_HOST_AUTHORIZER=f",
+		"CONTENT_LENGTH=5", NULL };
+	struct play *play = *state;
+	struct buf bytes = { 0 };
+	struct actor *actor;
+
+	web_put_head(&bytes, 1, FCGI_KEEP_CONN, "/private/x", params);
+	bytes.data[bytes.start + FCGI_HEADER_LEN + 1] = FCGI_AUTHORIZER;
+	web_put_body(&bytes, 1, "hello", 5);
+	web_send(&play->web, &bytes);
+	play_turn(play, 0);
+	actor = play_run(play);
+	receive();
+	assert_int_equal(role, FCGI_AUTHORIZER);
+	assert_true(has_params_end);
+	assert_true(has_body_end);
+	assert_int_equal(buf_len(&got), 0);
+	put(play, FCGI_STDOUT, "Status: 200\nVariable-X: y\n\n");
+	put_end(play, 0, FCGI_REQUEST_COMPLETE);
+	measured(play, actor);
+	assert_int_equal(play->web.ends, 1);
+	assert_true(play_has(play, "Variable-X: y"));
+	assert_int_equal(play_records(play, "ok"), 1);
+	/* the connection is kept, and its next request is a responder's */
+	play_request(play, "GET", "");
+	assert_int_equal(play->web.ends, 1);
+}
+
 int
 main(void)
 {
@@ -537,6 +578,8 @@ main(void)
 		TEST(the_spawner_may_tell_of_a_death_before_init_is_heard),
 		TEST(a_program_that_nobody_can_reach_is_502),
 		TEST(a_flood_of_stderr_does_not_hold_the_loop),
+		TEST(
+		    an_authorizer_is_asked_in_its_role_and_with_an_empty_stdin),
 	};
 
 	if (geteuid() != 0) {

@@ -55,6 +55,10 @@ tear_down(void **state)
 	return 0;
 }
 
+/* route_find, or route_find_authorizer */
+static int (*finder)(const struct conf *conf, const struct catalog *catalog,
+    const struct params *params, struct route *route) = route_find;
+
 /* pairs: name, value, …, NULL.  Returns "SCRIPT_NAME|PATH_INFO" of the
  * function found, or the error. */
 static int
@@ -71,11 +75,11 @@ find(struct world *w, const char *const *pairs, char *name, char *split)
 	assert_int_equal(params_feed(params, buf_head(&wire), buf_len(&wire)),
 	    0);
 	assert_int_equal(params_finish(params), 0);
-	error = route_find(&w->conf, w->catalog, params, &route);
+	error = finder(&w->conf, w->catalog, params, &route);
 	name[0] = split[0] = '\0';
 	if (route.function != NULL)
 		strcpy(name, route.function->info.name);
-	if (error == 0)
+	if (error == 0 && buf_len(&route.script_name) > 0)
 		sprintf(split, "%s|%s", (char *)buf_head(&route.script_name),
 		    (char *)buf_head(&route.path_info));
 	route_free(&route);
@@ -260,6 +264,29 @@ without_a_prefix_the_named_function_s_part_is_found_or_all(void **state)
 	    "/app/x", "FCGI_HOST_FUNCTION", "hello");
 }
 
+/* The path is that of what is to be allowed, and names nobody. */
+static void
+an_authorizer_is_named_outright_or_not_at_all(void **state)
+{
+	struct world *w = *state;
+
+	finder = route_find_authorizer;
+	FINDS(w, "hello", "", "DOCUMENT_URI", "/fn/alice/resize",
+	    "FCGI_HOST_AUTHORIZER", "hello");
+	FINDS(w, "hello", "", "DOCUMENT_URI", "/fn/alice/resize",
+	    "FCGI_HOST_AUTHORIZER", "hello", "FCGI_HOST_FUNCTION",
+	    "alice/resize");
+	FINDS(w, "alice/resize", "", "FCGI_HOST_AUTHORIZER", "",
+	    "FCGI_HOST_FUNCTION", "alice/resize");
+	FAILS(w, -ENOENT, "DOCUMENT_URI", "/fn/alice/resize");
+	FAILS(w, -ENOENT, "DOCUMENT_URI", "/fn/alice/resize",
+	    "FCGI_HOST_AUTHORIZER", "gone");
+	FAILS(w, -EBUSY, "FCGI_HOST_AUTHORIZER", "alice/broken");
+	finder = route_find;
+	FINDS(w, "alice/resize", "/fn/alice/resize|", "DOCUMENT_URI",
+	    "/fn/alice/resize", "FCGI_HOST_AUTHORIZER", "hello");
+}
+
 static void
 a_path_of_any_length_is_harmless(void **state)
 {
@@ -301,6 +328,7 @@ main(void)
 		cmocka_unit_test(
 		    without_a_prefix_the_named_function_s_part_is_found_or_all),
 		cmocka_unit_test(a_path_of_any_length_is_harmless),
+		cmocka_unit_test(an_authorizer_is_named_outright_or_not_at_all),
 	};
 
 	return cmocka_run_group_tests(tests, set_up, tear_down);

@@ -74,6 +74,7 @@ $SERVER["socket"] == "127.0.0.1:{tls}" {{
     ssl.pemfile = "{dir}/tls.pem"
 }}
 include "{dir}/fcgi-host.conf"
+include "{dir}/authorizer.conf"
 """
 
 CADDY_CONF = """
@@ -180,6 +181,8 @@ class Lighttpd(Shipped):
         shutil.chown(self.dir / "up", "www-data")
         (self.dir / "fcgi-host.conf").write_text(
             shipped("lighttpd.conf", self.host))
+        (self.dir / "authorizer.conf").write_text(
+            shipped("lighttpd-authorizer.conf", self.host))
         self.fill("lighttpd.conf", LIGHTTPD_CONF)
 
     def command(self):
