@@ -46,14 +46,14 @@ check_field(const uint8_t *line)
 }
 
 /* Lines that end in CRLF, none empty but the last, none with a control byte
- * inside but tab. */
+ * inside but tab; one Status, and no Location behind it. */
 static void
 check_form(const struct buf *head)
 {
 	const uint8_t *at = head->data + head->start;
-	size_t n = buf_len(head), line = 0;
+	size_t n = buf_len(head), line = 0, statuses = 0;
 
-	CLAIM(n > 4 && memcmp(at, "Status: ", 8) == 0);
+	CLAIM(n > 4);
 	for (size_t i = 0; i < n; i++) {
 		if (at[i] == '\r') {
 			CLAIM(i + 1 < n && at[i + 1] == '\n');
@@ -63,11 +63,17 @@ check_form(const struct buf *head)
 			continue;
 		}
 		CLAIM(at[i] == '\t' || (at[i] >= 0x20 && at[i] != 0x7f));
-		if (line == 0)
+		if (line == 0) {
 			check_field(at + i);
+			statuses += n - i > 8 &&
+			    memcmp(at + i, "Status: ", 8) == 0;
+			CLAIM(statuses == 0 || n - i < 9 ||
+			    strncasecmp((const char *)at + i, "Location:",
+			    9) != 0);
+		}
 		line++;
 	}
-	CLAIM(line == 0 && memcmp(at + n - 4, "\r\n\r\n", 4) == 0);
+	CLAIM(line == 0 && statuses == 1 && memcmp(at + n - 4, "\r\n\r\n", 4) == 0);
 }
 
 static void
