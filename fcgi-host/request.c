@@ -12,6 +12,10 @@
 #define PARAMS_COUNT_MAX 512
 #define PARAMS_TIMEOUT_US (30u * 1000000)
 #define MEASURE_TIMEOUT_US 200000
+/* of so many requests a body may wait in memory (64 KiB each), of more only
+ * this much of one: the rest lies in the spool's file */
+#define CROWD 256
+#define CROWD_SPOOL_BYTES 4096
 
 /* Short names, so that a state is one line of the table. */
 enum {
@@ -314,6 +318,8 @@ request_new(struct server *server, const struct request_ops *ops, void *owner,
 	    &relay_events, request);
 	relay_set_out(&request->relay, out, id);
 	request->relay.role = role;
+	if (server->active > CROWD)
+		request->relay.spool.mem_max = CROWD_SPOOL_BYTES;
 	request_arm(request);
 	return request;
 }
