@@ -14,40 +14,28 @@
 #include <sys/syscall.h>
 #include <sys/un.h>
 #include <sys/wait.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "fcgi-host/sock.h"
+#include "tests/fuzz/clock.h"
 #include "tests/fuzz/fuzz.h"
 
 /* A number that no process has. */
 #define NO_PID 0x3ffffffe
-#define CLOCK_BEGIN_S 1000000
 
 /* What the definitions below, which have no argument for it, act upon. */
 static struct {
 	struct play *play;      /* NULL: outside of a run they are the real ones */
 	struct actor *starting; /* whose sleeper fork makes next */
 	int pair_end;           /* of the socket pair that was made last */
-	uint64_t skipped_us;
 } cast;
 
 /* ------------------------------------------------------- the C library's part */
 
-int
-clock_gettime(clockid_t id, struct timespec *now)
-{
-	if (cast.play == NULL || id != CLOCK_MONOTONIC)
-		return (int)syscall(SYS_clock_gettime, id, now);
-	now->tv_sec = (time_t)(CLOCK_BEGIN_S + cast.skipped_us / 1000000);
-	now->tv_nsec = (long)(cast.skipped_us % 1000000) * 1000;
-	return 0;
-}
-
 void
 play_skip_ms(uint32_t ms)
 {
-	cast.skipped_us += ms * 1000ull;
+	clock_skip_ms(ms);
 }
 
 /* The log of a run tells of kills without end; a panic must be seen. */
@@ -456,7 +444,7 @@ play_open(struct play *play, bool is_refused)
 
 	memset(play, 0, sizeof(*play));
 	cast.play = play;
-	cast.skipped_us = 0;
+	clock_take(true);
 	signal(SIGPIPE, SIG_IGN);
 	play->gateway.way_in = CTL_WAY_SPAWNER_TO_GATEWAY;
 	play->scanner.way_in = CTL_WAY_SPAWNER_TO_SCANNER;
@@ -506,4 +494,5 @@ play_close(struct play *play)
 	for (i = 0; i < CLIENTS_MAX; i++)
 		close_fd(&play->clients[i]);
 	cast.play = NULL;
+	clock_take(false);
 }

@@ -1,0 +1,456 @@
+/*
+ * Whole conversations: three web servers that are honest in their records but
+ * rude in their timing, CGI and FastCGI functions that answer as they like, an
+ * init that lies, instances that die, time that passes.  Every byte of a
+ * request and of an answer carries the request's number.
+ *
+ * Claims: no byte of one request in another's answer or body; an answer that
+ * is complete has its record, and is whole; every execution has exactly one
+ * record; seq has no gaps; every connection ends; nothing stays.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <stdio.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include "fcgi-host/sock.h"
+#include "tests/fuzz/clock.h"
+#include "tests/fuzz/fuzz.h"
+#include "tests/fuzz/talk.h"
+
+#define INPUT_MAX 1024
+
+static struct talk play;
+
+static uint8_t
+next(void)
+{
+	return take_byte(&play.data, &play.left);
+}
+
+static size_t
+place_of(uint64_t id)
+{
+	size_t i = 0;
+
+	while (i < play.stage.actor_count && play.stage.actors[i].id != id)
+		i++;
+	CLAIM(i < play.stage.actor_count);
+	return i;
+}
+
+/* The gateway's way to a FastCGI program: "/ID.sock" at its root. */
+int
+connect(int fd, __CONST_SOCKADDR_ARG address, socklen_t size)
+{
+	const struct sockaddr_un *un =
+	    (const void *)address.__sockaddr__;
+	struct program *program;
+	int pair[2];
+
+	CLAIM(size > sizeof(sa_family_t) && un->sun_family == AF_UNIX);
+	if (play.refuses_connect) {
+		errno = EAGAIN;
+		return -1;
+	}
+	program = &play.programs[place_of(strtoull(un->sun_path + 1, NULL,
+	    10))];
+	CLAIM(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC,
+	    0, pair) == 0);
+	CLAIM(dup3(pair[0], fd, O_CLOEXEC) == fd);
+	close(pair[0]);
+	close_fd(&program->fd);
+	params_free(program->params);
+	*program = (struct program){ .fd = pair[1],
+		.params = params_new(65536, 512) };
+	return 0;
+}
+
+/* ------------------------------------------------------------- the programs */
+
+static unsigned
+number_of(const char *request_id)
+{
+	CLAIM(request_id != NULL && request_id[0] == 'n');
+	return (unsigned)strtoul(request_id + 1, NULL, 10);
+}
+
+/* What the gateway says to a FastCGI program. */
+static void
+fastcgi_hear(struct program *program)
+{
+	uint8_t bytes[4096];
+	const uint8_t *at = bytes;
+	enum fcgi_event event;
+	ssize_t n = recv(program->fd, bytes, sizeof(bytes), MSG_DONTWAIT);
+	size_t left = n > 0 ? (size_t)n : 0;
+
+	while ((event = fcgi_parse(&program->parser, &at, &left)) !=
+	    FCGI_EVENT_MORE) {
+		const struct fcgi_parser *parser = &program->parser;
+
+		CLAIM(event != FCGI_EVENT_BAD && parser->id == 1);
+		if (event == FCGI_EVENT_DATA && parser->type == FCGI_PARAMS)
+			CLAIM(params_feed(program->params, parser->data,
+			    parser->length) == 0);
+		if (event == FCGI_EVENT_DATA && parser->type == FCGI_STDIN)
+			(void)talk_count_tokens((const char *)parser->data,
+			    parser->length, program->number);
+		if (event == FCGI_EVENT_END && parser->type == FCGI_PARAMS &&
+		    parser->content_length == 0)
+			program->number = number_of(params_get(
+			    program->params, "REQUEST_ID"));
+	}
+}
+
+/* A CGI program reads what there is of its body. */
+static void
+cgi_hear(struct program *program, int fd)
+{
+	struct pollfd poll_fd = { .fd = fd, .events = POLLIN };
+	char bytes[512];
+	ssize_t n;
+
+	if (fd < 0 || poll(&poll_fd, 1, 0) != 1)
+		return;
+	n = read(fd, bytes, sizeof(bytes));
+	if (n > 0)
+		(void)talk_count_tokens(bytes, (size_t)n, program->number);
+}
+
+/* As the program's own bytes: without a token's beginning. */
+static void
+put_raw(struct buf *out, size_t n)
+{
+	while (n-- > 0) {
+		uint8_t byte = next();
+
+		CLAIM(buf_add(out, byte == '<' ? (const uint8_t *)">" : &byte,
+		    1) == 0);
+	}
+}
+
+/* What a program says next; returns how many tokens behind its head. */
+static unsigned
+put_words(struct buf *out, struct program *program, uint8_t how)
+{
+	static const char *const heads[] = { "Status: 200\n\n",
+		"Content-Type: text/plain\r\n\r\n",
+		"Content-Length: 6\nStatus: 201\n\n",
+		"Status: 204\n\n", "no head\n\n", "Location: /x\n\n" };
+	struct request_story *story = &play.requests[program->number];
+	unsigned count = how / 16;
+
+	if (!program->has_head && (how & 12) != 12) {
+		size_t which = how % 4 == 3 ? 3 + next() % 3u : how % 4;
+
+		CLAIM(buf_add_str(out, heads[which]) == 0);
+		program->has_head = true;
+		story->is_plain = which < 2;
+		story->may_have_length = which == 2;
+		count = (how & 4) != 0 ? count : 0;
+	} else if ((how & 12) == 12) {
+		story->is_plain = false;
+		story->may_have_length = true;
+		put_raw(out, count);
+		return 0;
+	}
+	talk_put_tokens(out, program->number, count);
+	return count;
+}
+
+static void
+cgi_speak(struct actor *actor, struct program *program, uint8_t how)
+{
+	struct buf out = { 0 };
+	unsigned tokens = put_words(&out, program, how);
+
+	/* the gateway may have let go of the pipe already */
+	if (actor->fds[1] >= 0 && write(actor->fds[1], buf_head(&out),
+	    buf_len(&out)) == (ssize_t)buf_len(&out))
+		play.requests[program->number].tokens += tokens;
+	buf_free(&out);
+}
+
+static void
+fastcgi_speak(struct program *program, uint8_t how)
+{
+	struct buf words = { 0 }, out = { 0 };
+	unsigned tokens = 0;
+	uint8_t what = next();
+
+	if (what < 128) {
+		tokens = put_words(&words, program, how);
+		CLAIM(fcgi_put_stream(&out, what < 120 ? FCGI_STDOUT :
+		    FCGI_STDERR, 1, buf_head(&words), buf_len(&words)) == 0);
+		if (what >= 120)
+			play.requests[program->number].is_plain = false;
+	} else if (what < 192) {
+		CLAIM(fcgi_put_end(&out, 1, what & 1, what < 176 ?
+		    FCGI_REQUEST_COMPLETE : FCGI_OVERLOADED) == 0);
+	} else {
+		play.requests[program->number].is_plain = false;
+		play.requests[program->number].may_have_length = true;
+		put_raw(&out, how);
+	}
+	if (send(program->fd, buf_head(&out), buf_len(&out), MSG_NOSIGNAL) ==
+	    (ssize_t)buf_len(&out))
+		play.requests[program->number].tokens += tokens;
+	if (what >= 128 && (what & 2) != 0)
+		close_fd(&program->fd);
+	buf_free(&words);
+	buf_free(&out);
+}
+
+/* ------------------------------------------------------------- what is done */
+
+/* All of a request at once, or a part. */
+static void
+web_speaks(struct talker *talker)
+{
+	uint8_t part = next(), how = talker->number == 0 ? next() : 0;
+
+	talker_speak(&play, talker, how, part < 64 ? part * 8u : SIZE_MAX);
+}
+
+static struct actor *
+choose_actor(struct program **program)
+{
+	size_t count = play.stage.actor_count, i;
+
+	if (count == 0)
+		return NULL;
+	/* the last few are those that live */
+	i = count - 1 - next() % (count < 4 ? count : 4);
+	*program = &play.programs[i];
+	return &play.stage.actors[i];
+}
+
+static void
+program_acts(void)
+{
+	struct program *program;
+	struct actor *actor = choose_actor(&program);
+	uint8_t how = next();
+
+	if (actor == NULL)
+		return;
+	if (program->fd >= 0) {
+		fastcgi_hear(program);
+		if (program->number != 0)
+			fastcgi_speak(program, how);
+	} else if (program->number != 0 && actor->fd_count == 3) {
+		cgi_hear(program, actor->fds[0]);
+		if (how < 224)
+			cgi_speak(actor, program, how);
+		else
+			close_fd(&actor->fds[how % 3]);
+	}
+}
+
+static void
+init_acts(void)
+{
+	struct program *program;
+	struct actor *actor = choose_actor(&program);
+	uint8_t how = next(), status = next();
+
+	if (actor == NULL || actor->init_fd < 0)
+		return;
+	if (how < 160) { /* the truth, mostly */
+		actor_close(actor);
+		program->number = 0;
+		actor_report(actor, INIT_EXIT, status < 160 ? 0 : status);
+	} else if (how < 240) {
+		actor->order.serial += how % 3 == 0;
+		actor_report(actor, 1 + how % 4, status);
+	} else if (how < 248) {
+		(void)sock_send(actor->init_fd, &status, 1, NULL, 0);
+	} else {
+		close_fd(&actor->init_fd);
+	}
+}
+
+static void
+spawner_acts(void)
+{
+	struct program *program;
+	struct actor *actor = choose_actor(&program);
+	uint8_t how = next();
+
+	if (actor == NULL || actor->is_gone)
+		return;
+	if (!actor->is_up && (how & 3) == 0)
+		stage_failed(&play.stage, actor, ENOMEM);
+	else if (!actor->is_up)
+		stage_up(&play.stage, actor);
+	else
+		stage_gone(&play.stage, actor, how < 128 ? 9 : 256);
+	if (actor->is_gone)
+		close_fd(&program->fd);
+}
+
+static void
+time_passes(void)
+{
+	static const uint32_t ms[] = { 1, 20, 200, 1000, 5000, 11000, 31000,
+		61000 };
+
+	clock_skip_ms(ms[next() % 8]);
+}
+
+static void
+put_functions(uint8_t how)
+{
+	struct ctl_function info = stage_function("c", false);
+
+	for (int i = 0; i < 2; i++) {
+		info.limits.value[LIMIT_INSTANCES] = 1 + (how & 1);
+		info.limits.value[LIMIT_QUEUE] = (how >> 1) & 3;
+		info.limits.value[LIMIT_IDLE_MS] = (how & 8) != 0 ? 0 : 60000;
+		info.limits.value[LIMIT_BODY_MAX] = 20;
+		info.limits.value[LIMIT_ABORT_GRACE_MS] = (how & 16) * 100u;
+		info.limits.value[LIMIT_STALL_TIMEOUT_MS] = (how & 32) * 50u;
+		info.version[0] = (char)('0' + (how >> 6));
+		stage_put(&play.stage, &info);
+		info = stage_function("f", true);
+	}
+}
+
+static void
+step(void)
+{
+	uint8_t op = next();
+	struct talker *talker = &play.talkers[op % TALK_WEBS];
+
+	if (op < 80)
+		web_speaks(talker);
+	else if (op < 88)
+		talker_abort(&play, talker);
+	else if (op < 96)
+		talker_leave(talker);
+	else if (op < 100 && talker->fd >= 0)
+		shutdown(talker->fd, SHUT_WR);
+	else if (op < 168)
+		program_acts();
+	else if (op < 208)
+		init_acts();
+	else if (op < 216)
+		spawner_acts();
+	else if (op < 232)
+		time_passes();
+	else if (op < 236)
+		play.refuses_connect = !play.refuses_connect;
+	else if (op < 244)
+		put_functions(next());
+	else
+		play.stage.is_prompt = !play.stage.is_prompt;
+}
+
+/* Orders are taken, and what was said is heard. */
+static void
+turn(void)
+{
+	stage_turn(&play.stage, 0);
+	for (size_t i = 0; i < play.stage.actor_count; i++) {
+		struct actor *actor = &play.stage.actors[i];
+
+		while (actor_order(actor))
+			if (actor->order.type == INIT_RUN &&
+			    actor->fd_count == 3)
+				play.programs[i] = (struct program){ .fd = -1,
+					.number = number_of(actor_env(actor,
+					    "REQUEST_ID")) };
+	}
+	stage_turn(&play.stage, 0);
+	for (int i = 0; i < TALK_WEBS; i++) {
+		struct talker *talker = &play.talkers[i];
+
+		talker_hear(&play, talker);
+		/* admitted, and so to be recorded, whatever comes */
+		if (talker->fd >= 0 && talker->number != 0 &&
+		    buf_len(&talker->rest) == 0)
+			play.requests[talker->number].is_sent = true;
+	}
+}
+
+/* ------------------------------------------------------------------- claims */
+
+static void
+check_books(void)
+{
+	char *log = stage_log(&play.stage), *at = log;
+	unsigned long long seq = 0;
+
+	while ((at = strstr(at, "\"seq\":")) != NULL) {
+		at += 6;
+		CLAIM(strtoull(at, NULL, 10) == ++seq);
+	}
+	CLAIM(seq == ledger_seq(play.stage.ledger));
+	free(log);
+	CLAIM(stage_log_count(&play.stage, "\"type\":\"exec\"") ==
+	    play.stage.server.executions);
+	for (unsigned i = 1; i <= play.count; i++) {
+		size_t records = talk_records(&play, i);
+
+		CLAIM(records <= 1);
+		CLAIM(records == 1 || !play.requests[i].is_sent);
+	}
+}
+
+static void
+settle(void)
+{
+	for (int i = 0; i < TALK_WEBS; i++)
+		talker_leave(&play.talkers[i]);
+	turn();
+	stage_settle(&play.stage);
+	check_books();
+	CLAIM(play.stage.server.connections == 0);
+	stage_close(&play.stage);
+	for (size_t i = 0; i < STAGE_ACTORS_MAX; i++) {
+		close_fd(&play.programs[i].fd);
+		params_free(play.programs[i].params);
+		play.programs[i].params = NULL;
+	}
+}
+
+static int
+lowest_fd(void)
+{
+	int fd = fcntl(STDERR_FILENO, F_DUPFD_CLOEXEC, 0);
+
+	close(fd);
+	return fd;
+}
+
+int
+LLVMFuzzerTestOneInput(const uint8_t *data, size_t n)
+{
+	int steps, i, fd = lowest_fd();
+
+	if (n > INPUT_MAX)
+		return 0;
+	memset(&play, 0, sizeof(play));
+	play.data = data;
+	play.left = n;
+	for (i = 0; i < TALK_WEBS; i++)
+		play.talkers[i].fd = -1;
+	for (i = 0; i < STAGE_ACTORS_MAX; i++)
+		play.programs[i].fd = -1;
+	clock_take(true);
+	stage_open(&play.stage, NULL);
+	play.stage.is_prompt = true;
+	put_functions(next());
+	for (steps = 0; steps < TALK_STEPS_MAX && play.left > 0; steps++) {
+		step();
+		turn();
+	}
+	settle();
+	clock_take(false);
+	CLAIM(lowest_fd() == fd);
+	return 0;
+}

@@ -1,0 +1,204 @@
+#include "tests/fuzz/talk.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "fcgi-host/sock.h"
+#include "tests/fuzz/fuzz.h"
+#include "tests/unit/web.h"
+
+/* ------------------------------------------------------------------- tokens */
+
+unsigned
+talk_count_tokens(const char *text, size_t n, unsigned number)
+{
+	char token[16];
+	size_t length = (size_t)snprintf(token, sizeof(token), "<%u>", number);
+	unsigned count = 0;
+
+	for (size_t i = 0; i + 1 < n; i++) {
+		if (text[i] != '<' || text[i + 1] < '0' || text[i + 1] > '9')
+			continue;
+		CLAIM(number != 0 && memcmp(text + i, token,
+		    length < n - i ? length : n - i) == 0);
+		count++;
+	}
+	return count;
+}
+
+void
+talk_put_tokens(struct buf *out, unsigned number, unsigned count)
+{
+	while (count-- > 0)
+		CLAIM(buf_addf(out, "<%u>", number) == 0);
+}
+
+/* ----------------------------------------------------------- the web servers */
+
+static bool
+record_has(const struct talk *talk, unsigned number, const char *what)
+{
+	char *log = stage_log(&talk->stage), id[32], *line, *end;
+	bool has = false;
+
+	snprintf(id, sizeof(id), "\"request_id\":\"n%u\"", number);
+	line = strstr(log, id);
+	if (line != NULL && (end = strchr(line, '\n')) != NULL) {
+		*end = '\0';
+		has = strstr(line, what) != NULL;
+	}
+	free(log);
+	return has;
+}
+
+size_t
+talk_records(const struct talk *talk, unsigned number)
+{
+	char id[32];
+
+	snprintf(id, sizeof(id), "\"request_id\":\"n%u\"", number);
+	return stage_log_count(&talk->stage, id);
+}
+
+/* What ended badly is cut, or another answer stands in its place; where a
+ * length says that all is there, a crash behind it changes nothing. */
+static void
+check_whole(const struct talk *talk, unsigned number)
+{
+	const struct request_story *story = &talk->requests[number];
+	bool is_ok = record_has(talk, number, "\"outcome\":\"ok\"");
+
+	if (story->is_aborted)
+		return;
+	CLAIM(story->heard == 0 || is_ok ||
+	    record_has(talk, number, "\"outcome\":\"error\"") ||
+	    (story->may_have_length &&
+	    record_has(talk, number, "\"outcome\":\"crash\"")));
+	if (story->is_plain && story->has_body && (is_ok || story->heard > 0))
+		CLAIM(story->heard == story->tokens);
+}
+
+static void
+answer_complete(struct talk *talk, struct talker *talker)
+{
+	struct request_story *story = &talk->requests[talker->number];
+
+	CLAIM(talker->number != 0 && !story->is_complete);
+	story->is_complete = true;
+	story->heard = talk_count_tokens((const char *)buf_head(&talker->answer),
+	    buf_len(&talker->answer), talker->number);
+	/* of one whose params did not come there is no execution */
+	CLAIM(talk_records(talk, talker->number) == 1 || buf_len(&talker->rest) > 0);
+	CLAIM(story->heard <= story->tokens);
+	check_whole(talk, talker->number);
+	talker->number = 0;
+	buf_reset(&talker->answer, SIZE_MAX);
+	talker->is_over = !talker->is_keeping || buf_len(&talker->rest) > 0;
+}
+
+void
+talker_leave(struct talker *talker)
+{
+	close_fd(&talker->fd);
+	(void)talk_count_tokens((const char *)buf_head(&talker->answer),
+	    buf_len(&talker->answer), talker->number);
+	buf_free(&talker->answer);
+	buf_free(&talker->rest);
+	*talker = (struct talker){ .fd = -1 };
+}
+
+static void
+talker_take(struct talk *talk, struct talker *talker, const uint8_t *data,
+    size_t n)
+{
+	const struct fcgi_parser *parser = &talker->parser;
+	enum fcgi_event event;
+
+	while ((event = fcgi_parse(&talker->parser, &data, &n)) !=
+	    FCGI_EVENT_MORE) {
+		/* the mark of a cut answer: no record, and nothing more */
+		if (event == FCGI_EVENT_END &&
+		    parser->type == FCGI_ABORT_REQUEST) {
+			CLAIM(n == FCGI_HEADER_LEN || n == 0);
+			talker->is_cut = true;
+		}
+		if (talker->is_cut)
+			return;
+		CLAIM(!talker->is_over);
+		CLAIM(event != FCGI_EVENT_BAD && parser->id == 1);
+		if (event == FCGI_EVENT_DATA && parser->type == FCGI_STDOUT)
+			CLAIM(buf_add(&talker->answer, parser->data,
+			    parser->length) == 0);
+		if (event == FCGI_EVENT_END &&
+		    parser->type == FCGI_END_REQUEST)
+			answer_complete(talk, talker);
+	}
+}
+
+void
+talker_hear(struct talk *talk, struct talker *talker)
+{
+	static uint8_t bytes[65536];
+	ssize_t n;
+
+	if (talker->fd < 0)
+		return;
+	while ((n = recv(talker->fd, bytes, sizeof(bytes), MSG_DONTWAIT)) > 0)
+		talker_take(talk, talker, bytes, (size_t)n);
+	if (n == 0 || errno != EAGAIN || talker->is_cut || talker->is_over)
+		talker_leave(talker);
+}
+
+/* A request for one of the functions, with its number all over it. */
+static void
+make_request(struct talk *talk, struct talker *talker, uint8_t how)
+{
+	char id[32], length[32];
+	const char *params[] = { id, length, (how & 4) != 0 ?
+	    "REQUEST_METHOD=HEAD" : "REQUEST_METHOD=POST", NULL };
+	struct buf body = { 0 };
+
+	talker->number = ++talk->count;
+	talk->requests[talker->number].has_body = (how & 4) == 0;
+	talk_put_tokens(&body, talker->number, how >> 5);
+	snprintf(id, sizeof(id), "REQUEST_ID=n%u", talker->number);
+	snprintf(length, sizeof(length), "CONTENT_LENGTH=%zu",
+	    buf_len(&body) + ((how & 0x18) == 0x18));
+	talker->is_keeping = (how & 2) != 0;
+	web_put_head(&talker->rest, 1, talker->is_keeping ? FCGI_KEEP_CONN : 0,
+	    (how & 1) != 0 ? "/fn/f" : "/fn/c", params);
+	web_put_body(&talker->rest, 1, (const char *)buf_head(&body),
+	    buf_len(&body));
+	buf_free(&body);
+}
+
+void
+talker_speak(struct talk *talk, struct talker *talker, uint8_t how, size_t n)
+{
+	if (talker->fd < 0)
+		talker->fd = stage_connect(&talk->stage);
+	if (talker->number == 0)
+		make_request(talk, talker, how);
+	if (n > buf_len(&talker->rest))
+		n = buf_len(&talker->rest);
+	if (n > 0 && send(talker->fd, buf_head(&talker->rest), n,
+	    MSG_NOSIGNAL) == (ssize_t)n)
+		buf_consume(&talker->rest, n);
+}
+
+void
+talker_abort(struct talk *talk, struct talker *talker)
+{
+	struct buf bytes = { 0 };
+
+	if (talker->fd < 0 || talker->number == 0 ||
+	    buf_len(&talker->rest) > 0)
+		return;
+	talk->requests[talker->number].is_aborted = true;
+	CLAIM(fcgi_put_abort(&bytes, 1) == 0);
+	(void)send(talker->fd, buf_head(&bytes), buf_len(&bytes),
+	    MSG_NOSIGNAL);
+	buf_free(&bytes);
+}
