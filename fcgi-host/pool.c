@@ -326,24 +326,26 @@ pool_rest(struct instance *instance, enum policy_role role)
 /* The first-job rule: what ends by itself before any answer is a failure of the
  * function; what was told to end is not. */
 void
-pool_judge(struct instance *instance, bool has_died, bool is_answered)
+pool_judge(struct instance *instance, bool has_died, enum pool_verdict verdict)
 {
 	struct pool *pool = instance->pool;
 
-	if (is_answered)
+	if (verdict == POOL_ANSWERED)
 		policy_succeed(&pool->policy);
-	else if (has_died && instance->served <= 1)
+	else if (verdict == POOL_UNANSWERED && has_died &&
+	    instance->served <= 1)
 		policy_fail(&pool->policy, instance->taken_us, pool_now_us(pool));
 }
 
 void
-pool_release(struct instance *instance, const char *reason, bool is_answered)
+pool_release(struct instance *instance, const char *reason,
+    enum pool_verdict verdict)
 {
 	struct pool *pool = instance->pool;
 
 	pool_judge(instance, instance->state == INSTANCE_GONE ?
 	    instance->has_died : instance->state == INSTANCE_IDLE &&
-	    reason != NULL, is_answered);
+	    reason != NULL, verdict);
 	if (instance->state == INSTANCE_GONE)
 		pool_bury(instance);
 	else if (instance->state == INSTANCE_ENDING)

@@ -25,6 +25,13 @@ enum pool_refusal {
 	POOL_REFUSAL_COUNT
 };
 
+/* What an execution says of its function, for the first-job rule. */
+enum pool_verdict {
+	POOL_ANSWERED,   /* it answered, or had begun to */
+	POOL_UNANSWERED, /* a failure, if the instance ended by itself */
+	POOL_BLAMELESS   /* the machine had no more to give */
+};
+
 struct pool;
 struct pools;
 
@@ -53,10 +60,9 @@ int pool_submit(struct pools *pools, struct function *function,
 void pool_cancel(struct pools *pools, struct waiter *waiter);
 
 /* The execution is over and its backend closed: the instance serves again or
- * is retired.  reason (static): why it must not serve again, or NULL.
- * is_answered: the program ended the execution in good form. */
+ * is retired.  reason (static): why it must not serve again, or NULL. */
 void pool_release(struct instance *instance, const char *reason,
-    bool is_answered);
+    enum pool_verdict verdict);
 
 /* The function changed (function: the new one) or is gone (NULL). */
 void pools_change(struct pools *pools, const char *name,

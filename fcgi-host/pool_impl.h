@@ -66,7 +66,8 @@ void pool_rest(struct instance *instance, enum policy_role role);
 
 /* The first-job rule: what ends by itself before any answer is a failure of
  * the function; what was told to end is not. */
-void pool_judge(struct instance *instance, bool has_died, bool is_answered);
+void pool_judge(struct instance *instance, bool has_died,
+    enum pool_verdict verdict);
 /* Of tsearch(3), by id. */
 int pool_instance_compare(const void *a, const void *b);
 

@@ -183,7 +183,7 @@ pools_instance_failed(struct pools *pools,
 		pool_short(pool);
 		return 0;
 	}
-	pool_judge(instance, true, false);
+	pool_judge(instance, true, POOL_UNANSWERED);
 	/* one who waits pays for one failure: the next start is the next one's */
 	pool_refuse_first(pool, why);
 	return 0;
@@ -201,7 +201,7 @@ pools_instance_gone(struct pools *pools, const struct ctl_instance_gone *gone)
 	instance_gone(instance, gone);
 	/* one that a user still looks at is judged when he lets go */
 	if (!is_used && instance->served == 0)
-		pool_judge(instance, instance->has_died, false);
+		pool_judge(instance, instance->has_died, POOL_UNANSWERED);
 	pool_bury(instance);
 	return 0;
 }

@@ -308,7 +308,7 @@ granted(void *arg, struct instance *instance)
 		error = relay_start(&request->relay, instance, env,
 		    program_env, request->slot->record.request_id);
 	else
-		pool_release(instance, "memory", false);
+		pool_release(instance, "memory", POOL_BLAMELESS);
 	cgi_env_free(env);
 	cgi_env_free(program_env);
 	if (error == 0)

@@ -205,17 +205,28 @@ answer_is_good(const struct request *request)
 	return request->outcome == OUTCOME_CRASH && relay->is_byte_held;
 }
 
+static enum pool_verdict
+verdict(const struct request *request)
+{
+	const struct backend *backend = &request->relay.backend;
+
+	if (backend->exec_error == EAGAIN || backend->exec_error == ENOMEM)
+		return POOL_BLAMELESS;
+	if (request->relay.bytes_out > 0 || (backend->exec_error == 0 &&
+	    (backend->end == BACKEND_ENDED || backend->end == BACKEND_DIRTY)))
+		return POOL_ANSWERED;
+	return POOL_UNANSWERED;
+}
+
 static void
 instance_part(struct request *request)
 {
 	struct instance *instance = request->relay.backend.instance;
-	const struct backend *backend = &request->relay.backend;
-	bool is_usable = backend->is_instance_usable;
-	bool is_answered = backend->exec_error == 0 &&
-	    (backend->end == BACKEND_ENDED || backend->end == BACKEND_DIRTY);
+	bool is_usable = request->relay.backend.is_instance_usable;
+	enum pool_verdict said = verdict(request);
 
 	relay_close(&request->relay);
-	pool_release(instance, is_usable ? NULL : "exit", is_answered);
+	pool_release(instance, is_usable ? NULL : "exit", said);
 }
 
 static bool

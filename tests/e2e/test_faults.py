@@ -118,12 +118,16 @@ def test_a_stopped_instance_ends_at_its_deadline(start_once, programs, name,
 
 
 def stop_instance(host, whom):
-    """Stops the processes of the youngest instance; their pids."""
-    inits = [pid for pid in host.instances()
-             if proc.stat(pid) and proc.stat(pid)[2] == host.pid]
-    init = max(inits)
-    pids = [init] if whom == "init" else proc.descendants(init)
-    assert pids, "the instance has no program"
+    """Stops the init, or all but the init, of the instance of `late` that has
+    a program; their pids."""
+    for init in [pid for pid in host.instances()
+                 if proc.stat(pid) and proc.stat(pid)[2] == host.pid]:
+        program = proc.descendants(init)
+        if any("/late." in proc.command_line(pid) for pid in program):
+            break
+    else:
+        raise AssertionError("no instance has a program")
+    pids = [init] if whom == "init" else program
     for pid in pids:
         os.kill(pid, signal.SIGSTOP)
     return pids

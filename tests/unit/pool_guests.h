@@ -85,7 +85,8 @@ leave(struct guest *guest, const char *reason)
 
 	guest->instance = NULL;
 	instance_let_go(instance);
-	pool_release(instance, reason, reason == NULL);
+	pool_release(instance, reason, reason == NULL ? POOL_ANSWERED :
+	    POOL_UNANSWERED);
 }
 
 static inline int

@@ -48,6 +48,15 @@ def program(pid):
         return ""
 
 
+def command_line(pid):
+    """The arguments, joined by blanks; "": the process is gone."""
+    try:
+        with open(f"/proc/{pid}/cmdline", "rb") as text:
+            return text.read().replace(b"\0", b" ").decode("utf-8", "replace")
+    except OSError:
+        return ""
+
+
 def status(pid):
     """/proc/PID/status as a dict of texts."""
     text = pathlib.Path(f"/proc/{pid}/status").read_text()
