@@ -3,6 +3,7 @@ import json
 import statistics
 import sys
 
+import neighbours as neighbours_room
 from rig import HELLO, Trouble
 
 PHP = '<?php header("Content-Type: text/plain"); echo "hello world\\n";\n'
@@ -314,6 +315,14 @@ def many_functions(rig, times):
     return rows
 
 
+def bad_neighbours(rig, times):
+    """(h) a hot, a broken and a cold function beside another one."""
+    rows = {name: Row(f"p99 of a function beside a {name} one", "alone", 2.0,
+                      " µs", True) for name in neighbours_room.NEIGHBOURS}
+    neighbours_room.measure(rig, times, rows)
+    return list(rows.values())
+
+
 BENCHES = {"web": web, "raw": raw, "cgi": cgi, "cold": cold, "php": php,
            "haproxy": haproxy, "connections": many_connections,
-           "functions": many_functions}
+           "functions": many_functions, "neighbours": bad_neighbours}

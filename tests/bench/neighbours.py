@@ -1,0 +1,62 @@
+"""What a bad neighbour costs: the p99 of one function with a hot, a broken or a
+cold one beside it, against its p99 alone; by turns, in one host."""
+import os
+import time
+
+from rig import HELLO, Process, programs
+
+CLIENTS = 2
+PAUSE_MS = 1
+# Who would keep both: the first settles, the last ones end before they are due.
+SETTLE_S = 0.5
+
+NEIGHBOURS = {
+    # four instances that burn 5 ms each, and twelve more who want them
+    "hot": ("hot", 16, "head&cpu=5"),
+    # each request starts a program that dies before it answers
+    "broken": ("broken", 4, ""),
+    # each request makes a whole sandbox and takes it down
+    "cold": ("cold", 4, ""),
+}
+
+
+def victim(rig, times, host):
+    """One who asks every millisecond.  A client elsewhere has a processor of
+    its own: here, where it shares ours, it goes before the others, lest its own
+    waiting be measured."""
+    os.setpriority(os.PRIO_PROCESS, 0, -15)
+    try:
+        return rig.fcgi_load(host.socket, "-c", CLIENTS, "-k", "-w", PAUSE_MS,
+                             "-t", max(2, 2 * times.seconds), "-e", HELLO,
+                             params=["SCRIPT_NAME=/fn/good"])
+    finally:
+        os.setpriority(os.PRIO_PROCESS, 0, 0)
+
+
+def neighbour(rig, host, name):
+    function, count, query = NEIGHBOURS[name]
+    return Process(rig, f"load-{name}", [
+        rig.tool("fcgi-load"), "-c", count, "-k", "-t", 3600, host.socket,
+        f"SCRIPT_NAME=/fn/{function}", f"QUERY_STRING={query}"])
+
+
+def measure(rig, times, rows):
+    """rows: {neighbour's name: Row}."""
+    compiler = programs.Compiler(rig.dir)
+    host = rig.host({
+        "good.fcgi": rig.tool("hello-fcgi"), "hot.fcgi": compiler.fcgi,
+        "broken.fcgi": "#!/bin/sh\nkill -SEGV $$\n",
+        "cold.cgi": rig.tool("hello-cgi")}, "[function cold]\nidle = 0\n")
+    victim(rig, times, host)
+    for _ in range(times.rounds):
+        for name, row in rows.items():
+            alone = victim(rig, times, host)
+            load = neighbour(rig, host, name)
+            time.sleep(SETTLE_S)
+            beside = victim(rig, times, host)
+            load.stop()
+            rig.made.remove(load)
+            row.add(beside["first_byte_us"]["p99"],
+                    alone["first_byte_us"]["p99"],
+                    (beside["errors"], alone["errors"]))
+            time.sleep(SETTLE_S)
