@@ -20,13 +20,13 @@ NEIGHBOURS = {
 }
 
 
-def victim(rig, times, host):
+def victim(rig, times, path, clients=CLIENTS):
     """One who asks every millisecond.  A client elsewhere has a processor of
     its own: here, where it shares ours, it goes before the others, lest its own
     waiting be measured."""
     os.setpriority(os.PRIO_PROCESS, 0, -15)
     try:
-        return rig.fcgi_load(host.socket, "-c", CLIENTS, "-k", "-w", PAUSE_MS,
+        return rig.fcgi_load(path, "-c", clients, "-k", "-w", PAUSE_MS,
                              "-t", max(2, 2 * times.seconds), "-e", HELLO,
                              params=["SCRIPT_NAME=/fn/good"])
     finally:
@@ -40,6 +40,25 @@ def neighbour(rig, host, name):
         f"SCRIPT_NAME=/fn/{function}", f"QUERY_STRING={query}"])
 
 
+def scheduler(rig, times, row):
+    """The control, without this host: a libfcgi program asked directly, beside
+    four processes that burn.  What it loses is the machine's doing."""
+    path = rig.spawn_fcgi("control", rig.tool("hello-fcgi"))
+    victim(rig, times, path, 1)
+    for _ in range(times.rounds):
+        alone = victim(rig, times, path, 1)
+        burners = [Process(rig, f"burner{n}",
+                           ["/bin/sh", "-c", "while :; do :; done"])
+                   for n in range(4)]
+        time.sleep(SETTLE_S)
+        beside = victim(rig, times, path, 1)
+        for burner in burners:
+            burner.stop()
+            rig.made.remove(burner)
+        row.add(beside["first_byte_us"]["p99"], alone["first_byte_us"]["p99"],
+                (beside["errors"], alone["errors"]))
+
+
 def measure(rig, times, rows):
     """rows: {neighbour's name: Row}."""
     compiler = programs.Compiler(rig.dir)
@@ -47,13 +66,13 @@ def measure(rig, times, rows):
         "good.fcgi": rig.tool("hello-fcgi"), "hot.fcgi": compiler.fcgi,
         "broken.fcgi": "#!/bin/sh\nkill -SEGV $$\n",
         "cold.cgi": rig.tool("hello-cgi")}, "[function cold]\nidle = 0\n")
-    victim(rig, times, host)
+    victim(rig, times, host.socket)
     for _ in range(times.rounds):
         for name, row in rows.items():
-            alone = victim(rig, times, host)
+            alone = victim(rig, times, host.socket)
             load = neighbour(rig, host, name)
             time.sleep(SETTLE_S)
-            beside = victim(rig, times, host)
+            beside = victim(rig, times, host.socket)
             load.stop()
             rig.made.remove(load)
             row.add(beside["first_byte_us"]["p99"],
