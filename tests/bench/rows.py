@@ -8,6 +8,9 @@ from rig import HELLO, Trouble
 
 PHP = '<?php header("Content-Type: text/plain"); echo "hello world\\n";\n'
 INSTANCES = 2
+# between two cold starts: what one leaves to do is done by then
+PAUSE_MS = 50
+PROGRAMS = {"hello-cgi": "static C", "bare-cgi": "without libc"}
 
 
 class Row:
@@ -176,23 +179,24 @@ def php(rig, times):
 
 def cgi(rig, times):
     """(c) a static CGI program, a fresh process for each request."""
-    program = rig.tool("hello-cgi")
-    host = rig.host({"hello.cgi": program, "fresh.cgi": program},
-                    function("fresh", idle=0))
     wrap = rig.fcgiwrap(4)
-    rows = [Row("CGI in a warm sandbox, 16 connections",
-                "fcgiwrap, 4 workers, no sandbox", 1.3),
-            Row("CGI, idle = 0, 16 connections",
-                "fcgiwrap, 4 workers, no sandbox", 1 / 3)]
-    theirs = load(rig, times, wrap, "-c16",
-                  params=[f"SCRIPT_FILENAME={program}"])
-    runs = [load(rig, times, host.socket, "-c16",
-                 params=[f"SCRIPT_NAME=/fn/{name}"])
-            for name in ("hello", "fresh")]
-    for run in (*runs, theirs):
-        run()
-    alternate(times, [(row, run, theirs) for row, run in zip(rows, runs)])
-    return rows
+    pairs = []
+    for name, what in PROGRAMS.items():
+        program = rig.tool(name)
+        host = rig.host({"hello.cgi": program, "fresh.cgi": program},
+                        function("fresh", idle=0))
+        theirs = load(rig, times, wrap, "-c16",
+                      params=[f"SCRIPT_FILENAME={program}"])
+        for path, manner, bar in (("hello", "in a warm sandbox", 1.3),
+                                  ("fresh", "idle = 0", 1 / 3)):
+            run = load(rig, times, host.socket, "-c16",
+                       params=[f"SCRIPT_NAME=/fn/{path}"])
+            run()
+            pairs.append((Row(f"CGI, {what}, {manner}, 16 connections",
+                              "fcgiwrap, 4 workers", bar), run, theirs))
+        theirs()
+    alternate(times, pairs)
+    return [row for row, _, _ in pairs]
 
 
 def records_from(host, at):
@@ -217,33 +221,20 @@ def cold_run(rig, host, count, pause_ms):
 
 def cold(rig, times):
     """(d) the first byte of a cold static C program."""
-    program = rig.tool("hello-cgi")
-    one = function("cold", idle=0)
     sample = (rig.installed.libexec / "conf/fcgi-host.ini").read_text()
     has_prepared = "max_prepared" in sample
-    hosts = {"default": rig.host({"cold.cgi": program}, one)}
-    if has_prepared:
-        hosts["fresh"] = rig.host({"cold.cgi": program}, one,
-                                  {"max_prepared": 0})
     wrap = rig.fcgiwrap(1)
-    count, pause_ms = max(10, round(times.seconds * 20)), 50
+    count = max(10, round(times.seconds * 10))
+    hosts = {}
+    for name in PROGRAMS:
+        for keys in ({}, {"max_prepared": 0})[:1 + has_prepared]:
+            hosts.setdefault(name, []).append(rig.host(
+                {"cold.cgi": rig.tool(name)}, function("cold", idle=0), keys))
     rows = {}
     for number in range(times.rounds):
         say(f"  round {number + 1} of {times.rounds}")
-        theirs = {"fcgiwrap, no sandbox": rig.fcgi_load(
-            wrap, "-n", count, "-w", pause_ms, "-e", HELLO,
-            params=[f"SCRIPT_FILENAME={program}"])["first_byte_us"]["p50"],
-            "bare fork and exec": rig.exec_load(
-                "-n", count, "-w", pause_ms, program)["first_byte_us"]["p50"]}
-        found = {}
-        for host in hosts.values():
-            for start, us in cold_run(rig, host, count, pause_ms):
-                found.setdefault(start, []).append(us)
-        for start, samples in sorted(found.items()):
-            for peer, us in theirs.items():
-                row = rows.setdefault((start, peer), cold_row(start, peer))
-                row.add(statistics.median(samples), us)
-                row.count += len(samples)
+        for name, what in PROGRAMS.items():
+            cold_round(rig, rows, count, hosts[name], wrap, name)
     for row in rows.values():
         row.notes.append(f"{row.count} samples")
         if not has_prepared:
@@ -251,10 +242,31 @@ def cold(rig, times):
     return list(rows.values())
 
 
-def cold_row(start, peer):
+def cold_round(rig, rows, count, hosts, wrap, name):
+    """Some starts of each kind, of one program."""
+    program = rig.tool(name)
+    theirs = {
+        "fcgiwrap": rig.fcgi_load(
+            wrap, "-n", count, "-w", PAUSE_MS, "-e", HELLO,
+            params=[f"SCRIPT_FILENAME={program}"])["first_byte_us"]["p50"],
+        "bare fork and exec": rig.exec_load(
+            "-n", count, "-w", PAUSE_MS, program)["first_byte_us"]["p50"]}
+    found = {}
+    for host in hosts:
+        for start, us in cold_run(rig, host, count, PAUSE_MS):
+            found.setdefault(start, []).append(us)
+    for start, samples in sorted(found.items()):
+        for peer, us in theirs.items():
+            row = rows.setdefault((name, start, peer), cold_row(
+                PROGRAMS[name], start, peer))
+            row.add(statistics.median(samples), us)
+            row.count += len(samples)
+
+
+def cold_row(what, start, peer):
     bars = {"prepared": 0.75, "fresh": 2.2}
-    row = Row(f"first byte, cold, {start}", peer, bars.get(start)
-              if peer.startswith("fcgiwrap") else None, " µs", True)
+    row = Row(f"first byte, {what}, {start}", peer, bars.get(start)
+              if peer == "fcgiwrap" else None, " µs", True)
     row.count = 0
     return row
 
