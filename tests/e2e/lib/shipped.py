@@ -29,6 +29,7 @@ http {{
         root {dir}/www;
         {shipped}
     }}
+    {recipes}
 }}
 """
 
@@ -154,14 +155,23 @@ class Shipped(Server):
 
 
 class ShippedNginx(Shipped):
+    """At the port `recipes` also conf/nginx-recipes.conf.in."""
     name = "nginx"
     command = Nginx.command
 
     def write(self):
-        text = shipped("nginx-location.conf", self.host)
-        self.fill("nginx.conf", NGINX_CONF, shipped=replace_once(
-            text, "include fastcgi_params",
-            "include /etc/nginx/fastcgi_params"))
+        self.recipes, = free_ports(1)
+        recipes = replace_once(shipped("nginx-recipes.conf", self.host),
+                               "127.0.0.1:8081", f"127.0.0.1:{self.recipes}")
+        self.fill("nginx.conf", NGINX_CONF,
+                  shipped=self.here(shipped("nginx-location.conf", self.host)),
+                  recipes=self.here(replace_once(
+                      recipes, "/var/cache/nginx", str(self.dir))))
+
+    @staticmethod
+    def here(text):
+        return text.replace("\tinclude fastcgi_params;",
+                            "\tinclude /etc/nginx/fastcgi_params;")
 
 
 class ShippedApache(Shipped):
@@ -170,7 +180,18 @@ class ShippedApache(Shipped):
 
     def write(self):
         self.fill("apache.conf", APACHE_CONF,
-                  shipped=shipped("apache.conf", self.host))
+                  shipped=self.change(shipped("apache.conf", self.host)))
+
+    def change(self, text):
+        return text
+
+
+class ReusingApache(ShippedApache):
+    """As the comment in conf/apache.conf.in says."""
+
+    def change(self, text):
+        return replace_once(text, " flushpackets=on",
+                            " flushpackets=on enablereuse=on")
 
 
 class Lighttpd(Shipped):
@@ -222,6 +243,7 @@ class Haproxy(Shipped):
 
 SERVERS = {server.name: server for server in
            (ShippedNginx, ShippedApache, Lighttpd, Caddy, Haproxy)}
+SERVERS["reusing Apache"] = ReusingApache
 
 
 def listen_in_chroot(host):
