@@ -49,7 +49,8 @@ def test_five_thousand_idle_connections_pin_nothing(start_once, programs):
     """Each has been answered once and is kept by its web server."""
     host = start_once.host(
         {"good.fcgi": programs.fcgi},
-        {"host": {"max_connections": "6000"}, "defaults": {"idle": "1s"}})
+        {"host": {"max_connections": "6000", "max_prepared": "0"},
+         "defaults": {"idle": "1s"}})
     gateway = host.roles()["gateway"]
     host.fetch("/fn/good?head&out=200000")
     host.wait_instances(0)
@@ -89,7 +90,7 @@ def test_two_thousand_requests_at_once_are_all_answered(start_once, programs,
     host = start_once.host(
         {name: programs.cgi if name.endswith("cgi") and "fcgi" not in name
          else programs.fcgi},
-        {"host": {"max_connections": "3000"},
+        {"host": {"max_connections": "3000", "max_prepared": "0"},
          "function busy": {"queue": "3000", "queue_timeout": "50s",
                            "idle": "1s"}})
     host.fetch("/fn/busy?head")
@@ -107,7 +108,8 @@ def test_two_thousand_requests_over_every_ceiling_are_told_so(start_once,
                                                               programs):
     """Default settings: 64 wait, and at most 1024 connections are served."""
     host = start_once.host({"busy.cgi": programs.cgi, "good.fcgi":
-                            programs.fcgi}, {"defaults": {"idle": "2s"}})
+                            programs.fcgi}, {"defaults": {"idle": "2s"},
+                                             "host": {"max_prepared": "0"}})
     host.fetch("/fn/good?head")
     host.fetch("/fn/busy?head")
     host.wait_instances(0)
@@ -124,7 +126,7 @@ def test_two_thousand_requests_over_every_ceiling_are_told_so(start_once,
 def test_a_thousand_functions_are_all_served(start_once):
     host = start_once.host(
         {f"f{n:04}.sh": SAY % n for n in range(1000)},
-        {"defaults": {"idle": "3s"}})
+        {"defaults": {"idle": "3s"}, "host": {"max_prepared": "0"}})
     host.fetch("/fn/f0000")
     host.wait_instances(0)
     before = leaks.at_rest(host)
@@ -149,7 +151,8 @@ def test_two_hundred_cold_functions_at_once_are_all_served(start_once,
     host = start_once.host(
         {"good.fcgi": programs.fcgi,
          **{f"f{n:03}.cgi": programs.cgi for n in range(200)}},
-        {"defaults": {"idle": "1s"}, "function good": {"idle": "60s"}})
+        {"defaults": {"idle": "1s"}, "function good": {"idle": "60s"},
+         "host": {"max_prepared": "0"}})
     host.fetch("/fn/good?head")
     before = leaks.at_rest(host)
     with Neighbour(host):
