@@ -35,6 +35,7 @@
 
 /* Processes that outlive the main one have this long to end by themselves. */
 #define GRACE_MS 100
+#define SHORT_BYTES 8192 /* of a message: a request's environment mostly is */
 
 /* Exit codes, for the log of whoever wonders. */
 enum init_exit { EXIT_DONE = 0, EXIT_USAGE = 64, EXIT_SETUP, EXIT_PROTOCOL };
@@ -55,12 +56,14 @@ struct init {
 	struct init_report report;
 };
 
-/* Too large for a stack; only the pages that a message fills become resident. */
-static union {
+/* Too large for a stack; only the pages that a message fills become resident.
+ * Whole pages, so that giving them back takes nothing else along. */
+static union __attribute__((aligned(4096))) {
 	struct init_order order;
 	char bytes[sizeof(struct init_order) + INIT_ENV_MAX + 1];
-} message __attribute__((aligned(4096)));
+} message;
 static char *environment[INIT_ENV_COUNT_MAX + 1];
+static size_t message_bytes, environment_count; /* of it used */
 static char program_path[4096];
 
 static uint64_t
@@ -102,9 +105,13 @@ report_clear(struct init *init, uint64_t serial)
 static void
 forget_message(void)
 {
-	if (madvise(&message, sizeof(message), MADV_DONTNEED) != 0)
-		memset(&message, 0, sizeof(message));
-	memset(environment, 0, sizeof(environment));
+	/* a short one is wiped where it is: giving pages back and faulting them
+	 * in again costs more than all else here, beside the program's start */
+	if (message_bytes <= SHORT_BYTES ||
+	    madvise(&message, sizeof(message), MADV_DONTNEED) != 0)
+		memset(&message, 0, message_bytes);
+	memset(environment, 0, environment_count * sizeof(environment[0]));
+	message_bytes = environment_count = 0;
 }
 
 /* ------------------------------------------------------------------ reaping */
@@ -269,6 +276,7 @@ parse_environment(char *block, size_t length)
 		    count == INIT_ENV_COUNT_MAX)
 			return -1;
 		environment[count++] = block + at;
+		environment_count = count;
 	}
 	environment[count] = NULL;
 	return 0;
@@ -339,23 +347,23 @@ on_order(struct init *init, size_t n, const int *fds, size_t fd_count)
 		_exit(EXIT_PROTOCOL);
 }
 
+/* The kernel hands all of a message's descriptors over in one piece, and we ask
+ * for nothing else. */
 static size_t
 take_descriptors(struct msghdr *header, int *fds, size_t max)
 {
-	size_t count = 0;
+	const struct cmsghdr *part = CMSG_FIRSTHDR(header);
+	size_t bytes;
 
-	for (struct cmsghdr *part = CMSG_FIRSTHDR(header); part != NULL;
-	     part = CMSG_NXTHDR(header, part)) {
-		size_t bytes = part->cmsg_len - CMSG_LEN(0);
-
-		if (part->cmsg_level != SOL_SOCKET ||
-		    part->cmsg_type != SCM_RIGHTS ||
-		    bytes > (max - count) * sizeof(int))
-			_exit(EXIT_PROTOCOL);
-		memcpy(fds + count, CMSG_DATA(part), bytes);
-		count += bytes / sizeof(int);
-	}
-	return count;
+	if (part == NULL)
+		return 0;
+	bytes = part->cmsg_len - CMSG_LEN(0);
+	if (part->cmsg_level != SOL_SOCKET || part->cmsg_type != SCM_RIGHTS ||
+	    bytes > max * sizeof(int) ||
+	    header->msg_controllen > CMSG_SPACE(bytes))
+		_exit(EXIT_PROTOCOL);
+	memcpy(fds, CMSG_DATA(part), bytes);
+	return bytes / sizeof(int);
 }
 
 static void
@@ -365,7 +373,7 @@ on_socket(struct init *init)
 		struct cmsghdr align;
 		char bytes[CMSG_SPACE(4 * sizeof(int))];
 	} control;
-	struct iovec iov = { &message, sizeof(message) };
+	struct iovec iov = { message.bytes, sizeof(message.bytes) };
 	struct msghdr header = { .msg_iov = &iov, .msg_iovlen = 1,
 		.msg_control = &control, .msg_controllen = sizeof(control) };
 	int fds[4] = { -1, -1, -1, -1 };
@@ -379,6 +387,7 @@ on_socket(struct init *init)
 		_exit(EXIT_DONE);
 	if (header.msg_flags & (MSG_TRUNC | MSG_CTRUNC))
 		_exit(EXIT_PROTOCOL);
+	message_bytes = (size_t)n;
 	fd_count = take_descriptors(&header, fds, 4);
 	on_order(init, (size_t)n, fds, fd_count);
 	for (size_t i = 0; i < fd_count; i++)
