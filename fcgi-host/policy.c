@@ -267,7 +267,8 @@ is_hungry(const struct policy_pool *pool, uint64_t now_us)
 }
 
 /* One prepared instance for a function that was used lately, where a request
- * could take it. */
+ * could take it.  With a sandbox for each execution it is made as soon as one is
+ * over, and not beside it: both would wait for each other. */
 static bool
 wants_prepared(const struct policy_pool *pool, uint64_t now_us)
 {
@@ -276,6 +277,7 @@ wants_prepared(const struct policy_pool *pool, uint64_t now_us)
 	return pool->limits != NULL && policy->max_prepared > 0 &&
 	    !policy->is_draining && pool->used_us != 0 &&
 	    now_us < pool->used_us + POLICY_USED_LATELY_US &&
+	    (limit(pool, LIMIT_IDLE_MS) > 0 || pool->count[POLICY_BUSY] == 0) &&
 	    pool->failures == 0 && !is_paused(pool, now_us) &&
 	    pool->count[POLICY_STARTING] + pool->count[POLICY_READY] == 0 &&
 	    has_room(pool);
@@ -288,8 +290,6 @@ policy_update(struct policy_pool *pool, uint64_t now_us)
 	if (!wants_prepared(pool, now_us))
 		pool->wish_us = 0;
 	else if (pool->wish_us == 0)
-		/* with a sandbox for each execution the next one is needed
-		 * before this one is over */
 		pool->wish_us = now_us +
 		    (limit(pool, LIMIT_IDLE_MS) == 0 ? 0 : POLICY_PREPARE_US);
 }

@@ -78,17 +78,18 @@ prepared_ones_are_bounded_and_do_not_chase_each_other(void **state)
 }
 
 static void
-with_idle_0_the_next_sandbox_is_made_beside_the_execution(void **state)
+with_idle_0_the_next_sandbox_is_made_when_one_is_over(void **state)
 {
 	(void)state;
 	world.policy.max_prepared = 4;
 	world_set(0, LIMIT_IDLE_MS, 0);
 	world_play((const struct row[]) {
 		{ 0, COME, 0, 1, 1, 1, 0, 0, 0, 0 },
-		{ 2, UP, 0, 0, 0, 1, 0, 0, 1, 0 },
-		{ 4, UP, 0, 0, 0, 0, 1, 0, 1, 0 },
-		{ 5, DONE, 0, 1, 0, 0, 1, 0, 0, 0 },
-		{ 6, COME, 0, 1, 0, 1, 0, 0, 1, 0 },
+		{ 2, UP, 0, 0, 0, 0, 0, 0, 1, 0 },
+		{ 3, TICK, 0, 0, 0, 0, 0, 0, 1, 0 },
+		{ 5, DONE, 0, 1, 0, 1, 0, 0, 0, 0 },
+		{ 7, UP, 0, 0, 0, 0, 1, 0, 0, 0 },
+		{ 9, COME, 0, 1, 0, 0, 0, 0, 1, 0 },
 		{ 0, END, 0, 0, 0, 0, 0, 0, 0, 0 },
 	});
 }
@@ -253,7 +254,7 @@ main(void)
 		TEST(a_used_function_has_one_prepared_behind_the_request),
 		TEST(a_function_not_used_for_an_hour_loses_its_prepared_one),
 		TEST(prepared_ones_are_bounded_and_do_not_chase_each_other),
-		TEST(with_idle_0_the_next_sandbox_is_made_beside_the_execution),
+		TEST(with_idle_0_the_next_sandbox_is_made_when_one_is_over),
 		TEST(what_is_written_over_and_over_is_prepared_once),
 		TEST(what_is_prepared_gives_way_before_what_is_idle),
 		TEST(for_want_of_descriptors_what_is_prepared_gives_way),
