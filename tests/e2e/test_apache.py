@@ -31,6 +31,7 @@ def test_answers_come_through(apache, name):
 
 @FUNCTIONS
 @pytest.mark.parametrize("info", ["", "/", "/a/b", "/a%20b"])
+# W31
 def test_the_url_is_split_by_our_own_table(apache, name, info):
     """Apache sends SCRIPT_FILENAME proxy:fcgi://… and, under ProxyPass, no
     PATH_INFO."""

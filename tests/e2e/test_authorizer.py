@@ -37,6 +37,7 @@ FUNCTIONS = pytest.mark.parametrize("name", ["gate", "warm"])
 
 
 @FUNCTIONS
+# W10
 def test_a_decision_needs_no_stdin_and_leaves_a_record(host, name):
     answer, record = ask(host, "/private/x?field=Status:+200&field="
                          "Variable-REMOTE_USER:+alice&end", name)

@@ -98,6 +98,7 @@ def test_the_meta_variables_of_rfc_3875_are_set(host):
     ("/fn/deep/er/x", "/fn/deep/er", "/x"),
     ("/fn/deep/erratic", "/fn/deep", "/erratic"),
     ("/fn/site/app/x", None, None)])
+# W32
 def test_the_longest_name_wins_and_the_url_is_split_there(host, url, script,
                                                           info):
     path = url.replace("%20", " ")
@@ -148,6 +149,7 @@ def test_a_file_that_is_not_executable_says_so_in_the_list(host):
     assert "execut" in line or "mode" in line, line
 
 
+# W22
 def test_an_exit_code_after_a_whole_answer_is_recorded_not_shown(host):
     answer, record = host.execute("/fn/swiss?head&raw=all+of+it&exit=3")
     assert (answer.status, answer.text) == (200, "all of it")
@@ -161,6 +163,7 @@ def test_an_exit_code_after_a_whole_answer_is_recorded_not_shown(host):
     ("raw=Content-Type:+text/plain%0a&exit=0", "error", 0, None),
     ("kill=11", "crash", None, 11), ("kill=9", "crash", None, 9),
     ("raw=Content-Type:+t&kill=6", "crash", None, 6)])
+# W21
 def test_an_end_before_the_header_is_502_with_its_cause(host, query, outcome,
                                                         code, signal):
     answer, record = host.execute(f"/fn/swiss?{query}")
@@ -191,6 +194,7 @@ BAD_HEADS = {
 
 
 @pytest.mark.parametrize("what", BAD_HEADS)
+# W19
 def test_a_bad_head_is_502_and_the_record_says_so(host, what):
     answer, record = host.execute(f"/fn/swiss?{BAD_HEADS[what]}&raw=secret")
     assert (answer.is_complete, answer.status) == (True, 502)
@@ -199,6 +203,7 @@ def test_a_bad_head_is_502_and_the_record_says_so(host, what):
     assert record["reason"], "the record does not say why"
 
 
+# W23
 def test_a_header_that_is_too_long_is_502(host):
     answer, record = host.execute("/fn/small?raw=X:+&out=3000&raw=%0a"
                                   "&head&raw=x")
@@ -207,6 +212,7 @@ def test_a_header_that_is_too_long_is_502(host):
     assert (answer.status, answer.text) == (200, "x")
 
 
+# W20
 def test_status_and_location_mean_what_rfc_3875_says(host):
     answer, record = host.execute(
         "/fn/swiss?field=Status:+418+Teapot&field=Content-Type:+a/b&end")
@@ -221,6 +227,7 @@ def test_status_and_location_mean_what_rfc_3875_says(host):
     assert (answer.status, record["status"]) == (301, 301)
 
 
+# W20
 def test_a_first_line_of_http_is_translated(host):
     answer, record = host.execute(
         "/fn/swiss?raw=HTTP/1.1+404+Gone+Fishing%0d%0a"
@@ -230,6 +237,7 @@ def test_a_first_line_of_http_is_translated(host):
     assert b"HTTP/1.1" not in answer.stdout
 
 
+# W24
 def test_stderr_before_the_header_does_not_break_the_answer(host):
     answer, record = host.execute("/fn/swiss?err=warning:+odd&head&raw=fine")
     assert (answer.status, answer.text) == (200, "fine")
@@ -238,6 +246,7 @@ def test_stderr_before_the_header_does_not_break_the_answer(host):
     host.wait_log(r"warning: odd|warning:\\x20odd")
 
 
+# W30
 def test_nothing_of_the_daemons_environment_reaches_a_function(host):
     answer, _ = host.execute("/fn/swiss?head&environ")
     text = answer.text
@@ -246,6 +255,7 @@ def test_nothing_of_the_daemons_environment_reaches_a_function(host):
         assert name not in text, text
 
 
+# W28
 def test_dangerous_params_never_become_environment(host):
     bad = {"HTTP_PROXY": "http://evil", "LD_PRELOAD": "/tmp/evil.so",
            "LD_LIBRARY_PATH": "/tmp", "PHP_VALUE": "x=1",

@@ -48,6 +48,7 @@ def host(start, programs):
         text=sample_runtime("php"))
 
 
+# W15
 def test_a_libfcgi_program_stays_warm(host):
     first, one = host.execute("/fn/warm?head&self")
     second, two = host.execute("/fn/warm?head&self")

@@ -60,6 +60,7 @@ def test_requests_one_after_the_other_share_one_instance(host):
     assert [r["start"] for r in records] == ["fresh"] + ["warm"] * 4
 
 
+# W46
 def test_a_herd_on_a_cold_function_starts_one_first(host):
     got = together(host, "/fn/herd?head&raw=x", 8)
     assert [a.text for a, _ in got] == ["x"] * 8
@@ -78,6 +79,7 @@ def test_more_start_only_while_requests_wait_and_up_to_the_bound(host):
     assert all(r["instance"] in names for r in again)
 
 
+# W43
 def test_an_instance_ends_after_its_idle_window(host):
     _, one = host.execute("/fn/window?head")
     time.sleep(0.3)
@@ -101,6 +103,7 @@ def test_idle_zero_gives_every_execution_a_fresh_sandbox(host, name):
         assert ended(host, record["instance"])["executions"] == 1
 
 
+# W11
 def test_a_full_queue_is_503_with_retry_after_at_once(host):
     results = []
     first = [threading.Thread(target=lambda: results.append(
@@ -159,6 +162,7 @@ def test_a_deadline_in_mid_answer_never_looks_whole(host):
     assert (record["outcome"], record["status"]) == ("timeout", 200)
 
 
+# W41
 def test_the_deadline_kills_the_whole_tree(host):
     before = set(host.instances())
     answer, record = host.execute(
@@ -176,6 +180,7 @@ def test_the_deadline_kills_the_whole_tree(host):
     assert record["cpu_us"] > 30000, "the tree's work is not in the record"
 
 
+# W42
 def test_no_progress_is_stopped_by_the_stall_deadline(host):
     answer, record = host.execute("/fn/stall?head&tick=5,200&sleep=30000")
     assert answer.body.count(b"tick") == 5, "it was stopped while it worked"
@@ -186,6 +191,7 @@ def test_no_progress_is_stopped_by_the_stall_deadline(host):
     assert (answer.status, record["outcome"]) == (504, "stalled")
 
 
+# W42
 def test_the_total_deadline_holds_where_progress_never_ends(host):
     answer, record = host.execute("/fn/endless?head&tick=1000,50")
     assert not answer.is_complete
@@ -193,6 +199,7 @@ def test_the_total_deadline_holds_where_progress_never_ends(host):
     assert record["run_us"] < 3000000
 
 
+# W17
 def test_retiring_never_takes_an_instance_with_a_request_in_hand(host):
     """Executions far longer than the idle window, and requests that arrive
     just when it ends."""

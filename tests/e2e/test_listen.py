@@ -73,6 +73,7 @@ def test_over_tcp_a_client_that_leaves_stops_the_work(start_once, programs):
         assert record["outcome"] == "aborted"
 
 
+# W37
 def test_more_connections_than_allowed_are_refused_in_words(start_once,
                                                             programs):
     host = start_once.host({"a.cgi": programs.cgi}, {

@@ -112,6 +112,7 @@ def test_executions_that_flood_share_one_bound(host, programs):
     host.wait_log(r"event=stderr_dropped .*function=often .*lines=\d+")
 
 
+# W15
 def test_what_a_fastcgi_program_writes_to_stdout_is_logged_too(host):
     host.add("chatty.fcgi", """#!/usr/bin/perl
 use FCGI;

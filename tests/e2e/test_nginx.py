@@ -154,6 +154,7 @@ def test_the_hosts_own_refusals_reach_the_client(port):
     assert web.get(port, "/fn/swiss?kill=11").status == 502
 
 
+# W29
 def test_httpoxy_is_closed(port):
     reply = web.get(port, "/fn/swiss?head&env=HTTP_PROXY",
                     headers=[("Proxy", "http://evil")])

@@ -45,6 +45,7 @@ def check_records(host, done):
     books.check_seq(host.books.all(), True)
 
 
+# W45
 def test_five_thousand_idle_connections_pin_nothing(start_once, programs):
     """Each has been answered once and is kept by its web server."""
     host = start_once.host(

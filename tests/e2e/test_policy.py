@@ -287,6 +287,7 @@ def test_a_tenant_at_its_own_ceiling_waits_alone(start_once, programs):
     assert host.execute("/fn/alice/g?head")[1]["outcome"] == "ok"
 
 
+# W44
 def test_max_requests_do_not_end_all_at_the_same_moment(start_once, programs):
     host = start_once.host({"f.cgi": programs.cgi},
                            {"defaults": {"max_requests": "40"}})

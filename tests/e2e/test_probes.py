@@ -93,6 +93,7 @@ def test_the_next_execution_finds_nothing_of_the_last(host):
     assert len(seen) == 1, "it was not the same sandbox"
 
 
+# W27
 def test_a_daemon_does_not_outlive_its_execution(host):
     for _ in range(3):
         host.execute("/fn/alice/probe", QUERY_STRING="37")

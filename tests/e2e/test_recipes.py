@@ -26,6 +26,7 @@ def port(start, host):
 
 
 @pytest.mark.parametrize("name", ["app", "warm"])
+# W33
 def test_a_chunked_body_and_its_answer_pass_as_they_come(port, name):
     """CONTENT_LENGTH comes empty: a FastCGI program reads to the end, a CGI
     program gets what was counted."""

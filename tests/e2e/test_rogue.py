@@ -84,6 +84,7 @@ def test_bytes_after_the_end_never_reach_the_next_request(host):
     assert not wrong, wrong[0]
 
 
+# W18
 def test_sent_descriptors_stay_out_of_the_gateway(host):
     host.fetch("/fn/descriptors")
     host.fetch("/fn/good?head")

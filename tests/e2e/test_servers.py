@@ -131,6 +131,7 @@ def test_a_large_answer_comes_whole(server, found, name):
 
 
 @FUNCTIONS
+# W25
 def test_events_pass_one_by_one(server, found, name):
     reply = web.get(server.plain, f"/fn/{name}?{EVENTS}&end&tick=4,250")
     times = [when for when, piece in reply.pieces if b"tick" in piece]
@@ -206,6 +207,7 @@ def crash(server, name, query):
 
 
 @FUNCTIONS
+# W39
 def test_a_cut_answer_with_a_length_is_an_error(server, found, name):
     reply = crash(server, name, "field=Content-Type:+text/plain"
                   "&field=Content-Length:+100000&end&out=50000")
@@ -215,6 +217,7 @@ def test_a_cut_answer_with_a_length_is_an_error(server, found, name):
 
 @FUNCTIONS
 @pytest.mark.parametrize("size", [50, 500000])
+# W39
 def test_a_cut_answer_without_a_length_is_an_error(server, found, name, size):
     """Also where the crash follows at once and the server finds the answer's
     head and its cut together."""
@@ -285,6 +288,7 @@ def keeps(port):
     return bool(kept)
 
 
+# W38
 def test_connections_are_kept_where_the_server_can(server, servers, start,
                                                    host, found):
     note = None

@@ -39,6 +39,7 @@ FUNCTIONS = pytest.mark.parametrize("name", ["swiss", "warm"])
 
 @FUNCTIONS
 @pytest.mark.parametrize("is_reading", [True, False])
+# W26
 def test_64_mib_go_both_ways_at_once(host, name, is_reading):
     """With a client that reads as it writes, and with one that writes all
     before it reads anything: neither may come to a standstill."""
@@ -83,6 +84,7 @@ def test_a_64_mib_download_arrives_through_nginx(nginx, name, port):
 
 
 @FUNCTIONS
+# W25
 def test_events_pass_one_by_one(host, nginx, name):
     url = f"/fn/{name}?field=Content-Type:+text/event-stream&end&tick=5,200"
     reply = web.get(nginx.stream, url)
@@ -162,6 +164,7 @@ def test_a_function_that_reads_late_costs_the_gateway_no_memory(host, name,
 @pytest.mark.parametrize("name", ["left", "left/f"])
 @pytest.mark.parametrize("query", ["cpu=20000", "head&tick=1000,20",
                                    "head&out=200000000"])
+# W12
 def test_a_client_that_leaves_stops_the_work_after_the_grace(host, name,
                                                              query):
     before = set(host.instances())
@@ -187,6 +190,7 @@ def test_a_client_that_leaves_stops_the_work_after_the_grace(host, name,
                  if proc.program(pid) == "fcgi-host-init"}, 3)
 
 
+# W12
 def test_a_client_that_leaves_nginx_stops_the_work(host, nginx):
     before = len(host.books.executions("left"))
     with web.Client(nginx.stream) as client:
@@ -200,6 +204,7 @@ def test_a_client_that_leaves_nginx_stops_the_work(host, nginx):
     assert host.books.executions("left")[-1]["outcome"] == "aborted"
 
 
+# W12
 def test_abort_request_does_the_same_on_a_kept_connection(host):
     request_id = host_room.new_id()
     with host.connect() as connection:
@@ -254,6 +259,7 @@ def test_a_waiting_client_that_leaves_is_forgotten(host):
 
 @FUNCTIONS
 @pytest.mark.parametrize("port", ["plain", "kept", "stream"])
+# W34
 def test_a_header_before_the_body_is_read_loses_nothing(nginx, name, port):
     """As git http-backend does: nginx stops sending once it has the header."""
     body = BODY[:3 * MIB]
@@ -269,6 +275,7 @@ def test_a_header_before_the_body_is_read_loses_nothing(nginx, name, port):
         f"early\nlength={len(body)} crc={zlib.crc32(body):08x}\n"
 
 
+# W34
 def test_the_answer_waits_for_the_end_of_the_body(host):
     with host.connect() as connection:
         params = fcgi.request_params("/fn/warm?head&raw=early&sum", "POST", 20)
@@ -300,6 +307,7 @@ def test_a_chunked_upload_without_a_length_arrives_unbuffered(nginx):
                           f"crc={zlib.crc32(body):08x}\n")
 
 
+# W33
 def test_a_trickling_upload_takes_no_instance(host):
     """`solo` has one instance; while one client's body without a length
     trickles in, another is served."""

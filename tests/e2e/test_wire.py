@@ -58,6 +58,7 @@ def test_a_request_may_come_byte_by_byte(host):
 
 
 @pytest.mark.parametrize("chunk", [1, 2, 3, 7, 8, 127, 128, 65535])
+# W1
 def test_streams_mean_the_same_however_they_are_cut(host, chunk):
     params = fcgi.request_params("/fn/swiss?head&sum&env=HTTP_X_LONG", "POST",
                                  1000, HTTP_X_LONG="v" * 500)
@@ -72,6 +73,7 @@ def test_streams_mean_the_same_however_they_are_cut(host, chunk):
 
 
 @pytest.mark.parametrize("padding", [1, 7, 255])
+# W4
 def test_padding_is_skipped(host, padding):
     params = fcgi.pairs(fcgi.request_params("/fn/swiss?head&sum", "POST", 4))
     with host.connect() as connection:
@@ -135,6 +137,7 @@ def bad_peers(host):
     return int(found[1])
 
 
+# W40
 def test_a_malformed_peer_is_closed_and_counted(host):
     before = bad_peers(host)
     with host.connect() as connection:
@@ -143,6 +146,7 @@ def test_a_malformed_peer_is_closed_and_counted(host):
     assert bad_peers(host) == before + 1
 
 
+# W40
 def test_malformed_params_are_a_bad_request(host):
     with host.connect() as connection:
         connection.send(fcgi.begin() +
@@ -170,6 +174,7 @@ def test_a_nul_in_a_param_never_reaches_a_function(host):
     assert answer.status in (400, 404) or not answer.is_complete
 
 
+# W7
 def test_get_values_is_answered(host):
     with host.connect() as connection:
         connection.send(fcgi.record(fcgi.GET_VALUES, 0, fcgi.pairs(
@@ -186,6 +191,7 @@ def test_get_values_is_answered(host):
         assert connection.read_answer().text == "x"
 
 
+# W7
 def test_a_flood_of_get_values_is_bounded(host):
     ask = fcgi.record(fcgi.GET_VALUES, 0, fcgi.pairs(
         {"FCGI_MAX_CONNS": ""}) * 1000)
@@ -200,6 +206,7 @@ def test_a_flood_of_get_values_is_bounded(host):
             assert proc.rss_kib(gateway) < 10 * 1024
 
 
+# W6
 def test_an_unknown_management_record_is_answered_so(host):
     with host.connect() as connection:
         connection.send(fcgi.record(100, 0, b"what"))
@@ -209,6 +216,7 @@ def test_an_unknown_management_record_is_answered_so(host):
         assert connection.read_answer().text == "x"
 
 
+# W9
 def test_a_second_begin_is_told_that_we_do_not_multiplex(host):
     with host.connect() as connection:
         connection.send(fcgi.request_bytes("/fn/swiss?sleep=200&head&raw=one",
@@ -225,6 +233,7 @@ def test_a_second_begin_is_told_that_we_do_not_multiplex(host):
 
 
 @pytest.mark.parametrize("role", [fcgi.FILTER, 0, 4, 65535])
+# W10
 def test_an_unknown_role_is_told_so(host, role):
     with host.connect() as connection:
         connection.send(fcgi.begin(1, role, fcgi.KEEP_CONN))
@@ -235,6 +244,7 @@ def test_an_unknown_role_is_told_so(host, role):
         assert connection.read_answer(2).text == "x"
 
 
+# W5
 def test_unknown_request_ids_are_ignored(host):
     with host.connect() as connection:
         connection.send(fcgi.record(fcgi.STDIN, 7, b"lost") +
@@ -273,6 +283,7 @@ def test_pipelined_requests_are_answered_in_order(host):
         assert connection.read_answer(1).text == "2"
 
 
+# W35
 def test_a_half_close_after_the_request_still_gets_its_answer(host):
     request_id = host_room.new_id()
     with host.connect() as connection:
@@ -298,6 +309,7 @@ def test_an_end_in_the_middle_of_a_request_runs_nothing(host):
 
 @pytest.mark.parametrize("length,body", [(20, b"short"), (3, b"too long")])
 @pytest.mark.parametrize("name", ["swiss", "warm"])
+# W14
 def test_a_body_of_another_length_is_a_bad_request(host, name, length, body):
     request_id = host_room.new_id()
     answer = host.fetch(f"/fn/{name}?head&sum", body, REQUEST_ID=request_id,
@@ -331,6 +343,7 @@ def test_an_abort_before_the_params_are_whole_ends_the_request(host):
         assert connection.read_answer().is_complete
 
 
+# W45
 def test_silent_connections_hold_nobody_up(host):
     silent = [host.connect() for _ in range(200)]
     try:

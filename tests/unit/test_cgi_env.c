@@ -25,6 +25,7 @@ assert_all(const char *const *names, size_t count, const char *pass_params,
 
 /* Allowed names */
 
+/* W28 */
 static void
 the_meta_variables_and_what_servers_add_by_custom_pass(void **state)
 {
@@ -47,6 +48,7 @@ the_meta_variables_and_what_servers_add_by_custom_pass(void **state)
 	assert_all(names, COUNT(names), "", true);
 }
 
+/* W28 */
 static void
 what_stands_in_no_list_is_held_back(void **state)
 {
@@ -62,6 +64,7 @@ what_stands_in_no_list_is_held_back(void **state)
 	assert_all(names, COUNT(names), " \t ", false);
 }
 
+/* W29 */
 static void
 the_header_proxy_never_becomes_a_proxy(void **state)
 {

@@ -130,6 +130,7 @@ a_plain_answer_is_taken_however_it_is_cut(void **state)
 	    "body\r\n");
 }
 
+/* W19 */
 static void
 lines_end_in_lf_or_crlf_even_mixed(void **state)
 {
@@ -274,6 +275,7 @@ a_head_without_a_cgi_field_is_refused(void **state)
 	    "no Content-Type");
 }
 
+/* W19 */
 static void
 a_field_that_decides_is_never_taken_twice(void **state)
 {
@@ -288,6 +290,7 @@ a_field_that_decides_is_never_taken_twice(void **state)
 	    "Status: 200 OK\r\nSet-Cookie: a\r\nSet-Cookie: b\r\n\r\n", "");
 }
 
+/* W19 */
 static void
 a_value_cannot_smuggle_a_field_or_an_answer(void **state)
 {
@@ -417,6 +420,7 @@ the_length_of_the_head_is_bounded_exactly(void **state)
 	each_cut(endless, endless.n + 1, check_more, &endless);
 }
 
+/* W23 */
 static void
 the_number_of_fields_is_bounded_exactly(void **state)
 {

@@ -142,6 +142,7 @@ get_values_is_answered_with_what_was_asked_for_and_known(void **state)
 	buf_free(&bytes);
 }
 
+/* W8 */
 static void
 management_records_do_not_disturb_a_request(void **state)
 {
@@ -347,6 +348,7 @@ a_body_of_another_length_than_announced_is_refused(void **state)
 	assert_int_equal(play_records(play, "refused"), 2);
 }
 
+/* W3 */
 static void
 params_over_their_bound_are_431_and_malformed_ones_400(void **state)
 {

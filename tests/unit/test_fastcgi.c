@@ -148,6 +148,7 @@ measured(struct play *play, struct actor *actor)
 	play_turn(play, 0);
 }
 
+/* W16 */
 static void
 a_program_serves_one_connection_per_execution_and_stays_warm(void **state)
 {
@@ -305,6 +306,7 @@ stderr_records_are_no_part_of_the_answer(void **state)
 	assert_false(play_has(play, "after"));
 }
 
+/* W13 */
 static void
 an_app_status_is_the_exit_code(void **state)
 {
@@ -424,6 +426,7 @@ read_to_the_end(struct play *play)
 	assert_int_equal(play_executions(play), 1);
 }
 
+/* W36 */
 static void
 the_last_answer_of_a_program_that_retires_waits_for_a_slow_client(void **state)
 {

@@ -64,6 +64,7 @@ assert_pairs(const void *data, size_t n, size_t bytes_max, size_t count_max,
 
 #define PAIRS(text) (text), sizeof(text) - 1
 
+/* W1 */
 static void
 pairs_come_out_in_order_however_they_are_cut(void **state)
 {
@@ -79,6 +80,7 @@ no_pairs_are_a_valid_stream(void **state)
 	assert_pairs(PAIRS(""), 0, 0, 0, "");
 }
 
+/* W2 */
 static void
 lengths_of_four_bytes_and_of_one_mean_the_same(void **state)
 {
@@ -156,6 +158,7 @@ the_bounds_are_exact(void **state)
 	assert_pairs(PAIRS("\1\0A"), 9, 0, -EMSGSIZE, "");
 }
 
+/* W2 */
 static void
 huge_lengths_are_refused_before_memory_is_taken_for_them(void **state)
 {

@@ -184,6 +184,7 @@ assert_bytes(struct buf *out, const char *wanted, size_t n)
 	buf_free(out);
 }
 
+/* W4 */
 static void
 the_encoder_writes_what_the_specification_draws(void **state)
 {

@@ -245,6 +245,7 @@ by_half_only_it_still_gets_its_answer(void **state)
 	assert_int_equal(play_records(play, "ok"), 1);
 }
 
+/* W35 */
 static void
 by_half_and_then_wholly_it_is_noticed(void **state)
 {
