@@ -209,6 +209,14 @@ raise_oom_score(pid_t pid)
 }
 
 static int
+step_network(struct start *s)
+{
+	s->step = "network namespace";
+	s->plan.netns_fd = instance_take_netns(s->instance);
+	return s->plan.netns_fd < 0 ? s->plan.netns_fd : 0;
+}
+
+static int
 step_sandbox(struct start *s)
 {
 	struct sandbox_child child = { .pid = -1, .pidfd = -1 };
@@ -229,7 +237,7 @@ step_sandbox(struct start *s)
 
 static int (*const steps[])(struct start *s) = {
 	step_room, step_file, step_runtime, step_data, step_binds, step_leaf,
-	step_counters, step_sockets, step_sandbox,
+	step_counters, step_sockets, step_network, step_sandbox,
 };
 
 /* What a prepared instance costs where no controller counts it. */

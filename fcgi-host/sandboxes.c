@@ -38,6 +38,7 @@ struct sandboxes {
 	size_t count, size;
 	struct instance *disowned;
 	size_t disowned_count;
+	struct netns_store *networks;
 	uint64_t leaf_serial; /* ids begin anew with each gateway */
 	struct leftover *leftovers;
 	struct ctl_totals ended; /* without a cgroup: of those that ended */
@@ -171,6 +172,15 @@ sandboxes_add(struct sandboxes *sandboxes, const struct ctl_function *function,
 	return 0;
 }
 
+int
+instance_take_netns(struct instance *instance)
+{
+	int error = netns_take(instance->sandboxes->networks, instance->name,
+	    &instance->netns);
+
+	return error != 0 ? error : netns_fd(instance->netns);
+}
+
 /* Bound where the gateway's root is; the program inherits it as descriptor 0
  * and expects that accept waits. */
 int
@@ -213,6 +223,8 @@ clear(struct instance *instance)
 	if (instance->leaf[0] != '\0')
 		leaf_remove(sandboxes, instance->leaf);
 	remove_socket(instance);
+	netns_drop(instance->netns);
+	instance->netns = NULL;
 }
 
 void
@@ -465,6 +477,11 @@ sandboxes_new(struct loop *loop, struct cgroup_parent *cgroup,
 	sandboxes->instances_fd = instances_fd;
 	sandboxes->gone = gone;
 	sandboxes->arg = arg;
+	sandboxes->networks = netns_store_new();
+	if (sandboxes->networks == NULL) {
+		free(sandboxes);
+		return NULL;
+	}
 	return sandboxes;
 }
 
@@ -490,5 +507,6 @@ sandboxes_free(struct sandboxes *sandboxes)
 		leftover_free(left);
 	}
 	free(sandboxes->live);
+	netns_store_free(sandboxes->networks);
 	free(sandboxes);
 }

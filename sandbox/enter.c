@@ -27,6 +27,7 @@ enter_step_name(uint32_t step)
 		[ENTER_NONE] = "none",
 		[ENTER_PARENT] = "parent's life",
 		[ENTER_SESSION] = "session",
+		[ENTER_NETWORK] = "network namespace",
 		[ENTER_CGROUP_NS] = "cgroup namespace",
 		[ENTER_HOSTNAME] = "host name",
 		[ENTER_IPC] = "ipc ceilings",
@@ -160,6 +161,9 @@ forbid_memfd_exec(int fd)
 static void
 enter_namespaces(const struct enter *enter)
 {
+	if ((enter->layers & LAYER_NET) && enter->netns_fd > 0 &&
+	    setns(enter->netns_fd, CLONE_NEWNET) != 0)
+		fail(enter->error_fd, ENTER_NETWORK, errno);
 	/* Here and not in clone: its root is the leaf that clone put us in. */
 	if ((enter->layers & LAYER_CGROUP_NS) && unshare(CLONE_NEWCGROUP) != 0)
 		fail(enter->error_fd, ENTER_CGROUP_NS, errno);

@@ -18,6 +18,7 @@ enum enter_step {
 	ENTER_NONE,
 	ENTER_PARENT,
 	ENTER_SESSION,
+	ENTER_NETWORK,
 	ENTER_CGROUP_NS,
 	ENTER_HOSTNAME,
 	ENTER_IPC,
@@ -54,6 +55,7 @@ struct enter {
 	const struct mounts *mounts;
 	const struct seccomp_program *seccomp;
 	int memfd_sysctl_fd; /* vm.memfd_noexec, open for writing, or -1 */
+	int netns_fd;        /* to be joined, or 0 */
 	int init_fd;         /* init's program */
 	int init_sock, listen_fd;
 	int error_fd;          /* write end */

@@ -62,6 +62,9 @@ struct sandbox_plan {
 	bool is_memory_in_cgroup; /* else RLIMIT_DATA stands in for it */
 	bool is_processes_in_cgroup; /* else RLIMIT_NPROC does */
 	int cgroup_fd; /* the leaf, or -1 */
+	/* a network namespace to join; 0: one of its own (a kept one is never
+	 * descriptor 0) */
+	int netns_fd;
 	int init_sock; /* init's end of its socket; init's fd 3 */
 	int listen_fd; /* the program's fd 0, or -1: CGI */
 	char *const *argv; /* the program's, with "%f" already replaced */
@@ -79,6 +82,9 @@ struct sandbox_child {
  * NULL with a sentence in problem.  init_path: the static init.
  */
 struct sandbox_host;
+/* An empty network namespace; descriptor or negative errno.  The caller, which
+ * must have one thread only, is in its own again. */
+int sandbox_netns_new(void);
 struct sandbox_host *sandbox_host_new(const char *init_path, char *problem,
     size_t size);
 void sandbox_host_free(struct sandbox_host *host);

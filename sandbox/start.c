@@ -13,6 +13,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "fcgi-host/log.h"
 #include "fcgi-host/sock.h"
 #include "sandbox/enter.h"
 #include "sandbox/landlock.h"
@@ -114,6 +115,23 @@ sandbox_host_layers(const struct sandbox_host *host)
 	return host->abi > 0 ? LAYER_ALL : LAYER_ALL & ~(unsigned)LAYER_LANDLOCK;
 }
 
+int
+sandbox_netns_new(void)
+{
+	static const char path[] = "/proc/self/ns/net";
+	CLEANUP_FD int own = open(path, O_RDONLY | O_CLOEXEC);
+	int fd;
+
+	if (own < 0 || unshare(CLONE_NEWNET) != 0)
+		return -errno;
+	fd = open(path, O_RDONLY | O_CLOEXEC);
+	if (fd < 0)
+		fd = -errno;
+	/* whoever stays outside of his own network must not go on */
+	LOG_ASSERT(setns(own, CLONE_NEWNET) == 0);
+	return fd;
+}
+
 /* ------------------------------------------------------------------- a start */
 
 /*
@@ -177,6 +195,7 @@ fill_enter(struct enter *enter, const struct sandbox_host *host,
 	enter->abi = host->abi;
 	enter->seccomp = &host->seccomp;
 	enter->memfd_sysctl_fd = host->memfd_sysctl_fd;
+	enter->netns_fd = plan->netns_fd;
 	enter->init_fd = host->init_fd;
 	enter->init_sock = plan->init_sock;
 	enter->listen_fd = plan->listen_fd;
@@ -192,7 +211,7 @@ clone_child(const struct sandbox_plan *plan, int *pidfd)
 		.exit_signal = SIGCHLD,
 	};
 
-	if (plan->layers & LAYER_NET)
+	if ((plan->layers & LAYER_NET) && plan->netns_fd <= 0)
 		arguments.flags |= CLONE_NEWNET;
 	if (plan->layers & LAYER_IPC)
 		arguments.flags |= CLONE_NEWIPC;
