@@ -181,12 +181,16 @@ class Host:
         return self.process.pid
 
     def roles(self):
-        """{"spawner": pid, "gateway": pid, "scanner": pid}."""
+        """{"spawner": pid, "gateway": pid, "scanner": pid}.
+
+        `run` becomes the spawner, and the others are its children; a sandbox
+        that is still being made runs the spawner's program too."""
         found = {}
-        for pid in [self.pid, *proc.descendants(self.pid)]:
+        if proc.program(self.pid) == "fcgi-host-spawner":
+            found["spawner"] = self.pid
+        for pid in proc.descendants(self.pid):
             name = proc.program(pid)
-            if name in ("fcgi-host-gateway", "fcgi-host-scanner",
-                        "fcgi-host-spawner"):
+            if name in ("fcgi-host-gateway", "fcgi-host-scanner"):
                 found[name[len("fcgi-host-"):]] = pid
         return found
 
@@ -320,10 +324,9 @@ class Host:
         """Until exactly `count` sandboxes are there (their inits)."""
         until = time.monotonic() + timeout
         while True:
-            found = [pid for pid in self.instances()
-                     if proc.stat(pid) and
-                     proc.stat(pid)[2] == self.roles().get("spawner",
-                                                           self.pid)]
+            facts = [(pid, proc.stat(pid)) for pid in self.instances()]
+            found = [pid for pid, fact in facts
+                     if fact and fact[2] == self.pid]
             if len(found) == count:
                 return found
             assert time.monotonic() < until, \

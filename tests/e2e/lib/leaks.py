@@ -5,14 +5,21 @@ import time
 
 from lib import proc
 
+NETWORKS_KEPT = 16 # NETNS_UNUSED_MAX of fcgi-host/netns.h
+
 
 def snapshot(host):
     """Counts per role of descriptors and mounts; processes, cgroups, files."""
     roles = host.roles()
     facts = {}
     for role, pid in sorted(roles.items()):
-        facts[f"descriptors of {role}"] = collections.Counter(
-            proc.descriptors(pid))
+        held = collections.Counter(proc.descriptors(pid))
+        # network namespaces are kept for functions without an instance
+        networks = held.pop("net", 0) if role == "spawner" else 0
+        bound = NETWORKS_KEPT + len(host.instances())
+        if networks > bound:
+            held["net"] = networks - bound
+        facts[f"descriptors of {role}"] = held
         facts[f"mounts of {role}"] = proc.mounts(pid)
     facts["processes"] = len(host.instances())
     facts["zombies"] = len([pid for pid in proc.descendants(host.pid)
