@@ -120,8 +120,8 @@ def test_a_stopped_instance_ends_at_its_deadline(start_once, programs, name,
 def stop_instance(host, whom):
     """Stops the init, or all but the init, of the instance of `late` that has
     a program; their pids."""
-    for init in [pid for pid in host.instances()
-                 if proc.stat(pid) and proc.stat(pid)[2] == host.pid]:
+    facts = [(pid, proc.stat(pid)) for pid in host.instances()]
+    for init in [pid for pid, fact in facts if fact and fact[2] == host.pid]:
         program = proc.descendants(init)
         if any("/late." in proc.command_line(pid) for pid in program):
             break
