@@ -134,6 +134,35 @@ is_late_measure(struct instance *instance)
 	return instance->user == NULL || instance->measures_due > 0;
 }
 
+/* Between executions a program has nothing to end for.  Nobody's request tells
+ * why it did, so this must. */
+static void
+ended_unasked(struct instance *instance, const struct init_report *report)
+{
+	int status = report->wait_status;
+
+	if (instance->end_reason == NULL) {
+		instance->has_died = true;
+		/* one that has served may well retire */
+		log_event(instance->served == 0 ? LOG_WARN : LOG_DEBUG,
+		    "program_ended", "function=%s instance=%"
+		    PRIu64 " executions=%" PRIu64 " exit=%d signal=%d "
+		    "error=\"%s\" why=\"it ended while no request was running\"",
+		    instance->function->info.name, instance->id,
+		    instance->served, WIFEXITED(status) ?
+		    WEXITSTATUS(status) : -1, WIFSIGNALED(status) ?
+		    WTERMSIG(status) : 0, report->type == INIT_EXEC_FAILED ?
+		    strerror(report->value) : "");
+	}
+	if (report->type == INIT_EXEC_FAILED) {
+		instance->exec_error = report->value;
+	} else {
+		instance->has_program_status = true;
+		instance->program_status = status;
+	}
+	instance_kill(instance, "exit");
+}
+
 /* init's word is hostile: a malformed one ends the instance, no more. */
 static void
 report_take(struct instance *instance, const struct init_report *report,
@@ -150,9 +179,7 @@ report_take(struct instance *instance, const struct init_report *report,
 	if (instance->user != NULL) {
 		instance->user->report(instance->user_arg, report);
 	} else {
-		/* between executions a program has nothing to end for */
-		instance->has_died = true;
-		instance_kill(instance, "exit");
+		ended_unasked(instance, report);
 	}
 }
 
@@ -305,7 +332,8 @@ static void
 record_write(struct instance *instance)
 {
 	const struct ctl_function *info = &instance->function->info;
-	int status = instance->gone.wait_status;
+	int status = instance->has_program_status ?
+	    instance->program_status : instance->gone.wait_status;
 	struct record_instance record = {
 		.number = instance->id,
 		.time_us = loop_clock_real_us(),

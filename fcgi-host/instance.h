@@ -83,6 +83,10 @@ struct instance {
 	uint64_t start_us, idle_us, served;
 	bool is_admitted, is_program_running;
 	bool has_died; /* by itself: nobody had told it to end */
+	/* of a program that ended while it served nobody */
+	bool has_program_status;
+	int program_status; /* as wait4 gave it */
+	int exec_error;     /* errno of an execve that failed; 0 */
 	const char *end_reason; /* static */
 	/* init */
 	int init_fd;
