@@ -96,6 +96,8 @@ void
 policy_leave(struct policy_pool *pool)
 {
 	hungry_set(pool, false);
+	if (pool->policy->room_of == pool)
+		pool->policy->room_of = NULL;
 	TAILQ_REMOVE(&pool->policy->used, pool, in_used);
 	tenant_drop(pool->policy, pool->tenant);
 }
@@ -106,6 +108,7 @@ policy_change(struct policy_pool *pool, const struct limits *limits,
 {
 	pool->limits = limits;
 	pool->failures = 0;
+	pool->has_answered = false;
 	pool->throttled_until_us = pool->paused_until_us = 0;
 	pool->wish_us = 0;
 	policy_update(pool, now_us);
@@ -128,8 +131,9 @@ policy_move(struct policy_pool *pool, enum policy_role from,
 		pool->count[to]++;
 		pool->tenant->count[to]++;
 		pool->policy->count[to]++;
-	} else {
+	} else if (pool->policy->room_of == pool) {
 		pool->policy->room_us = 0;
+		pool->policy->room_of = NULL;
 	}
 }
 
@@ -157,7 +161,7 @@ policy_fail(struct policy_pool *pool, uint64_t since_us, uint64_t now_us)
 	pool->failed_us = now_us;
 	if (pool->failures++ == 0)
 		return;
-	for (unsigned i = 2; i < pool->failures &&
+	for (unsigned i = 2; !pool->has_answered && i < pool->failures &&
 	    pause_us < POLICY_THROTTLE_MAX_US; i++)
 		pause_us *= 2;
 	if (pause_us > POLICY_THROTTLE_MAX_US)
@@ -175,6 +179,7 @@ void
 policy_succeed(struct policy_pool *pool)
 {
 	pool->failures = 0;
+	pool->has_answered = true;
 	pool->throttled_until_us = 0;
 }
 
@@ -231,14 +236,15 @@ policy_next(const struct policy_pool *pool, uint64_t now_us)
 	if (pool->count[POLICY_IDLE] > 0)
 		return POLICY_TAKE_IDLE;
 	if (policy_is_throttled(pool, now_us))
-		return serving(pool->count) + pool->count[POLICY_STARTING] ==
-		    0 ? POLICY_REFUSE : POLICY_WAIT;
+		return pool->has_answered || serving(pool->count) +
+		    pool->count[POLICY_STARTING] > 0 ? POLICY_WAIT :
+		    POLICY_REFUSE;
 	if (serving(pool->count) >= limit(pool, LIMIT_INSTANCES))
 		return POLICY_WAIT;
 	if (pool->count[POLICY_READY] > 0)
 		return POLICY_TAKE_READY;
 	if (pool->count[POLICY_STARTING] > 0 || !has_room(pool) ||
-	    (is_paused(pool, now_us) && serving(pool->count) > 0))
+	    is_paused(pool, now_us))
 		return POLICY_WAIT;
 	return POLICY_START;
 }
@@ -342,6 +348,17 @@ ready_find(struct policy *policy, const struct policy_pool *asker,
 	return NULL;
 }
 
+/* A warm instance is its tenant's own, unless he has more than who asks: else a
+ * tenant with long executions could take them all, and nobody would get his
+ * back before those end. */
+static bool
+may_take_idle(const struct policy_pool *pool, const struct policy_pool *asker)
+{
+	return pool != asker && has_spare_idle(pool) &&
+	    (pool->tenant == asker->tenant ||
+	    total(pool->tenant->count) > total(asker->tenant->count));
+}
+
 /* That one; then the one with the instance that is idle longest. */
 static struct policy_pool *
 victim_find(struct policy *policy, const struct policy_pool *asker,
@@ -352,7 +369,7 @@ victim_find(struct policy *policy, const struct policy_pool *asker,
 	if (found != NULL)
 		return found;
 	TAILQ_FOREACH(pool, &policy->used, in_used)
-		if (pool != asker && has_spare_idle(pool) &&
+		if (may_take_idle(pool, asker) &&
 		    (tenant == NULL || pool->tenant == tenant) &&
 		    (found == NULL ||
 		    pool->idle_oldest_us < found->idle_oldest_us))
@@ -428,8 +445,10 @@ policy_short(struct policy_pool *pool, uint64_t now_us)
 	    ready_find(policy, pool, NULL);
 
 	policy->prepare_us = now_us + POLICY_SHORT_US;
-	if (victim != NULL)
+	if (victim != NULL) {
 		policy->room_us = now_us + POLICY_ROOM_US;
+		policy->room_of = victim;
+	}
 	return victim;
 }
 

@@ -7,14 +7,17 @@
  *  - One instance is started first, more one at a time, while requests wait.
  *  - Starts are asked for few at a time, so that whoever comes next does not
  *    wait behind a herd: the tenant with the fewest instances has the next one,
- *    and within it whoever waits longest.
- *  - At a ceiling what is prepared gives way first, then what is idle, then, when
- *    its execution is over, an instance of whoever has more than the one who
- *    waits.
+ *    then his function with the fewest, then whoever waits longest.
+ *  - At a ceiling what is prepared gives way first, then what is idle of the one
+ *    who waits or of a tenant who has more, then, when its execution is over, an
+ *    instance of whoever has more.
  *  - Prepared instances are kept for the functions used last.
  *  - An instance that ends by itself before its first answer is a failure.  One
  *    is an accident; from the second in a row on the function is not started
- *    for 250 ms, 500 ms … 30 s, and then tried once.
+ *    for 250 ms, 500 ms … 30 s, and then tried once.  One whose present version
+ *    has answered is never left alone for longer than 250 ms, and who asks
+ *    meanwhile waits: a client whose request ends the program must not be able
+ *    to keep it from the others.
  */
 #ifndef FCGI_HOST_POLICY_H
 #define FCGI_HOST_POLICY_H
@@ -29,7 +32,7 @@
 #define POLICY_FIRST_IDLE_US 1000000 /* of one that nobody has used yet */
 /* From a use to the making of what replaces it: not beside the request. */
 #define POLICY_PREPARE_US 20000
-/* A start that failed for want of descriptors or memory: how long at most the
+/* A start that failed for want of descriptors: how long at most the
  * next waits for the end of what gave way for it, and how long nothing is
  * prepared. */
 #define POLICY_ROOM_US 200000
@@ -70,7 +73,9 @@ struct policy {
 	uint64_t max_prepared;
 	bool is_draining;
 	uint64_t count[POLICY_ROLE_COUNT];
-	uint64_t room_us;    /* no start before, unless an instance ends */
+	/* no start before, unless one of that pool ends, which gave way */
+	uint64_t room_us;
+	struct policy_pool *room_of;
 	uint64_t prepare_us; /* nothing is prepared before */
 	struct policy_list used;   /* most recently used first */
 	struct policy_list hungry; /* who need a start */
@@ -90,6 +95,7 @@ struct policy_pool {
 	uint64_t idle_oldest_us; /* since when the last of the idle is idle */
 	/* the policy's own */
 	bool is_hungry;
+	bool has_answered; /* this version, at some time */
 	uint64_t used_us, wish_us; /* 0: never, none */
 	unsigned failures;         /* in a row */
 	uint64_t failed_us, throttled_until_us;
@@ -117,10 +123,10 @@ void policy_use(struct policy_pool *pool, uint64_t now_us);
 /* An instance of it ended by itself without an answer; since_us: when it was
  * started or given its first execution. */
 void policy_fail(struct policy_pool *pool, uint64_t since_us, uint64_t now_us);
-/* A start that nothing depends on failed: the next try is not at once. */
+/* A start came to nothing, and that is no failure: the next is not at once. */
 void policy_pause(struct policy_pool *pool, uint64_t now_us);
-/* A start failed because the machine had no more to give.  The pool that gives
- * something up for it, as in policy_pick, or NULL: nobody can. */
+/* A start failed for want of descriptors.  The pool that gives a prepared
+ * instance up for it, or NULL: none can. */
 struct policy_pool *policy_short(struct policy_pool *pool, uint64_t now_us);
 /* An execution was answered. */
 void policy_succeed(struct policy_pool *pool);

@@ -246,8 +246,9 @@ pool_role(struct instance *instance, enum policy_role role)
 	instance->role = (int)role;
 	last = TAILQ_LAST(&pool->idle, instance_list);
 	pool->policy.idle_oldest_us = last == NULL ? 0 : last->idle_since_us;
-	/* what one pool gives up may be what another waits for */
-	if (!TAILQ_EMPTY(&pool->pools->policy.hungry))
+	/* what one pool gives up may be what another waits for, or wishes */
+	if (!TAILQ_EMPTY(&pool->pools->policy.hungry) ||
+	    role >= POLICY_ENDING)
 		pools_wake(pool->pools);
 	pool_wake(pool);
 }
@@ -462,8 +463,11 @@ boot(struct pool *pool)
 		else
 			pool_retire(instance, "memory");
 	}
-	if (error < 0)
-		policy_fail(&pool->policy, pool_now_us(pool), pool_now_us(pool));
+	if (pool_is_shortage(-error))
+		policy_pause(&pool->policy, pool_now_us(pool));
+	else if (error < 0)
+		policy_fail(&pool->policy, pool_now_us(pool),
+		    pool_now_us(pool));
 }
 
 static void
@@ -502,9 +506,12 @@ pool_run(void *arg)
 		return;
 	}
 	serve_all(pool);
+	if (pools->policy.is_draining)
+		pool_retire_resting(pool);
 	boot(pool);
 	timer_set(pool, expire(pool));
 	policy_update(&pool->policy, pool_now_us(pool));
-	if (pool->policy.is_hungry || pool->policy.wish_us != 0)
+	/* who leaves the queue may make an instance another's */
+	if (!TAILQ_EMPTY(&pools->policy.hungry) || pool->policy.wish_us != 0)
 		pools_wake(pools);
 }

@@ -59,6 +59,9 @@ int pool_submit(struct pools *pools, struct function *function,
 /* Leaves the queue; harmless when it does not wait. */
 void pool_cancel(struct pools *pools, struct waiter *waiter);
 
+/* Whether an errno says that the machine has no more to give now, and nothing of
+ * the function or the request. */
+bool pool_is_shortage(int error);
 /* The execution is over and its backend closed: the instance serves again or
  * is retired.  reason (static): why it must not serve again, or NULL. */
 void pool_release(struct instance *instance, const char *reason,

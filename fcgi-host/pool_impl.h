@@ -22,6 +22,7 @@ struct pool {
 	struct waiter_list waiting;
 	uint64_t executions;
 	struct funclog_quota log_quota;
+	struct log_limit log_limit; /* of what is said of its failing starts */
 	/* the end of whatever window ends first, of instances and of a pause */
 	struct loop_timer timer;
 	struct loop_task task;
@@ -59,6 +60,8 @@ void pool_role(struct instance *instance, enum policy_role role);
 void pool_retire(struct instance *instance, const char *reason);
 /* Frees it at the iteration's end, unless a user still looks at it. */
 void pool_bury(struct instance *instance);
+/* Of the idle and the prepared ones, those that must not serve again. */
+void pool_retire_resting(struct pool *pool);
 /* Why it must not serve again, or NULL. */
 const char *pool_retire_reason(const struct instance *instance);
 /* It serves whoever comes next, or is retired. */
@@ -73,8 +76,8 @@ int pool_instance_compare(const void *a, const void *b);
 
 /* Ends what its pool gives up for another's start (NULL: nothing). */
 void pool_give_way(struct policy_pool *policy);
-/* A start failed for want of descriptors, processes or memory. */
-void pool_short(struct pool *pool);
+/* A start failed with an errno that is a shortage. */
+void pool_short(struct pool *pool, int error);
 /* What one who waits is told of a start that failed with this errno. */
 enum pool_refusal pool_refusal_of(int error);
 void pool_refuse_first(struct pool *pool, enum pool_refusal why);

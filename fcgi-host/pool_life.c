@@ -24,11 +24,17 @@ list_retire(const struct instance_list *list)
 	}
 }
 
-static void
-pool_retire_idle(struct pool *pool)
+void
+pool_retire_resting(struct pool *pool)
 {
 	list_retire(&pool->idle);
 	list_retire(&pool->ready);
+}
+
+static void
+pool_retire_idle(struct pool *pool)
+{
+	pool_retire_resting(pool);
 	pool_wake(pool);
 }
 
@@ -125,7 +131,20 @@ up_without_fds(struct instance *instance)
 	struct pool *pool = instance->pool;
 
 	pool_retire(instance, "descriptors");
-	pool_short(pool);
+	pool_short(pool, EMFILE);
+}
+
+static void
+log_failed(struct pool *pool, const struct ctl_instance_failed *failed)
+{
+	uint32_t suppressed;
+
+	if (log_limit_pass(&pool->log_limit, 5, 10000, pool_now_us(pool),
+	    &suppressed))
+		log_event(LOG_ERROR, "start_failed", "function=%s instance=%"
+		    PRIu64 " step=\"%s\" error=\"%s\" suppressed=%u",
+		    pool->name, failed->id, failed->step,
+		    strerror(failed->error), suppressed);
 }
 
 int
@@ -166,27 +185,40 @@ pools_instance_failed(struct pools *pools,
 	instance_failed(instance);
 	pool_bury(instance);
 	pools_wake(pools);
-	if (failed->error == ESTALE) /* another version is on its way here */
-		return 0;
-	if (failed->error == EIDRM) {
-		pool_refuse_all(pool, POOL_FUNCTION_GONE);
+	/* the scanner's word is on its way here, and ends the pause; until then
+	 * each start would end like this one */
+	if (failed->error == ESTALE || failed->error == EIDRM) {
+		policy_pause(&pool->policy, pool_now_us(pool));
+		if (failed->error == EIDRM)
+			pool_refuse_all(pool, POOL_FUNCTION_GONE);
 		return 0;
 	}
-	log_event(LOG_ERROR, "start_failed", "function=%s instance=%" PRIu64
-	    " step=\"%s\" error=\"%s\"", pool->name, failed->id, failed->step,
-	    strerror(failed->error));
+	log_failed(pool, failed);
 	why = pool_refusal_of(failed->error);
 	/* of the spawner's starts an accounting log that is full fails none */
 	if (why == POOL_NO_SPACE)
 		why = POOL_START_FAILED;
 	if (why == POOL_SHORTAGE) {
-		pool_short(pool);
+		pool_short(pool, failed->error);
 		return 0;
 	}
 	pool_judge(instance, true, POOL_UNANSWERED);
 	/* one who waits pays for one failure: the next start is the next one's */
 	pool_refuse_first(pool, why);
 	return 0;
+}
+
+/* The end of one that has served nobody: a prepared one, or a program that was
+ * started ahead. */
+static void
+boot_judge(struct instance *instance)
+{
+	struct pool *pool = instance->pool;
+
+	if (pool_is_shortage(instance->exec_error))
+		policy_pause(&pool->policy, pool_now_us(pool));
+	else
+		pool_judge(instance, instance->has_died, POOL_UNANSWERED);
 }
 
 int
@@ -201,7 +233,7 @@ pools_instance_gone(struct pools *pools, const struct ctl_instance_gone *gone)
 	instance_gone(instance, gone);
 	/* one that a user still looks at is judged when he lets go */
 	if (!is_used && instance->served == 0)
-		pool_judge(instance, instance->has_died, POOL_UNANSWERED);
+		boot_judge(instance);
 	pool_bury(instance);
 	return 0;
 }

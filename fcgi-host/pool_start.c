@@ -23,18 +23,19 @@ pool_instance_compare(const void *a, const void *b)
 	return (x > y) - (x < y);
 }
 
-/* Of the errors those that pass by themselves: the machine has no more to give
- * now, and nothing is wrong with the function. */
+bool
+pool_is_shortage(int error)
+{
+	return error == EMFILE || error == ENFILE || error == ENOMEM ||
+	    error == EAGAIN || error == ENOBUFS;
+}
+
 enum pool_refusal
 pool_refusal_of(int error)
 {
-	switch (error) {
-	case EMFILE:
-	case ENFILE:
-	case ENOMEM:
-	case EAGAIN:
-	case ENOBUFS:
+	if (pool_is_shortage(error))
 		return POOL_SHORTAGE;
+	switch (error) {
 	case ENOSPC:
 	case EIO:
 	case EDQUOT:
@@ -65,8 +66,9 @@ start_refused(struct pool *pool, int error)
 	pool_wake(pool);
 }
 
+/* Asks for one; victim (NULL: nobody) gives way only if it could be asked. */
 static void
-instance_start(struct pool *pool)
+instance_start(struct pool *pool, struct policy_pool *victim)
 {
 	struct instance *instance;
 	int error;
@@ -77,6 +79,7 @@ instance_start(struct pool *pool)
 		start_refused(pool, error);
 		return;
 	}
+	pool_give_way(victim);
 	instance->role = POLICY_NONE;
 	instance->taken_us = pool_now_us(pool);
 	TAILQ_INSERT_TAIL(&pool->all, instance, in_pool);
@@ -107,16 +110,21 @@ pool_give_way(struct policy_pool *policy)
 	pool_retire(last, "ceiling");
 }
 
-/* What nobody uses now goes first, and who waits stays; with nothing left to
- * give up it costs one of those who wait. */
+/*
+ * Descriptors are the host's: what nobody uses now goes first, and who waits
+ * stays.  Of processes and memory a function may lack its own tenant's, which
+ * nobody else's prepared instance could mend, and which a tenant could run out
+ * of as often as he likes: these cost one of those who wait, and no more.
+ */
 void
-pool_short(struct pool *pool)
+pool_short(struct pool *pool, int error)
 {
-	struct policy_pool *victim;
+	struct policy_pool *victim = NULL;
 
 	if (pool->policy.waiting == 0)
 		policy_pause(&pool->policy, pool_now_us(pool));
-	victim = policy_short(&pool->policy, pool_now_us(pool));
+	if (error == EMFILE || error == ENFILE)
+		victim = policy_short(&pool->policy, pool_now_us(pool));
 	pool_give_way(victim);
 	if (victim == NULL)
 		pool_refuse_first(pool, POOL_SHORTAGE);
@@ -139,15 +147,11 @@ pools_run(void *arg)
 	uint64_t now = loop_now_us(loop), wake_us;
 	struct policy_pool *pool, *victim;
 
-	while ((pool = policy_pick(&pools->policy, now, &victim)) != NULL) {
-		pool_give_way(victim);
-		instance_start((struct pool *)pool);
-	}
+	while ((pool = policy_pick(&pools->policy, now, &victim)) != NULL)
+		instance_start((struct pool *)pool, victim);
 	if (TAILQ_EMPTY(&pools->policy.hungry) &&
-	    (pool = policy_prepare(&pools->policy, now, &victim)) != NULL) {
-		pool_give_way(victim);
-		instance_start((struct pool *)pool);
-	}
+	    (pool = policy_prepare(&pools->policy, now, &victim)) != NULL)
+		instance_start((struct pool *)pool, victim);
 	wake_us = policy_wake_us(&pools->policy, now);
 	if (wake_us == 0)
 		loop_timer_cancel(loop, &pools->timer);

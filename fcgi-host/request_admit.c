@@ -272,13 +272,6 @@ wait_split(struct request *request, const struct instance *instance)
 	request->slot->started_us = now_us;
 }
 
-static bool
-is_shortage(int error)
-{
-	return error == -EMFILE || error == -ENFILE || error == -ENOMEM ||
-	    error == -ENOBUFS;
-}
-
 static void
 granted(void *arg, struct instance *instance)
 {
@@ -315,7 +308,7 @@ granted(void *arg, struct instance *instance)
 		return;
 	log_event(LOG_ERROR, "dispatch", "request=%s error=\"%s\"",
 	    request->slot->record.request_id, strerror(-error));
-	if (request->relay.has_backend && is_shortage(error)) {
+	if (request->relay.has_backend && pool_is_shortage(-error)) {
 		/* whatever of it began, the program has seen no request */
 		request->extra = RETRY_AFTER;
 		instance_kill(instance, "shortage");

@@ -328,7 +328,10 @@ refuse_scope(const char *key, unsigned scope, char *problem, size_t size)
 	(void)settings_problem(problem, size, "%s: %s", key,
 	    scope == SCOPE_SIDECAR ? "only the administrator's file may set "
 	    "this; take the line out and ask the administrator" :
-	    "does not belong into this section; it stands in [tenant NAME]");
+	    strcmp(key, "user") == 0 ?
+	    "does not belong into this section; it stands in [tenant NAME]" :
+	    "does not belong into this section; it stands in [defaults] or "
+	    "[tenant NAME]");
 	return -EPERM;
 }
 

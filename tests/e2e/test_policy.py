@@ -193,6 +193,32 @@ def test_a_cgi_program_that_crashes_is_started_for_each_request(host):
     assert host.execute("/fn/a?head&raw=x")[0].text == "x"
 
 
+def test_a_request_that_ends_its_program_does_not_keep_it_from_others(
+        start_once, programs):
+    host = start_once.host({"f.fcgi": programs.fcgi})
+    assert host.execute("/fn/f?head&raw=x")[0].text == "x"
+    stop = time.monotonic() + 5
+    crashes = []
+
+    def attack():
+        while time.monotonic() < stop:
+            crashes.append(host.fetch("/fn/f?kill=9").status)
+
+    threads = [threading.Thread(target=attack) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    good = []
+    while time.monotonic() < stop:
+        good.append(host.execute("/fn/f?head&raw=x", timeout=30)[0].text)
+        time.sleep(0.1)
+    for thread in threads:
+        thread.join()
+    assert set(crashes) == {502} and len(crashes) > 4
+    assert set(good) == {"x"}, f"{good.count('x')} of {len(good)} answered"
+    # and what it costs is bounded: a start each 250 ms, not each request
+    assert starts_of(host, "f") < 40
+
+
 # -------------------------------------------------------------- min_instances
 
 
@@ -222,6 +248,8 @@ def test_min_instances_of_a_changed_function_run_the_new_version(start_once,
                            {"function kept": {"min_instances": "1"}})
     time.sleep(1)
     assert starts_of(host, "kept") <= 5, "it is started without a pause"
+    host.wait_log("event=program_ended function=kept .*exit=3")
+    assert {r["exit"] for r in host.books.of_type("instance")} == {3}
     host.add("kept.fcgi", programs.fcgi)
     wait_states(host, "kept", ["idle"])
     _, record = host.execute("/fn/kept?head")

@@ -65,6 +65,31 @@ pools_shrink_to_what_is_needed(void **state)
 	});
 }
 
+/* Each is the first execution of its instance, after one that was answered. */
+static void
+play_deaths_after_an_answer(int count)
+{
+	uint64_t at_ms = 0;
+
+	world_play((const struct row[]) {
+		{ 0, COME, 0, 1, 1, 1, 0, 0, 0, 0 },
+		{ 1, UP, 0, 0, 0, 0, 0, 0, 1, 0 },
+		{ 2, DONE, 0, 1, 0, 0, 0, 1, 0, 0 },
+		{ 3, COME, 0, 1, 0, 0, 0, 0, 1, 0 },
+		{ 4, DIE_LATER, 0, 0, 0, 0, 0, 0, 0, 0 },
+		{ 0, END, 0, 0, 0, 0, 0, 0, 0, 0 },
+	});
+	for (int i = 0; i < count; i++) {
+		at_ms += 1000;
+		world_play((const struct row[]) {
+			{ at_ms, COME, 0, 1, 1, 1, 0, 0, 0, 0 },
+			{ at_ms + 1, UP, 0, 0, 0, 0, 0, 0, 1, 0 },
+			{ at_ms + 2, DIE, 0, 0, 0, 0, 0, 0, 0, 0 },
+			{ 0, END, 0, 0, 0, 0, 0, 0, 0, 0 },
+		});
+	}
+}
+
 static void
 one_death_is_an_accident_and_the_next_throttle(void **state)
 {
@@ -109,6 +134,32 @@ the_pause_ends_at_thirty_seconds(void **state)
 		assert_true(pause_us <= POLICY_THROTTLE_MAX_US);
 	}
 	assert_int_equal(pause_us, POLICY_THROTTLE_MAX_US);
+}
+
+/* A request that ends the program must not keep it from the others for long: they
+ * wait with it, and are not sent away. */
+static void
+a_version_that_has_answered_is_paused_shortly_and_refuses_nobody(void **state)
+{
+	(void)state;
+	play_deaths_after_an_answer(6);
+	world_play((const struct row[]) {
+		{ 60000, COME, 0, 1, 1, 1, 0, 0, 0, 0 },
+		{ 60001, UP, 0, 0, 0, 0, 0, 0, 1, 0 },
+		{ 60002, DIE, 0, 0, 0, 0, 0, 0, 0, 0 },
+		{ 60003, COME, 0, 2, 2, 0, 0, 0, 0, 0 },
+		{ 60251, TICK, 0, 0, 2, 0, 0, 0, 0, 0 },
+		{ 60252, TICK, 0, 0, 2, 1, 0, 0, 0, 0 },
+		{ 0, END, 0, 0, 0, 0, 0, 0, 0, 0 },
+	});
+	/* of a new version nothing is known */
+	world_play((const struct row[]) {
+		{ 61000, FAIL, 0, 0, 2, 0, 0, 0, 0, 0 },
+		{ 61001, CHANGE, 0, 0, 2, 1, 0, 0, 0, 0 },
+		{ 61002, FAIL, 0, 0, 2, 1, 0, 0, 0, 0 },
+		{ 61003, FAIL, 0, 0, 0, 0, 0, 0, 0, 2 },
+		{ 0, END, 0, 0, 0, 0, 0, 0, 0, 0 },
+	});
 }
 
 static void
@@ -211,6 +262,27 @@ at_the_hosts_ceiling_what_is_idle_longest_gives_way(void **state)
 		{ 4, COME, 4, 1, 1, 1, 0, 0, 0, 0 },
 		{ 4, TICK, 0, 0, 0, 0, 0, 0, 0, 0 }, /* gave way */
 		{ 4, TICK, 2, 0, 0, 0, 0, 1, 0, 0 },
+		{ 0, END, 0, 0, 0, 0, 0, 0, 0, 0 },
+	});
+}
+
+/* Bob has no more than alice: her warm instance is hers, however long he waits.
+ * Carol has none, and may have it. */
+static void
+a_warm_instance_goes_only_to_who_has_fewer(void **state)
+{
+	(void)state;
+	world.policy.max_instances = 2;
+	world_play((const struct row[]) {
+		{ 0, COME, 0, 1, 1, 1, 0, 0, 0, 0 },
+		{ 0, COME, 2, 1, 1, 1, 0, 0, 0, 0 },
+		{ 1, UP, 0, 0, 0, 0, 0, 0, 1, 0 },
+		{ 1, UP, 2, 0, 0, 0, 0, 0, 1, 0 },
+		{ 2, DONE, 0, 1, 0, 0, 0, 1, 0, 0 },
+		{ 3, COME, 2, 3, 3, 0, 0, 0, 1, 0 },
+		{ 9000, TICK, 0, 0, 0, 0, 0, 1, 0, 0 },
+		{ 9001, COME, 4, 1, 1, 1, 0, 0, 0, 0 },
+		{ 9001, TICK, 0, 0, 0, 0, 0, 0, 0, 0 },
 		{ 0, END, 0, 0, 0, 0, 0, 0, 0, 0 },
 	});
 }
@@ -338,12 +410,14 @@ main(void)
 		TEST(pools_shrink_to_what_is_needed),
 		TEST(one_death_is_an_accident_and_the_next_throttle),
 		TEST(the_pause_ends_at_thirty_seconds),
+		TEST(a_version_that_has_answered_is_paused_shortly_and_refuses_nobody),
 		TEST(those_that_die_of_one_cause_are_one_failure),
 		TEST(a_death_after_an_answer_throttles_nobody),
 		TEST(a_throttled_function_is_served_by_what_works),
 		TEST(a_new_version_is_tried_at_once),
 		TEST(a_herd_of_one_tenant_does_not_delay_another),
 		TEST(at_the_hosts_ceiling_what_is_idle_longest_gives_way),
+		TEST(a_warm_instance_goes_only_to_who_has_fewer),
 		TEST(at_the_hosts_ceiling_who_has_more_gives_to_who_has_less),
 		TEST(what_was_started_for_one_who_waits_is_nobody_elses),
 		TEST(with_one_place_who_waits_longest_has_it),

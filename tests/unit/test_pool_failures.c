@@ -92,6 +92,132 @@ without_room_for_its_record_no_instance_is_started(void **state)
 	assert_int_equal(guests[1].refusal, POOL_NO_SPACE);
 }
 
+/* g has a prepared instance, f's start fails. */
+static struct actor *
+prepared_beside_a_failing_start(struct function **f)
+{
+	struct ctl_function info = stage_function("g", false);
+	struct actor *prepared;
+
+	*f = make(4, 64, 60000);
+	pools_set_limits(stage.pools, 0, 4);
+	submit(stage_put(&stage, &info), 0, 1);
+	prepared = stage_last(&stage);
+	pool_cancel(stage.pools, &guests[0].waiter);
+	stage_up(&stage, prepared);
+	stage_turn(&stage, 0);
+	submit(*f, 1, 1);
+	assert_int_equal(stage.actor_count, 2);
+	return prepared;
+}
+
+static void
+for_want_of_descriptors_a_prepared_one_ends_before_the_next_try(void **state)
+{
+	struct function *f;
+	struct actor *prepared = prepared_beside_a_failing_start(&f);
+
+	(void)state;
+	stage_failed(&stage, stage_last(&stage), EMFILE);
+	stage_turn(&stage, 5);
+	assert_true(prepared->is_killed);
+	assert_int_equal(stage.actor_count, 2); /* not before it is gone */
+	assert_int_equal(guests[1].calls, 0);
+	stage_gone(&stage, prepared, 9);
+	stage_turn(&stage, 0);
+	assert_int_equal(stage.actor_count, 3);
+	/* with nothing left to give up it costs him his place */
+	stage_failed(&stage, stage_last(&stage), EMFILE);
+	stage_turn(&stage, 0);
+	assert_int_equal(guests[1].refusal, POOL_SHORTAGE);
+}
+
+/* A tenant may run out of processes of his own as often as he likes. */
+static void
+for_want_of_processes_nobody_else_loses_anything(void **state)
+{
+	struct function *f;
+	struct actor *prepared = prepared_beside_a_failing_start(&f);
+
+	(void)state;
+	stage_failed(&stage, stage_last(&stage), EAGAIN);
+	stage_turn(&stage, 0);
+	assert_int_equal(guests[1].refusal, POOL_SHORTAGE);
+	assert_false(prepared->is_killed);
+}
+
+static void
+a_start_that_cannot_be_asked_for_costs_nobody_an_instance(void **state)
+{
+	struct function *f;
+	struct actor *prepared;
+
+	(void)state;
+	prepared = prepared_beside_a_failing_start(&f);
+	stage_failed(&stage, stage_last(&stage), EIO);
+	stage_turn(&stage, 0);
+	pools_set_limits(stage.pools, 1, 4);
+	stage.start_error = -ENOMEM;
+	submit(f, 2, 1);
+	stage_turn(&stage, 0);
+	assert_int_equal(guests[2].refusal, POOL_SHORTAGE);
+	assert_false(prepared->is_killed);
+}
+
+/* Until the scanner's word is here each start would end like the one before. */
+static void
+a_stale_start_is_not_tried_without_a_pause(void **state)
+{
+	static const int errors[] = { ESTALE, EIDRM };
+	struct ctl_function info = stage_function("f", false);
+	struct function *function;
+
+	(void)state;
+	info.limits.value[LIMIT_MIN_INSTANCES] = 1;
+	function = stage_put(&stage, &info);
+	stage_turn(&stage, 0);
+	for (size_t i = 0; i < 2; i++) {
+		size_t before = stage.actor_count;
+
+		if (i == 0)
+			submit(function, 0, 1);
+		stage_failed(&stage, stage_last(&stage), errors[i]);
+		for (int turn = 0; turn < 20; turn++)
+			stage_turn(&stage, 1);
+		assert_int_equal(stage.actor_count, before);
+		stage_turn(&stage, 300);
+		assert_int_equal(stage.actor_count, before + 1);
+	}
+	stage_del(&stage, "f"); /* or it would be made good for ever */
+}
+
+static void
+a_boot_that_lacks_descriptors_is_no_fault_of_the_function(void **state)
+{
+	struct ctl_function info = stage_function("f", true);
+	struct function *function;
+
+	(void)state;
+	info.limits.value[LIMIT_MIN_INSTANCES] = 1;
+	stage.boot_error = -EMFILE;
+	function = stage_put(&stage, &info);
+	for (int i = 0; i < 3; i++) {
+		stage_turn(&stage, 300);
+		stage_up(&stage, stage_last(&stage));
+		stage_turn(&stage, 0);
+		assert_true(stage_last(&stage)->is_killed);
+		stage_gone(&stage, stage_last(&stage), 9);
+	}
+	stage.boot_error = 0;
+	submit(function, 0, 1);
+	stage_turn(&stage, 300);
+	assert_int_equal(guests[0].refusal, -1);
+	stage_up(&stage, stage_last(&stage));
+	stage_turn(&stage, 0);
+	assert_non_null(guests[0].instance);
+	stage_del(&stage, "f");
+}
+
 static void
 an_instance_that_dies_while_starting_is_replaced(void **state)
 {
@@ -193,6 +319,11 @@ main(void)
 		TEST(a_start_of_an_old_version_costs_nobody_his_place),
 		TEST(a_spawner_that_cannot_be_asked_refuses_all_who_wait),
 		TEST(without_room_for_its_record_no_instance_is_started),
+		TEST(for_want_of_descriptors_a_prepared_one_ends_before_the_next_try),
+		TEST(for_want_of_processes_nobody_else_loses_anything),
+		TEST(a_start_that_cannot_be_asked_for_costs_nobody_an_instance),
+		TEST(a_stale_start_is_not_tried_without_a_pause),
+		TEST(a_boot_that_lacks_descriptors_is_no_fault_of_the_function),
 		TEST(an_instance_that_dies_while_starting_is_replaced),
 		TEST(an_instance_that_comes_up_without_its_descriptors_costs_one_who_waits),
 		TEST(an_instance_that_dies_idle_serves_nobody),
