@@ -369,11 +369,16 @@ def cgi_fcgi(host, function, body=b"", **env):
 
 @pytest.mark.parametrize("name", ["swiss", "warm"])
 def test_cgi_fcgi_is_served_as_an_independent_client(host, name):
+    """Its own reads are of 8192 bytes, and where one of them ends within the
+    head of a record it fails (exit 254, libfcgi-bin 2.4.2, whatever the records
+    are): so the answer is one that fits into the first."""
     request_id = host_room.new_id()
     out = cgi_fcgi(host, name, QUERY_STRING="head&raw=for+cgi-fcgi",
                    REQUEST_ID=request_id)
     assert out.endswith(b"\r\n\r\nfor cgi-fcgi"), out
     assert host.books.wait_request(request_id)["status"] == 200
-    body = os.urandom(200000)
+    body = os.urandom(7500)
     out = cgi_fcgi(host, name, body, QUERY_STRING="head&echo")
     assert out.partition(b"\r\n\r\n")[2] == body
+    out = cgi_fcgi(host, name, os.urandom(200000), QUERY_STRING="head&sum")
+    assert b"\r\n\r\nlength=200000 crc=" in out
