@@ -85,6 +85,9 @@ void spawner_send_totals(struct spawner *spawner, bool is_final);
 /* Opens nothing: hands accounting_fd to the gateway. */
 void spawner_send_log(struct spawner *spawner, bool is_first);
 void spawner_send_drain(struct spawner *spawner);
+/* Lets the gateway accept.  Only behind all functions: what comes before waits in
+ * the backlog, instead of being told that there is no such function. */
+void spawner_send_listeners(struct spawner *spawner);
 
 /* spawner_scanner.c */
 extern const struct child_ops spawner_scanner_ops;

@@ -254,6 +254,16 @@ on_message(void *arg, const struct ctl_msg *msg, int *fd)
 
 /* --------------------------------------------------------------- its lives */
 
+void
+spawner_send_listeners(struct spawner *spawner)
+{
+	if (spawner->phase != SPAWNER_SERVING)
+		return;
+	for (size_t i = 0; i < spawner->places.listen_count; i++)
+		spawner_send_fd(spawner->gateway, CTL_LISTEN,
+		    spawner->places.listen_fds[i]);
+}
+
 static void
 on_up(void *arg)
 {
@@ -268,16 +278,14 @@ on_up(void *arg)
 	send_left(spawner);
 	spawner_send_log(spawner, true);
 	/* In a drain it only has to write what its predecessor owed. */
-	if (spawner->phase == SPAWNER_SERVING) {
-		for (i = 0; i < spawner->places.listen_count; i++)
-			spawner_send_fd(gateway, CTL_LISTEN,
-			    spawner->places.listen_fds[i]);
+	if (spawner->phase == SPAWNER_SERVING)
 		for (i = 0; i < registry_count(spawner->registry); i++)
 			child_send(gateway,
 			    parcel_ref(registry_at(spawner->registry, i)));
-	}
-	if (spawner->has_synced)
+	if (spawner->has_synced) {
 		child_send(gateway, parcel_new(CTL_FN_SYNC));
+		spawner_send_listeners(spawner);
+	}
 	if (spawner->phase != SPAWNER_SERVING)
 		spawner_send_drain(spawner);
 	spawner_wait_end(spawner, &spawner->reopen, 0,

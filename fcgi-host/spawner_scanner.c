@@ -83,6 +83,8 @@ on_sync(struct spawner *spawner, const struct ctl_msg *msg, int *fd)
 		registry_sweep(spawner->registry, tell_del, spawner);
 	spawner->has_scan = true;
 	child_send(spawner->gateway, parcel_new(CTL_FN_SYNC));
+	if (!spawner->has_synced)
+		spawner_send_listeners(spawner);
 	spawner->has_synced = true;
 	spawner_tell_ready(spawner);
 	if (spawner->reload.is_on) {

@@ -1,8 +1,10 @@
 """Where the host listens, for whom, and how many may come at a time."""
 import grp
 import os
+import signal
 import socket
 import stat
+import threading
 import time
 
 import pytest
@@ -99,3 +101,35 @@ def test_with_sync_every_answer_waits_for_the_disk(start_once, programs):
         answer = host.fetch(f"/fn/a?head&raw={lap}", REQUEST_ID=f"sync-{lap}")
         assert answer.text == str(lap)
         assert host.books.holds(f"sync-{lap}")
+
+
+def ask_from(moment, host, url, found):
+    """One request, as soon as somebody listens."""
+    while moment() and not found:
+        try:
+            found.append(host.fetch(url))
+        except OSError:
+            time.sleep(0.001)
+
+
+def test_what_comes_before_the_functions_are_known_waits_for_them(start_once,
+                                                                  programs):
+    """At the start, and when a gateway was killed: never a 404."""
+    host = start_once.host(
+        {"good.cgi": programs.cgi,
+         **{f"f{n:04}.sh": "#!/bin/sh\n" for n in range(3000)},
+         "zzz.cgi": programs.cgi}, is_started=False)
+    found = []
+    asker = threading.Thread(target=ask_from, args=(
+        lambda: True, host, "/fn/zzz?head&raw=early", found))
+    asker.start()
+    host.start()
+    asker.join(20)
+    assert found[0].status == 200 and found[0].text == "early"
+    for n in range(5):
+        os.kill(host.roles()["gateway"], signal.SIGKILL)
+        found, until = [], time.monotonic() + 10
+        ask_from(lambda: time.monotonic() < until, host,
+                 f"/fn/zzz?head&raw={n}", found)
+        assert found[0].status == 200, found[0] # or cut by the kill
+        host.wait_served("/fn/zzz?head&raw=x")

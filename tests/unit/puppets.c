@@ -520,9 +520,9 @@ world_serve(struct world *world)
 	puppet_expect_only(&world->gateway, CTL_START, &msg);
 	puppet_expect_only(&world->gateway, CTL_CONF, &msg);
 	puppet_expect_only(&world->gateway, CTL_LOG, &msg);
-	puppet_expect_only(&world->gateway, CTL_LISTEN, &msg);
 	puppet_expect_only(&world->gateway, CTL_FN_PUT, &msg);
 	puppet_expect_only(&world->gateway, CTL_FN_SYNC, &msg);
+	puppet_expect_only(&world->gateway, CTL_LISTEN, &msg);
 }
 
 /* ---------------------------------------------------------------- commands */
