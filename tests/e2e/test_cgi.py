@@ -149,11 +149,14 @@ def test_a_file_that_is_not_executable_says_so_in_the_list(host):
     assert "execut" in line or "mode" in line, line
 
 
+# W13
 # W22
 def test_an_exit_code_after_a_whole_answer_is_recorded_not_shown(host):
     answer, record = host.execute("/fn/swiss?head&raw=all+of+it&exit=3")
     assert (answer.status, answer.text) == (200, "all of it")
     assert answer.is_complete
+    # FastCGI 1.0 section 5.5: of a CGI program, its exit code
+    assert (answer.app_status, answer.protocol_status) == (3, 0)
     assert (record["outcome"], record["exit"]) == ("error", 3)
     assert (record["status"], record["signal"]) == (200, None)
 
@@ -297,6 +300,7 @@ def test_the_body_arrives_whole_with_its_length(host):
     assert record["method"] == "POST"
 
 
+# W33
 def test_a_body_without_a_length_gets_one(host):
     body = b"spooled" * 1000
     answer, record = host.execute("/fn/swiss?head&env=CONTENT_LENGTH&echo",
@@ -332,6 +336,7 @@ def test_a_fresh_process_runs_in_a_warm_sandbox(host):
         "/tmp was not emptied between executions"
 
 
+# W27
 def test_what_a_program_left_behind_is_gone_before_the_next(host):
     started = time.monotonic()
     answer, record = host.execute("/fn/swiss?head&orphan=20000&raw=done")

@@ -48,7 +48,6 @@ def host(start, programs):
         text=sample_runtime("php"))
 
 
-# W15
 def test_a_libfcgi_program_stays_warm(host):
     first, one = host.execute("/fn/warm?head&self")
     second, two = host.execute("/fn/warm?head&self")
@@ -105,6 +104,7 @@ def test_a_crash_in_mid_answer_never_looks_whole(host):
     assert ended["reason"]
 
 
+# W21
 def test_a_crash_before_the_header_is_502(host):
     answer, record = host.execute("/fn/crash?kill=6")
     assert (answer.is_complete, answer.status) == (True, 502)
@@ -139,6 +139,7 @@ def test_an_instance_retires_after_max_requests_between_executions(host):
     assert ended["executions"] == 3
 
 
+# W24
 def test_stderr_of_a_fastcgi_program_goes_to_the_log_not_the_answer(host):
     answer, record = host.execute("/fn/warm?err=by+the+stream&head&raw=fine")
     assert (answer.text, answer.stderr) == ("fine", b"")

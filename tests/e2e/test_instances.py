@@ -4,7 +4,7 @@ import time
 
 import pytest
 
-from lib import proc
+from lib import fcgi, proc
 
 
 @pytest.fixture(scope="module")
@@ -14,6 +14,7 @@ def host(start, programs):
              "endless.cgi", "busy.cgi")
     functions = {name: programs.cgi for name in names}
     functions["late/f.fcgi"] = programs.fcgi
+    functions["tree/f.fcgi"] = programs.fcgi
     functions["zero/f.fcgi"] = programs.fcgi
     return start.host(functions, {
         "function more": {"instances": "3"},
@@ -25,6 +26,7 @@ def host(start, programs):
         "function late": {"timeout": "400ms"},
         "function late/f": {"timeout": "400ms"},
         "function tree": {"timeout": "400ms"},
+        "function tree/f": {"timeout": "400ms"},
         "function stall": {"timeout": "0", "stall_timeout": "400ms"},
         "function endless": {"timeout": "700ms", "stall_timeout": "400ms"},
         "function busy": {"instances": "2", "idle": "500ms"}})
@@ -118,12 +120,14 @@ def test_a_full_queue_is_503_with_retry_after_at_once(host):
         thread.join()
     assert took < 0.4, f"the refusal took {took:.2f} s"
     assert (answer.is_complete, answer.status) == (True, 503)
+    assert answer.protocol_status == fcgi.REQUEST_COMPLETE
     assert int(answer.header("Retry-After")) >= 1
     assert (record["outcome"], record["status"]) == ("refused", 503)
     assert (record["billed_ms"], record["instance"]) == (0, None)
     assert [a.status for a, _ in results] == [200] * 3
 
 
+# W11
 def test_who_waits_too_long_is_503_with_retry_after(host):
     holder = threading.Thread(
         target=lambda: host.execute("/fn/patient?head&sleep=1200"))
@@ -134,7 +138,8 @@ def test_who_waits_too_long_is_503_with_retry_after(host):
     took = time.monotonic() - started
     holder.join()
     assert 0.25 < took < 0.9, f"{took:.2f} s"
-    assert answer.status == 503
+    assert (answer.status, answer.protocol_status) == \
+        (503, fcgi.REQUEST_COMPLETE)
     assert int(answer.header("Retry-After")) >= 1
     assert (record["outcome"], record["billed_ms"]) == ("refused", 0)
     assert 290000 <= record["queue_us"] < 900000
@@ -162,11 +167,12 @@ def test_a_deadline_in_mid_answer_never_looks_whole(host):
     assert (record["outcome"], record["status"]) == ("timeout", 200)
 
 
+@pytest.mark.parametrize("name", ["tree", "tree/f"])
 # W41
-def test_the_deadline_kills_the_whole_tree(host):
+def test_the_deadline_kills_the_whole_tree(host, name):
     before = set(host.instances())
     answer, record = host.execute(
-        "/fn/tree?stubborn&daemon=60000&orphan=60000&hang")
+        f"/fn/{name}?stubborn&daemon=60000&orphan=60000&hang")
     assert (answer.status, record["outcome"]) == (504, "timeout")
     until = time.monotonic() + 3
     while time.monotonic() < until:

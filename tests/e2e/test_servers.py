@@ -106,6 +106,7 @@ def post_chunked(server, name, body):
 
 
 @FUNCTIONS
+# W33
 def test_a_body_without_a_length_arrives(server, found, name):
     """Caddy says CONTENT_LENGTH=-1, Apache and HAProxy nothing."""
     note = None
@@ -146,6 +147,7 @@ def test_events_pass_one_by_one(server, found, name):
     found("stream", True, note)
 
 
+# W20
 def test_statuses_redirects_and_cookies_are_the_functions(server, found):
     for status in (200, 201, 400, 403, 404, 418, 500, 503):
         reply = web.get(server.plain,
@@ -340,6 +342,7 @@ def test_https_and_the_clients_address_are_told(server, found):
     found("https")
 
 
+# W29
 def test_a_proxy_header_is_no_variable(server, found):
     reply = web.get(server.plain, "/fn/swiss?head&env=HTTP_PROXY&env=http_proxy",
                     headers=[("Proxy", "http://evil")])

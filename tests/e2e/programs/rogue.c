@@ -12,10 +12,12 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-enum { BEGIN = 1, END = 3, STDIN = 5, STDOUT = 6, STDERR = 7 };
+#define DESCRIPTORS 100
+
+enum { BEGIN = 1, END = 3, STDIN = 5, STDOUT = 6, STDERR = 7, DATA = 8 };
 
 static const char answer[] = "Content-Type: text/plain\r\n\r\ngood";
-static int served;
+static size_t piece = 1 << 20; /* so much is written at a time */
 
 static void
 put(int fd, const void *data, size_t n)
@@ -23,7 +25,7 @@ put(int fd, const void *data, size_t n)
 	const char *at = data;
 
 	while (n > 0) {
-		ssize_t done = write(fd, at, n);
+		ssize_t done = write(fd, at, n < piece ? n : piece);
 
 		if (done <= 0)
 			return;
@@ -103,19 +105,21 @@ take_request(int fd)
 static void
 send_descriptors(int fd)
 {
-	char byte = 1, room[CMSG_SPACE(sizeof(int))];
+	char byte = 1, room[CMSG_SPACE(sizeof(int) * DESCRIPTORS)];
+	int null = open("/dev/null", O_RDONLY), all[DESCRIPTORS];
 	struct iovec part = { &byte, 1 };
 	struct msghdr message = { .msg_iov = &part, .msg_iovlen = 1,
 		.msg_control = room, .msg_controllen = sizeof(room) };
 	struct cmsghdr *control;
-	int null = open("/dev/null", O_RDONLY);
 
+	for (int i = 0; i < DESCRIPTORS; i++)
+		all[i] = null;
 	memset(room, 0, sizeof(room));
 	control = CMSG_FIRSTHDR(&message);
 	control->cmsg_level = SOL_SOCKET;
 	control->cmsg_type = SCM_RIGHTS;
-	control->cmsg_len = CMSG_LEN(sizeof(int));
-	memcpy(CMSG_DATA(control), &null, sizeof(null));
+	control->cmsg_len = CMSG_LEN(sizeof(all));
+	memcpy(CMSG_DATA(control), all, sizeof(all));
 	/* the byte is the version of the record that follows */
 	sendmsg(fd, &message, 0);
 	close(null);
@@ -140,6 +144,44 @@ bytewise(int fd, int id)
 	end(fd, id, 0);
 }
 
+/* The answer in pieces between records that are no part of it: of other ids,
+ * of none, of types that only the host may send or that nobody knows. */
+static void
+interleaved(int fd, int id)
+{
+	static const int types[] = { BEGIN, 2, 4, STDIN, DATA, 9, 10, 11, 77,
+		255 };
+	size_t n = sizeof(types) / sizeof(types[0]), done = 0;
+
+	for (size_t i = 0; i < n; i++) {
+		size_t last = i == n - 1 ? sizeof(answer) - 1 : done + 3;
+
+		record(fd, 1, STDERR, id, "odd\n", 4, (int)i);
+		record(fd, 1, types[i], id, "evil", 4, 3);
+		record(fd, 1, types[i], 0, "evil", 4, 0);
+		record(fd, 1, STDOUT, id + 1, "evil", 4, 7);
+		record(fd, 1, STDOUT, 0, "evil", 4, 0);
+		record(fd, 1, STDERR, id + 1, "evil\n", 5, 0);
+		end(fd, id + 1, 0);
+		end(fd, 0, 0);
+		record(fd, 1, STDOUT, id, answer + done, last - done,
+		    255 - (int)i);
+		done = last;
+	}
+	record(fd, 1, STDERR, id, "", 0, 1);
+	record(fd, 1, STDOUT, id, "", 0, 2);
+}
+
+/* An END_REQUEST of other than eight bytes, and with padding. */
+static void
+end_of(int fd, int id, size_t n)
+{
+	static const char zeroes[64];
+
+	record(fd, 1, STDOUT, id, answer, sizeof(answer) - 1, 0);
+	record(fd, 1, END, id, zeroes, n, 255);
+}
+
 /* Modes that break the protocol; 0 when MODE is none of them. */
 static int
 misbehave(int fd, int id, const char *mode)
@@ -160,6 +202,11 @@ misbehave(int fd, int id, const char *mode)
 		sleep(60);
 	else if (strcmp(mode, "noend") == 0)
 		record(fd, 1, STDOUT, id, answer, sizeof(answer) - 1, 0);
+	else if (strcmp(mode, "shortend") == 0)
+		end_of(fd, id, 7);
+	else if (strcmp(mode, "endless") == 0)
+		for (;;)
+			record(fd, 1, 77, id, rubbish, sizeof(rubbish), 1);
 	else
 		return 0;
 	return 1;
@@ -179,8 +226,14 @@ behave_oddly(int fd, int id, const char *mode)
 		send_descriptors(fd);
 		put(fd, "\7\0\1\0\0\0\0", 7);
 	}
-	if (strcmp(mode, "bytewise") == 0)
+	piece = strcmp(mode, "split") == 0 ? 1 : 1 << 20;
+	if (strcmp(mode, "interleaved") == 0 || strcmp(mode, "split") == 0) {
+		interleaved(fd, id);
+		end(fd, id, 0);
+	} else if (strcmp(mode, "bytewise") == 0)
 		bytewise(fd, id);
+	else if (strcmp(mode, "longend") == 0)
+		end_of(fd, id, 64);
 	else
 		good(fd, id);
 	if (strcmp(mode, "late") == 0) {
@@ -204,7 +257,6 @@ main(void)
 
 		if (fd < 0)
 			return 4;
-		served++;
 		id = strcmp(mode, "close") == 0 ? -1 : take_request(fd);
 		if (id >= 0 && !misbehave(fd, id, mode))
 			behave_oddly(fd, id, mode);

@@ -13,7 +13,9 @@
  *   cpu=MS          burns CPU time;  sys=MS burns it in the kernel
  *   sleep=MS
  *   mem=KIB         touches memory and frees it;  hold=KIB keeps it
- *   env=NAME        prints NAME=VALUE;  environ  prints all
+ *   env=NAME        prints NAME=VALUE;  environ  prints all;  process  prints
+ *                   the environment of the process itself
+ *   fds             what 0, 1 and 2 are, and how many others are open
  *   self            prints pid=, served=
  *   sum             reads the body, prints length= and crc=
  *   echo            copies the body to the answer, as it comes
@@ -33,7 +35,10 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/types.h>
+#include <sys/un.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
@@ -342,6 +347,56 @@ put_environ(const char *name)
 }
 
 static void
+put_process(void)
+{
+	for (char **entry = environ; *entry != NULL; entry++) {
+		say(*entry);
+		say("\n");
+	}
+}
+
+/* "listening", or the kind and inode of what it is. */
+static void
+put_fd(int fd)
+{
+	int is_listening = 0;
+	socklen_t size = sizeof(is_listening);
+	char text[120];
+	struct stat facts;
+
+	if (fstat(fd, &facts) != 0)
+		snprintf(text, sizeof(text), "fd%d=closed\n", fd);
+	else if (getsockopt(fd, SOL_SOCKET, SO_ACCEPTCONN, &is_listening,
+	    &size) == 0 && is_listening) {
+		struct sockaddr_un peer;
+
+		size = sizeof(peer);
+		snprintf(text, sizeof(text), "fd%d=listening %s\n", fd,
+		    getpeername(fd, (struct sockaddr *)&peer, &size) < 0 &&
+		    errno == ENOTCONN ? "ENOTCONN" : "connected");
+	} else
+		snprintf(text, sizeof(text), "fd%d=%s %lu%s\n", fd,
+		    S_ISFIFO(facts.st_mode) ? "pipe" : "other",
+		    (unsigned long)facts.st_ino,
+		    fcntl(fd, F_GETFL) & O_NONBLOCK ? " nonblock" : "");
+	say(text);
+}
+
+static void
+put_fds(void)
+{
+	int others = 0;
+	char text[40];
+
+	for (int fd = 0; fd < 3; fd++)
+		put_fd(fd);
+	for (int fd = 3; fd < 1024; fd++)
+		others += fcntl(fd, F_GETFD) >= 0;
+	snprintf(text, sizeof(text), "others=%d\n", others);
+	say(text);
+}
+
+static void
 put_self(void)
 {
 	char text[80];
@@ -444,6 +499,10 @@ step(const char *name, const char *arg)
 		put_environ(arg);
 	else if (strcmp(name, "environ") == 0)
 		put_environ(NULL);
+	else if (strcmp(name, "process") == 0)
+		put_process();
+	else if (strcmp(name, "fds") == 0)
+		put_fds();
 	else if (strcmp(name, "self") == 0)
 		put_self();
 	else if (strcmp(name, "sum") == 0)
