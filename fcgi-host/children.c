@@ -15,7 +15,7 @@
 #include "fcgi-host/sock.h"
 
 #define BACKOFF_FIRST_MS 100
-#define BACKOFF_LAST_MS 5000
+#define BACKOFF_LAST_MS 1000 /* service is back within two seconds */
 #define BACKOFF_FORGET_MS 10000 /* lived so long: the next failure is a first */
 #define ASK_AGAIN_MS 20
 #define CLOSED_MS 1000    /* from a closed socket to the end */

@@ -188,6 +188,22 @@ def test_a_gateway_that_dies_while_it_settles_leaves_it_to_the_next(host):
     books.check_seq(host.books.all(), True)
 
 
+def test_a_gateway_killed_again_and_again_is_back_within_two_seconds(host):
+    host.wait_served("/fn/swiss?head")
+    took = []
+    for _ in range(7):
+        os.kill(host.roles()["gateway"], signal.SIGKILL)
+        since = time.monotonic()
+        while True:
+            try:
+                if host.fetch("/fn/swiss?head").status == 200:
+                    break
+            except ConnectionError:
+                time.sleep(0.005)
+        took.append(time.monotonic() - since)
+    assert max(took) < 2, took
+
+
 def test_a_host_whose_gateway_never_comes_up_ends_at_once(start_once,
                                                           programs, tmp_path):
     host = start_once.host({"swiss.cgi": programs.cgi}, is_started=False)
