@@ -260,12 +260,9 @@ init_acts(void)
 
 	if (actor == NULL || actor->init_fd < 0)
 		return;
-	if (how < 160) { /* the truth, mostly: a child may hold a connection */
+	if (how < 160) { /* the truth, mostly */
 		actor_close(actor);
-		if (program->fd < 0)
-			program->number = 0;
-		else if ((how & 1) != 0)
-			close_fd(&program->fd);
+		program->number = 0;
 		actor_report(actor, INIT_EXIT, status < 160 ? 0 : status);
 	} else if (how < 240) {
 		actor->order.serial += how % 3 == 0;

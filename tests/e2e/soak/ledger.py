@@ -1,0 +1,95 @@
+"""The accounting log, over rotations and runs, read while it grows."""
+import collections
+import json
+import threading
+
+
+class Ledger:
+    """All records so far: by request, by outcome, and each run's seq."""
+
+    def __init__(self, path, blame):
+        self.path, self.blame = path, blame
+        self.lock = threading.Lock()
+        self.files = [[path, 0]]  # in order, with what is read of each
+        self.requests = collections.defaultdict(list)
+        self.ids = set()
+        self.outcomes = collections.Counter()
+        self.runs = []  # {"run", "seq", "charged", "total", "restarts"}
+        self.count = 0
+
+    def rotate(self, place):
+        """Renames the log; what comes goes on in the old file until the host
+        has been told."""
+        with self.lock:
+            self.path.rename(place)
+            self.files[-1][0] = place
+            self.files.append([self.path, 0])
+
+    def holds(self, request_id):
+        """Whether its line is in the log right now."""
+        needle = b'"' + request_id.encode() + b'"'
+        with self.lock:
+            places = [tuple(one) for one in self.files[-2:]]
+        return any(needle in self._more(path, at) for path, at in places) or \
+            request_id in self.requests
+
+    @staticmethod
+    def _more(path, at):
+        try:
+            with open(path, "rb") as log:
+                log.seek(at)
+                data = log.read()
+        except FileNotFoundError:
+            return b""
+        return data[:data.rfind(b"\n") + 1]
+
+    def read(self):
+        """Takes the whole lines that came since.  The newest file is read
+        first: once a line is in it, those before have all of theirs."""
+        with self.lock:
+            news = [self._more(*entry) for entry in reversed(self.files)]
+            for entry, data in zip(self.files, reversed(news)):
+                entry[1] += len(data)
+                for line in data.splitlines():
+                    self._take(line)
+            # the last two may still be written to
+            del self.files[:-2]
+
+    def _take(self, line):
+        try:
+            record = json.loads(line)
+        except ValueError:
+            self.blame(f"a line that is no record: {line[:200]!r}")
+            return
+        self.count += 1
+        kind = record["type"]
+        if kind == "host" and record["event"] == "start":
+            if self.runs:
+                self.runs[-1]["total"] = record.get("cgroup_cpu_us")
+            self.runs.append({"run": record["run"], "seq": 0, "charged": 0,
+                              "total": None, "restarts": 0})
+        run = self.runs[-1]
+        if record["seq"] != run["seq"] + 1:
+            self.blame(f"seq {record['seq']} follows {run['seq']} in the "
+                       f"run {run['run']}")
+        run["seq"] = record["seq"]
+        getattr(self, f"_take_{kind}")(run, record)
+
+    def _take_exec(self, run, record):
+        if record["id"] in self.ids:
+            self.blame(f"the execution {record['id']} is recorded twice")
+        self.ids.add(record["id"])
+        self.outcomes[record["outcome"]] += 1
+        self.requests[record["request_id"]].append(
+            (record["id"], record["outcome"]))
+        run["charged"] += record["cpu_us"]
+
+    @staticmethod
+    def _take_instance(run, record):
+        run["charged"] += record["start_cpu_us"] + record["idle_cpu_us"]
+
+    @staticmethod
+    def _take_host(run, record):
+        run["restarts"] += record["event"] == "restart"
+        if record["event"] == "stop":
+            run["total"] = record.get("cgroup_cpu_us")

@@ -1,0 +1,15 @@
+"""A short soak; `make soak` is the long one."""
+import os
+
+from soak import run
+
+SECONDS = float(os.environ.get("SOAK_SECONDS", "25"))
+SEED = int(os.environ.get("SOAK_SEED", "1"))
+
+
+def test_a_soak_loses_no_record_and_leaves_nothing(start_once, programs):
+    host = start_once.host(run.functions(programs), run.SECTIONS)
+    nginx = run.start_nginx(host)
+    start_once.made.append(nginx)
+    problems = run.Soak(host, nginx, programs, SECONDS, SEED).run()
+    assert not problems, "\n".join(problems[:5])
