@@ -260,9 +260,12 @@ init_acts(void)
 
 	if (actor == NULL || actor->init_fd < 0)
 		return;
-	if (how < 160) { /* the truth, mostly */
+	if (how < 160) { /* the truth, mostly: a child may hold a connection */
 		actor_close(actor);
-		program->number = 0;
+		if (program->fd < 0)
+			program->number = 0;
+		else if ((how & 1) != 0)
+			close_fd(&program->fd);
 		actor_report(actor, INIT_EXIT, status < 160 ? 0 : status);
 	} else if (how < 240) {
 		actor->order.serial += how % 3 == 0;
