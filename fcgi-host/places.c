@@ -1,7 +1,6 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <grp.h>
 #include <pwd.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -22,7 +21,6 @@
 #define CONTROL_SOCKET "control.sock"
 #define INFLIGHT_TABLE "inflight"
 #define INFLIGHT_WAIT_MS 5000
-#define LISTEN_BACKLOG 4096 /* the kernel lowers it to somaxconn */
 #define CONTROL_BACKLOG 16
 #define CGROUP_PREFIX "fcgi-host"
 
@@ -258,24 +256,6 @@ places_renew_functions(struct places *places, const struct conf *conf)
 	return dup3(fd, places->functions_fd, O_CLOEXEC) < 0 ? -errno : 0;
 }
 
-static int
-find_listen_group(const struct conf *conf, gid_t *gid, char *problem,
-    size_t size)
-{
-	const struct group *group;
-
-	*gid = (gid_t)-1;
-	if (conf->listen_group == NULL || conf->listen_group[0] == '\0')
-		return 0;
-	group = getgrnam(conf->listen_group);
-	if (group == NULL)
-		return fail(-ENOENT, problem, size, "there is no group \"%s\"; "
-		    "[host] listen_group is the web server's, on Debian "
-		    "www-data", conf->listen_group);
-	*gid = group->gr_gid;
-	return 0;
-}
-
 /* RUN is root's and locked, so whatever stands there is a dead host's. */
 static int
 open_control(int run_fd, gid_t gid)
@@ -297,27 +277,16 @@ open_control(int run_fd, gid_t gid)
 }
 
 static int
-open_sockets(struct places *places, const struct conf *conf, char *problem,
-    size_t size)
+open_sockets(struct places *places, const struct conf *conf,
+    struct given *given, char *problem, size_t size)
 {
-	size_t i;
-	gid_t gid;
-	int error = find_listen_group(conf, &gid, problem, size);
+	int error = listeners_open(&places->listeners, conf, given, problem,
+	    size);
 
-	for (i = 0; i < conf->listen_count && error == 0; i++) {
-		const char *where = conf->listen[i];
-		int fd = where[0] == '/' ?
-		    sock_listen_unix(where, conf->listen_mode, gid,
-		    LISTEN_BACKLOG) : sock_listen_tcp(where, LISTEN_BACKLOG);
-
-		if (fd < 0)
-			return fail(fd, problem, size, "cannot listen on %s: "
-			    "%s%s", where, strerror(-fd), fd == -EADDRINUSE ?
-			    "; another program listens there" : "");
-		places->listen_fds[places->listen_count++] = fd;
-	}
-	if (error != 0)
+	if (error != 0) {
+		listeners_close(&places->listeners, conf);
 		return error;
+	}
 	places->control_fd = open_control(places->run_fd, places->gid);
 	if (places->control_fd < 0)
 		return fail(places->control_fd, problem, size, "cannot listen "
@@ -327,8 +296,8 @@ open_sockets(struct places *places, const struct conf *conf, char *problem,
 }
 
 int
-places_open(struct places *places, const struct conf *conf, char *problem,
-    size_t size)
+places_open(struct places *places, const struct conf *conf,
+    struct given *given, char *problem, size_t size)
 {
 	int error;
 
@@ -339,21 +308,14 @@ places_open(struct places *places, const struct conf *conf, char *problem,
 	if (error == 0)
 		error = open_directories(places, conf, problem, size);
 	if (error == 0)
-		error = open_sockets(places, conf, problem, size);
+		error = open_sockets(places, conf, given, problem, size);
 	return error;
 }
 
 void
 places_close(struct places *places, const struct conf *conf)
 {
-	size_t i;
-
-	for (i = 0; i < places->listen_count; i++) {
-		close_fd(&places->listen_fds[i]);
-		if (conf->listen[i][0] == '/')
-			(void)unlink(conf->listen[i]);
-	}
-	places->listen_count = 0;
+	listeners_close(&places->listeners, conf);
 	if (places->control_fd >= 0)
 		(void)unlinkat(places->run_fd, CONTROL_SOCKET, 0);
 	close_fd(&places->control_fd);

@@ -11,6 +11,8 @@
 #include <sys/types.h>
 
 #include "fcgi-host/conf.h"
+#include "fcgi-host/given.h"
+#include "fcgi-host/listeners.h"
 
 struct places {
 	uid_t uid; /* of `user`, the gateway's and scanner's */
@@ -21,18 +23,17 @@ struct places {
 	int data_fd;      /* STATE/data, root's, 0711 */
 	int functions_fd;
 	int control_fd;   /* RUN/control.sock, listening */
-	int listen_fds[CONF_LISTEN_MAX];
-	size_t listen_count;
+	struct listeners listeners;
 };
 
 /*
- * All of the above.  RUN and STATE are locked: a second host on one of them is
+ * All of the above; sockets that were given are taken.  RUN and STATE are locked: a second host on one of them is
  * -EBUSY.  0, or a negative errno with a sentence that says what to do;
  * places_close is then still to be called.
  */
-int places_open(struct places *places, const struct conf *conf, char *problem,
-    size_t size);
-/* Closes all and unlinks the sockets (those of conf, and control.sock). */
+int places_open(struct places *places, const struct conf *conf,
+    struct given *given, char *problem, size_t size);
+/* Closes all and unlinks the sockets that were made here. */
 void places_close(struct places *places, const struct conf *conf);
 
 /*

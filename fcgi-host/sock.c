@@ -4,7 +4,9 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <netinet/in.h>
+#include <stddef.h>
 #include <stdint.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -226,14 +228,102 @@ sock_listen_tcp(const char *text, int backlog)
 	return steal_fd(&fd);
 }
 
+/* Sockets that another made */
+
+static int
+option(int fd, int name)
+{
+	socklen_t size = sizeof(int);
+	int value = -1;
+
+	return getsockopt(fd, SOL_SOCKET, name, &value, &size) == 0 ? value :
+	    -1;
+}
+
 bool
 sock_is_unix(int fd)
 {
-	socklen_t size = sizeof(int);
-	int domain = 0;
+	return option(fd, SO_DOMAIN) == AF_UNIX;
+}
 
-	return getsockopt(fd, SOL_SOCKET, SO_DOMAIN, &domain, &size) == 0 &&
-	    domain == AF_UNIX;
+bool
+sock_is_listening(int fd)
+{
+	int domain = option(fd, SO_DOMAIN);
+
+	return (domain == AF_UNIX || domain == AF_INET ||
+	    domain == AF_INET6) && option(fd, SO_TYPE) == SOCK_STREAM &&
+	    option(fd, SO_ACCEPTCONN) == 1;
+}
+
+union any_address {
+	struct sockaddr any;
+	struct sockaddr_un un;
+	union tcp_address tcp;
+};
+
+/* The path of a Unix socket ends with its size at the latest. */
+static int
+bound_address(int fd, union any_address *address, socklen_t *size)
+{
+	*address = (union any_address){ 0 };
+	*size = sizeof(*address) - 1;
+	return getsockname(fd, &address->any, size) == 0 ? 0 : -errno;
+}
+
+bool
+sock_is_bound_to(int fd, const char *where)
+{
+	union any_address is;
+	union tcp_address wanted;
+	socklen_t size;
+
+	if (bound_address(fd, &is, &size) != 0)
+		return false;
+	if (where[0] == '/')
+		return is.any.sa_family == AF_UNIX &&
+		    strcmp(is.un.sun_path, where) == 0;
+	if (parse_tcp(where, &wanted) != 0 ||
+	    is.any.sa_family != wanted.any.sa_family)
+		return false;
+	return is.any.sa_family == AF_INET ?
+	    is.tcp.v4.sin_port == wanted.v4.sin_port &&
+	    is.tcp.v4.sin_addr.s_addr == wanted.v4.sin_addr.s_addr :
+	    is.tcp.v6.sin6_port == wanted.v6.sin6_port &&
+	    memcmp(&is.tcp.v6.sin6_addr, &wanted.v6.sin6_addr,
+	    sizeof(wanted.v6.sin6_addr)) == 0;
+}
+
+void
+sock_where(int fd, char *out, size_t size)
+{
+	char host[INET6_ADDRSTRLEN] = "";
+	union any_address is;
+	socklen_t length;
+	int n;
+
+	if (bound_address(fd, &is, &length) != 0) {
+		snprintf(out, size, "(%s)", strerror(errno));
+	} else if (is.any.sa_family == AF_UNIX) {
+		n = (int)length - (int)offsetof(struct sockaddr_un, sun_path);
+		if (n > 1 && is.un.sun_path[0] == '\0')
+			snprintf(out, size, "@%.*s", n - 1,
+			    is.un.sun_path + 1);
+		else
+			snprintf(out, size, "%s", n > 0 ? is.un.sun_path :
+			    "(no address)");
+	} else if (is.any.sa_family == AF_INET) {
+		(void)inet_ntop(AF_INET, &is.tcp.v4.sin_addr, host,
+		    sizeof(host));
+		snprintf(out, size, "%s:%u", host, ntohs(is.tcp.v4.sin_port));
+	} else if (is.any.sa_family == AF_INET6) {
+		(void)inet_ntop(AF_INET6, &is.tcp.v6.sin6_addr, host,
+		    sizeof(host));
+		snprintf(out, size, "[%s]:%u", host,
+		    ntohs(is.tcp.v6.sin6_port));
+	} else {
+		snprintf(out, size, "(family %d)", (int)is.any.sa_family);
+	}
 }
 
 int

@@ -39,6 +39,14 @@ int sock_listen_unix(const char *path, mode_t mode, gid_t gid, int backlog);
  * -EINVAL for what is no numeric address. */
 int sock_listen_tcp(const char *address, int backlog);
 
+/* Whether a descriptor is a stream socket, Unix or TCP, that listens. */
+bool sock_is_listening(int fd);
+/* Whether a socket is bound to what the two above would bind: a path as it is
+ * written, an address however it is written. */
+bool sock_is_bound_to(int fd, const char *where);
+/* Where a socket is bound, for a person: "/path", "[::1]:9000", "@abstract". */
+void sock_where(int fd, char *out, size_t size);
+
 /* Connects, non-blocking; -EINPROGRESS is not returned for Unix sockets
  * (-EAGAIN: the backlog is full). */
 int sock_connect_unix(const char *path);

@@ -28,13 +28,13 @@ struct programs {
 /* ------------------------------------------------------------ before it all */
 
 /* 0-2 must be something, or a log file would be opened as one of them; what
- * else came along is not for us and not for those that we start. */
+ * came along unsaid is not for us and not for those that we start. */
 static void
-tidy_fds(void)
+tidy_fds(const struct given *given)
 {
 	int fd;
 
-	(void)close_range(STDERR_FILENO + 1, ~0u, 0);
+	(void)close_range(GIVEN_FIRST + (unsigned)given->count, ~0u, 0);
 	do
 		fd = open("/dev/null", O_RDWR | O_CLOEXEC);
 	while (fd >= 0 && fd <= STDERR_FILENO);
@@ -239,11 +239,12 @@ open_cgroup(struct spawner *spawner)
 }
 
 static void
-open_everything(struct spawner *spawner, const struct programs *programs)
+open_everything(struct spawner *spawner, const struct programs *programs,
+    struct given *given)
 {
 	char problem[SPAWNER_PROBLEM_MAX] = "";
 
-	if (places_open(&spawner->places, spawner->conf, problem,
+	if (places_open(&spawner->places, spawner->conf, given, problem,
 	    sizeof(problem)) != 0)
 		give_up(spawner, "places", "%s", problem);
 	open_logs(spawner);
@@ -350,10 +351,17 @@ main(int argc, char **argv)
 		.places.control_fd = -1 };
 	char problem[SPAWNER_PROBLEM_MAX] = "";
 	struct programs programs;
-	int error;
+	struct given given;
+	int error = given_take(&given, problem, sizeof(problem));
 
-	tidy_fds();
+	tidy_fds(&given);
 	log_init("spawner", LOG_INFO);
+	if (error != 0)
+		log_fatal("given", "why=\"%s\"", problem);
+	if (given.is_anothers)
+		log_event(LOG_WARN, "given", "why=\"LISTEN_PID is not this "
+		    "process, so the descriptors of LISTEN_FDS are not taken; "
+		    "a script between is to `exec` the host\"");
 	spawner.conf_path = option_config(argc, argv);
 	if (geteuid() != 0)
 		log_fatal("rights", "why=\"this version of fcgi-host must be "
@@ -371,7 +379,7 @@ main(int argc, char **argv)
 	if (error != 0)
 		log_fatal("loop", "why=\"no event loop: %s\"",
 		    strerror(-error));
-	open_everything(&spawner, &programs);
+	open_everything(&spawner, &programs, &given);
 	make_rooms(&spawner, &programs);
 	if (privileges_shrink(problem, sizeof(problem)) != 0)
 		give_up(&spawner, "rights", "%s", problem);

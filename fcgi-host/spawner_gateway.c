@@ -259,9 +259,9 @@ spawner_send_listeners(struct spawner *spawner)
 {
 	if (spawner->phase != SPAWNER_SERVING)
 		return;
-	for (size_t i = 0; i < spawner->places.listen_count; i++)
+	for (size_t i = 0; i < spawner->places.listeners.count; i++)
 		spawner_send_fd(spawner->gateway, CTL_LISTEN,
-		    spawner->places.listen_fds[i]);
+		    spawner->places.listeners.fd[i]);
 }
 
 static void

@@ -1,6 +1,5 @@
 """Reload, drain and the end: nothing in flight is lost."""
 import signal
-import socket
 import threading
 import time
 
@@ -202,14 +201,7 @@ def test_a_second_host_on_the_same_socket_refuses_to_start(host):
 def test_the_service_manager_is_told(host):
     """READY=1 was awaited at the start; the end is told too."""
     host.signal(signal.SIGTERM)
-    told = b""
-    host.notify.settimeout(5)
-    try:
-        while b"STOPPING=1" not in told:
-            told += host.notify.recv(4096) + b"\n"
-    except socket.timeout:
-        pass
-    assert b"STOPPING=1" in told
+    host.wait_notice("STOPPING=1", 5)
     host.process.wait(15)
 
 

@@ -376,8 +376,8 @@ open_places(struct places *places, bool is_refused)
 	CLAIM(places->state_fd >= 0 && bind(places->control_fd,
 	    (struct sockaddr *)&address, sizeof(sa_family_t)) == 0 &&
 	    listen(places->control_fd, 16) == 0);
-	places->listen_fds[0] = open("/dev/null", O_RDONLY | O_CLOEXEC);
-	places->listen_count = 1;
+	places->listeners.fd[0] = open("/dev/null", O_RDONLY | O_CLOEXEC);
+	places->listeners.count = 1;
 }
 
 static void
@@ -473,7 +473,7 @@ close_spawner(struct spawner *spawner)
 	tenants_free(spawner->tenants);
 	close_fd(&spawner->places.state_fd);
 	close_fd(&spawner->places.control_fd);
-	close_fd(&spawner->places.listen_fds[0]);
+	close_fd(&spawner->places.listeners.fd[0]);
 	close_fd(&spawner->accounting_fd);
 	close_fd(&spawner->inflight_fd);
 	close_fd(&spawner->conf_fd);

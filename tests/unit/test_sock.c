@@ -304,10 +304,83 @@ tcp_listens_on_numeric_addresses_only(void **state)
 	}
 }
 
+/* Sockets that another made */
+
+static void
+a_listening_socket_is_known_by_its_address_however_that_is_written(void **state)
+{
+	char where[128], wanted[128];
+	int fd = sock_listen_unix(path, 0600, (gid_t)-1, 5);
+
+	(void)state;
+	assert_true(sock_is_listening(fd));
+	assert_true(sock_is_bound_to(fd, path));
+	assert_false(sock_is_bound_to(fd, "/tmp"));
+	assert_false(sock_is_bound_to(fd, "127.0.0.1:80"));
+	sock_where(fd, where, sizeof(where));
+	assert_string_equal(where, path);
+	close(fd);
+	unlink(path);
+	fd = sock_listen_tcp("127.0.0.1:0", 5);
+	sock_where(fd, where, sizeof(where));
+	assert_true(sock_is_listening(fd) && sock_is_bound_to(fd, where));
+	assert_false(sock_is_bound_to(fd, "127.0.0.1:0"));
+	assert_false(sock_is_bound_to(fd, path));
+	close(fd);
+	fd = sock_listen_tcp("[::1]:0", 5);
+	if (fd >= 0) {
+		sock_where(fd, where, sizeof(where));
+		assert_true(sock_is_bound_to(fd, where));
+		snprintf(wanted, sizeof(wanted), "[0:0:0::0:1]%s",
+		    strrchr(where, ':'));
+		assert_true(sock_is_bound_to(fd, wanted));
+		assert_false(sock_is_bound_to(fd, "127.0.0.1:0"));
+		close(fd);
+	}
+}
+
+static void
+what_does_not_listen_or_is_nowhere_is_said_to_be(void **state)
+{
+	struct sockaddr_un address = { .sun_family = AF_UNIX,
+		.sun_path = "\0test_sock" };
+	char where[128], longest[108];
+	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+
+	(void)state;
+	assert_false(sock_is_listening(fd));
+	assert_false(sock_is_listening(-1));
+	assert_false(sock_is_listening(0));
+	assert_false(sock_is_bound_to(fd, path));
+	sock_where(fd, where, sizeof(where));
+	assert_string_equal(where, "(no address)");
+	assert_int_equal(bind(fd, (struct sockaddr *)&address,
+	    (socklen_t)(offsetof(struct sockaddr_un, sun_path) + 10)), 0);
+	sock_where(fd, where, sizeof(where));
+	assert_string_equal(where, "@test_sock");
+	close(fd);
+	/* As long as the kernel takes it, without an end. */
+	fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	memset(longest, 'x', sizeof(longest));
+	memcpy(longest, "/tmp/", 5);
+	memcpy(address.sun_path, longest, sizeof(longest));
+	assert_int_equal(bind(fd, (struct sockaddr *)&address,
+	    sizeof(address)), 0);
+	sock_where(fd, where, sizeof(where));
+	assert_int_equal(strlen(where), sizeof(longest));
+	assert_true(sock_is_bound_to(fd, where));
+	unlink(where);
+	close(fd);
+}
+
 int
 main(void)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(
+		    a_listening_socket_is_known_by_its_address_however_that_is_written),
+		cmocka_unit_test(
+		    what_does_not_listen_or_is_nowhere_is_said_to_be),
 		cmocka_unit_test(
 		    a_stolen_descriptor_is_closed_only_by_the_thief),
 		cmocka_unit_test(closing_keeps_errno_and_may_be_done_twice),

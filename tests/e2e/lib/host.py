@@ -7,12 +7,11 @@ import pwd
 import re
 import shutil
 import signal
-import socket
 import subprocess
 import tempfile
 import time
 
-from lib import books, fcgi, proc, programs
+from lib import books, fcgi, manager as manager_room, proc, programs
 
 ACCOUNT = "fcgi-host"
 SICK = re.compile(r"ERROR: (Address|Leak)Sanitizer|runtime error:|event=panic")
@@ -83,11 +82,12 @@ class Host:
 
     sections: overrides of the configuration, {"defaults": {"idle": "1s"}};
     text: more of the file, as it is, put before the runtimes; runtimes: the
-    runtime sections; wrap: a command that starts it, as ("prlimit", "…").
+    runtime sections; wrap: a command that starts it, as ("prlimit", "…");
+    stores: the service manager keeps sockets for the next start.
     """
 
     def __init__(self, installed, sections=None, text="", runtimes=RUNTIMES,
-                 socket_name="s", wrap=()):
+                 socket_name="s", wrap=(), stores=False):
         make_account()
         self.installed = installed
         self.dir = pathlib.Path(tempfile.mkdtemp(prefix="fh-", dir="/tmp"))
@@ -113,7 +113,8 @@ class Host:
         self.configure(sections or {})
         self.books = books.Books(self.accounting)
         self.process = None
-        self.notify = None
+        self.manager = manager_room.Manager(self.dir / "notify", stores)
+        self.told = 0  # what the manager had heard before this start
 
     # -------------------------------------------------------- configuration
 
@@ -140,40 +141,36 @@ class Host:
 
     def start(self, timeout=30):
         """Starts `run` and waits for READY=1."""
-        path = str(self.dir / "notify")
-        if self.notify is not None:  # of a run that was killed
-            self.notify.close()
-        pathlib.Path(path).unlink(missing_ok=True)
-        self.notify = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
-        self.notify.bind(path)
-        os.chmod(path, 0o666)
-        with open(self.log_path, "ab") as log:
-            self.process = subprocess.Popen(
-                [*self.wrap, str(self.installed.command), "run", "-c",
-                 str(self.ini_path)],
-                env=self.installed.environment(NOTIFY_SOCKET=path,
-                                               FH_TEST_MARKER="daemon"),
-                stdin=subprocess.DEVNULL, stdout=log, stderr=log,
-                start_new_session=True, cwd="/",
-                preexec_fn=programs.end_with_parent)
+        self.launch()
         self.wait_notice("READY=1", timeout)
         return self
 
+    def launch(self, *options):
+        """Starts `run`, as a service manager does, and waits for nothing."""
+        command = [*self.wrap, str(self.installed.command), "run", "-c",
+                   str(self.ini_path), *options]
+        handed = [fd for _, fd in self.manager.handed()]
+        if handed:
+            command = manager_room.launch(handed, command)
+        self.told = len(self.manager.said)
+        with open(self.log_path, "ab") as log:
+            self.process = subprocess.Popen(
+                command,
+                env=self.installed.environment(
+                    FH_TEST_MARKER="daemon", **self.manager.environment()),
+                stdin=subprocess.DEVNULL, stdout=log, stderr=log,
+                start_new_session=True, cwd="/", pass_fds=handed,
+                preexec_fn=programs.end_with_parent)
+
     def wait_notice(self, notice, timeout=30):
-        """Waits for a message to the service manager."""
-        until = time.monotonic() + timeout
-        self.notify.settimeout(0.1)
-        while time.monotonic() < until:
-            try:
-                if notice in self.notify.recv(4096).decode().split("\n"):
-                    return
-            except socket.timeout:
-                pass
-            if self.process.poll() is not None:
-                raise AssertionError(
-                    f"`run` ended with {self.process.returncode}:\n"
-                    f"{self.log()[-4000:]}")
-        raise AssertionError(f"no {notice} in {timeout} s:\n"
+        """Waits for a word to the service manager, since the last start."""
+        try:
+            if self.manager.wait(notice, self.told, timeout,
+                                 lambda: self.process.poll() is not None):
+                return
+        except AssertionError as error:
+            raise AssertionError(f"{error}:\n{self.log()[-4000:]}") from None
+        raise AssertionError(f"`run` ended with {self.process.returncode}:\n"
                              f"{self.log()[-4000:]}")
 
     @property
@@ -231,8 +228,6 @@ class Host:
         has_left_group = group is not None and group.exists()
         self.kill(left)
         self.process = None
-        self.notify.close()
-        os.unlink(self.dir / "notify")
         assert code == 0, f"`run` ended with {code}:\n{self.log()[-4000:]}"
         assert not left, f"processes outlived the daemon: {left}"
         assert not has_left_group, f"{group} was left behind"
@@ -261,6 +256,7 @@ class Host:
                 pass
 
     def remove(self):
+        self.manager.close()
         shutil.rmtree(self.dir, ignore_errors=True)
 
     # ----------------------------------------------------- looking at it
