@@ -15,8 +15,6 @@
 
 #define READ_SIZE (64u * 1024)
 #define READS_PER_EVENT 4
-/* GET_VALUES and other small things that are collected before they are used */
-#define SMALL_MAX 1024
 /* a peer that sends without reading its answers */
 #define OUT_MAX (1024u * 1024)
 /* so much is sent in one turn of the loop: a function that writes as fast as
@@ -51,8 +49,9 @@ struct conn {
 	bool is_cut;      /* it must not look like a whole answer */
 	bool is_closed, is_over;
 	bool is_half_closed; /* the peer sends no more, but reads */
-	uint8_t small[SMALL_MAX];
-	size_t small_have;
+	uint8_t begin[8]; /* BEGIN_REQUEST's content, as it comes */
+	size_t begin_have;
+	struct fcgi_values values; /* what GET_VALUES asks, the same */
 	struct buf out;
 	uint64_t turn_us, turn_bytes; /* the last turn with bytes sent */
 	struct loop_timer linger;
@@ -322,11 +321,11 @@ begin(struct conn *conn)
 	uint8_t flags;
 	int error = 0;
 
-	if (conn->small_have < 8) {
+	if (conn->begin_have < sizeof(conn->begin)) {
 		bad_peer(conn, "BEGIN_REQUEST is too short");
 		return;
 	}
-	fcgi_read_begin(conn->small, &role, &flags);
+	fcgi_read_begin(conn->begin, &role, &flags);
 	if (conn->request != NULL) {
 		if (conn->parser.id != conn->id)
 			error = fcgi_put_end(&conn->out, conn->parser.id, 0,
@@ -354,11 +353,17 @@ begin(struct conn *conn)
 }
 
 static void
-get_values(struct conn *conn)
+management(struct conn *conn)
 {
-	if (fcgi_values_answer(conn->small, conn->small_have,
-	    conn->server->conf->max_connections, &conn->out) < 0)
+	int error = conn->parser.type != FCGI_GET_VALUES ?
+	    fcgi_put_unknown_type(&conn->out, conn->parser.type) :
+	    fcgi_values_answer(&conn->values,
+	    conn->server->conf->max_connections, &conn->out);
+
+	if (error == -EPROTO)
 		bad_peer(conn, "GET_VALUES is malformed");
+	else if (error < 0)
+		conn_close(conn);
 	else
 		flush_later(conn);
 }
@@ -373,30 +378,19 @@ static void
 record_end(struct conn *conn)
 {
 	const struct fcgi_parser *parser = &conn->parser;
-	bool is_empty = parser->content_length == 0;
+	bool is_empty = parser->content_length == 0, is_ours = is_own(conn);
 
 	if (parser->id == 0) {
-		if (parser->type == FCGI_GET_VALUES)
-			get_values(conn);
-		else if (fcgi_put_unknown_type(&conn->out, parser->type) < 0)
-			conn_close(conn);
-		else
-			flush_later(conn);
-		return;
-	}
-	if (parser->type == FCGI_BEGIN_REQUEST) {
+		management(conn);
+	} else if (parser->type == FCGI_BEGIN_REQUEST) {
 		begin(conn);
-		return;
-	}
-	if (!is_own(conn))
-		return;
-	if (parser->type == FCGI_ABORT_REQUEST) {
+	} else if (is_ours && parser->type == FCGI_ABORT_REQUEST) {
 		request_abort(conn->request);
-	} else if (parser->type == FCGI_PARAMS && is_empty &&
+	} else if (is_ours && parser->type == FCGI_PARAMS && is_empty &&
 	    !conn->has_params_ended) {
 		conn->has_params_ended = true;
 		request_params_end(conn->request);
-	} else if (parser->type == FCGI_STDIN && is_empty &&
+	} else if (is_ours && parser->type == FCGI_STDIN && is_empty &&
 	    conn->has_params_ended) {
 		request_body_end(conn->request);
 	}
@@ -406,7 +400,7 @@ static void
 record_data(struct conn *conn)
 {
 	const struct fcgi_parser *parser = &conn->parser;
-	size_t room = sizeof(conn->small) - conn->small_have;
+	size_t room = sizeof(conn->begin) - conn->begin_have;
 	size_t n = parser->length;
 
 	if (parser->type == FCGI_PARAMS && is_own(conn) &&
@@ -415,11 +409,13 @@ record_data(struct conn *conn)
 	} else if (parser->type == FCGI_STDIN && is_own(conn) &&
 	    conn->has_params_ended) {
 		request_body(conn->request, parser->data, n);
-	} else if (parser->type == FCGI_BEGIN_REQUEST || parser->id == 0) {
+	} else if (parser->type == FCGI_GET_VALUES && parser->id == 0) {
+		fcgi_values_feed(&conn->values, parser->data, n);
+	} else if (parser->type == FCGI_BEGIN_REQUEST) {
 		if (n > room)
 			n = room;
-		memcpy(conn->small + conn->small_have, parser->data, n);
-		conn->small_have += n;
+		memcpy(conn->begin + conn->begin_have, parser->data, n);
+		conn->begin_have += n;
 	}
 }
 
@@ -431,7 +427,8 @@ input_parse(struct conn *conn, const uint8_t *input, size_t n)
 		case FCGI_EVENT_MORE:
 			return;
 		case FCGI_EVENT_HEADER:
-			conn->small_have = 0;
+			conn->begin_have = 0;
+			conn->values = (struct fcgi_values){ 0 };
 			break;
 		case FCGI_EVENT_DATA:
 			record_data(conn);

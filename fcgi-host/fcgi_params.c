@@ -52,9 +52,8 @@ params_free(struct params *params)
 	free(params);
 }
 
-/* Reads a length at from[0..n); 0 when it is not complete. */
-static size_t
-read_length(const uint8_t *from, size_t n, size_t *length)
+size_t
+params_read_length(const uint8_t *from, size_t n, size_t *length)
 {
 	if (n == 0)
 		return 0;
@@ -120,11 +119,11 @@ take_length_byte(struct params *params, uint8_t byte)
 	size_t name_length, value_length, first, second;
 
 	params->lengths[params->lengths_have++] = byte;
-	first = read_length(params->lengths, params->lengths_have,
+	first = params_read_length(params->lengths, params->lengths_have,
 	    &name_length);
 	if (first == 0)
 		return 0;
-	second = read_length(params->lengths + first,
+	second = params_read_length(params->lengths + first,
 	    params->lengths_have - first, &value_length);
 	if (second == 0)
 		return 0;

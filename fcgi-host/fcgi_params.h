@@ -38,6 +38,10 @@ struct param params_at(const struct params *params, size_t i);
 /* The value of the last pair of that name (case-sensitive), or NULL. */
 const char *params_get(const struct params *params, const char *name);
 
+/* Reads the length at from[0..n): how many bytes it has, 0 when there are not
+ * enough. */
+size_t params_read_length(const uint8_t *from, size_t n, size_t *length);
+
 /* Appends one encoded pair; 0, -ENOMEM, or -EMSGSIZE (2^31 and over). */
 int params_put(struct buf *out, const char *name, size_t name_length,
     const char *value, size_t value_length);
