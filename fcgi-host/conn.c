@@ -45,6 +45,7 @@ struct conn {
 	uint16_t id; /* of the request */
 	bool keeps;  /* FCGI_KEEP_CONN of the running request */
 	bool has_params_ended;
+	bool is_aborted; /* by ABORT_REQUEST: nothing more of it comes */
 	bool is_ending;   /* nothing more is read as FastCGI; out, then close */
 	bool is_cut;      /* it must not look like a whole answer */
 	bool is_closed, is_over;
@@ -288,7 +289,8 @@ static void
 request_finished(void *owner, bool is_whole)
 {
 	struct conn *conn = owner;
-	bool is_body_arrived = request_is_body_arrived(conn->request);
+	bool is_over = conn->is_aborted ||
+	    request_is_body_arrived(conn->request);
 
 	conn->request = NULL;
 	if (!is_whole) {
@@ -297,9 +299,9 @@ request_finished(void *owner, bool is_whole)
 		conn->is_cut = true;
 	}
 	/* a rest of a body that nobody reads cannot be told from the next
-	 * request's delay: such a connection is not kept */
-	if (!is_whole || !conn->keeps || !is_body_arrived ||
-	    conn->server->is_draining)
+	 * request's delay: such a connection is not kept, unless the peer itself
+	 * has given the request up */
+	if (!is_whole || !conn->keeps || !is_over || conn->server->is_draining)
 		conn->is_ending = true;
 	else
 		idle_begin(&conn->list->idle, &conn->idle, conn,
@@ -338,7 +340,7 @@ begin(struct conn *conn)
 		conn->id = conn->parser.id;
 		/* kept, it would be refused still when there is room again */
 		conn->keeps = (flags & FCGI_KEEP_CONN) != 0 && !conn->is_over;
-		conn->has_params_ended = false;
+		conn->has_params_ended = conn->is_aborted = false;
 		conn->request = request_new(conn->server, &request_ops, conn,
 		    &conn->out, conn->id, role, conn->trigger, conn->is_over);
 		if (conn->request == NULL)
@@ -385,6 +387,7 @@ record_end(struct conn *conn)
 	} else if (parser->type == FCGI_BEGIN_REQUEST) {
 		begin(conn);
 	} else if (is_ours && parser->type == FCGI_ABORT_REQUEST) {
+		conn->is_aborted = true;
 		request_abort(conn->request);
 	} else if (is_ours && parser->type == FCGI_PARAMS && is_empty &&
 	    !conn->has_params_ended) {

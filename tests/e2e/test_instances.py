@@ -62,7 +62,6 @@ def test_requests_one_after_the_other_share_one_instance(host):
     assert [r["start"] for r in records] == ["fresh"] + ["warm"] * 4
 
 
-# W46
 def test_a_herd_on_a_cold_function_starts_one_first(host):
     got = together(host, "/fn/herd?head&raw=x", 8)
     assert [a.text for a, _ in got] == ["x"] * 8

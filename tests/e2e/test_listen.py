@@ -80,17 +80,18 @@ def test_more_connections_than_allowed_are_refused_in_words(start_once,
                                                             programs):
     host = start_once.host({"a.cgi": programs.cgi}, {
         "host": {"max_connections": "20"}})
-    silent = [host.connect(timeout=5) for _ in range(20)]
+    busy = [host.connect(timeout=5) for _ in range(20)]
     try:
+        # a silent one would give way, these wait for an answer
+        for connection in busy:
+            connection.send(fcgi.request_bytes("/fn/a?sleep=5000"))
         time.sleep(0.2)
-        try:
-            answer = host.fetch("/fn/a?head&raw=x", timeout=3)
-            assert answer.is_complete and answer.status == 503, answer
-            assert answer.header("Retry-After")
-        except TimeoutError:
-            pass  # it waits in the backlog until another leaves
+        answer = host.fetch("/fn/a?head&raw=x", timeout=3)
+        assert answer.is_complete and answer.status == 503, answer
+        assert answer.protocol_status == fcgi.REQUEST_COMPLETE
+        assert answer.header("Retry-After")
     finally:
-        for connection in silent:
+        for connection in busy:
             connection.close()
     assert host.wait_served("/fn/a?head&raw=x").text == "x"
 

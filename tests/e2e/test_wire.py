@@ -4,6 +4,7 @@ import random
 import re
 import struct
 import subprocess
+import threading
 import time
 
 import pytest
@@ -155,15 +156,25 @@ def test_malformed_params_are_a_bad_request(host):
     assert answer.status == 400 and answer.is_complete
 
 
-def test_too_many_params_are_refused_in_words_or_closed(host):
-    huge = {f"HTTP_X_{n}": "v" * 1000 for n in range(200)}
+TOO_MUCH = {
+    "bytes": {f"HTTP_X_{n}": "v" * 1000 for n in range(70)},
+    "one value": {"HTTP_X": "v" * 66000},
+    "pairs": {f"X{n}": "" for n in range(500)}}
+
+
+@pytest.mark.parametrize("what", TOO_MUCH)
+# W3
+def test_params_over_their_bound_are_refused_in_words(host, what):
+    """64 KiB and 512 pairs, those that every request has among them."""
     with host.connect() as connection:
-        try:
-            connection.send(fcgi.request_bytes("/fn/swiss?head", **huge))
-            answer = connection.read_answer()
-        except ConnectionError:
-            return
-    assert not answer.is_complete or answer.status in (400, 413, 431)
+        connection.send(fcgi.request_bytes(
+            "/fn/swiss?head", flags=fcgi.KEEP_CONN, **TOO_MUCH[what]))
+        answer = connection.read_answer()
+        assert (answer.status, answer.is_complete) == (431, True)
+        connection.send(fcgi.request_bytes("/fn/swiss?head&raw=x", **{
+            name: value for name, value in [*TOO_MUCH[what].items()][:60]
+            if len(value) < 2000}))
+        assert connection.read_answer().text == "x"
 
 
 def test_a_nul_in_a_param_never_reaches_a_function(host):
@@ -193,17 +204,48 @@ def test_get_values_is_answered(host):
 
 # W7
 def test_a_flood_of_get_values_is_bounded(host):
+    """Who asks without reading is not read himself; nothing is lost."""
     ask = fcgi.record(fcgi.GET_VALUES, 0, fcgi.pairs(
-        {"FCGI_MAX_CONNS": ""}) * 1000)
+        {"FCGI_MAX_CONNS": "", "FCGI_MAX_REQS": "", "FCGI_MPXS_CONNS": ""}))
+    laps, sent, told = 200000, 0, 0
+    gateway = host.roles()["gateway"]
+    before = proc.rss_kib(gateway)
     with host.connect(timeout=1) as connection:
-        try:
-            for _ in range(500):
-                connection.send(ask)  # nothing is read
-        except (TimeoutError, ConnectionError):
-            pass
-        gateway = host.roles()["gateway"]
-        if not host.installed.is_sanitized:
-            assert proc.rss_kib(gateway) < 10 * 1024
+        flood = memoryview(ask * laps)
+        with pytest.raises(TimeoutError):
+            while True:
+                sent += connection.sock.send(flood[sent:])
+        assert 0 < sent < len(flood)
+        assert proc.rss_kib(gateway) < before + 4 * 1024
+        connection.sock.settimeout(20)
+        thread = threading.Thread(target=connection.sock.sendall, args=(
+            flood[sent:sent + 20000 * len(ask) - sent % len(ask)],))
+        thread.start()
+        while told < sent // len(ask) + 20000:
+            kind, request_id, content = connection.read_record()
+            assert (kind, request_id) == (fcgi.GET_VALUES_RESULT, 0)
+            assert len(content) < 100
+            told += 1
+        thread.join()
+        connection.send(fcgi.request_bytes("/fn/swiss?head&raw=x"))
+        assert connection.read_answer().text == "x"
+
+
+# W7
+def test_whatever_is_asked_is_answered_shortly(host):
+    for asked in (b"", b"\0\0", fcgi.pairs({"FCGI_MAX_CONNS": ""}) * 3000,
+                  fcgi.pairs({f"NOBODY_KNOWS_{n}": "x" * 100
+                              for n in range(500)}),
+                  fcgi.pairs({"A" * 30000: "v" * 30000,
+                              "FCGI_MAX_REQS": "1"})):
+        with host.connect() as connection:
+            connection.send(fcgi.record(fcgi.GET_VALUES, 0, asked, 255))
+            kind, request_id, content = connection.read_record()
+            assert (kind, request_id) == (fcgi.GET_VALUES_RESULT, 0)
+            assert len(fcgi.read_pairs(content)) == asked.count(
+                b"FCGI_MAX_REQS") + (b"FCGI_MAX_CONNS" in asked)
+            connection.send(fcgi.request_bytes("/fn/swiss?head&raw=x"))
+            assert connection.read_answer().text == "x"
 
 
 # W6
@@ -256,6 +298,38 @@ def test_unknown_request_ids_are_ignored(host):
         assert connection.read_answer().text.startswith("length=4 ")
 
 
+@pytest.mark.parametrize("kind", [fcgi.PARAMS, fcgi.STDIN, fcgi.DATA,
+                                  fcgi.ABORT, fcgi.END, fcgi.STDOUT, 77])
+@pytest.mark.parametrize("name", ["swiss", "warm"])
+# W5
+def test_records_of_others_between_all_of_ones_own_are_ignored(host, name,
+                                                               kind):
+    """With content, and empty, which ends a stream."""
+    request = fcgi.request_bytes(f"/fn/{name}?head&env=HTTP_A&sum", b"mine",
+                                 request_id=258, HTTP_A="b")
+    other = b"".join(fcgi.record(kind, other_id, content, 5)
+                     for other_id in (1, 2, 259, 65535)
+                     for content in (b"\6\1HTTP_Ax", b""))
+    with host.connect() as connection:
+        connection.send(fcgi.between(request, other))
+        answer = connection.read_answer(258)
+    assert answer.text.startswith("HTTP_A=b\nlength=4 "), answer
+    assert answer.is_complete
+
+
+@pytest.mark.parametrize("name", ["swiss", "warm"])
+# W9
+def test_a_second_begin_of_the_same_id_changes_nothing(host, name):
+    """Another answer to it would end the request that runs."""
+    request = fcgi.request_bytes(f"/fn/{name}?head&sum", b"mine",
+                                 flags=fcgi.KEEP_CONN)
+    with host.connect() as connection:
+        connection.send(request[:16] + fcgi.between(request[16:],
+                                                    fcgi.begin(1)))
+        answer = connection.read_answer()
+        assert answer.text.startswith("length=4 ") and answer.is_complete
+
+
 def test_a_kept_connection_serves_many(host):
     with host.connect() as connection:
         for lap in range(1, 101):
@@ -295,16 +369,28 @@ def test_a_half_close_after_the_request_still_gets_its_answer(host):
     assert host.books.wait_request(request_id)["outcome"] == "ok"
 
 
-def test_an_end_in_the_middle_of_a_request_runs_nothing(host):
-    for at in (4, 16, 40, len(REQUEST) - 30):
+def test_an_end_in_the_middle_of_a_request_completes_nothing(host):
+    """Before the params are whole there is no execution, and no record; later
+    it is aborted."""
+    request_id = host_room.new_id()
+    request = fcgi.request_bytes("/fn/swiss?head&sum", b"body bytes",
+                                 REQUEST_ID=request_id)
+    body = request.index(b"body bytes") - 8
+    for at in (4, 16, 40, body - 8):
         with host.connect() as connection:
-            connection.send(REQUEST[:at])
+            connection.send(request[:at])
             connection.sock.shutdown(1)
-            try:
-                answer = connection.read_answer()
-            except ConnectionError:
-                continue
-            assert not answer.is_complete or answer.status == 400, (at, answer)
+            assert connection.is_closed_by_peer()
+    assert not host.books.holds(request_id)
+    for at in (body, body + 8, body + 12, body + 18, body + 22):
+        before = len(host.books.executions("swiss"))
+        with host.connect() as connection:
+            connection.send(request[:at])
+            connection.sock.shutdown(1)
+            assert not connection.read_answer().is_complete
+        host.books.wait(lambda _, n=before: len(
+            host.books.executions("swiss")) > n)
+        assert host.books.executions("swiss")[-1]["outcome"] == "aborted"
 
 
 @pytest.mark.parametrize("length,body", [(20, b"short"), (3, b"too long")])
@@ -333,6 +419,28 @@ def test_a_length_of_minus_one_is_none(host, name):
                         CONTENT_LENGTH="-1")
     length = "16" if name == "swiss" else "(unset)"
     assert answer.text.startswith(f"CONTENT_LENGTH={length}\nlength=16 ")
+
+
+@pytest.mark.parametrize("name", ["swiss", "warm"])
+# W12
+def test_an_abort_behind_any_record_ends_the_request_and_no_other(host, name):
+    """The connection stays: the peer said itself that no more of it comes."""
+    request = fcgi.request_bytes(f"/fn/{name}?sleep=20000", b"x" * 300,
+                                 flags=fcgi.KEEP_CONN)
+    records = fcgi.between(request, b"|cut|").split(b"|cut|")[1:-1]
+    assert b"".join(records) == request and len(records) == 5
+    with host.connect() as connection:
+        for count in range(1, 6):
+            connection.send(b"".join(records[:count]) +
+                            fcgi.record(fcgi.ABORT, 1, b"", 7))
+            answer = connection.read_answer()
+            assert answer.is_complete and answer.stdout == b""
+            connection.send(b"".join(records[count:]) +
+                            fcgi.record(fcgi.ABORT, 1))
+            connection.send(fcgi.request_bytes(
+                f"/fn/{name}?head&raw=next&sum", b"four", request_id=2,
+                flags=fcgi.KEEP_CONN))
+            assert connection.read_answer(2).text.startswith("nextlength=4 ")
 
 
 def test_an_abort_before_the_params_are_whole_ends_the_request(host):

@@ -28,17 +28,6 @@ def facts(answer):
     return dict(line.split("=", 1) for line in answer.text.splitlines())
 
 
-def between(request, record):
-    """The bytes with the record before, between and behind all of its own."""
-    out, at = [record], 0
-    while at < len(request):
-        length = 8 + int.from_bytes(request[at + 4:at + 6], "big") + \
-            request[at + 6]
-        out += [request[at:at + length], record]
-        at += length
-    return b"".join(out)
-
-
 MANAGEMENT = {
     "an unknown type": fcgi.record(100, 0, b"\1\1ab" * 20, 3),
     "GET_VALUES": fcgi.record(fcgi.GET_VALUES, 0,
@@ -59,7 +48,7 @@ def test_a_management_record_is_no_part_of_a_request(host, name, what):
                                  b"four", flags=fcgi.KEEP_CONN)
     answer, told = fcgi.Answer(), 0
     with host.connect() as connection:
-        connection.send(between(request, MANAGEMENT[what]))
+        connection.send(fcgi.between(request, MANAGEMENT[what]))
         while not answer.is_complete or told < 6:
             got = connection.read_record()
             assert got, "the host hung up"

@@ -447,6 +447,7 @@ when_the_queue_is_full_the_answer_is_503_with_retry_after(void **state)
 	web_free(&first);
 }
 
+/* W37 */
 static void
 a_connection_too_many_is_told_so_and_not_kept(void **state)
 {

@@ -5,6 +5,7 @@
 #include <cmocka.h>
 
 #include <errno.h>
+#include <malloc.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -158,9 +159,8 @@ the_bounds_are_exact(void **state)
 	assert_pairs(PAIRS("\1\0A"), 9, 0, -EMSGSIZE, "");
 }
 
-/* W2 */
 static void
-huge_lengths_are_refused_before_memory_is_taken_for_them(void **state)
+huge_lengths_are_refused(void **state)
 {
 	(void)state;
 	assert_pairs(PAIRS("\377\377\377\377\1A"), MANY, MANY, -EMSGSIZE, "");
@@ -168,6 +168,22 @@ huge_lengths_are_refused_before_memory_is_taken_for_them(void **state)
 	assert_pairs(PAIRS("\377\377\377\377\377\377\377\377A"), MANY, MANY,
 	    -EMSGSIZE, "");
 	assert_pairs(PAIRS("\200\1\206\240\0A"), MANY, MANY, -EMSGSIZE, "");
+}
+
+/* W2 */
+static void
+a_claim_of_two_gigabytes_takes_no_memory(void **state)
+{
+	struct params *params = params_new(MANY, MANY);
+	struct mallinfo2 before = mallinfo2(), after;
+
+	(void)state;
+	assert_int_equal(params_feed(params, (const uint8_t *)
+	    "\1\377\377\377\377A", 6), -EMSGSIZE);
+	after = mallinfo2();
+	assert_true(after.uordblks + after.hblkhd <
+	    before.uordblks + before.hblkhd + MANY);
+	params_free(params);
 }
 
 static void
@@ -257,8 +273,8 @@ main(void)
 		cmocka_unit_test(
 		    names_and_values_that_no_environment_can_hold_are_refused),
 		cmocka_unit_test(the_bounds_are_exact),
-		cmocka_unit_test(
-		    huge_lengths_are_refused_before_memory_is_taken_for_them),
+		cmocka_unit_test(huge_lengths_are_refused),
+		cmocka_unit_test(a_claim_of_two_gigabytes_takes_no_memory),
 		cmocka_unit_test(of_one_name_the_last_value_counts),
 		cmocka_unit_test(after_the_end_nothing_more_is_taken),
 		cmocka_unit_test(

@@ -106,6 +106,7 @@ records_of_management_and_of_unknown_type_are_passed_up(void **state)
 	    "\1\377\377\377\0\1\0\0" "x"), "9/0/2<GV>255/65535/1<x>", false);
 }
 
+/* W4 */
 static void
 padding_of_any_length_is_skipped(void **state)
 {

@@ -327,6 +327,7 @@ whatever_init_says_wrongly_ends_only_its_instance(void **state)
 	garbage(&bad, sizeof(bad));
 }
 
+/* W18 */
 static void
 descriptors_that_init_sends_are_not_taken(void **state)
 {

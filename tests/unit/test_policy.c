@@ -10,6 +10,7 @@
 
 /*      at_ms  op  pool n   waiting starting ready idle busy refused */
 
+/* W46 */
 static void
 many_waiters_cause_one_start(void **state)
 {

@@ -249,6 +249,7 @@ a_head_over_header_max_is_502(void **state)
 	assert_int_equal(play_records(play, "error"), 1);
 }
 
+/* W36 */
 static void
 what_was_written_before_the_end_is_never_lost(void **state)
 {

@@ -29,6 +29,17 @@ def stream(kind, request_id, data, chunk=65535, end=True):
     return b"".join(out)
 
 
+def between(data, more):
+    """The records of `data` with `more` before, between and behind them."""
+    out, at = [more], 0
+    while at < len(data):
+        _, _, _, length, padding, _ = struct.unpack("!BBHHBB",
+                                                    data[at:at + 8])
+        out += [data[at:at + 8 + length + padding], more]
+        at += 8 + length + padding
+    return b"".join(out)
+
+
 def begin(request_id=1, role=RESPONDER, flags=0):
     return record(BEGIN, request_id, struct.pack("!HB5x", role, flags))
 
@@ -180,12 +191,15 @@ class Connection:
         """(type, id, content), or None at the end of the connection."""
         if not self._need(8):
             return None
-        version, kind, request_id, length, padding, _ = \
+        version, kind, request_id, length, padding, reserved = \
             struct.unpack("!BBHHBB", self.pending[:8])
         assert version == 1, f"version {version} in {self.pending[:16]!r}"
+        assert reserved == 0, f"reserved byte in {self.pending[:16]!r}"
         if not self._need(8 + length + padding):
             return None
         content = self.pending[8:8 + length]
+        assert not any(self.pending[8 + length:8 + length + padding]), \
+            "padding is not zero"
         self.pending = self.pending[8 + length + padding:]
         return kind, request_id, content
 
@@ -209,6 +223,7 @@ class Connection:
             if got_id != request_id:
                 raise AssertionError(f"record for id {got_id}: {got!r}")
             if kind == STDOUT:
+                assert not answer.stdout_ended, f"behind the end: {got!r}"
                 answer.stdout += content
                 answer.stdout_ended = not content
             elif kind == STDERR:
