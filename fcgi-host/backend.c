@@ -178,8 +178,8 @@ backend_close(struct backend *backend)
 		return;
 	loop_timer_cancel(instance->fleet->loop, &backend->grace);
 	backend->kind->close(backend);
-	buf_free(&backend->received);
 	buf_free(&backend->sending);
+	buf_free(&backend->sent);
 	backend->instance = NULL;
 	instance_let_go(instance);
 }

@@ -65,16 +65,21 @@ struct backend {
 	int exec_error;          /* errno of an execve that failed, 0 */
 	uint64_t user_us, system_us, memory_kib; /* CGI: wait4's */
 	const char *problem;     /* static text, when LOST */
-	/* CGI: the pipes; FastCGI: in_fd is the connection */
+	struct funclog log;
+	/* CGI: the pipes */
 	int in_fd, out_fd, err_fd;
 	struct loop_io in_io, out_io, err_io;
-	struct funclog log;
-	/* FastCGI */
+	/* FastCGI, on the instance's channel */
 	uint16_t role;
 	bool wants_read, wants_write, is_broken;
 	bool is_program_dead; /* what it wrote is all that will come */
+	bool keeps;           /* the connection is to be kept */
+	bool is_reused;       /* it was kept */
+	bool has_begun;       /* its answer */
+	bool may_send_again;  /* a reset says that nothing was read */
 	struct fcgi_parser parser;
-	struct buf received, sending;
+	struct buf sending;
+	struct buf sent;      /* the request, while it may be sent again */
 	uint8_t small[8];
 	size_t small_have;
 	struct loop_timer grace;

@@ -1,7 +1,13 @@
 /*
- * A FastCGI program: one connection per execution to the socket that the host
- * owns, made only to dispatch (libfcgi hangs up after two silent seconds) and
- * closed at END_REQUEST (its close waits for the peer).  Source: FastCGI 1.0.
+ * A FastCGI program.  Its connection is made to dispatch (libfcgi hangs up after
+ * two silent seconds) and is kept for the next execution where that is safe:
+ * the request had no body, of which a program may leave a rest that would be
+ * taken for records; it was sent in one piece that libfcgi reads at once; and
+ * the program had read it before it answered.  Then a reset without an answer
+ * says of the next request that the program has not read it (the kernel gives
+ * one only for bytes that lie unread, and they are read together), and it is sent
+ * again on a connection of its own.  Whatever else happens closes it at
+ * END_REQUEST (libfcgi's close waits for the peer).  Source: FastCGI 1.0.
  */
 #include "fcgi-host/backend.h"
 
@@ -16,9 +22,8 @@
 
 #include "fcgi-host/sock.h"
 
-#define REQUEST_ID 1
 #define SENDING_MAX (64u * 1024)
-#define RECEIVE_SIZE (32u * 1024)
+#define WRITE_SIZE (32u * 1024)
 /* records that hold no answer, stderr above all, come without end from a
  * program that floods: so much of them is read before others have their turn */
 #define READS_PER_CALL 4
@@ -27,29 +32,27 @@
 
 static void fcgi_ready(void *arg, uint32_t events);
 
+static struct channel *
+channel_of(const struct backend *backend)
+{
+	return &backend->instance->channel;
+}
+
 static void
 interest_set(struct backend *backend)
 {
-	struct loop *loop = backend->instance->fleet->loop;
+	struct channel *channel = channel_of(backend);
 	uint32_t events = 0;
-	int error = 0;
 
-	if (backend->in_fd < 0 || backend->is_broken) {
-		loop_io_del(loop, &backend->in_io);
+	/* after the end its interest stays as the next execution wants it */
+	if (channel->fd < 0 || backend->end == BACKEND_ENDED)
 		return;
-	}
 	if (backend->wants_read)
 		events |= EPOLLIN;
 	if (backend->wants_write || buf_len(&backend->sending) > 0)
 		events |= EPOLLOUT;
-	if (events == 0)
-		loop_io_del(loop, &backend->in_io);
-	else if (backend->in_io.fd < 0)
-		error = loop_io_add(loop, &backend->in_io, backend->in_fd,
-		    events, fcgi_ready, backend);
-	else
-		error = loop_io_set(loop, &backend->in_io, events);
-	if (error < 0)
+	if (channel_watch(channel, backend->is_broken ? 0 : events,
+	    fcgi_ready, backend) < 0)
 		backend_set_end(backend, BACKEND_LOST);
 }
 
@@ -75,26 +78,81 @@ broken(struct backend *backend, const char *problem)
 	backend->is_instance_usable = false;
 	if (backend->problem == NULL)
 		backend->problem = problem;
-	loop_io_del(loop, &backend->in_io);
+	interest_set(backend);
 	if (!backend->instance->is_program_running ||
 	    loop_timer_set(loop, &backend->grace, loop_now_us(loop) + GRACE_US,
 	    grace_over, backend) < 0)
 		backend_set_end(backend, BACKEND_LOST);
 }
 
+/* ---- to the program ---- */
+
+static int
+channel_open(struct backend *backend)
+{
+	char path[32];
+
+	snprintf(path, sizeof(path), "/%" PRIu64 ".sock",
+	    backend->instance->id);
+	return channel_connect(channel_of(backend), path);
+}
+
+/* The program has closed its kept connection and has read nothing of this
+ * request: it gets it on a new one. */
+static bool
+send_again(struct backend *backend)
+{
+	struct channel *channel = channel_of(backend);
+
+	if (!backend->may_send_again)
+		return false;
+	backend->may_send_again = backend->is_reused = false;
+	backend->keeps = false;
+	channel->is_single_use = true;
+	if (buf_len(&backend->sent) > 0) {
+		buf_free(&backend->sending);
+		backend->sending = backend->sent;
+		backend->sent = (struct buf){ 0 };
+	}
+	if (channel_open(backend) < 0) {
+		broken(backend, "the program takes no connection");
+		return false;
+	}
+	fcgi_renumber(&backend->sending, channel->id);
+	return true;
+}
+
+/* What a kept connection has taken whole may have to be sent again. */
+static void
+sending_taken(struct backend *backend, size_t n)
+{
+	if (!backend->may_send_again) {
+		buf_consume(&backend->sending, n);
+	} else if (n == buf_len(&backend->sending)) {
+		backend->sent = backend->sending;
+		backend->sending = (struct buf){ 0 };
+	} else {
+		backend->may_send_again = false;
+		buf_consume(&backend->sending, n);
+	}
+}
+
 static void
 sending_flush(struct backend *backend)
 {
 	while (buf_len(&backend->sending) > 0) {
-		ssize_t n = send(backend->in_fd, buf_head(&backend->sending),
-		    buf_len(&backend->sending), MSG_NOSIGNAL | MSG_DONTWAIT);
+		ssize_t n = send(channel_of(backend)->fd,
+		    buf_head(&backend->sending), buf_len(&backend->sending),
+		    MSG_NOSIGNAL | MSG_DONTWAIT);
 
 		if (n > 0) {
-			buf_consume(&backend->sending, (size_t)n);
+			sending_taken(backend, (size_t)n);
 			continue;
 		}
 		if (n < 0 && (errno == EAGAIN || errno == EINTR))
 			return;
+		if (send_again(backend))
+			continue;
 		/* it reads no more; an answer may still come */
 		buf_reset(&backend->sending, 0);
 		backend->is_body_ended = true;
@@ -102,45 +160,84 @@ sending_flush(struct backend *backend)
 	}
 }
 
+/* One record, but for an environment of more than 64 KiB. */
+static int
+params_record(struct buf *out, uint16_t id, const struct cgi_env *env)
+{
+	size_t at = buf_len(out), n;
+	struct buf params = { 0 };
+	int error = fcgi_put_header(out, FCGI_PARAMS, id, 0, 0);
+
+	if (error == 0)
+		error = cgi_env_put_params(env, out);
+	n = buf_len(out) - at - FCGI_HEADER_LEN;
+	if (error < 0 || n == 0)
+		return error; /* without any the header is the stream's end */
+	if (n <= FCGI_CONTENT_MAX) {
+		fcgi_write_header(buf_head(out) + at, FCGI_PARAMS, id,
+		    (uint16_t)n, 0);
+		return fcgi_put_stream_end(out, FCGI_PARAMS, id);
+	}
+	error = buf_add(&params, buf_head(out) + at + FCGI_HEADER_LEN, n);
+	out->end = out->start + at;
+	if (error == 0)
+		error = fcgi_put_stream(out, FCGI_PARAMS, id, params.data, n);
+	buf_free(&params);
+	return error < 0 ? error : fcgi_put_stream_end(out, FCGI_PARAMS, id);
+}
+
+static int
+request_put(struct backend *backend, uint16_t id, const struct cgi_env *env,
+    bool has_body)
+{
+	struct buf *out = &backend->sending;
+	int error = fcgi_put_begin(out, id, backend->role,
+	    backend->keeps ? FCGI_KEEP_CONN : 0);
+
+	if (error == 0)
+		error = params_record(out, id, env);
+	if (error == 0 && !has_body)
+		error = fcgi_put_stream_end(out, FCGI_STDIN, id);
+	backend->is_body_ended = !has_body;
+	return error;
+}
+
 static int
 fcgi_start(struct backend *backend, const struct cgi_env *env, bool has_body)
 {
-	struct buf params = { 0 };
-	char path[32];
+	struct channel *channel = channel_of(backend);
 	int error;
 
-	(void)has_body;
-	snprintf(path, sizeof(path), "/%" PRIu64 ".sock",
-	    backend->instance->id);
-	error = sock_connect_unix(path);
-	if (error < 0)
-		return error;
-	backend->in_fd = error;
-	error = cgi_env_put_params(env, &params);
-	if (error == 0)
-		error = fcgi_put_begin(&backend->sending, REQUEST_ID,
-		    backend->role, 0);
-	if (error == 0)
-		error = fcgi_put_stream(&backend->sending, FCGI_PARAMS,
-		    REQUEST_ID, params.data + params.start, buf_len(&params));
-	if (error == 0)
-		error = fcgi_put_stream_end(&backend->sending, FCGI_PARAMS,
-		    REQUEST_ID);
-	buf_free(&params);
+	backend->keeps = !has_body && !channel->is_single_use &&
+	    !backend->instance->function->is_single_use;
+	backend->is_reused = backend->keeps && channel_is_kept(channel);
+	if (backend->is_reused)
+		channel_reuse(channel);
+	error = request_put(backend, backend->is_reused ? channel->id : 1, env,
+	    has_body);
+	if (error == 0 && backend->keeps &&
+	    buf_len(&backend->sending) > CHANNEL_REQUEST_MAX) {
+		buf_reset(&backend->sending, 0);
+		backend->keeps = backend->is_reused = false;
+		error = request_put(backend, 1, env, has_body);
+	}
+	backend->may_send_again = backend->is_reused;
+	if (error == 0 && !backend->is_reused)
+		error = channel_open(backend);
 	return error;
 }
 
 static ssize_t
 fcgi_write(struct backend *backend, const void *data, size_t n)
 {
-	size_t part = n < RECEIVE_SIZE ? n : RECEIVE_SIZE;
+	size_t part = n < WRITE_SIZE ? n : WRITE_SIZE;
 
 	if (backend->is_broken || backend->is_body_ended)
 		return -EPIPE;
 	if (buf_len(&backend->sending) >= SENDING_MAX)
 		return -EAGAIN;
-	if (fcgi_put_stream(&backend->sending, FCGI_STDIN, REQUEST_ID, data,
-	    part) < 0)
+	if (fcgi_put_stream(&backend->sending, FCGI_STDIN,
+	    channel_of(backend)->id, data, part) < 0)
 		return -ENOMEM;
 	sending_flush(backend);
 	interest_set(backend);
@@ -153,8 +250,11 @@ fcgi_body_end(struct backend *backend)
 	if (backend->is_broken)
 		return 0;
 	/* sent by fcgi_want, a short request in one piece */
-	return fcgi_put_stream_end(&backend->sending, FCGI_STDIN, REQUEST_ID);
+	return fcgi_put_stream_end(&backend->sending, FCGI_STDIN,
+	    channel_of(backend)->id);
 }
+
+/* ---- from the program ---- */
 
 static void
 end_request(struct backend *backend)
@@ -170,7 +270,6 @@ end_request(struct backend *backend)
 	backend->is_eof = true;
 	/* it ended this request in good form, whatever it died of later */
 	backend->signal_number = 0;
-	loop_io_del(backend->instance->fleet->loop, &backend->in_io);
 	if (protocol_status != FCGI_REQUEST_COMPLETE) {
 		broken(backend, "the program refused the request");
 		return;
@@ -180,17 +279,24 @@ end_request(struct backend *backend)
 	backend_set_end(backend, BACKEND_ENDED);
 }
 
+static bool
+is_own(const struct backend *backend)
+{
+	return backend->parser.id == channel_of(backend)->id;
+}
+
+/* content is moved to out + *used, which never lies behind it */
 static void
 data_take(struct backend *backend, uint8_t *out, size_t *used)
 {
 	const struct fcgi_parser *parser = &backend->parser;
 	size_t room = sizeof(backend->small) - backend->small_have;
 
-	if (parser->id != REQUEST_ID)
+	if (!is_own(backend))
 		return;
 	switch (parser->type) {
 	case FCGI_STDOUT:
-		memcpy(out + *used, parser->data, parser->length);
+		memmove(out + *used, parser->data, parser->length);
 		*used += parser->length;
 		break;
 	case FCGI_STDERR:
@@ -210,54 +316,111 @@ data_take(struct backend *backend, uint8_t *out, size_t *used)
 	}
 }
 
-/* Content is never longer than what was fed, so that it fits into out. */
-static size_t
-received_parse(struct backend *backend, uint8_t *out, size_t size)
+static void
+not_answered(void *arg)
 {
-	const uint8_t *input = buf_head(&backend->received);
-	size_t n = buf_len(&backend->received);
-	size_t left, used = 0;
+	struct backend *backend = arg;
 
-	if (n > size)
-		n = size;
-	left = n;
+	backend->instance->function->is_single_use = true;
+	broken(backend, "the program ended a request that was over");
+}
+
+/*
+ * Of a request that is over, or of none.  It is passed over, and the connection
+ * serves no other.  But who ends a request that has ended may have taken the
+ * running one for it: its answer is not waited for long.
+ */
+static void
+other_take(struct backend *backend)
+{
+	struct loop *loop = backend->instance->fleet->loop;
+
+	backend->keeps = false;
+	channel_of(backend)->is_single_use = true;
+	if (backend->is_reused && !backend->has_begun &&
+	    backend->parser.type == FCGI_END_REQUEST &&
+	    loop_timer_set(loop, &backend->grace, loop_now_us(loop) + GRACE_US,
+	    not_answered, backend) < 0)
+		not_answered(backend);
+}
+
+/* The first record of its answer shows whether the program had read the request
+ * by then. */
+static void
+answer_begun(struct backend *backend)
+{
+	struct channel *channel = channel_of(backend);
+
+	backend->has_begun = true;
+	backend->may_send_again = false;
+	if (backend->is_reused && !backend->is_program_dead)
+		loop_timer_cancel(backend->instance->fleet->loop,
+		    &backend->grace);
+	if (backend->keeps && !backend->is_reused &&
+	    !channel_is_read(channel)) {
+		backend->keeps = false;
+		channel->is_single_use = true;
+	}
+}
+
+static void
+record_end(struct backend *backend)
+{
+	if (!is_own(backend)) {
+		if (backend->parser.id != FCGI_NULL_REQUEST_ID)
+			other_take(backend);
+	} else if (backend->parser.type == FCGI_END_REQUEST) {
+		end_request(backend);
+	}
+}
+
+/* Reads the records in data[0..n) and leaves the answer that they hold in their
+ * place; returns its length. */
+static size_t
+records_take(struct backend *backend, uint8_t *data, size_t n)
+{
+	const uint8_t *input = data;
+	size_t used = 0;
+
 	while (!backend->is_eof) {
 		enum fcgi_event event = fcgi_parse(&backend->parser, &input,
-		    &left);
+		    &n);
 
 		if (event == FCGI_EVENT_BAD) {
 			broken(backend, "the program does not speak FastCGI");
 			break;
 		}
+		if (event == FCGI_EVENT_HEADER && is_own(backend) &&
+		    !backend->has_begun)
+			answer_begun(backend);
 		/* END comes when no input is left, too. */
-		if (event == FCGI_EVENT_DATA)
-			data_take(backend, out, &used);
-		else if (event == FCGI_EVENT_END &&
-		    backend->parser.type == FCGI_END_REQUEST &&
-		    backend->parser.id == REQUEST_ID)
-			end_request(backend);
+		else if (event == FCGI_EVENT_DATA)
+			data_take(backend, data, &used);
+		else if (event == FCGI_EVENT_END)
+			record_end(backend);
 		else if (event == FCGI_EVENT_MORE)
 			break;
 	}
-	buf_consume(&backend->received, n - left);
+	if (n > 0)
+		backend->keeps = false; /* there is more behind its end */
 	return used;
 }
 
-static int
-received_fill(struct backend *backend)
+/* Bytes, -EAGAIN, or 0: there is no more. */
+static ssize_t
+receive(struct backend *backend, void *out, size_t size)
 {
-	uint8_t *room = buf_reserve(&backend->received, RECEIVE_SIZE);
-	ssize_t n;
+	ssize_t n = recv(channel_of(backend)->fd, out, size, MSG_DONTWAIT);
 
-	if (room == NULL)
-		return -ENOMEM;
-	n = recv(backend->in_fd, room, RECEIVE_SIZE, MSG_DONTWAIT);
-	if (n > 0) {
-		buf_commit(&backend->received, (size_t)n);
-		return 0;
-	}
+	if (n > 0)
+		return n;
 	if (n < 0 && (errno == EAGAIN || errno == EINTR))
 		return -EAGAIN;
+	if (n < 0 && errno == ECONNRESET && send_again(backend))
+		return -EAGAIN;
+	/* it may have thrown the request away unread: nobody knows */
+	if (backend->is_reused && !backend->has_begun)
+		backend->instance->function->is_single_use = true;
 	broken(backend, "the connection closed before the answer's end");
 	return 0;
 }
@@ -266,14 +429,12 @@ static ssize_t
 fcgi_read(struct backend *backend, void *out, size_t size)
 {
 	for (int i = 0; i < READS_PER_CALL && !backend->is_eof; i++) {
+		ssize_t n = receive(backend, out, size);
 		size_t used;
-		int error = 0;
 
-		if (buf_len(&backend->received) == 0)
-			error = received_fill(backend);
-		if (error < 0)
-			return error;
-		used = received_parse(backend, out, size);
+		if (n < 0)
+			return n;
+		used = records_take(backend, out, (size_t)n);
 		if (used > 0)
 			return (ssize_t)used;
 	}
@@ -285,6 +446,10 @@ fcgi_ready(void *arg, uint32_t events)
 {
 	struct backend *backend = arg;
 
+	if (backend->end == BACKEND_ENDED) {
+		channel_unasked(channel_of(backend));
+		return;
+	}
 	if (events & EPOLLOUT) {
 		sending_flush(backend);
 		if (backend->wants_write &&
@@ -345,11 +510,16 @@ fcgi_report(struct backend *backend, const struct init_report *report)
 static void
 fcgi_close(struct backend *backend)
 {
-	struct loop *loop = backend->instance->fleet->loop;
+	struct channel *channel = channel_of(backend);
 
-	funclog_end(&backend->log, backend->request_id, loop_now_us(loop));
-	loop_io_del(loop, &backend->in_io);
-	close_fd(&backend->in_fd);
+	funclog_end(&backend->log, backend->request_id,
+	    loop_now_us(backend->instance->fleet->loop));
+	if (backend->keeps && backend->end == BACKEND_ENDED &&
+	    backend->is_instance_usable && channel->fd >= 0 &&
+	    buf_len(&backend->sending) == 0)
+		channel_keep(channel);
+	else
+		channel_close(channel);
 }
 
 const struct backend_kind backend_fcgi = {

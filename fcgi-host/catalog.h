@@ -1,7 +1,8 @@
 /*
  * The functions that the gateway knows: name → function, kept as the scanner's
- * reports come through the spawner.  A function is immutable and reference-
- * counted; a new version is a new function under the same name.
+ * reports come through the spawner.  A function is immutable, but for what was
+ * learnt of its program, and reference-counted; a new version is a new function
+ * under the same name.
  */
 #ifndef FCGI_HOST_CATALOG_H
 #define FCGI_HOST_CATALOG_H
@@ -17,6 +18,8 @@ struct function {
 	unsigned refs;
 	struct ctl_function info; /* as reported; all strings terminated */
 	struct buf env;           /* the sidecar's "NAME=VALUE\0"… */
+	/* a request was lost on a kept connection: no more are kept */
+	bool is_single_use;
 };
 
 struct catalog;

@@ -3,6 +3,8 @@
 #include <errno.h>
 #include <string.h>
 
+#include "fcgi-host/log.h"
+
 /* The structs of fastcgi.h are what the bytes are cast to. */
 _Static_assert(sizeof(FCGI_Header) == FCGI_HEADER_LEN, "FCGI_Header");
 _Static_assert(sizeof(FCGI_BeginRequestBody) == 8, "FCGI_BeginRequestBody");
@@ -251,4 +253,26 @@ fcgi_put_unknown_type(struct buf *out, uint8_t type)
 	FCGI_UnknownTypeBody body = { .type = type };
 
 	return put_body(out, FCGI_UNKNOWN_TYPE, FCGI_NULL_REQUEST_ID, &body);
+}
+
+void
+fcgi_renumber(struct buf *records, uint16_t id)
+{
+	uint8_t *at = buf_head(records);
+	size_t left = buf_len(records);
+
+	while (left >= FCGI_HEADER_LEN) {
+		FCGI_Header header;
+		size_t n;
+
+		memcpy(&header, at, sizeof(header));
+		header.requestIdB1 = (uint8_t)(id >> 8);
+		header.requestIdB0 = (uint8_t)id;
+		memcpy(at, &header, sizeof(header));
+		n = FCGI_HEADER_LEN + (size_t)join(header.contentLengthB1,
+		    header.contentLengthB0) + header.paddingLength;
+		LOG_ASSERT(n <= left);
+		at += n;
+		left -= n;
+	}
 }

@@ -67,6 +67,9 @@ int fcgi_put_end(struct buf *out, uint16_t id, uint32_t app_status,
 int fcgi_put_cut(struct buf *out, uint16_t id);
 int fcgi_put_unknown_type(struct buf *out, uint8_t type);
 
+/* Gives whole records that were appended here another request id. */
+void fcgi_renumber(struct buf *records, uint16_t id);
+
 /* Writes a record header into 8 bytes, for content that is placed already. */
 void fcgi_write_header(uint8_t out[FCGI_HEADER_LEN], uint8_t type, uint16_t id,
     uint16_t content_length, uint8_t padding_length);

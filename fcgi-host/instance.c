@@ -86,6 +86,7 @@ instance_new(struct fleet *fleet, struct function *function, void *pool,
 	instance->cpu_fd = instance->peak_fd = instance->events_fd = -1;
 	instance->memory_fd = -1;
 	instance->init_io.fd = instance->out_io.fd = instance->err_io.fd = -1;
+	channel_init(&instance->channel, fleet->loop);
 	funclog_init(&instance->log, function->info.name, instance->id,
 	    log_quota);
 	fleet->count++;
@@ -108,6 +109,7 @@ instance_free(struct instance *instance)
 	LOG_ASSERT(instance->state == INSTANCE_GONE && instance->user == NULL);
 	if (instance->is_admitted)
 		ledger_release(instance->fleet->ledger);
+	channel_close(&instance->channel);
 	loop_io_del(instance->fleet->loop, &instance->init_io);
 	loop_io_del(instance->fleet->loop, &instance->out_io);
 	loop_io_del(instance->fleet->loop, &instance->err_io);

@@ -11,6 +11,7 @@
 #include <sys/queue.h>
 
 #include "fcgi-host/catalog.h"
+#include "fcgi-host/channel.h"
 #include "fcgi-host/funclog.h"
 #include "fcgi-host/ledger.h"
 #include "fcgi-host/loop.h"
@@ -93,6 +94,7 @@ struct instance {
 	struct loop_io init_io;
 	uint64_t serial;
 	uint64_t measures_due; /* INIT_MEASURE without its answer so far */
+	struct channel channel; /* to a FastCGI program */
 	/* a FastCGI program's stdout and stderr; CGI's are per execution */
 	int out_fd, err_fd;
 	struct loop_io out_io, err_io;

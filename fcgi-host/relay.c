@@ -325,8 +325,11 @@ relay_start(struct relay *relay, struct instance *instance,
     const struct cgi_env *env, const struct cgi_env *program_env,
     const char *request_id)
 {
+	/* what is known of it now: its end may have come without its length */
+	bool has_body = relay->has_body && !(relay->is_body_arrived &&
+	    spool_left(&relay->spool) == 0);
 	int error = backend_start(&relay->backend, instance, env, program_env,
-	    request_id, relay->role, relay->has_body, &backend_events, relay);
+	    request_id, relay->role, has_body, &backend_events, relay);
 	bool wants_write;
 
 	relay->has_backend = true;

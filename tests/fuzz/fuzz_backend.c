@@ -106,8 +106,9 @@ open_backend(struct run *run)
 	backend->events = &events;
 	backend->arg = run;
 	backend->exit_code = -1;
-	backend->in_fd = pair[0];
-	backend->out_fd = backend->err_fd = -1;
+	run->instance->channel.fd = pair[0];
+	run->instance->channel.id = 1;
+	backend->in_fd = backend->out_fd = backend->err_fd = -1;
 	backend->in_io.fd = backend->out_io.fd = backend->err_io.fd = -1;
 	funclog_init(&backend->log, "f", 1, &run->log_quota);
 	instance_take(run->instance, &as_user, run, "r");

@@ -1,180 +1,81 @@
-/* A FastCGI program behind the relay: the test listens on the instance's
- * socket and is the program.  The gateway finds sockets at its root, so this
- * one lives in a root of its own, which only root may have. */
+/* A FastCGI program behind the relay; the test is the program. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <cmocka.h>
 
-#include <errno.h>
-#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
-#include <sys/stat.h>
 #include <unistd.h>
 #include <linux/sockios.h>
 
 #include "fcgi-host/sock.h"
-#include "tests/unit/play.h"
+#include "tests/unit/program.h"
 
-static char dir[] = "/tmp/test_fastcgi.XXXXXX";
-static int old_root = -1, listen_fd = -1;
-/* the program's side of one execution */
-static int fd = -1;
-static struct buf got; /* STDIN */
-static struct fcgi_parser parser;
-static bool has_begin, has_params_end, has_body_end;
-static uint16_t role;
+static struct program program;
 
 static int
 set_up(void **state)
 {
-	struct play *play;
-
-	parser = (struct fcgi_parser){ 0 };
-	has_begin = has_params_end = has_body_end = false;
-	listen_fd = sock_listen_unix("/1.sock", 0600, (gid_t)-1, 8);
-	if (listen_fd < 0 || play_set_up(state) != 0)
-		return -1;
-	play = *state;
-	play->info.is_fastcgi = 1;
-	strcpy(play->info.path, "f.fcgi");
-	play_put(play);
-	return 0;
+	return program_set_up(&program, state);
 }
 
 static int
 tear_down(void **state)
 {
-	int rc = play_tear_down(state);
-
-	buf_free(&got);
-	close_fd(&fd);
-	close_fd(&listen_fd);
-	unlink("/1.sock");
-	return rc;
-}
-
-/* The program accepts, and reads what there is. */
-static void
-receive(void)
-{
-	uint8_t bytes[65536];
-	const uint8_t *at = bytes;
-	enum fcgi_event event;
-	ssize_t n;
-	size_t left;
-
-	if (fd < 0)
-		fd = accept4(listen_fd, NULL, NULL,
-		    SOCK_CLOEXEC | SOCK_NONBLOCK);
-	assert_true(fd >= 0);
-	n = recv(fd, bytes, sizeof(bytes), MSG_DONTWAIT);
-	left = n > 0 ? (size_t)n : 0;
-	while ((event = fcgi_parse(&parser, &at, &left)) != FCGI_EVENT_MORE) {
-		assert_int_not_equal(event, FCGI_EVENT_BAD);
-		assert_int_equal(parser.id, 1);
-		if (event == FCGI_EVENT_DATA && parser.type == FCGI_STDIN)
-			assert_int_equal(buf_add(&got, parser.data,
-			    parser.length), 0);
-		if (event == FCGI_EVENT_DATA &&
-		    parser.type == FCGI_BEGIN_REQUEST) {
-			uint8_t flags;
-
-			assert_int_equal(parser.length, 8);
-			fcgi_read_begin(parser.data, &role, &flags);
-		}
-		if (event != FCGI_EVENT_END)
-			continue;
-		if (parser.type == FCGI_BEGIN_REQUEST)
-			has_begin = true;
-		else if (parser.content_length > 0)
-			;
-		else if (parser.type == FCGI_PARAMS)
-			has_params_end = true;
-		else if (parser.type == FCGI_STDIN)
-			has_body_end = true;
-	}
+	return program_tear_down(&program, state);
 }
 
 static struct actor *
 start(struct play *play, const char *body)
 {
-	struct actor *actor = play_dispatch(play, "POST", body);
-
-	assert_int_equal(actor->fd_count, 2); /* fd 0 is the socket itself */
-	receive();
-	return actor;
+	return program_start(&program, play, body);
 }
 
 static void
 put(struct play *play, uint8_t type, const char *text)
 {
-	struct buf bytes = { 0 };
-
-	assert_int_equal(fcgi_put_stream(&bytes, type, 1, text,
-	    strlen(text)), 0);
-	assert_int_equal(send(fd, buf_head(&bytes), buf_len(&bytes),
-	    MSG_NOSIGNAL), buf_len(&bytes));
-	buf_free(&bytes);
-	play_turn(play, 0);
+	program_put(&program, play, type, text);
 }
 
 static void
 put_end(struct play *play, uint32_t app_status, uint8_t protocol_status)
 {
-	struct buf bytes = { 0 };
-
-	assert_int_equal(fcgi_put_end(&bytes, 1, app_status, protocol_status),
-	    0);
-	assert_int_equal(send(fd, buf_head(&bytes), buf_len(&bytes),
-	    MSG_NOSIGNAL), buf_len(&bytes));
-	buf_free(&bytes);
-	play_turn(play, 0);
-}
-
-/* init answers the question for the program's memory. */
-static void
-measured(struct play *play, struct actor *actor)
-{
-	assert_true(actor_order(actor));
-	assert_int_equal(actor->order.type, INIT_MEASURE);
-	actor_report(actor, INIT_MEMORY, 0);
-	play_turn(play, 0);
+	program_end(&program, play, app_status, protocol_status);
 }
 
 /* W16 */
 static void
-a_program_serves_one_connection_per_execution_and_stays_warm(void **state)
+a_program_has_one_connection_at_a_time_and_stays_warm(void **state)
 {
 	struct play *play = *state;
 	struct actor *actor = start(play, "abc");
 	char end;
 
-	assert_true(has_begin && has_params_end && has_body_end);
-	assert_int_equal(buf_len(&got), 3);
-	assert_memory_equal(buf_head(&got), "abc", 3);
+	assert_true(program.has_begin && program.has_params_end && program.has_body_end);
+	assert_int_equal(buf_len(&program.got), 3);
+	assert_memory_equal(buf_head(&program.got), "abc", 3);
 	put(play, FCGI_STDOUT, PLAIN "hello");
 	assert_true(play_has(play, "hello"));
 	put_end(play, 0, FCGI_REQUEST_COMPLETE);
 	assert_int_equal(play->web.ends, 0); /* its memory is asked for */
-	measured(play, actor);
+	program_measured(play, actor);
 	assert_int_equal(play->web.ends, 1);
 	assert_int_equal(stage_log_count(&play->stage,
 	    "\"mem_peak_kib\":512,\"mem_source\":\"process\""), 1);
-	assert_int_equal(recv(fd, &end, 1, 0), 0); /* closed by the host */
-	close_fd(&fd);
+	assert_int_equal(recv(program.fd, &end, 1, 0), 0); /* closed by the host */
+	close_fd(&program.fd);
 	play_request(play, "GET", "");
 	assert_false(actor_order(actor)); /* it runs already */
-	receive();
+	program_receive(&program);
 	put(play, FCGI_STDOUT, PLAIN "again");
 	put_end(play, 0, FCGI_REQUEST_COMPLETE);
-	measured(play, actor);
+	program_measured(play, actor);
 	assert_int_equal(play->web.ends, 2);
 	assert_int_equal(stage_log_count(&play->stage, "\"cold\":false"), 1);
 	assert_int_equal(play_records(play, "ok"), 2);
@@ -202,14 +103,13 @@ is_measured(struct play *play, struct actor *actor, unsigned *at_us,
 
 	if (actor->is_up)
 		play_request(play, "GET", "");
-	close_fd(&fd);
-	receive();
+	program_receive(&program);
 	clock_set(play, *at_us += cpu_us);
 	put(play, FCGI_STDOUT, PLAIN "hello");
 	put_end(play, 0, FCGI_REQUEST_COMPLETE);
 	if (play->web.ends > ends)
 		return false;
-	measured(play, actor);
+	program_measured(play, actor);
 	assert_int_equal(play->web.ends, ends + 1);
 	return true;
 }
@@ -227,7 +127,7 @@ the_memory_of_short_executions_is_read_once_for_some_of_them(void **state)
 	clock_set(play, at_us += 300);
 	put(play, FCGI_STDOUT, PLAIN "hello");
 	put_end(play, 0, FCGI_REQUEST_COMPLETE);
-	measured(play, actor);
+	program_measured(play, actor);
 	/* short, and soon after a short one that was measured */
 	assert_false(is_measured(play, actor, &at_us, 400));
 	assert_int_equal(stage_log_count(&play->stage,
@@ -271,7 +171,7 @@ a_client_that_leaves_while_the_memory_is_asked_for_is_recorded_once(
 	close_fd(&play->web.fd);
 	stage_turn(&play->stage, 0);
 	assert_int_equal(play_executions(play), 0);
-	measured(play, actor);
+	program_measured(play, actor);
 	assert_int_equal(play->stage.server.active, 0);
 	assert_int_equal(play_executions(play), 1);
 }
@@ -300,7 +200,7 @@ stderr_records_are_no_part_of_the_answer(void **state)
 	put(play, FCGI_STDOUT, PLAIN "hello");
 	put(play, FCGI_STDERR, "after\n");
 	put_end(play, 0, FCGI_REQUEST_COMPLETE);
-	measured(play, actor);
+	program_measured(play, actor);
 	assert_true(play_has(play, "hello"));
 	assert_false(play_has(play, "before"));
 	assert_false(play_has(play, "after"));
@@ -315,7 +215,7 @@ an_app_status_is_the_exit_code(void **state)
 
 	put(play, FCGI_STDOUT, PLAIN "hello");
 	put_end(play, 7, FCGI_REQUEST_COMPLETE);
-	measured(play, actor);
+	program_measured(play, actor);
 	assert_int_equal(play->web.app_status, 7);
 	assert_int_equal(stage_log_count(&play->stage, "\"exit\":7"), 1);
 	assert_int_equal(play_records(play, "error"), 1);
@@ -341,7 +241,7 @@ a_program_that_refuses_the_request_is_502(void **state)
 
 	put_end(play, 0, FCGI_OVERLOADED);
 	play_turn(play, 400);
-	measured(play, actor);
+	program_measured(play, actor);
 	ended_badly(play, actor, false);
 }
 
@@ -351,9 +251,9 @@ a_program_that_speaks_no_fastcgi_is_502(void **state)
 	struct play *play = *state;
 	struct actor *actor = start(play, "");
 
-	assert_int_equal(send(fd, "HTTP/1.1 200 OK\r\n\r\n", 19, 0), 19);
+	assert_int_equal(send(program.fd, "HTTP/1.1 200 OK\r\n\r\n", 19, 0), 19);
 	play_turn(play, 400);
-	measured(play, actor);
+	program_measured(play, actor);
 	ended_badly(play, actor, false);
 }
 
@@ -364,9 +264,9 @@ a_connection_that_closes_without_an_end_cuts_the_answer(void **state)
 	struct actor *actor = start(play, "");
 
 	put(play, FCGI_STDOUT, PLAIN "half of");
-	close_fd(&fd);
+	close_fd(&program.fd);
 	play_turn(play, 400);
-	measured(play, actor);
+	program_measured(play, actor);
 	ended_badly(play, actor, true);
 }
 
@@ -376,7 +276,7 @@ a_program_that_crashes_is_told_by_its_signal(void **state)
 	struct play *play = *state;
 	struct actor *actor = start(play, "");
 
-	close_fd(&fd);
+	close_fd(&program.fd);
 	actor_report(actor, INIT_EXIT, 11);
 	play_turn(play, 0);
 	ended_badly(play, actor, false);
@@ -401,17 +301,17 @@ answer_unread_and_exit(struct play *play, struct actor *actor)
 
 		assert_int_equal(fcgi_put_stream(&bytes, FCGI_STDOUT, 1, text,
 		    strlen(text)), 0);
-		assert_int_equal(send(fd, buf_head(&bytes), buf_len(&bytes),
+		assert_int_equal(send(program.fd, buf_head(&bytes), buf_len(&bytes),
 		    MSG_NOSIGNAL), buf_len(&bytes));
 		buf_free(&bytes);
 		stage_turn(&play->stage, 0);
-		assert_int_equal(ioctl(fd, SIOCOUTQ, &left), 0);
+		assert_int_equal(ioctl(program.fd, SIOCOUTQ, &left), 0);
 	}
 	assert_int_equal(fcgi_put_end(&end, 1, 0, FCGI_REQUEST_COMPLETE), 0);
-	assert_int_equal(send(fd, buf_head(&end), buf_len(&end),
+	assert_int_equal(send(program.fd, buf_head(&end), buf_len(&end),
 	    MSG_NOSIGNAL), buf_len(&end));
 	buf_free(&end);
-	close_fd(&fd);
+	close_fd(&program.fd);
 	actor_report(actor, INIT_EXIT, 0);
 }
 
@@ -457,7 +357,7 @@ a_program_that_nobody_can_reach_is_502(void **state)
 	struct play *play = *state;
 	struct actor *actor;
 
-	close_fd(&listen_fd);
+	close_fd(&program.listen_fd);
 	play_request(play, "GET", "");
 	actor = stage_last(&play->stage);
 	stage_up(&play->stage, actor);
@@ -487,47 +387,28 @@ a_flood_of_stderr_does_not_hold_the_loop(void **state)
 	memset(text, 'e', sizeof(text));
 	assert_int_equal(fcgi_put_stream(&flood, FCGI_STDERR, 1, text,
 	    sizeof(text)), 0);
-	assert_int_equal(setsockopt(fd, SOL_SOCKET, SO_SNDBUFFORCE, &size,
+	assert_int_equal(setsockopt(program.fd, SOL_SOCKET, SO_SNDBUFFORCE, &size,
 	    sizeof(size)), 0);
-	while (sent < 2 << 20 && send(fd, buf_head(&flood), buf_len(&flood),
+	while (sent < 2 << 20 && send(program.fd, buf_head(&flood), buf_len(&flood),
 	    MSG_DONTWAIT) > 0)
 		sent += (int)buf_len(&flood);
 	assert_true(sent >= 2 << 20);
 	loop_defer(play->stage.loop, &task, stop, play->stage.loop);
 	assert_int_equal(loop_run(play->stage.loop), 0);
-	assert_int_equal(ioctl(fd, SIOCOUTQ, &left), 0);
+	assert_int_equal(ioctl(program.fd, SIOCOUTQ, &left), 0);
 	assert_true(left > 1 << 20);
 	for (int i = 0; i < 100; i++)
 		play_turn(play, 0);
-	assert_int_equal(ioctl(fd, SIOCOUTQ, &left), 0);
+	assert_int_equal(ioctl(program.fd, SIOCOUTQ, &left), 0);
 	assert_int_equal(left, 0);
 	put(play, FCGI_STDOUT, PLAIN "hello");
 	put_end(play, 0, FCGI_REQUEST_COMPLETE);
-	measured(play, actor);
+	program_measured(play, actor);
 	assert_true(play_has(play, "hello"));
 	buf_free(&flood);
 }
 
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
-
-static int
-enter_root(void **state)
-{
-	(void)state;
-	old_root = open("/", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	return old_root < 0 || mkdtemp(dir) == NULL || chdir(dir) < 0 ||
-	    mkdir("tmp", 0700) < 0 || chroot(".") < 0;
-}
-
-static int
-leave_root(void **state)
-{
-	(void)state;
-	if (rmdir("/tmp") < 0 || fchdir(old_root) < 0 || chroot(".") < 0)
-		return -1;
-	close(old_root);
-	return rmdir(dir);
-}
 
 /* FastCGI 1.0 section 6.3; what the web server sends of a body all the same
  * is dropped.  libfcgi needs an end where its program reads. */
@@ -546,14 +427,14 @@ an_authorizer_is_asked_in_its_role_and_with_an_empty_stdin(void **state)
 	web_send(&play->web, &bytes);
 	play_turn(play, 0);
 	actor = play_run(play);
-	receive();
-	assert_int_equal(role, FCGI_AUTHORIZER);
-	assert_true(has_params_end);
-	assert_true(has_body_end);
-	assert_int_equal(buf_len(&got), 0);
+	program_receive(&program);
+	assert_int_equal(program.role, FCGI_AUTHORIZER);
+	assert_true(program.has_params_end);
+	assert_true(program.has_body_end);
+	assert_int_equal(buf_len(&program.got), 0);
 	put(play, FCGI_STDOUT, "Status: 200\nVariable-X: y\n\n");
 	put_end(play, 0, FCGI_REQUEST_COMPLETE);
-	measured(play, actor);
+	program_measured(play, actor);
 	assert_int_equal(play->web.ends, 1);
 	assert_true(play_has(play, "Variable-X: y"));
 	assert_int_equal(play_records(play, "ok"), 1);
@@ -566,7 +447,7 @@ int
 main(void)
 {
 	const struct CMUnitTest tests[] = {
-		TEST(a_program_serves_one_connection_per_execution_and_stays_warm),
+		TEST(a_program_has_one_connection_at_a_time_and_stays_warm),
 		TEST(the_memory_of_short_executions_is_read_once_for_some_of_them),
 		TEST(an_init_that_does_not_measure_delays_the_end_only_shortly),
 		TEST(a_client_that_leaves_while_the_memory_is_asked_for_is_recorded_once),
@@ -585,9 +466,8 @@ main(void)
 		    an_authorizer_is_asked_in_its_role_and_with_an_empty_stdin),
 	};
 
-	if (geteuid() != 0) {
-		fputs("SKIP: only root may have a root of its own\n", stderr);
+	if (!program_is_possible())
 		return 77;
-	}
-	return cmocka_run_group_tests(tests, enter_root, leave_root);
+	return cmocka_run_group_tests(tests, program_enter_root,
+	    program_leave_root);
 }

@@ -1,0 +1,49 @@
+/*
+ * The connection to a FastCGI program.  It belongs to the instance, and one
+ * execution at a time uses it; between two it may stay open.  Then nothing is
+ * to come from the program: whatever does closes it.  Each request on it has
+ * the next id, so that what belongs to the one before is known for that.
+ * Source: FastCGI 1.0 section 3.5, FCGI_KEEP_CONN.
+ */
+#ifndef FCGI_HOST_CHANNEL_H
+#define FCGI_HOST_CHANNEL_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "fcgi-host/loop.h"
+
+/* libfcgi reads so much at once: a request of this size is read whole, or not
+ * at all. */
+#define CHANNEL_REQUEST_MAX 8192
+
+struct channel {
+	struct loop *loop;
+	int fd; /* -1: none */
+	struct loop_io io;
+	uint16_t id;         /* of the request on it, or of the last one */
+	bool is_single_use;  /* its program keeps none: one for each request */
+	loop_io_fn *fn;      /* who uses it; NULL: nobody, it is kept */
+	void *arg;
+};
+
+void channel_init(struct channel *channel, struct loop *loop);
+/* Connects, in place of one that was kept; libfcgi, which waits on that, looks at
+ * no other meanwhile.  The id is 1.  0 or negative errno. */
+int channel_connect(struct channel *channel, const char *path);
+/* Whether one is open that was kept.  channel_reuse gives it its next id. */
+bool channel_is_kept(const struct channel *channel);
+void channel_reuse(struct channel *channel);
+/* Whom to call on which events (0: none at all).  0 or negative errno. */
+int channel_watch(struct channel *channel, uint32_t events, loop_io_fn *fn,
+    void *arg);
+/* Whether the program has read all that was sent on it. */
+bool channel_is_read(const struct channel *channel);
+/* An event while nothing is to come: closes it, unless it was a false alarm. */
+void channel_unasked(struct channel *channel);
+/* The execution is over; closes it if it cannot be kept. */
+void channel_keep(struct channel *channel);
+void channel_close(struct channel *channel);
+
+#endif
