@@ -30,7 +30,9 @@
 void
 gateway_host_record(struct gateway *gateway, const char *event)
 {
-	struct record_host record = { .event = event };
+	struct record_host record = { .event = event,
+		.lost_cpu_us = gateway->lost_cpu_us,
+		.is_lost_before = !gateway->is_again };
 
 	if (gateway->has_totals) {
 		record.has_totals = true;
@@ -39,6 +41,7 @@ gateway_host_record(struct gateway *gateway, const char *event)
 		record.cgroup_sys_us = gateway->totals.cpu_sys_us;
 		gateway->has_totals = false;
 	}
+	gateway->lost_cpu_us = 0;
 	if (ledger_host(gateway->server.ledger, &record) < 0)
 		log_event(LOG_ERROR, "memory", "for=host_record");
 }

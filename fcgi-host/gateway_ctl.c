@@ -166,6 +166,17 @@ on_conf(struct gateway *gateway, const struct ctl_msg *msg, int *fds,
 	gateway->server.conf = conf;
 }
 
+/* What the instances of a dead predecessor used, and no line tells. */
+static uint64_t
+lost_cpu(const struct gateway *gateway)
+{
+	uint64_t charged_us = inflight_charged(gateway->inflight);
+	uint64_t used_us = gateway->totals.cpu_usage_us;
+
+	return inflight_run(gateway->inflight) != 0 && used_us > charged_us ?
+	    used_us - charged_us : 0;
+}
+
 static void
 log_reply(struct gateway *gateway)
 {
@@ -195,6 +206,7 @@ on_log(struct gateway *gateway, const struct ctl_msg *msg, int *fds,
 	}
 	gateway->has_log = true;
 	if (is_first) {
+		gateway->lost_cpu_us = lost_cpu(gateway);
 		ledger_begin(gateway->server.ledger);
 		gateway_host_record(gateway,
 		    gateway->is_again ? "restart" : "start");

@@ -50,6 +50,7 @@ struct gateway {
 	struct loop_timer retry_timer;
 	struct ctl_totals totals;
 	bool has_totals;
+	uint64_t lost_cpu_us; /* for the first record */
 	/* the end */
 	struct loop_timer drain_timer;
 	bool is_drained_said, is_overdue;

@@ -7,7 +7,7 @@
 
 #include "fcgi-host/log.h"
 
-#define INFLIGHT_MAGIC 0x66637432u /* changes with every change of a struct */
+#define INFLIGHT_MAGIC 0x66637433u /* changes with every change of a struct */
 
 struct inflight_head {
 	uint32_t magic;
@@ -17,6 +17,10 @@ struct inflight_head {
 	uint64_t seq;
 	uint64_t number;
 	uint64_t alive_us;
+	uint64_t charged_us;
+	/* of the batch that is being written: its last seq, and charged_us with
+	 * it */
+	uint64_t batch_seq, batch_charged_us;
 };
 
 struct inflight {
@@ -196,7 +200,26 @@ inflight_seq(const struct inflight *inflight)
 void
 inflight_set_seq(struct inflight *inflight, uint64_t seq)
 {
-	inflight->head->seq = seq;
+	struct inflight_head *head = inflight->head;
+
+	head->seq = seq;
+	if (head->batch_seq != 0 && seq >= head->batch_seq)
+		head->charged_us = head->batch_charged_us;
+}
+
+void
+inflight_set_batch(struct inflight *inflight, uint64_t seq,
+    uint64_t charged_us)
+{
+	inflight->head->batch_seq = 0;
+	inflight->head->batch_charged_us = charged_us;
+	inflight->head->batch_seq = seq;
+}
+
+uint64_t
+inflight_charged(const struct inflight *inflight)
+{
+	return inflight->head->charged_us;
 }
 
 uint64_t
@@ -232,6 +255,7 @@ inflight_begin(struct inflight *inflight, uint64_t run_id)
 			slot->ended_us = head->alive_us;
 	}
 	head->seq = head->number = 0;
+	head->charged_us = head->batch_seq = 0;
 	head->run_id = run_id;
 }
 

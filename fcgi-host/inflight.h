@@ -37,6 +37,12 @@ void inflight_drop(struct inflight *inflight, struct inflight_slot *slot);
 /* The last seq whose line is in the log, and the count of executions. */
 uint64_t inflight_seq(const struct inflight *inflight);
 void inflight_set_seq(struct inflight *inflight, uint64_t seq);
+/* The processor time in all lines of the run that are in the log. */
+uint64_t inflight_charged(const struct inflight *inflight);
+/* Before a batch is written: its last seq, and what is charged once that is in
+ * the log.  Whoever dies in between, the log tells which of the two holds. */
+void inflight_set_batch(struct inflight *inflight, uint64_t seq,
+    uint64_t charged_us);
 uint64_t inflight_next_number(struct inflight *inflight);
 
 /* The run whose debts, seq and count these are; 0: of none. */

@@ -30,6 +30,7 @@ struct ledger {
 	uint64_t size_most; /* RLIMIT_FSIZE, which no reserving knows of */
 	uint64_t admitted;
 	uint64_t next_seq;
+	uint64_t charged_us; /* in the lines of this run, the batch's too */
 	struct buf batch;
 	struct ledger_entry *first, **last;
 	uint64_t executions, refused, errors;
@@ -49,8 +50,11 @@ ledger_new(struct inflight *inflight, uint64_t run_id)
 	ledger->run_id = run_id;
 	ledger->fd = -1;
 	ledger->last = &ledger->first;
-	ledger->next_seq = inflight_run(inflight) == run_id ?
-	    inflight_seq(inflight) + 1 : 1;
+	ledger->next_seq = 1;
+	if (inflight_run(inflight) == run_id) {
+		ledger->next_seq = inflight_seq(inflight) + 1;
+		ledger->charged_us = inflight_charged(inflight);
+	}
 	return ledger;
 }
 
@@ -60,6 +64,7 @@ ledger_begin(struct ledger *ledger)
 	if (inflight_run(ledger->inflight) == ledger->run_id)
 		return;
 	inflight_begin(ledger->inflight, ledger->run_id);
+	ledger->charged_us = 0;
 	if (buf_len(&ledger->batch) == 0)
 		ledger->next_seq = 1;
 }
@@ -185,6 +190,7 @@ ledger_switch(struct ledger *ledger, int fd, bool is_again)
 	if (is_again && seq > inflight_seq(ledger->inflight)) {
 		inflight_set_seq(ledger->inflight, seq);
 		ledger->next_seq = seq + 1;
+		ledger->charged_us = inflight_charged(ledger->inflight);
 	}
 	/* what was reserved for the admitted went with the old file */
 	error = space_reserve(ledger, 0);
@@ -283,6 +289,7 @@ ledger_exec(struct ledger *ledger, struct record_exec *record,
 	}
 	LOG_ASSERT(buf_len(&ledger->batch) - before <= RECORD_LINE_MAX);
 	ledger->next_seq++;
+	ledger->charged_us += record->cpu_us;
 	ledger->executions++;
 	ledger_release(ledger);
 	entry->next = NULL;
@@ -303,6 +310,7 @@ ledger_instance(struct ledger *ledger, struct record_instance *record)
 		return -ENOMEM;
 	}
 	ledger->next_seq++;
+	ledger->charged_us += record->start_cpu_us + record->idle_cpu_us;
 	ledger_release(ledger);
 	return 0;
 }
@@ -322,6 +330,8 @@ ledger_host(struct ledger *ledger, struct record_host *record)
 		return -ENOMEM;
 	}
 	ledger->next_seq++;
+	if (!record->is_lost_before)
+		ledger->charged_us += record->lost_cpu_us;
 	ledger->refused = 0;
 	return 0;
 }
@@ -396,6 +406,8 @@ ledger_flush(struct ledger *ledger)
 
 	if (n == 0 && ledger->first == NULL)
 		return;
+	inflight_set_batch(ledger->inflight, ledger->next_seq - 1,
+	    ledger->charged_us);
 	error = ledger->fd < 0 ? -EBADF : batch_write(ledger);
 	if (error < 0) {
 		write_failed(ledger, error);

@@ -262,6 +262,8 @@ record_put_host(struct buf *out, const struct record_host *r)
 		put_number(out, "cgroup_user_us", r->cgroup_user_us);
 		put_number(out, "cgroup_sys_us", r->cgroup_sys_us);
 	}
+	if (r->lost_cpu_us > 0)
+		put_number(out, "lost_cpu_us", r->lost_cpu_us);
 	return put_close(out);
 }
 

@@ -97,13 +97,17 @@ send_start(struct spawner *spawner)
 	child_send(spawner->gateway, parcel);
 }
 
-/* For the first record of this run: what a host that died here cannot tell. */
+/* For its first record, which tells what of this no record does: what a host
+ * that died here used, or all until a gateway died.  The instances are dead
+ * (may_start), so nothing is added any more. */
 static void
-send_left(struct spawner *spawner)
+send_used(struct spawner *spawner)
 {
 	const struct cgroup_cpu *left = &spawner->cgroup.left;
 	struct parcel *parcel;
 
+	if (spawner->is_again)
+		spawner_send_totals(spawner, false);
 	if (spawner->is_again || left->usage_us == 0)
 		return;
 	parcel = parcel_new(CTL_TOTALS);
@@ -275,7 +279,7 @@ on_up(void *arg)
 	spawner->switches_pending = 0;
 	send_start(spawner);
 	spawner_send_fd(gateway, CTL_CONF, spawner->conf_fd);
-	send_left(spawner);
+	send_used(spawner);
 	spawner_send_log(spawner, true);
 	/* In a drain it only has to write what its predecessor owed. */
 	if (spawner->phase == SPAWNER_SERVING)

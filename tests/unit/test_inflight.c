@@ -91,6 +91,35 @@ a_successor_finds_the_debts_the_sequence_and_the_count(void **state)
 	close(fd);
 }
 
+/* Whoever dies between the write of a batch and its note of it leaves both
+ * sums; which holds, the log's last line tells. */
+static void
+what_is_charged_goes_with_the_lines_in_the_log(void **state)
+{
+	int fd = table_of(64 * 1024);
+	struct inflight *inflight = inflight_open(fd);
+
+	(void)state;
+	inflight_begin(inflight, 100);
+	inflight_set_batch(inflight, 3, 70);
+	assert_int_equal(inflight_charged(inflight), 0);
+	inflight_set_seq(inflight, 3);
+	assert_int_equal(inflight_charged(inflight), 70);
+	inflight_set_batch(inflight, 5, 90);
+	inflight_close(inflight);
+	inflight = inflight_open(fd);
+	assert_int_equal(inflight_charged(inflight), 70);
+	inflight_set_seq(inflight, 4); /* a part of it reached the file */
+	assert_int_equal(inflight_charged(inflight), 70);
+	inflight_set_seq(inflight, 5);
+	assert_int_equal(inflight_charged(inflight), 90);
+	inflight_begin(inflight, 200);
+	inflight_set_seq(inflight, 6);
+	assert_int_equal(inflight_charged(inflight), 0);
+	inflight_close(inflight);
+	close(fd);
+}
+
 static void
 check_taken_over(struct inflight_slot *slot, void *arg)
 {
@@ -320,6 +349,8 @@ main(void)
 		    slots_are_given_until_none_is_left_and_again_when_dropped),
 		cmocka_unit_test(
 		    a_successor_finds_the_debts_the_sequence_and_the_count),
+		cmocka_unit_test(
+		    what_is_charged_goes_with_the_lines_in_the_log),
 		cmocka_unit_test(a_new_run_takes_over_what_was_not_written),
 		cmocka_unit_test(what_cannot_be_a_record_is_not_believed),
 		cmocka_unit_test(a_table_that_is_none_is_made_new_or_refused),

@@ -179,6 +179,46 @@ lines_of_all_kinds_share_one_sequence(void **state)
 	assert_int_equal(ledger_executions(ledger), 10);
 }
 
+/* One of each kind, written; what is charged by then. */
+static uint64_t
+charge(uint64_t lost_us, bool is_lost_before)
+{
+	struct record_exec exec = { .cpu_us = 5, .exit_code = -1 };
+	struct record_instance instance = { .start_cpu_us = 10,
+		.exec_cpu_us = 5, .idle_cpu_us = 20 };
+	struct record_host host = { .event = "start", .lost_cpu_us = lost_us,
+		.is_lost_before = is_lost_before };
+	struct ledger_entry entry = { .fn = on_written };
+
+	assert_int_equal(ledger_exec(ledger, &exec, &entry), 0);
+	assert_int_equal(ledger_instance(ledger, &instance), 0);
+	assert_int_equal(ledger_host(ledger, &host), 0);
+	ledger_flush(ledger);
+	return inflight_charged(inflight);
+}
+
+static void
+processor_time_is_charged_once_and_to_its_own_run(void **state)
+{
+	(void)state;
+	ledger_begin(ledger);
+	assert_int_equal(charge(0, false), 35);
+	assert_int_equal(charge(100, false), 170);
+	assert_int_equal(charge(100, true), 205);
+	/* a successor goes on */
+	ledger_free(ledger);
+	ledger = ledger_new(inflight, 0xabc);
+	assert_int_equal(ledger_switch(ledger, open_log("log"), true), 0);
+	assert_int_equal(charge(0, false), 240);
+	/* and a new run begins */
+	ledger_free(ledger);
+	ledger = ledger_new(inflight, 0xabd);
+	assert_int_equal(ledger_switch(ledger, open_log("log"), true), 0);
+	assert_int_equal(inflight_charged(inflight), 240);
+	ledger_begin(ledger);
+	assert_int_equal(charge(0, false), 35);
+}
+
 static void
 with_sync_the_lines_are_written_too(void **state)
 {
@@ -498,6 +538,7 @@ main(void)
 	const struct CMUnitTest tests[] = {
 		TEST(a_line_is_told_written_only_by_the_flush),
 		TEST(lines_of_all_kinds_share_one_sequence),
+		TEST(processor_time_is_charged_once_and_to_its_own_run),
 		TEST(with_sync_the_lines_are_written_too),
 		TEST(admission_reserves_and_free_gives_the_rest_back),
 		TEST(a_switch_writes_what_is_pending_to_the_old_file),

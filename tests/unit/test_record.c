@@ -207,6 +207,11 @@ a_host_record_has_totals_only_when_there_are_any(void **state)
 	record.has_totals = false;
 	assert_int_equal(record_put_host(&out, &record), 0);
 	assert_null(strstr(text(), "cgroup"));
+	assert_null(strstr(text(), "lost"));
+	buf_reset(&out, SIZE_MAX);
+	record.lost_cpu_us = 8;
+	assert_int_equal(record_put_host(&out, &record), 0);
+	assert_non_null(strstr(text(), ",\"lost_cpu_us\":8}"));
 }
 
 static void

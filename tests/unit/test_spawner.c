@@ -173,6 +173,7 @@ a_role_that_dies_is_started_anew_and_told_everything(void **state)
 	puppet_expect_only(&world.gateway, CTL_START, &msg);
 	assert_int_equal(msg.u.start.is_again, 1);
 	puppet_expect_only(&world.gateway, CTL_CONF, &msg);
+	puppet_expect_only(&world.gateway, CTL_TOTALS, &msg);
 	puppet_expect_only(&world.gateway, CTL_LOG, &msg);
 	assert_int_equal(msg.u.log.is_first, 1);
 	puppet_expect_only(&world.gateway, CTL_FN_PUT, &msg);
@@ -223,6 +224,7 @@ an_environment_goes_along_as_the_descriptor_that_came(void **state)
 	puppet_await_successor(&world, &world.gateway);
 	puppet_expect_only(&world.gateway, CTL_START, &msg);
 	puppet_expect_only(&world.gateway, CTL_CONF, &msg);
+	puppet_expect_only(&world.gateway, CTL_TOTALS, &msg);
 	puppet_expect_only(&world.gateway, CTL_LOG, &msg);
 	puppet_expect(&world.gateway, CTL_FN_PUT, &msg, fds);
 	assert_int_equal(fstat(fds[0], &got), 0);

@@ -233,6 +233,7 @@ a_gateway_that_dies_in_a_reopen_is_followed_by_one_with_the_new_log(
 	puppet_await_successor(&world, &world.gateway);
 	puppet_expect_only(&world.gateway, CTL_START, &msg);
 	puppet_expect_only(&world.gateway, CTL_CONF, &msg);
+	puppet_expect_only(&world.gateway, CTL_TOTALS, &msg);
 	puppet_expect(&world.gateway, CTL_LOG, &msg, fds);
 	assert_int_equal(inode_of(fds[0]), inode_at("log/a.log"));
 	close(fds[0]);
@@ -504,6 +505,7 @@ a_gateway_that_dies_in_a_drain_is_followed_by_one_that_records(void **state)
 	puppet_expect_only(&world.gateway, CTL_START, &msg);
 	assert_int_equal(msg.u.start.is_again, 1);
 	puppet_expect_only(&world.gateway, CTL_CONF, &msg);
+	puppet_expect_only(&world.gateway, CTL_TOTALS, &msg);
 	puppet_expect_only(&world.gateway, CTL_LOG, &msg);
 	puppet_expect_only(&world.gateway, CTL_FN_SYNC, &msg);
 	puppet_expect_only(&world.gateway, CTL_DRAIN, &msg);

@@ -3,6 +3,8 @@ import collections
 import json
 import threading
 
+TORN_US = 20000
+
 
 class Ledger:
     """All records so far: by request, by outcome, and each run's seq."""
@@ -14,7 +16,7 @@ class Ledger:
         self.requests = collections.defaultdict(list)
         self.ids = set()
         self.outcomes = collections.Counter()
-        self.runs = []  # {"run", "seq", "charged", "total", "restarts"}
+        self.runs = []  # {"run", "seq", "charged", "total"}
         self.count = 0
 
     def rotate(self, place):
@@ -65,9 +67,11 @@ class Ledger:
         kind = record["type"]
         if kind == "host" and record["event"] == "start":
             if self.runs:
-                self.runs[-1]["total"] = record.get("cgroup_cpu_us")
+                before = self.runs[-1]
+                before["total"] = record.get("cgroup_cpu_us")
+                before["charged"] += record.get("lost_cpu_us", 0)
             self.runs.append({"run": record["run"], "seq": 0, "charged": 0,
-                              "total": None, "restarts": 0})
+                              "total": None})
         run = self.runs[-1]
         if record["seq"] != run["seq"] + 1:
             self.blame(f"seq {record['seq']} follows {run['seq']} in the "
@@ -90,6 +94,20 @@ class Ledger:
 
     @staticmethod
     def _take_host(run, record):
-        run["restarts"] += record["event"] == "restart"
-        if record["event"] == "stop":
+        if record["event"] == "restart":
+            run["charged"] += record.get("lost_cpu_us", 0)
+        elif record["event"] == "stop":
             run["total"] = record.get("cgroup_cpu_us")
+
+    def balance(self):
+        """(charged, total) of all runs; None: there was no clock.  Each must
+        balance within 1 %, and what a kill tore out of a batch."""
+        known = [run for run in self.runs if run["total"] is not None]
+        if not known:
+            return None
+        for run in known:
+            if abs(run["charged"] - run["total"]) > \
+                    0.01 * run["total"] + TORN_US:
+                self.blame(f"the books of run {run['run']} do not balance: "
+                           f"{run['charged']} us of {run['total']}")
+        return sum(r["charged"] for r in known), sum(r["total"] for r in known)

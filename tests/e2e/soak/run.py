@@ -40,6 +40,7 @@ class Soak:
         self.until = 0.0
         self.sizes = []  # (is it calm, {role: KiB})
         self.grown = {}
+        self.balance = None
 
     @property
     def is_over(self):
@@ -158,6 +159,7 @@ class Soak:
             self.sheet.blame("the table of executions in flight is left")
         self.ledger.read()
         self.sheet.judge(self.ledger.requests)
+        self.balance = self.ledger.balance()
         self.judge_sizes()
 
     def summarize(self):
@@ -177,6 +179,9 @@ class Soak:
         if self.storm.gone:
             rows.append(("nothing runs after spawner",
                          spread(self.storm.gone)))
+        if self.balance is not None:
+            rows.append(("processor time, us", "%d in records, %d in all" %
+                         self.balance))
         rows.append(("grown in the calm, KiB", self.grown))
         for role in ("gateway", "spawner", "scanner"):
             most = [sizes[role] for _, sizes in self.sizes if role in sizes]
