@@ -4,9 +4,11 @@
  * init that lies, instances that die, time that passes.  Every byte of a
  * request and of an answer carries the request's number.
  *
- * Claims: no byte of one request in another's answer or body; an answer that
- * is complete has its record, and is whole; every execution has exactly one
- * record; seq has no gaps; every connection ends; nothing stays.
+ * Claims: no byte of one request in another's answer or body; no request is
+ * given to two programs; an answer that is complete has its record before its
+ * last byte, says the same as it, and is what the function wrote or one of
+ * ours, to the byte; every execution has exactly one record; seq has no gaps;
+ * every connection ends; nothing stays.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -69,6 +71,20 @@ connect(int fd, __CONST_SOCKADDR_ARG address, socklen_t size)
 	return 0;
 }
 
+/* What the gateway sends is heard at once: what comes after it in the same turn
+ * of the loop, the record above all, came too late. */
+ssize_t
+send(int fd, const void *data, size_t n, int flags)
+{
+	ssize_t sent = syscall(SYS_sendto, fd, data, n, flags, NULL, 0);
+
+	if ((flags & MSG_DONTWAIT) == 0)
+		return sent; /* the play's own */
+	for (int i = 0; i < TALK_WEBS; i++)
+		talker_hear(&play, &play.talkers[i]);
+	return sent;
+}
+
 /* ------------------------------------------------------------- the programs */
 
 static unsigned
@@ -78,10 +94,36 @@ number_of(const char *request_id)
 	return (unsigned)strtoul(request_id + 1, NULL, 10);
 }
 
+static void
+delivered(struct program *program, const char *request_id, uint16_t id)
+{
+	struct request_story *story;
+
+	program->number = number_of(request_id);
+	story = &play.requests[program->number];
+	CLAIM(!story->is_delivered);
+	story->is_delivered = true;
+	story->id = id;
+}
+
+/* A connection may carry several requests, one behind the other. */
+static void
+begun(struct program *program)
+{
+	CLAIM(program->id == 0 || program->is_over);
+	program->id = program->parser.id;
+	CLAIM(program->id != 0);
+	program->number = 0;
+	program->has_head = program->is_over = false;
+	params_free(program->params);
+	program->params = params_new(65536, 512);
+}
+
 /* What the gateway says to a FastCGI program. */
 static void
 fastcgi_hear(struct program *program)
 {
+	const struct fcgi_parser *parser = &program->parser;
 	uint8_t bytes[4096];
 	const uint8_t *at = bytes;
 	enum fcgi_event event;
@@ -90,9 +132,11 @@ fastcgi_hear(struct program *program)
 
 	while ((event = fcgi_parse(&program->parser, &at, &left)) !=
 	    FCGI_EVENT_MORE) {
-		const struct fcgi_parser *parser = &program->parser;
-
-		CLAIM(event != FCGI_EVENT_BAD && parser->id == 1);
+		CLAIM(event != FCGI_EVENT_BAD);
+		if (event == FCGI_EVENT_HEADER &&
+		    parser->type == FCGI_BEGIN_REQUEST)
+			begun(program);
+		CLAIM(parser->id == program->id);
 		if (event == FCGI_EVENT_DATA && parser->type == FCGI_PARAMS)
 			CLAIM(params_feed(program->params, parser->data,
 			    parser->length) == 0);
@@ -101,8 +145,8 @@ fastcgi_hear(struct program *program)
 			    parser->length, program->number);
 		if (event == FCGI_EVENT_END && parser->type == FCGI_PARAMS &&
 		    parser->content_length == 0)
-			program->number = number_of(params_get(
-			    program->params, "REQUEST_ID"));
+			delivered(program, params_get(program->params,
+			    "REQUEST_ID"), program->id);
 	}
 }
 
@@ -133,15 +177,14 @@ put_raw(struct buf *out, size_t n)
 	}
 }
 
-/* What a program says next; returns how many tokens behind its head. */
-static unsigned
+/* What a program says next. */
+static void
 put_words(struct buf *out, struct program *program, uint8_t how)
 {
 	static const char *const heads[] = { "Status: 200\n\n",
 		"Content-Type: text/plain\r\n\r\n",
 		"Content-Length: 6\nStatus: 201\n\n",
 		"Status: 204\n\n", "no head\n\n", "Location: /x\n\n" };
-	struct request_story *story = &play.requests[program->number];
 	unsigned count = how / 16;
 
 	if (!program->has_head && (how & 12) != 12) {
@@ -149,59 +192,75 @@ put_words(struct buf *out, struct program *program, uint8_t how)
 
 		CLAIM(buf_add_str(out, heads[which]) == 0);
 		program->has_head = true;
-		story->is_plain = which < 2;
-		story->may_have_length = which == 2;
 		count = (how & 4) != 0 ? count : 0;
 	} else if ((how & 12) == 12) {
-		story->is_plain = false;
-		story->may_have_length = true;
 		put_raw(out, count);
-		return 0;
+		return;
 	}
 	talk_put_tokens(out, program->number, count);
-	return count;
+}
+
+static void
+note_said(const struct program *program, struct buf *out)
+{
+	CLAIM(buf_add(&play.requests[program->number].said, buf_head(out),
+	    buf_len(out)) == 0);
 }
 
 static void
 cgi_speak(struct actor *actor, struct program *program, uint8_t how)
 {
 	struct buf out = { 0 };
-	unsigned tokens = put_words(&out, program, how);
 
+	put_words(&out, program, how);
 	/* the gateway may have let go of the pipe already */
-	if (actor->fds[1] >= 0 && write(actor->fds[1], buf_head(&out),
-	    buf_len(&out)) == (ssize_t)buf_len(&out))
-		play.requests[program->number].tokens += tokens;
+	if (buf_len(&out) > 0 && actor->fds[1] >= 0 && write(actor->fds[1],
+	    buf_head(&out), buf_len(&out)) == (ssize_t)buf_len(&out))
+		note_said(program, &out);
 	buf_free(&out);
+}
+
+#define STDOUT_OF_ANOTHER 119
+#define END_OF_ANOTHER 190
+
+/* Of the running request, or of the one before.  Never of one to come: a
+ * program that does so is nobody's neighbour but its own. */
+static bool
+put_record(struct buf *out, struct program *program, uint8_t what, uint8_t how)
+{
+	struct buf words = { 0 };
+	uint16_t id = program->id;
+
+	if (what == STDOUT_OF_ANOTHER || (what >= END_OF_ANOTHER && what < 192))
+		id--;
+	if (what < 128) {
+		put_words(&words, program, how);
+		CLAIM(fcgi_put_stream(out, what < 120 ? FCGI_STDOUT :
+		    FCGI_STDERR, id, buf_head(&words), buf_len(&words)) == 0);
+	} else if (what < 192) {
+		CLAIM(fcgi_put_end(out, id, what & 1, what < 176 ?
+		    FCGI_REQUEST_COMPLETE : FCGI_OVERLOADED) == 0);
+	} else if (!program->is_over) {
+		put_raw(out, how);
+	}
+	buf_free(&words);
+	return what >= 128 && what < END_OF_ANOTHER;
 }
 
 static void
 fastcgi_speak(struct program *program, uint8_t how)
 {
-	struct buf words = { 0 }, out = { 0 };
-	unsigned tokens = 0;
+	struct buf out = { 0 };
 	uint8_t what = next();
+	bool is_end = put_record(&out, program, what, how);
 
-	if (what < 128) {
-		tokens = put_words(&words, program, how);
-		CLAIM(fcgi_put_stream(&out, what < 120 ? FCGI_STDOUT :
-		    FCGI_STDERR, 1, buf_head(&words), buf_len(&words)) == 0);
-		if (what >= 120)
-			play.requests[program->number].is_plain = false;
-	} else if (what < 192) {
-		CLAIM(fcgi_put_end(&out, 1, what & 1, what < 176 ?
-		    FCGI_REQUEST_COMPLETE : FCGI_OVERLOADED) == 0);
-	} else {
-		play.requests[program->number].is_plain = false;
-		play.requests[program->number].may_have_length = true;
-		put_raw(&out, how);
-	}
-	if (send(program->fd, buf_head(&out), buf_len(&out), MSG_NOSIGNAL) ==
-	    (ssize_t)buf_len(&out))
-		play.requests[program->number].tokens += tokens;
+	if (buf_len(&out) > 0 && send(program->fd, buf_head(&out),
+	    buf_len(&out), MSG_NOSIGNAL) == (ssize_t)buf_len(&out) &&
+	    !program->is_over)
+		note_said(program, &out);
+	program->is_over |= is_end;
 	if (what >= 128 && (what & 2) != 0)
 		close_fd(&program->fd);
-	buf_free(&words);
 	buf_free(&out);
 }
 
@@ -353,6 +412,13 @@ step(void)
 		play.stage.is_prompt = !play.stage.is_prompt;
 }
 
+static void
+cgi_begins(struct program *program, const struct actor *actor)
+{
+	*program = (struct program){ .fd = -1 };
+	delivered(program, actor_env(actor, "REQUEST_ID"), 0);
+}
+
 /* Orders are taken, and what was said is heard. */
 static void
 turn(void)
@@ -364,9 +430,7 @@ turn(void)
 		while (actor_order(actor))
 			if (actor->order.type == INIT_RUN &&
 			    actor->fd_count == 3)
-				play.programs[i] = (struct program){ .fd = -1,
-					.number = number_of(actor_env(actor,
-					    "REQUEST_ID")) };
+				cgi_begins(&play.programs[i], actor);
 	}
 	stage_turn(&play.stage, 0);
 	for (int i = 0; i < TALK_WEBS; i++) {
@@ -419,6 +483,8 @@ settle(void)
 		params_free(play.programs[i].params);
 		play.programs[i].params = NULL;
 	}
+	for (unsigned i = 0; i <= play.count; i++)
+		buf_free(&play.requests[i].said);
 }
 
 static int

@@ -1,6 +1,7 @@
 /*
  * What fuzz_talk.c plays: three web servers that are honest in their records
- * but rude in their timing (talk_web.c), and programs that say what they like.
+ * but rude in their timing (talk_web.c), and programs that say what they like;
+ * talk_judge.c knows what has to come of it.
  * Every byte of a request and of an answer carries the request's number.
  */
 #ifndef TESTS_FUZZ_TALK_H
@@ -20,14 +21,13 @@
 
 /* One request, by its number from 1. */
 struct request_story {
-	bool is_sent;     /* its params, to a connection that stood then */
-	bool is_complete; /* END_REQUEST has come */
-	bool is_plain;    /* the program's head has no length */
-	bool may_have_length; /* a Content-Length */
-	bool has_body;    /* a body may be shown */
-	bool is_aborted;  /* by ABORT_REQUEST */
-	unsigned tokens;  /* that the program wrote behind its head */
-	unsigned heard;   /* in the answer */
+	bool is_sent;      /* its params, to a connection that stood then */
+	bool is_delivered; /* to a program: never to another */
+	bool is_complete;  /* END_REQUEST has come */
+	bool is_head;      /* the method HEAD */
+	bool is_aborted;   /* by ABORT_REQUEST */
+	uint16_t id;       /* on its FastCGI program's connection; 0: CGI */
+	struct buf said;   /* what the program wrote for it: text, or records */
 };
 
 struct talker {
@@ -44,7 +44,9 @@ struct talker {
 struct program {
 	int fd; /* FastCGI: its side of the connection, -1 */
 	unsigned number;
+	uint16_t id; /* of the last BEGIN_REQUEST */
 	bool has_head;
+	bool is_over; /* FastCGI: it has said END_REQUEST */
 	struct fcgi_parser parser;
 	struct params *params;
 };
@@ -65,6 +67,14 @@ unsigned talk_count_tokens(const char *text, size_t n, unsigned number);
 void talk_put_tokens(struct buf *out, unsigned number, unsigned count);
 /* How many records the request has. */
 size_t talk_records(const struct talk *talk, unsigned number);
+
+/* talk_judge.c: of a whole answer: it is the function's, to the byte, or one of
+ * ours, and its record says the same. */
+void talk_judge(struct talk *talk, unsigned number, struct buf *answer);
+/* Of what has come so far: where a client can know that it is all, its record
+ * is written. */
+void talk_judge_early(const struct talk *talk, unsigned number,
+    struct buf *answer);
 
 /* Connects if need be; begins a request (of which how says everything) if none
  * is open; sends n bytes of what is left of it. */

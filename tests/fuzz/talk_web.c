@@ -37,22 +37,6 @@ talk_put_tokens(struct buf *out, unsigned number, unsigned count)
 
 /* ----------------------------------------------------------- the web servers */
 
-static bool
-record_has(const struct talk *talk, unsigned number, const char *what)
-{
-	char *log = stage_log(&talk->stage), id[32], *line, *end;
-	bool has = false;
-
-	snprintf(id, sizeof(id), "\"request_id\":\"n%u\"", number);
-	line = strstr(log, id);
-	if (line != NULL && (end = strchr(line, '\n')) != NULL) {
-		*end = '\0';
-		has = strstr(line, what) != NULL;
-	}
-	free(log);
-	return has;
-}
-
 size_t
 talk_records(const struct talk *talk, unsigned number)
 {
@@ -62,24 +46,6 @@ talk_records(const struct talk *talk, unsigned number)
 	return stage_log_count(&talk->stage, id);
 }
 
-/* What ended badly is cut, or another answer stands in its place; where a
- * length says that all is there, a crash behind it changes nothing. */
-static void
-check_whole(const struct talk *talk, unsigned number)
-{
-	const struct request_story *story = &talk->requests[number];
-	bool is_ok = record_has(talk, number, "\"outcome\":\"ok\"");
-
-	if (story->is_aborted)
-		return;
-	CLAIM(story->heard == 0 || is_ok ||
-	    record_has(talk, number, "\"outcome\":\"error\"") ||
-	    (story->may_have_length &&
-	    record_has(talk, number, "\"outcome\":\"crash\"")));
-	if (story->is_plain && story->has_body && (is_ok || story->heard > 0))
-		CLAIM(story->heard == story->tokens);
-}
-
 static void
 answer_complete(struct talk *talk, struct talker *talker)
 {
@@ -87,12 +53,12 @@ answer_complete(struct talk *talk, struct talker *talker)
 
 	CLAIM(talker->number != 0 && !story->is_complete);
 	story->is_complete = true;
-	story->heard = talk_count_tokens((const char *)buf_head(&talker->answer),
+	(void)talk_count_tokens((const char *)buf_head(&talker->answer),
 	    buf_len(&talker->answer), talker->number);
 	/* of one whose params did not come there is no execution */
-	CLAIM(talk_records(talk, talker->number) == 1 || buf_len(&talker->rest) > 0);
-	CLAIM(story->heard <= story->tokens);
-	check_whole(talk, talker->number);
+	if (buf_len(&talker->rest) == 0 ||
+	    talk_records(talk, talker->number) > 0)
+		talk_judge(talk, talker->number, &talker->answer);
 	talker->number = 0;
 	buf_reset(&talker->answer, SIZE_MAX);
 	talker->is_over = !talker->is_keeping || buf_len(&talker->rest) > 0;
@@ -107,6 +73,15 @@ talker_leave(struct talker *talker)
 	buf_free(&talker->answer);
 	buf_free(&talker->rest);
 	*talker = (struct talker){ .fd = -1 };
+}
+
+static void
+hear_piece(const struct talk *talk, struct talker *talker)
+{
+	CLAIM(buf_add(&talker->answer, talker->parser.data,
+	    talker->parser.length) == 0);
+	if (buf_len(&talker->rest) == 0)
+		talk_judge_early(talk, talker->number, &talker->answer);
 }
 
 static void
@@ -129,8 +104,7 @@ talker_take(struct talk *talk, struct talker *talker, const uint8_t *data,
 		CLAIM(!talker->is_over);
 		CLAIM(event != FCGI_EVENT_BAD && parser->id == 1);
 		if (event == FCGI_EVENT_DATA && parser->type == FCGI_STDOUT)
-			CLAIM(buf_add(&talker->answer, parser->data,
-			    parser->length) == 0);
+			hear_piece(talk, talker);
 		if (event == FCGI_EVENT_END &&
 		    parser->type == FCGI_END_REQUEST)
 			answer_complete(talk, talker);
@@ -161,7 +135,7 @@ make_request(struct talk *talk, struct talker *talker, uint8_t how)
 	struct buf body = { 0 };
 
 	talker->number = ++talk->count;
-	talk->requests[talker->number].has_body = (how & 4) == 0;
+	talk->requests[talker->number].is_head = (how & 4) != 0;
 	talk_put_tokens(&body, talker->number, how >> 5);
 	snprintf(id, sizeof(id), "REQUEST_ID=n%u", talker->number);
 	snprintf(length, sizeof(length), "CONTENT_LENGTH=%zu",
