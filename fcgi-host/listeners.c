@@ -6,6 +6,7 @@
 
 #include "fcgi-host/listeners.h"
 #include "fcgi-host/log.h"
+#include "fcgi-host/notify.h"
 #include "fcgi-host/sock.h"
 
 #define LISTEN_BACKLOG 4096 /* the kernel lowers it to somaxconn */
@@ -40,6 +41,15 @@ match(const struct conf *conf, int fd)
 		if (sock_is_bound_to(fd, conf->listen[i]))
 			return (int)i;
 	return -1;
+}
+
+/* ---------------------------------------------- of the service manager's own */
+
+static bool
+was_stored(const struct given_fd *given)
+{
+	return strncmp(given->name, LISTENERS_STORED,
+	    strlen(LISTENERS_STORED)) == 0;
 }
 
 static int
@@ -78,6 +88,74 @@ place(struct listeners *listeners, const struct conf *conf,
 	return 0;
 }
 
+/* ------------------------------------------------------- of an earlier run */
+
+/* Two addresses may have one name: what is taken out of the store by its name is
+ * put in again by listeners_store, if it serves. */
+static void
+name_stored(const char *where, char name[NOTIFY_NAME_MAX])
+{
+	size_t i;
+
+	snprintf(name, NOTIFY_NAME_MAX, LISTENERS_STORED "%s", where);
+	for (i = 0; name[i] != '\0'; i++)
+		if (name[i] <= 0x20 || name[i] > 0x7e || name[i] == ':' ||
+		    name[i] == '"')
+			name[i] = '_';
+}
+
+static void
+give_up(struct given_fd *given, const char *where, const char *why)
+{
+	log_event(LOG_INFO, "listen_given_up", "on=\"%s\" why=\"%s\"", where,
+	    why);
+	if (where[0] == '/' && sock_is_reached_by(given->fd, where))
+		(void)unlink(where);
+	notify_unstore(given->name);
+	close_fd(&given->fd);
+}
+
+static void
+place_stored(struct listeners *listeners, const struct conf *conf, gid_t gid,
+    struct given_fd *given)
+{
+	char where[WHERE_MAX];
+	int i = match(conf, given->fd);
+
+	sock_where(given->fd, where, sizeof(where));
+	if (i < 0 || !sock_is_listening(given->fd)) {
+		give_up(given, where, "no `listen` names it any more");
+	} else if (listeners->fd[i] >= 0) {
+		/* Its file is the other's now. */
+		notify_unstore(given->name);
+		close_fd(&given->fd);
+	} else if (where[0] == '/' &&
+	    (!sock_is_reached_by(given->fd, where) ||
+	    sock_set_access(where, conf->listen_mode, gid) != 0)) {
+		give_up(given, where, "its path does not lead to it any more");
+	} else {
+		listeners->fd[i] = steal_fd(&given->fd);
+		listeners->is_ours[i] = true;
+		log_event(LOG_INFO, "listen_kept", "on=\"%s\"", where);
+	}
+}
+
+void
+listeners_store(const struct listeners *listeners, const struct conf *conf)
+{
+	char name[NOTIFY_NAME_MAX];
+	size_t i;
+
+	for (i = 0; i < listeners->count; i++) {
+		if (!listeners->is_ours[i])
+			continue;
+		name_stored(conf->listen[i], name);
+		notify_store(listeners->fd[i], name);
+	}
+}
+
+/* -------------------------------------------------------------------- all */
+
 static int
 make(struct listeners *listeners, const struct conf *conf, size_t i, gid_t gid,
     char *problem, size_t size)
@@ -98,11 +176,28 @@ make(struct listeners *listeners, const struct conf *conf, size_t i, gid_t gid,
 	return 0;
 }
 
+static int
+place_all(struct listeners *listeners, const struct conf *conf, gid_t gid,
+    struct given *given, char *problem, size_t size)
+{
+	int error = 0;
+	size_t i;
+
+	for (i = 0; i < given->count && error == 0; i++)
+		if (!was_stored(&given->at[i]))
+			error = place(listeners, conf, &given->at[i], problem,
+			    size);
+	for (i = 0; i < given->count && error == 0; i++)
+		if (was_stored(&given->at[i]))
+			place_stored(listeners, conf, gid, &given->at[i]);
+	return error;
+}
+
 int
 listeners_open(struct listeners *listeners, const struct conf *conf,
     struct given *given, char *problem, size_t size)
 {
-	int error = 0;
+	int error;
 	size_t i;
 	gid_t gid;
 
@@ -111,10 +206,9 @@ listeners_open(struct listeners *listeners, const struct conf *conf,
 		listeners->fd[i] = -1;
 		listeners->is_ours[i] = false;
 	}
-	for (i = 0; i < given->count && error == 0; i++)
-		error = place(listeners, conf, &given->at[i], problem, size);
+	error = find_group(conf, &gid, problem, size);
 	if (error == 0)
-		error = find_group(conf, &gid, problem, size);
+		error = place_all(listeners, conf, gid, given, problem, size);
 	for (i = 0; i < listeners->count && error == 0; i++)
 		if (listeners->fd[i] < 0)
 			error = make(listeners, conf, i, gid, problem, size);
@@ -123,13 +217,20 @@ listeners_open(struct listeners *listeners, const struct conf *conf,
 }
 
 void
-listeners_close(struct listeners *listeners, const struct conf *conf)
+listeners_close(struct listeners *listeners, const struct conf *conf,
+    bool is_for_good)
 {
+	bool is_stored = notify_is_heard() && !is_for_good;
+	char name[NOTIFY_NAME_MAX];
 	size_t i;
 
 	for (i = 0; i < listeners->count; i++) {
 		close_fd(&listeners->fd[i]);
-		if (listeners->is_ours[i] && conf->listen[i][0] == '/')
+		if (!listeners->is_ours[i] || is_stored)
+			continue;
+		name_stored(conf->listen[i], name);
+		notify_unstore(name);
+		if (conf->listen[i][0] == '/')
 			(void)unlink(conf->listen[i]);
 	}
 	listeners->count = 0;

@@ -1,7 +1,9 @@
 /*
  * The sockets on which web servers connect, one for each `listen` of the
- * configuration: made here, or given by the service manager, who then decides
- * about mode and group, and whose the socket's file is.  Spawner only.
+ * configuration.  Three origins: made here; made by an earlier run, and stored
+ * with the service manager, which hands it over (its name begins with
+ * LISTENERS_STORED); or the service manager's own, of a .socket unit, who then
+ * decides about mode and group, and whose the socket's file is.  Spawner only.
  */
 #ifndef FCGI_HOST_LISTENERS_H
 #define FCGI_HOST_LISTENERS_H
@@ -12,20 +14,32 @@
 #include "fcgi-host/conf.h"
 #include "fcgi-host/given.h"
 
+#define LISTENERS_STORED "listen-"
+
 struct listeners {
 	int fd[CONF_LISTEN_MAX];       /* in the order of conf->listen */
-	bool is_ours[CONF_LISTEN_MAX]; /* its file goes with it */
+	bool is_ours[CONF_LISTEN_MAX]; /* made by this host, or an earlier run */
 	size_t count;
 };
 
 /*
  * Each given descriptor must be a listening socket that a `listen` names, and
- * takes its place; what is left is made.  0, or a negative errno with a
- * sentence; listeners_close is then still to be called.
+ * takes its place; a stored one that is of no use any more is given up.  What is
+ * left is made.  0, or a negative errno with a sentence; listeners_close is then
+ * still to be called.
  */
 int listeners_open(struct listeners *listeners, const struct conf *conf,
     struct given *given, char *problem, size_t size);
-/* Closes all, and unlinks those that are ours. */
-void listeners_close(struct listeners *listeners, const struct conf *conf);
+/* Stores what is ours with the service manager, so that clients wait from one
+ * run to the next instead of being refused. */
+void listeners_store(const struct listeners *listeners,
+    const struct conf *conf);
+/*
+ * Closes all.  For good: those that are ours are taken out of the store and
+ * unlinked.  Else a service manager may have them stored, and whether there is a
+ * next run, only it knows: they are unlinked only where there is none.
+ */
+void listeners_close(struct listeners *listeners, const struct conf *conf,
+    bool is_for_good);
 
 #endif

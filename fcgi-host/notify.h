@@ -5,8 +5,23 @@
 #ifndef FCGI_HOST_NOTIFY_H
 #define FCGI_HOST_NOTIFY_H
 
+#include <stdbool.h>
+
+#define NOTIFY_NAME_MAX 200
+
 /* "READY=1", "STOPPING=1", … ; failures are the manager's loss alone. */
 void notify_send(const char *state);
+
+/* Whether there is a manager. */
+bool notify_is_heard(void);
+
+/* The manager is to keep a descriptor (borrowed) for the next start, with the
+ * name under which it then hands it over: sd_pid_notify_with_fds(3).  It may
+ * not (FileDescriptorStoreMax=), and does not say so.  Waits up to a second
+ * for room in its queue. */
+void notify_store(int fd, const char *name);
+/* It need not keep those of this name any longer. */
+void notify_unstore(const char *name);
 
 /* RELOADING=1 with the time that systemd wants along. */
 void notify_reloading(void);

@@ -284,7 +284,7 @@ open_sockets(struct places *places, const struct conf *conf,
 	    size);
 
 	if (error != 0) {
-		listeners_close(&places->listeners, conf);
+		listeners_close(&places->listeners, conf, false);
 		return error;
 	}
 	places->control_fd = open_control(places->run_fd, places->gid);
@@ -313,9 +313,10 @@ places_open(struct places *places, const struct conf *conf,
 }
 
 void
-places_close(struct places *places, const struct conf *conf)
+places_close(struct places *places, const struct conf *conf,
+    bool is_for_good)
 {
-	listeners_close(&places->listeners, conf);
+	listeners_close(&places->listeners, conf, is_for_good);
 	if (places->control_fd >= 0)
 		(void)unlinkat(places->run_fd, CONTROL_SOCKET, 0);
 	close_fd(&places->control_fd);

@@ -33,8 +33,10 @@ struct places {
  */
 int places_open(struct places *places, const struct conf *conf,
     struct given *given, char *problem, size_t size);
-/* Closes all and unlinks the sockets that were made here. */
-void places_close(struct places *places, const struct conf *conf);
+/* Closes all and unlinks the sockets that were made here; is_for_good: see
+ * listeners_close. */
+void places_close(struct places *places, const struct conf *conf,
+    bool is_for_good);
 
 /*
  * RUN/inflight, the table of executions in flight: made, or what a host that

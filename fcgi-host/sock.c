@@ -9,6 +9,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -17,6 +18,11 @@
 
 #ifndef MFD_NOEXEC_SEAL
 #define MFD_NOEXEC_SEAL 0x0008U
+#endif
+
+/* From linux/un.h, which has a struct sockaddr_un of its own. */
+#ifndef SIOCUNIXFILE
+#define SIOCUNIXFILE 0x89e0
 #endif
 
 #define SEALS_NEEDED (F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE)
@@ -111,15 +117,23 @@ remove_stale(const struct sockaddr_un *address)
 	return unlink(address->sun_path) == 0 || errno == ENOENT ? 0 : -errno;
 }
 
+int
+sock_set_access(const char *path, mode_t mode, gid_t gid)
+{
+	if (gid != (gid_t)-1 && lchown(path, (uid_t)-1, gid) != 0)
+		return -errno;
+	return chmod(path, mode) == 0 ? 0 : -errno;
+}
+
 /* Owner and mode are in place before listen: until then nobody can connect,
  * so there is no moment at which the socket is too open. */
 static int
 open_to(int fd, const char *path, mode_t mode, gid_t gid, int backlog)
 {
-	if (gid != (gid_t)-1 && lchown(path, (uid_t)-1, gid) != 0)
-		return -errno;
-	if (chmod(path, mode) != 0)
-		return -errno;
+	int error = sock_set_access(path, mode, gid);
+
+	if (error != 0)
+		return error;
 	return listen(fd, backlog) == 0 ? 0 : -errno;
 }
 
@@ -254,6 +268,21 @@ sock_is_listening(int fd)
 	return (domain == AF_UNIX || domain == AF_INET ||
 	    domain == AF_INET6) && option(fd, SO_TYPE) == SOCK_STREAM &&
 	    option(fd, SO_ACCEPTCONN) == 1;
+}
+
+bool
+sock_is_reached_by(int fd, const char *path)
+{
+	CLEANUP_FD int file = ioctl(fd, SIOCUNIXFILE);
+	bool is_told = file >= 0 || errno != EPERM;
+	struct stat own, there;
+
+	if (lstat(path, &there) != 0 || !S_ISSOCK(there.st_mode))
+		return false;
+	if (!is_told)
+		return true;
+	return fstat(file, &own) == 0 && own.st_dev == there.st_dev &&
+	    own.st_ino == there.st_ino;
 }
 
 union any_address {

@@ -35,6 +35,9 @@ int fd_set_nonblock(int fd, bool is_nonblock);
  * the group.  Non-blocking. */
 int sock_listen_unix(const char *path, mode_t mode, gid_t gid, int backlog);
 
+/* Mode and group of a socket's file.  0 or negative errno. */
+int sock_set_access(const char *path, mode_t mode, gid_t gid);
+
 /* "127.0.0.1:9000", "[::1]:9000" (port 0: the kernel chooses), non-blocking.
  * -EINVAL for what is no numeric address. */
 int sock_listen_tcp(const char *address, int backlog);
@@ -46,6 +49,11 @@ bool sock_is_listening(int fd);
 bool sock_is_bound_to(int fd, const char *where);
 /* Where a socket is bound, for a person: "/path", "[::1]:9000", "@abstract". */
 void sock_where(int fd, char *out, size_t size);
+
+/* Whether a bound Unix socket is reached by its path: another file, or none, may
+ * stand there since.  Where the kernel does not tell (without CAP_NET_ADMIN):
+ * whether a socket stands there. */
+bool sock_is_reached_by(int fd, const char *path);
 
 /* Connects, non-blocking; -EINPROGRESS is not returned for Unix sockets
  * (-EAGAIN: the backlog is full). */

@@ -115,7 +115,7 @@ give_up(struct spawner *spawner, const char *event, const char *fmt, ...)
 	va_end(args);
 	cgroup_parent_close(&spawner->cgroup);
 	if (spawner->places.control_fd >= 0)
-		places_close(&spawner->places, spawner->conf);
+		places_close(&spawner->places, spawner->conf, false);
 	log_fatal(event, "why=\"%s\"", why);
 }
 
@@ -264,6 +264,7 @@ open_everything(struct spawner *spawner, const struct programs *programs,
 	    sizeof(problem));
 	if (spawner->inflight_fd < 0)
 		give_up(spawner, "inflight", "%s", problem);
+	listeners_store(&spawner->places.listeners, spawner->conf);
 }
 
 static void
@@ -320,7 +321,8 @@ end(struct spawner *spawner)
 	control_free(spawner->control);
 	if (spawner->is_settled)
 		places_remove_inflight(&spawner->places);
-	places_close(&spawner->places, spawner->conf);
+	places_close(&spawner->places, spawner->conf,
+	    spawner->is_end_for_good);
 	registry_free(spawner->registry);
 	tenants_free(spawner->tenants);
 	sandbox_host_free(spawner->host);

@@ -71,6 +71,7 @@ struct spawner {
 	uint64_t last_id;          /* of instances that this gateway asked for */
 	unsigned switches_pending; /* CTL_LOG without CTL_LOG_SWITCHED yet */
 	bool is_again;             /* a gateway died before this one */
+	bool is_end_for_good;      /* asked for by a person: no restart */
 	bool is_settled;           /* the last one left no debts */
 	unsigned drain_deaths;     /* of gateways, since the drain began */
 	uint64_t gateway_down_us;

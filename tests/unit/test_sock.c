@@ -340,6 +340,29 @@ a_listening_socket_is_known_by_its_address_however_that_is_written(void **state)
 }
 
 static void
+a_socket_whose_path_was_taken_away_or_by_another_is_not_reached(void **state)
+{
+	int fd = sock_listen_unix(path, 0600, (gid_t)-1, 5), other;
+	char aside[80];
+
+	(void)state;
+	assert_true(sock_is_reached_by(fd, path));
+	assert_false(sock_is_reached_by(fd, "/tmp"));
+	snprintf(aside, sizeof(aside), "%s.aside", path);
+	assert_int_equal(rename(path, aside), 0);
+	assert_false(sock_is_reached_by(fd, path));
+	assert_true(sock_is_reached_by(fd, aside));
+	other = sock_listen_unix(path, 0600, (gid_t)-1, 5);
+	if (geteuid() == 0)
+		assert_false(sock_is_reached_by(fd, path));
+	assert_true(sock_is_reached_by(other, path));
+	close(fd);
+	close(other);
+	unlink(path);
+	unlink(aside);
+}
+
+static void
 what_does_not_listen_or_is_nowhere_is_said_to_be(void **state)
 {
 	struct sockaddr_un address = { .sun_family = AF_UNIX,
@@ -379,6 +402,8 @@ main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(
 		    a_listening_socket_is_known_by_its_address_however_that_is_written),
+		cmocka_unit_test(
+		    a_socket_whose_path_was_taken_away_or_by_another_is_not_reached),
 		cmocka_unit_test(
 		    what_does_not_listen_or_is_nowhere_is_said_to_be),
 		cmocka_unit_test(
