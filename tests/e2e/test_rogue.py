@@ -10,17 +10,18 @@ BROKEN = ["garbage", "version", "half", "endonly", "close", "exit", "noend",
 HANGING = ["silent", "deaf", "endless"]
 ODD = ["otherid", "management", "stderr", "descriptors", "bytewise", "late",
        "plain", "interleaved", "split", "longend"]
+MODES = BROKEN + HANGING + ODD + ["slowend"]
 
 
 @pytest.fixture(scope="module")
 def host(start, programs):
     rogue = programs.build("rogue.c", "rogue.fcgi")
-    functions = {f"{mode}.fcgi": rogue for mode in BROKEN + HANGING + ODD}
+    functions = {f"{mode}.fcgi": rogue for mode in MODES}
     functions["good.cgi"] = programs.cgi
     host = start.host(functions, {"defaults": {"timeout": "1s",
                                                "idle": "10s"}},
                       is_started=False)
-    for mode in BROKEN + HANGING + ODD:
+    for mode in MODES:
         host.sidecar(mode, **{"env.MODE": mode})
     return host.start()
 
@@ -68,6 +69,15 @@ def test_an_odd_but_good_answer_is_taken_and_nothing_else(host, mode):
         assert (answer.status, answer.text) == (200, "good"), (lap, answer)
         assert answer.is_complete and answer.stderr == b""
         assert record["outcome"] == "ok"
+
+
+# W1
+# W13
+def test_an_end_that_comes_byte_by_byte_tells_its_status(host):
+    answer, record = host.execute("/fn/slowend")
+    assert (answer.text, answer.is_complete) == ("good", True)
+    assert (record["outcome"], record["exit"]) == ("error", 0x01020304)
+    assert answer.app_status == 0x01020304
 
 
 def test_bytes_after_the_end_never_reach_the_next_request(host):

@@ -213,7 +213,7 @@ def test_a_flood_of_get_values_is_bounded(host):
     with host.connect(timeout=1) as connection:
         flood = memoryview(ask * laps)
         with pytest.raises(TimeoutError):
-            while True:
+            while sent < len(flood):
                 sent += connection.sock.send(flood[sent:])
         assert 0 < sent < len(flood)
         assert proc.rss_kib(gateway) < before + 4 * 1024
@@ -403,6 +403,18 @@ def test_a_body_of_another_length_is_a_bad_request(host, name, length, body):
     assert answer.status == 400 or not answer.is_complete, answer
     record = host.books.wait_request(request_id)
     assert record["outcome"] != "ok"
+
+
+@pytest.mark.parametrize("name", ["swiss", "warm"])
+# W14
+def test_a_body_that_is_too_long_is_refused_before_its_end(host, name):
+    request = fcgi.request_bytes(f"/fn/{name}?head&sum", b"four",
+                                 flags=fcgi.KEEP_CONN)[:-8]
+    with host.connect() as connection:
+        connection.send(request + fcgi.record(fcgi.STDIN, 1, b"!"))
+        answer = connection.read_answer()
+    assert (answer.status, answer.is_complete) == (400, True)
+    assert "longer than CONTENT_LENGTH" in answer.text
 
 
 @pytest.mark.parametrize("length", ["-2", "-", "-1 ", "--1", "abc", "1e3", "99999999999999999999",

@@ -182,6 +182,22 @@ end_of(int fd, int id, size_t n)
 	record(fd, 1, END, id, zeroes, n, 255);
 }
 
+/* An application status of which each byte differs, every byte on its own. */
+static void
+slow_end(int fd, int id)
+{
+	static const char body[8] = { 1, 2, 3, 4 };
+	unsigned char head[8] = { 1, END, (unsigned char)(id >> 8),
+		(unsigned char)id, 0, sizeof(body), 3, 0 };
+
+	record(fd, 1, STDOUT, id, answer, sizeof(answer) - 1, 0);
+	for (size_t i = 0; i < sizeof(head) + sizeof(body) + 3; i++) {
+		put(fd, i < 8 ? (const char *)head + i :
+		    i < 16 ? body + i - 8 : "", 1);
+		usleep(10000);
+	}
+}
+
 /* Modes that break the protocol; 0 when MODE is none of them. */
 static int
 misbehave(int fd, int id, const char *mode)
@@ -204,6 +220,8 @@ misbehave(int fd, int id, const char *mode)
 		record(fd, 1, STDOUT, id, answer, sizeof(answer) - 1, 0);
 	else if (strcmp(mode, "shortend") == 0)
 		end_of(fd, id, 7);
+	else if (strcmp(mode, "slowend") == 0)
+		slow_end(fd, id);
 	else if (strcmp(mode, "endless") == 0)
 		for (;;)
 			record(fd, 1, 77, id, rubbish, sizeof(rubbish), 1);
