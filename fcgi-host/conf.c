@@ -1,4 +1,5 @@
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -150,6 +151,24 @@ tenant_limits(const struct conf *conf, const char *tenant,
 		settings_apply(limits, section);
 }
 
+/* In the administrator's file that would have been an error; a sidecar may name
+ * fewer instances than its tenant keeps, or keep more than it names. */
+static void
+fit_min_instances(struct limits *limits, const struct settings *sidecar,
+    char *lowered, size_t size)
+{
+	static const char key[] = "min_instances";
+	uint64_t most = limits->value[LIMIT_INSTANCES];
+	size_t n = strlen(lowered);
+
+	if (limits->value[LIMIT_MIN_INSTANCES] <= most)
+		return;
+	limits->value[LIMIT_MIN_INSTANCES] = most;
+	if ((sidecar->has_limits & UINT64_C(1) << LIMIT_MIN_INSTANCES) != 0 &&
+	    strstr(lowered, key) == NULL)
+		snprintf(lowered + n, size - n, "%s%s", n > 0 ? " " : "", key);
+}
+
 void
 conf_limits(const struct conf *conf, const char *tenant, const char *name,
     const struct settings *sidecar, struct limits *limits, char *lowered,
@@ -165,6 +184,8 @@ conf_limits(const struct conf *conf, const char *tenant, const char *name,
 	(void)settings_clamp(limits, &ceiling, lowered, lowered_size);
 	if (section != NULL)
 		settings_apply(limits, section);
+	if (sidecar != NULL)
+		fit_min_instances(limits, sidecar, lowered, lowered_size);
 }
 
 void

@@ -7,16 +7,11 @@
 #include <unistd.h>
 
 #include "fcgi-host/conf_host.h"
+#include "fcgi-host/conf_whole.h"
 #include "fcgi-host/sock.h"
 
 #define COUNT(array) (sizeof(array) / sizeof((array)[0]))
 #define PROBLEM_MAX 512
-
-enum kind { KIND_HOST, KIND_DEFAULTS, KIND_RUNTIME, KIND_TENANT,
-	KIND_FUNCTION, KIND_NONE };
-
-static const char *const kinds[] = { "host", "defaults", "runtime", "tenant",
-	"function" };
 
 struct builder {
 	struct conf *conf;
@@ -83,39 +78,26 @@ read_error(struct conf_errors *errors, const char *path, int error, size_t max)
 		    strerror(-error));
 }
 
-/* Splits "tenant alice"; *name is "" where there is none. */
-static enum kind
-part_kind(const struct conf_part *part, const char **name)
-{
-	size_t n = strcspn(part->name, " \t"), i;
-
-	*name = part->name + n + strspn(part->name + n, " \t");
-	for (i = 0; i < COUNT(kinds); i++)
-		if (strlen(kinds[i]) == n && memcmp(kinds[i], part->name, n) == 0)
-			return (enum kind)i;
-	return KIND_NONE;
-}
-
 static bool
-part_name_ok(struct builder *b, const struct conf_part *part, enum kind kind,
+part_name_ok(struct builder *b, const struct conf_part *part, enum conf_kind kind,
     const char *name)
 {
 	size_t n = strlen(name);
 
-	if (kind == KIND_HOST || kind == KIND_DEFAULTS) {
+	if (kind == CONF_KIND_HOST || kind == CONF_KIND_DEFAULTS) {
 		if (n > 0)
 			WRONG(b, part->line, "[%s] has no name; write [%s] or "
-			    "[tenant %.60s]", kinds[kind], kinds[kind], name);
+			    "[tenant %.60s]", conf_kinds[kind], conf_kinds[kind], name);
 		return n == 0;
 	}
-	if (kind == KIND_FUNCTION ? ctl_name_ok(name) : ctl_segment_ok(name, n)
-	    && (kind != KIND_RUNTIME || n <= CTL_RUNTIME_MAX))
+	if (kind == CONF_KIND_FUNCTION ? ctl_name_ok(name) : ctl_segment_ok(name, n)
+	    && (kind != CONF_KIND_RUNTIME || n <= CTL_RUNTIME_MAX))
 		return true;
 	WRONG(b, part->line, "\"%.80s\" is no name of a %s; use a-z, 0-9, "
-	    "'.', '_' and '-'%s, as [%s %s]", name, kinds[kind],
-	    kind == KIND_FUNCTION ? " and '/' between its parts" : "",
-	    kinds[kind], kind == KIND_FUNCTION ? "alice/resize" :
-	    kind == KIND_TENANT ? "alice" : "python");
+	    "'.', '_' and '-'%s, as [%s %s]", name, conf_kinds[kind],
+	    kind == CONF_KIND_FUNCTION ? " and '/' between its parts" : "",
+	    conf_kinds[kind], kind == CONF_KIND_FUNCTION ? "alice/resize" :
+	    kind == CONF_KIND_TENANT ? "alice" : "python");
 	return false;
 }
 
@@ -128,7 +110,7 @@ unknown_part(struct builder *b, const struct conf_part *part)
 
 	(void)snprintf(word, sizeof(word), "%.*s", n > 60 ? 60 : (int)n,
 	    part->name);
-	near = settings_nearest(word, kinds, COUNT(kinds));
+	near = settings_nearest(word, conf_kinds, CONF_KIND_NONE);
 	WRONG(b, part->line, "unknown section [%.80s]; %s%s%s", part->name,
 	    near != NULL ? "do you mean [" : "write [host], [defaults], "
 	    "[runtime NAME], [tenant NAME] or [function NAME]",
@@ -182,16 +164,16 @@ add_runtime(struct builder *b, const char *name)
 
 /* Two spellings of one section ("tenant a", "tenant  a"). */
 static bool
-stands_twice(struct builder *b, const struct conf_part *part, enum kind kind,
+stands_twice(struct builder *b, const struct conf_part *part, enum conf_kind kind,
     const char *name)
 {
 	const struct conf *conf = b->conf;
 
-	if ((kind == KIND_RUNTIME && conf_runtime_by_name(conf, name)) ||
-	    (kind == KIND_TENANT && conf_tenant(conf, name)) ||
-	    (kind == KIND_FUNCTION && conf_function(conf, name))) {
+	if ((kind == CONF_KIND_RUNTIME && conf_runtime_by_name(conf, name)) ||
+	    (kind == CONF_KIND_TENANT && conf_tenant(conf, name)) ||
+	    (kind == CONF_KIND_FUNCTION && conf_function(conf, name))) {
 		WRONG(b, part->line, "section [%s %s] stands already above; "
-		    "put all of its keys there", kinds[kind], name);
+		    "put all of its keys there", conf_kinds[kind], name);
 		return true;
 	}
 	return false;
@@ -205,7 +187,7 @@ struct target {
 };
 
 static bool
-make_target(struct builder *b, enum kind kind, const char *name,
+make_target(struct builder *b, enum conf_kind kind, const char *name,
     struct target *target)
 {
 	struct conf *conf = b->conf;
@@ -213,26 +195,26 @@ make_target(struct builder *b, enum kind kind, const char *name,
 
 	memset(target, 0, sizeof(*target));
 	switch (kind) {
-	case KIND_HOST:
+	case CONF_KIND_HOST:
 		return true;
-	case KIND_DEFAULTS:
+	case CONF_KIND_DEFAULTS:
 		target->scope = SCOPE_DEFAULTS;
 		target->settings = &conf->defaults;
 		return true;
-	case KIND_RUNTIME:
+	case CONF_KIND_RUNTIME:
 		target->runtime = add_runtime(b, name);
 		return target->runtime != NULL;
-	case KIND_TENANT:
+	case CONF_KIND_TENANT:
 		target->scope = SCOPE_TENANT;
 		section = add_section(b, &conf->tenants, &conf->tenant_count,
 		    name);
 		break;
-	case KIND_FUNCTION:
+	case CONF_KIND_FUNCTION:
 		target->scope = SCOPE_FUNCTION;
 		section = add_section(b, &conf->functions_sections,
 		    &conf->function_count, name);
 		break;
-	case KIND_NONE:
+	case CONF_KIND_NONE:
 	default:
 		return false;
 	}
@@ -245,10 +227,10 @@ build_part(struct builder *b, const struct conf_part *part)
 {
 	struct target target;
 	const char *name;
-	enum kind kind = part_kind(part, &name);
+	enum conf_kind kind = conf_part_kind(part, &name);
 	size_t i;
 
-	if (kind == KIND_NONE) {
+	if (kind == CONF_KIND_NONE) {
 		unknown_part(b, part);
 		return;
 	}
@@ -278,91 +260,6 @@ build_part(struct builder *b, const struct conf_part *part)
 	}
 }
 
-static void
-check_runtime(struct builder *b, const struct conf_part *part,
-    const struct conf_runtime *runtime)
-{
-	size_t i;
-
-	if (conf_scan_line(b->scan, part->name, "command") == 0)
-		WRONG(b, part->line, "[%.60s] has no command; write command = "
-		    "/path/of/program", part->name);
-	if (conf_scan_line(b->scan, part->name, "extensions") == 0)
-		WRONG(b, part->line, "[%.60s] has no extensions; write "
-		    "extensions = py", part->name);
-	for (i = 0; runtime->extensions != NULL &&
-	    runtime->extensions[i] != NULL; i++) {
-		const struct conf_runtime *other = conf_runtime_by_extension(
-		    b->conf, runtime->extensions[i]);
-
-		if (other != runtime)
-			WRONG(b, conf_scan_line(b->scan, part->name,
-			    "extensions"), "extensions: [runtime %s] has "
-			    "\"%s\" already; take it out of one of them",
-			    other->name, runtime->extensions[i]);
-	}
-}
-
-/* "runtime = NAME" must have its section. */
-static void
-check_runtime_name(struct builder *b, const struct conf_part *part)
-{
-	size_t i, count = b->conf->runtime_count;
-	const char **names;
-
-	for (i = 0; i < part->count; i++) {
-		const struct conf_entry *entry = &part->entries[i];
-		const char *near;
-		size_t j;
-
-		if (strcmp(entry->key, "runtime") != 0 ||
-		    conf_runtime_by_name(b->conf, entry->value) != NULL)
-			continue;
-		names = calloc(count + 1, sizeof(*names));
-		if (names == NULL) {
-			b->error = -ENOMEM;
-			return;
-		}
-		for (j = 0; j < count; j++)
-			names[j] = b->conf->runtimes[j].name;
-		near = settings_nearest(entry->value, names, count);
-		WRONG(b, entry->line, "runtime: there is no [runtime %.60s]; "
-		    "%s%s", entry->value, near != NULL ? "do you mean " :
-		    "add that section", near != NULL ? near : "");
-		free(names);
-	}
-}
-
-/* What can be judged only when all has been read. */
-static void
-check_whole(struct builder *b)
-{
-	struct conf *conf = b->conf;
-	size_t i;
-
-	for (i = 0; i < b->scan->count; i++) {
-		const struct conf_part *part = &b->scan->parts[i];
-		const struct conf_runtime *runtime;
-		const char *name;
-		enum kind kind = part_kind(part, &name);
-
-		if (kind == KIND_RUNTIME) {
-			runtime = conf_runtime_by_name(conf, name);
-			if (runtime != NULL)
-				check_runtime(b, part, runtime);
-		} else if (kind != KIND_HOST && kind != KIND_NONE) {
-			check_runtime_name(b, part);
-		}
-	}
-	for (i = 0; i < conf->listen_count; i++)
-		if (conf->listen[i][0] != '/' && !conf->allow_tcp)
-			WRONG(b, conf_scan_line(b->scan, "host", "listen"),
-			    "listen: whoever reaches %.80s can run every "
-			    "function; use a socket's path, or add allow_tcp "
-			    "= yes when only the web server reaches it",
-			    conf->listen[i]);
-}
-
 static struct conf *
 new_conf(const char *path)
 {
@@ -390,9 +287,9 @@ build(struct conf *conf, const struct conf_scan *scan,
 	for (i = 0; i < scan->count && b.error == 0; i++)
 		build_part(&b, &scan->parts[i]);
 	if (b.error == 0)
-		check_whole(&b);
-	if (b.error == 0)
 		b.error = conf_host_defaults(conf);
+	if (b.error == 0)
+		b.error = conf_check_whole(conf, scan, errors);
 	return b.error;
 }
 

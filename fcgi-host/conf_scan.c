@@ -528,3 +528,19 @@ conf_scan_agree(int fd, const char *path, struct conf_scan *scan,
 	iniparser_freedict(dict);
 	return error;
 }
+
+const char *const conf_kinds[CONF_KIND_NONE] = { "host", "defaults", "runtime",
+	"tenant", "function" };
+
+enum conf_kind
+conf_part_kind(const struct conf_part *part, const char **name)
+{
+	size_t n = strcspn(part->name, " \t"), i;
+
+	*name = part->name + n + strspn(part->name + n, " \t");
+	for (i = 0; i < CONF_KIND_NONE; i++)
+		if (strlen(conf_kinds[i]) == n &&
+		    memcmp(conf_kinds[i], part->name, n) == 0)
+			return (enum conf_kind)i;
+	return CONF_KIND_NONE;
+}

@@ -45,6 +45,14 @@ struct conf_scan {
 	size_t count;
 };
 
+/* What a section is about: "host", "tenant alice" … */
+enum conf_kind { CONF_KIND_HOST, CONF_KIND_DEFAULTS, CONF_KIND_RUNTIME,
+	CONF_KIND_TENANT, CONF_KIND_FUNCTION, CONF_KIND_NONE };
+extern const char *const conf_kinds[CONF_KIND_NONE];
+/* *name: "alice", or "" where there is none. */
+enum conf_kind conf_part_kind(const struct conf_part *part,
+    const char **name);
+
 #define CONF_LINE_MAX 1000 /* iniparser's lines have 1024 bytes */
 #define CONF_PARTS_MAX 4000
 #define CONF_ENTRIES_MAX 500 /* of one section */

@@ -366,7 +366,8 @@ make_settings(struct judgement *j)
 	if (lowered[0] != '\0') {
 		info->note = 1;
 		snprintf(info->detail, sizeof(info->detail),
-		    "lowered to the tenant's ceiling: %.200s", lowered);
+		    "lowered to the tenant's ceiling, or to instances: "
+		    "%.200s", lowered);
 	}
 	if (length > 0 && buf_add(&entry->env, buf_head(&j->sidecar.env),
 	    length) != 0) {

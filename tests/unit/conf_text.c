@@ -9,6 +9,19 @@
 #include "fcgi-host/sock.h"
 #include "tests/unit/conf_text.h"
 
+void
+conf_refused(const char *text, const char *sentences)
+{
+	struct conf_errors errors = { 0 };
+	int fd = sock_sealed("conf", text, strlen(text));
+
+	assert_null(conf_read(fd, "f.ini", &errors));
+	assert_int_equal(buf_add(&errors.text, "", 1), 0);
+	assert_string_equal((const char *)buf_head(&errors.text), sentences);
+	conf_errors_free(&errors);
+	close_fd(&fd);
+}
+
 struct conf *
 conf_of(const char *text)
 {

@@ -1,0 +1,184 @@
+#include "fcgi-host/conf_whole.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+struct check {
+	const struct conf *conf;
+	const struct conf_scan *scan;
+	struct conf_errors *errors;
+	int error; /* -ENOMEM */
+};
+
+#define WRONG(check, line, ...) \
+	conf_error((check)->errors, (check)->conf->file, (line), __VA_ARGS__)
+
+static void
+check_runtime(struct check *c, const struct conf_part *part,
+    const struct conf_runtime *runtime)
+{
+	size_t i;
+
+	if (conf_scan_line(c->scan, part->name, "command") == 0)
+		WRONG(c, part->line, "[%.60s] has no command; write command = "
+		    "/path/of/program", part->name);
+	if (conf_scan_line(c->scan, part->name, "extensions") == 0)
+		WRONG(c, part->line, "[%.60s] has no extensions; write "
+		    "extensions = py", part->name);
+	for (i = 0; runtime->extensions != NULL &&
+	    runtime->extensions[i] != NULL; i++) {
+		const struct conf_runtime *other = conf_runtime_by_extension(
+		    c->conf, runtime->extensions[i]);
+
+		if (other != runtime)
+			WRONG(c, conf_scan_line(c->scan, part->name,
+			    "extensions"), "extensions: [runtime %s] has "
+			    "\"%s\" already; take it out of one of them",
+			    other->name, runtime->extensions[i]);
+	}
+}
+
+/* "runtime = NAME" must have its section. */
+static void
+check_runtime_name(struct check *c, const struct conf_part *part)
+{
+	size_t i, count = c->conf->runtime_count;
+	const char **names;
+
+	for (i = 0; i < part->count; i++) {
+		const struct conf_entry *entry = &part->entries[i];
+		const char *near;
+		size_t j;
+
+		if (strcmp(entry->key, "runtime") != 0 ||
+		    conf_runtime_by_name(c->conf, entry->value) != NULL)
+			continue;
+		names = calloc(count + 1, sizeof(*names));
+		if (names == NULL) {
+			c->error = -ENOMEM;
+			return;
+		}
+		for (j = 0; j < count; j++)
+			names[j] = c->conf->runtimes[j].name;
+		near = settings_nearest(entry->value, names, count);
+		WRONG(c, entry->line, "runtime: there is no [runtime %.60s]; "
+		    "%s%s", entry->value, near != NULL ? "do you mean " :
+		    "add that section", near != NULL ? near : "");
+		free(names);
+	}
+}
+
+/* Of a function's name, as the scanner cuts it. */
+static void
+tenant_of(const char *function, char tenant[CTL_NAME_MAX + 1])
+{
+	size_t n = strcspn(function, "/");
+
+	if (function[n] == '\0')
+		strcpy(tenant, "default");
+	else
+		snprintf(tenant, CTL_NAME_MAX + 1, "%.*s", (int)n, function);
+}
+
+/* The numbers of whoever no further section speaks of. */
+static const struct settings *
+limits_of(const struct check *c, enum conf_kind kind, const char *name,
+    struct limits *limits)
+{
+	char tenant[CTL_NAME_MAX + 1] = "", lowered[8];
+
+	if (kind == CONF_KIND_TENANT)
+		snprintf(tenant, sizeof(tenant), "%s", name);
+	else if (kind == CONF_KIND_FUNCTION)
+		tenant_of(name, tenant);
+	conf_limits(c->conf, tenant, kind == CONF_KIND_FUNCTION ? name : "",
+	    NULL, limits, lowered, sizeof(lowered));
+	return kind == CONF_KIND_DEFAULTS ? &c->conf->defaults :
+	    kind == CONF_KIND_TENANT ? conf_tenant(c->conf, name) :
+	    conf_function(c->conf, name);
+}
+
+/* More instances are to be kept than there may be.  Said of the section that
+ * makes it so, at the first of these keys that stands there. */
+static void
+check_min_instances(struct check *c, const struct conf_part *part,
+    enum conf_kind kind, const char *name)
+{
+	static const struct { enum limit_key limit; const char *key; } keys[] = {
+		{ LIMIT_MIN_INSTANCES, "min_instances" },
+		{ LIMIT_INSTANCES, "instances" },
+		{ LIMIT_MAX_INSTANCES, "max_instances" },
+	};
+	struct limits limits;
+	const struct settings *own = limits_of(c, kind, name, &limits);
+	uint64_t least = limits.value[LIMIT_MIN_INSTANCES];
+	uint64_t most = limits.value[LIMIT_INSTANCES];
+	const char *what = "instances";
+	size_t i = 0;
+
+	if (limits.value[LIMIT_MAX_INSTANCES] > 0 &&
+	    limits.value[LIMIT_MAX_INSTANCES] < most) {
+		most = limits.value[LIMIT_MAX_INSTANCES];
+		what = "the tenant's max_instances";
+	}
+	if (c->conf->max_instances < most) {
+		most = c->conf->max_instances;
+		what = "[host] max_instances";
+	}
+	while (i < 3 && (own == NULL ||
+	    (own->has_limits & UINT64_C(1) << keys[i].limit) == 0))
+		i++;
+	if (least > most && i < 3)
+		WRONG(c, conf_scan_line(c->scan, part->name, keys[i].key),
+		    "%s: min_instances keeps %" PRIu64 " here, and %s allows %" PRIu64
+		    "; lower the one or raise the other", keys[i].key, least,
+		    what, most);
+}
+
+static void
+check_part(struct check *c, const struct conf_part *part)
+{
+	const struct conf_runtime *runtime;
+	const char *name;
+	enum conf_kind kind = conf_part_kind(part, &name);
+
+	switch (kind) {
+	case CONF_KIND_RUNTIME:
+		runtime = conf_runtime_by_name(c->conf, name);
+		if (runtime != NULL)
+			check_runtime(c, part, runtime);
+		break;
+	case CONF_KIND_DEFAULTS:
+	case CONF_KIND_TENANT:
+	case CONF_KIND_FUNCTION:
+		check_runtime_name(c, part);
+		check_min_instances(c, part, kind, name);
+		break;
+	case CONF_KIND_HOST:
+	case CONF_KIND_NONE:
+	default:
+		break;
+	}
+}
+
+int
+conf_check_whole(const struct conf *conf, const struct conf_scan *scan,
+    struct conf_errors *errors)
+{
+	struct check c = { .conf = conf, .scan = scan, .errors = errors };
+	size_t i;
+
+	for (i = 0; i < scan->count && c.error == 0; i++)
+		check_part(&c, &scan->parts[i]);
+	for (i = 0; i < conf->listen_count; i++)
+		if (conf->listen[i][0] != '/' && !conf->allow_tcp)
+			WRONG(&c, conf_scan_line(scan, "host", "listen"),
+			    "listen: whoever reaches %.80s can run every "
+			    "function; use a socket's path, or add allow_tcp "
+			    "= yes when only the web server reaches it",
+			    conf->listen[i]);
+	return c.error;
+}

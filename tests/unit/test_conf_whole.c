@@ -1,0 +1,121 @@
+/* Keys that speak of each other, also from different sections. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <cmocka.h>
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "tests/unit/conf_text.h"
+
+/* "f.ini:LINE: KEY: …" */
+#define KEEPS(line_and_key, least, what, most) "f.ini:" line_and_key \
+	": min_instances keeps " least " here, and " what " allows " most \
+	"; lower the one or raise the other\n"
+
+static void
+more_kept_than_there_may_be_is_an_error_with_its_line(void **state)
+{
+	(void)state;
+	conf_refused("[defaults]\nmin_instances = 5\n",
+	    KEEPS("2: min_instances", "5", "instances", "4"));
+	conf_refused("[defaults]\ninstances = 2\nmin_instances = 2\n"
+	    "[function alice/x]\nidle = 1s\ninstances = 1\n",
+	    KEEPS("6: instances", "2", "instances", "1"));
+	conf_refused("[tenant alice]\nmin_instances = 3\nmax_instances = 2\n",
+	    KEEPS("2: min_instances", "3", "the tenant's max_instances", "2"));
+	conf_refused("[tenant alice]\nmax_instances = 2\n"
+	    "[function alice/x]\nmin_instances = 3\n",
+	    KEEPS("4: min_instances", "3", "the tenant's max_instances", "2"));
+	conf_refused("[function top]\nmin_instances = 2\n"
+	    "[tenant default]\ninstances = 1\n",
+	    KEEPS("2: min_instances", "2", "instances", "1"));
+	conf_refused("[host]\nmax_instances = 2\n"
+	    "[function bob/x]\nmin_instances = 3\n",
+	    KEEPS("4: min_instances", "3", "[host] max_instances", "2"));
+}
+
+static void
+each_section_is_blamed_for_itself_alone(void **state)
+{
+	(void)state;
+	conf_refused("[defaults]\ninstances = 1\nmin_instances = 2\n"
+	    "[tenant alice]\nidle = 1s\n"
+	    "[function alice/x]\nmemory = 64M\n",
+	    KEEPS("3: min_instances", "2", "instances", "1"));
+	/* one that is no number is no second fault */
+	conf_refused("[defaults]\ninstances = 1\nmin_instances = x\n",
+	    "f.ini:3: min_instances: \"x\" is not a whole number\n");
+}
+
+static void
+what_agrees_is_taken(void **state)
+{
+	(void)state;
+	conf_unref(conf_of("[host]\nmax_instances = 4\n"
+	    "[defaults]\ninstances = 4\nmin_instances = 4\n"
+	    "[tenant alice]\nmax_instances = 4\n"
+	    "[function alice/x]\nmin_instances = 0\ninstances = 1\n"));
+	/* as many as there may be of the other functions */
+	conf_unref(conf_of("[tenant alice]\ninstances = 1\n"
+	    "[function alice/x]\ninstances = 3\nmin_instances = 3\n"
+	    "[function bob/x]\nmin_instances = 2\n"));
+}
+
+static void
+set(struct settings *sidecar, const char *key, const char *value)
+{
+	char problem[200];
+
+	assert_int_equal(settings_set(sidecar, SCOPE_SIDECAR, key, value,
+	    problem, sizeof(problem)), 0);
+}
+
+static void
+of_a_sidecar_they_are_lowered_to_what_may_be(void **state)
+{
+	struct conf *conf = conf_of("[defaults]\nmin_instances = 3\n");
+	struct settings fewer = { .has_limits = 0 }, more = { .has_limits = 0 };
+	char lowered[100];
+	struct limits limits;
+
+	(void)state;
+	set(&fewer, "instances", "1");
+	conf_limits(conf, "alice", "alice/x", &fewer, &limits, lowered,
+	    sizeof(lowered));
+	assert_int_equal(limits.value[LIMIT_INSTANCES], 1);
+	assert_int_equal(limits.value[LIMIT_MIN_INSTANCES], 1);
+	assert_string_equal(lowered, "");
+	set(&more, "instances", "2");
+	set(&more, "min_instances", "3");
+	conf_limits(conf, "alice", "alice/x", &more, &limits, lowered,
+	    sizeof(lowered));
+	assert_int_equal(limits.value[LIMIT_MIN_INSTANCES], 2);
+	assert_string_equal(lowered, "min_instances");
+	set(&more, "instances", "9");
+	set(&more, "min_instances", "9");
+	conf_limits(conf, "alice", "alice/x", &more, &limits, lowered,
+	    sizeof(lowered));
+	assert_int_equal(limits.value[LIMIT_INSTANCES], 4);
+	assert_int_equal(limits.value[LIMIT_MIN_INSTANCES], 3);
+	assert_string_equal(lowered, "instances min_instances");
+	settings_free(&fewer);
+	settings_free(&more);
+	conf_unref(conf);
+}
+
+int
+main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(
+		    more_kept_than_there_may_be_is_an_error_with_its_line),
+		cmocka_unit_test(each_section_is_blamed_for_itself_alone),
+		cmocka_unit_test(what_agrees_is_taken),
+		cmocka_unit_test(of_a_sidecar_they_are_lowered_to_what_may_be),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
