@@ -116,6 +116,14 @@ step_binds(struct start *s)
 }
 
 static int
+step_home(struct start *s)
+{
+	s->step = "network namespace and cgroup of the function";
+	s->plan.netns_fd = instance_take_home(s->instance);
+	return s->plan.netns_fd < 0 ? s->plan.netns_fd : 0;
+}
+
+static int
 step_leaf(struct start *s)
 {
 	s->step = "cgroup leaf";
@@ -209,14 +217,6 @@ raise_oom_score(pid_t pid)
 }
 
 static int
-step_network(struct start *s)
-{
-	s->step = "network namespace";
-	s->plan.netns_fd = instance_take_netns(s->instance);
-	return s->plan.netns_fd < 0 ? s->plan.netns_fd : 0;
-}
-
-static int
 step_sandbox(struct start *s)
 {
 	struct sandbox_child child = { .pid = -1, .pidfd = -1 };
@@ -236,8 +236,8 @@ step_sandbox(struct start *s)
 }
 
 static int (*const steps[])(struct start *s) = {
-	step_room, step_file, step_runtime, step_data, step_binds, step_leaf,
-	step_counters, step_sockets, step_network, step_sandbox,
+	step_room, step_file, step_runtime, step_data, step_binds, step_home,
+	step_leaf, step_counters, step_sockets, step_sandbox,
 };
 
 /* What a prepared instance costs where no controller counts it. */

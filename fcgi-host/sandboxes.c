@@ -24,7 +24,7 @@ struct leftover {
 	struct loop_timer timer;
 	struct loop_task free_task;
 	unsigned tries;
-	char leaf[32];
+	char leaf[48]; /* or a branch, which waits for its last leaf */
 	struct leftover *next;
 };
 
@@ -38,7 +38,7 @@ struct sandboxes {
 	size_t count, size;
 	struct instance *disowned;
 	size_t disowned_count;
-	struct netns_store *networks;
+	struct homes *homes;
 	uint64_t leaf_serial; /* ids begin anew with each gateway */
 	struct leftover *leftovers;
 	struct ctl_totals ended; /* without a cgroup: of those that ended */
@@ -82,8 +82,9 @@ leftover_try(void *arg)
 
 /* Its processes are dead, but the kernel may still be taking them apart. */
 static void
-leaf_remove(struct sandboxes *sandboxes, const char *leaf)
+leaf_remove(void *arg, const char *leaf)
 {
+	struct sandboxes *sandboxes = arg;
 	struct leftover *left;
 	int error = cgroup_leaf_remove(sandboxes->cgroup, leaf);
 
@@ -101,6 +102,24 @@ leaf_remove(struct sandboxes *sandboxes, const char *leaf)
 		leftover_free(left);
 }
 
+/* The last try.  Branches come behind their leaves. */
+static void
+leftovers_end(struct sandboxes *sandboxes)
+{
+	struct leftover *left;
+
+	for (left = sandboxes->leftovers; left != NULL; left = left->next)
+		if (strchr(left->leaf, '/') != NULL)
+			(void)cgroup_leaf_remove(sandboxes->cgroup, left->leaf);
+	while ((left = sandboxes->leftovers) != NULL) {
+		int error = cgroup_leaf_remove(sandboxes->cgroup, left->leaf);
+
+		loop_timer_cancel(sandboxes->loop, &left->timer);
+		log_leaf(left->leaf, error == -ENOENT ? 0 : error);
+		leftover_free(left);
+	}
+}
+
 int
 instance_make_leaf(struct instance *instance, const struct limits *limits)
 {
@@ -115,7 +134,7 @@ instance_make_leaf(struct instance *instance, const struct limits *limits)
 
 	if (parent->fd < 0)
 		return 0;
-	snprintf(leaf, sizeof(leaf), "i%llu",
+	snprintf(leaf, sizeof(leaf), "%s/i%llu", home_branch(instance->home),
 	    (unsigned long long)++sandboxes->leaf_serial);
 	instance->leaf_fd = cgroup_leaf_make(parent, leaf, &wanted);
 	if (instance->leaf_fd < 0)
@@ -173,12 +192,12 @@ sandboxes_add(struct sandboxes *sandboxes, const struct ctl_function *function,
 }
 
 int
-instance_take_netns(struct instance *instance)
+instance_take_home(struct instance *instance)
 {
-	int error = netns_take(instance->sandboxes->networks, instance->name,
-	    &instance->netns);
+	int error = home_take(instance->sandboxes->homes, instance->name,
+	    &instance->home);
 
-	return error != 0 ? error : netns_fd(instance->netns);
+	return error != 0 ? error : home_netns(instance->home);
 }
 
 /* Bound where the gateway's root is; the program inherits it as descriptor 0
@@ -223,8 +242,8 @@ clear(struct instance *instance)
 	if (instance->leaf[0] != '\0')
 		leaf_remove(sandboxes, instance->leaf);
 	remove_socket(instance);
-	netns_drop(instance->netns);
-	instance->netns = NULL;
+	home_drop(instance->home);
+	instance->home = NULL;
 }
 
 void
@@ -477,8 +496,8 @@ sandboxes_new(struct loop *loop, struct cgroup_parent *cgroup,
 	sandboxes->instances_fd = instances_fd;
 	sandboxes->gone = gone;
 	sandboxes->arg = arg;
-	sandboxes->networks = netns_store_new();
-	if (sandboxes->networks == NULL) {
+	sandboxes->homes = homes_new(cgroup, leaf_remove, sandboxes);
+	if (sandboxes->homes == NULL) {
 		free(sandboxes);
 		return NULL;
 	}
@@ -498,15 +517,8 @@ sandboxes_free(struct sandboxes *sandboxes)
 		take_out_disowned(sandboxes, instance);
 		instance_drop(instance);
 	}
-	while (sandboxes->leftovers != NULL) {
-		struct leftover *left = sandboxes->leftovers;
-
-		loop_timer_cancel(sandboxes->loop, &left->timer);
-		log_leaf(left->leaf, cgroup_leaf_remove(sandboxes->cgroup,
-		    left->leaf));
-		leftover_free(left);
-	}
+	homes_free(sandboxes->homes);
+	leftovers_end(sandboxes);
 	free(sandboxes->live);
-	netns_store_free(sandboxes->networks);
 	free(sandboxes);
 }

@@ -12,8 +12,8 @@
 #include <sys/types.h>
 
 #include "fcgi-host/ctl_msg.h"
+#include "fcgi-host/home.h"
 #include "fcgi-host/loop.h"
-#include "fcgi-host/netns.h"
 #include "sandbox/cgroup.h"
 
 #define SANDBOXES_MAX 8192 /* at a time */
@@ -27,9 +27,9 @@ struct instance {
 	struct sandboxes *sandboxes;
 	uint64_t id;
 	char name[CTL_NAME_MAX + 1], version[CTL_VERSION_LENGTH + 1];
-	char leaf[32], socket[32]; /* names; "": none */
+	char leaf[48], socket[32]; /* names; "": none */
 	int leaf_fd;               /* the leaf's directory, or -1 */
-	struct netns *netns;       /* its use of it, or NULL */
+	struct home *home;         /* its use of it, or NULL */
 	pid_t pid;                 /* init; set by the one who starts it */
 	int pidfd;
 	struct loop_io io;
@@ -53,11 +53,12 @@ void sandboxes_free(struct sandboxes *sandboxes);
 int sandboxes_add(struct sandboxes *sandboxes,
     const struct ctl_function *function, uint64_t id, struct instance **out);
 
-/* Gives it a leaf; nothing where there is no cgroup.  0 or negative errno. */
+/* What it shares with the function's other instances.  Its network namespace
+ * (borrowed) or negative errno. */
+int instance_take_home(struct instance *instance);
+/* Gives it a leaf in that; nothing where there is no cgroup.  0 or negative
+ * errno. */
 int instance_make_leaf(struct instance *instance, const struct limits *limits);
-/* The function's empty network namespace, shared by its instances and kept for
- * the next ones.  Descriptor (borrowed) or negative errno. */
-int instance_take_netns(struct instance *instance);
 /* Its listening socket, blocking, group gid.  Descriptor or negative errno. */
 int instance_make_socket(struct instance *instance, gid_t gid);
 /* Watches pid and pidfd, which the instance then owns; from here on `gone`

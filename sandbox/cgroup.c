@@ -82,12 +82,22 @@ file_has_word(int dir, const char *name, const char *word)
 	    has_word(text, word);
 }
 
-/* A leaf's name comes from our own numbers; a slash in it is our bug. */
+/* Names come from our own numbers; any other slash or dot is our bug. */
 static bool
-is_leaf_name(const char *name)
+is_name(const char *name)
 {
 	return name[0] != '\0' && name[0] != '.' && strchr(name, '/') == NULL &&
 	    strlen(name) < 200;
+}
+
+/* LEAF, or BRANCH/LEAF. */
+static bool
+is_leaf_name(const char *name)
+{
+	const char *slash = strchr(name, '/');
+
+	return name[0] != '\0' && name[0] != '.' && name[0] != '/' &&
+	    strlen(name) < 200 && (slash == NULL || is_name(slash + 1));
 }
 
 /* ------------------------------------------------------------------ killing */
@@ -119,7 +129,25 @@ kill_and_wait(int leaf_fd)
 		nanosleep(&pause, NULL);
 }
 
-/* What a dead predecessor left.  Leaves have no children. */
+/* The leaves of a branch whose processes are gone. */
+static void
+remove_leaves(int branch_fd)
+{
+	int copy = openat(branch_fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	DIR *dir = copy < 0 ? NULL : fdopendir(copy);
+	struct dirent *entry;
+
+	if (dir == NULL) {
+		close_fd(&copy);
+		return;
+	}
+	while ((entry = readdir(dir)) != NULL)
+		if (entry->d_type == DT_DIR && entry->d_name[0] != '.')
+			unlinkat(branch_fd, entry->d_name, AT_REMOVEDIR);
+	closedir(dir);
+}
+
+/* What a dead predecessor left: branches with their leaves, or leaves. */
 static void
 remove_stale(int parent_fd)
 {
@@ -141,6 +169,7 @@ remove_stale(int parent_fd)
 		if (leaf < 0)
 			continue;
 		kill_and_wait(leaf);
+		remove_leaves(leaf);
 		unlinkat(parent_fd, entry->d_name, AT_REMOVEDIR);
 	}
 	closedir(dir);
@@ -264,7 +293,7 @@ cgroup_parent_open(struct cgroup_parent *parent, const char *name)
 
 	memset(parent, 0, sizeof(*parent));
 	parent->fd = -1;
-	if (!is_leaf_name(name))
+	if (!is_name(name))
 		return -EINVAL;
 	error = cgroup_place_find(&place);
 	if (error != 0) {
@@ -333,6 +362,27 @@ leaf_limit(const struct cgroup_parent *parent, int leaf,
 		error = file_write(leaf, "cpu.max", text);
 	}
 	return error;
+}
+
+int
+cgroup_branch_make(const struct cgroup_parent *parent, const char *name)
+{
+	CLEANUP_FD int branch = -1;
+
+	if (!is_name(name))
+		return -EINVAL;
+	if (mkdirat(parent->fd, name, 0755) != 0)
+		return -errno;
+	branch = openat(parent->fd, name,
+	    O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+	if (branch < 0) {
+		int error = -errno;
+
+		unlinkat(parent->fd, name, AT_REMOVEDIR);
+		return error;
+	}
+	enable_controllers(branch);
+	return 0;
 }
 
 int

@@ -1,5 +1,6 @@
 /*
- * cgroup v2: a parent that outlives its leaves, and one leaf per instance.
+ * cgroup v2: a parent that outlives its leaves, and one leaf per instance, in
+ * branches.
  * The spawner makes and removes; the gateway reads descriptors that it was
  * given.  Controllers are used where they are delegated; cpu.stat,
  * cgroup.kill and cgroup.freeze are there without any.
@@ -43,14 +44,18 @@ int cgroup_parent_cpu(const struct cgroup_parent *parent,
 /* Removes what it made. */
 void cgroup_parent_close(struct cgroup_parent *parent);
 
-/* Makes a leaf with its ceilings (memory.max, memory.swap.max 0,
+/* A place for leaves below the parent, for few of them to stand side by side.
+ * 0 or negative errno. */
+int cgroup_branch_make(const struct cgroup_parent *parent, const char *name);
+
+/* Makes a leaf, LEAF or BRANCH/LEAF, with its ceilings (memory.max, memory.swap.max 0,
  * memory.oom.group 1, pids.max, cpu.max).  Its directory's descriptor, or a
  * negative errno. */
 int cgroup_leaf_make(const struct cgroup_parent *parent, const char *name,
     const struct cgroup_limits *limits);
 /* Kills every process in it; 0 or negative errno. */
 int cgroup_leaf_kill(int leaf_fd);
-/* rmdir; -EBUSY while a process is left. */
+/* rmdir, also of a branch; -EBUSY while a process or a leaf is left. */
 int cgroup_leaf_remove(const struct cgroup_parent *parent, const char *name);
 /* Opens a file of the leaf ("cpu.stat"); descriptor or negative errno. */
 int cgroup_leaf_open(int leaf_fd, const char *file, bool is_writable);

@@ -105,7 +105,8 @@ a_predecessors_leaves_are_killed_and_removed(void **state)
 
 	(void)state;
 	open_parent(&dead);
-	leaf = cgroup_leaf_make(&dead, "left", &none);
+	assert_int_equal(cgroup_branch_make(&dead, "branch"), 0);
+	leaf = cgroup_leaf_make(&dead, "branch/left", &none);
 	pid = start_in(leaf, 0);
 	close_fd(&dead.fd); /* it dies without a word */
 	open_parent(&parent);
@@ -113,7 +114,8 @@ a_predecessors_leaves_are_killed_and_removed(void **state)
 	assert_true(WIFSIGNALED(status));
 	assert_int_equal(WTERMSIG(status), SIGKILL);
 	close_fd(&leaf);
-	leaf = cgroup_leaf_make(&parent, "left", &none);
+	assert_int_equal(cgroup_branch_make(&parent, "branch"), 0);
+	leaf = cgroup_leaf_make(&parent, "branch/left", &none);
 	assert_true(leaf >= 0);
 	cgroup_parent_close(&parent);
 }
@@ -144,8 +146,8 @@ closing_removes_what_was_made(void **state)
 static void
 a_name_never_leads_elsewhere(void **state)
 {
-	static const char *const bad[] = { "", ".", "..", "a/b", "/a", "../a",
-		".hidden" };
+	static const char *const bad[] = { "", ".", "..", "/a", "../a",
+		".hidden", "a/", "a//b", "a/..", "a/../b", "a/b/c", "a/.b" };
 	struct cgroup_parent parent, other;
 
 	(void)state;
@@ -157,6 +159,10 @@ a_name_never_leads_elsewhere(void **state)
 		assert_int_equal(cgroup_parent_open(&other, bad[i]), -EINVAL);
 		assert_int_equal(other.fd, -1);
 	}
+	assert_int_equal(cgroup_branch_make(&parent, "a/b"), -EINVAL);
+	assert_int_equal(cgroup_branch_make(&parent, ".."), -EINVAL);
+	assert_int_equal(cgroup_parent_open(&other, "a/b"), -EINVAL);
+	assert_int_equal(cgroup_leaf_make(&parent, "a/b", &none), -ENOENT);
 	cgroup_parent_close(&parent);
 }
 
@@ -171,7 +177,8 @@ ceilings_are_written_where_there_are_controllers(void **state)
 	(void)state;
 	open_parent(&parent);
 	/* What there is is used, what is missing has a reason. */
-	leaf = cgroup_leaf_make(&parent, "c", &limits);
+	assert_int_equal(cgroup_branch_make(&parent, "b"), 0);
+	leaf = cgroup_leaf_make(&parent, "b/c", &limits);
 	assert_true(leaf >= 0);
 	if (parent.has_memory) {
 		CLEANUP_FD int fd = cgroup_leaf_open(leaf, "memory.max", false);

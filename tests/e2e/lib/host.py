@@ -249,7 +249,8 @@ class Host:
             return
         wait_gone([int(pid) for path in group.rglob("cgroup.procs")
                    for pid in path.read_text().split()])
-        for directory in [*(e for e in group.iterdir() if e.is_dir()), group]:
+        for directory in [*sorted((e for e in group.rglob("*")
+                                   if e.is_dir()), reverse=True), group]:
             try:
                 directory.rmdir()
             except OSError:

@@ -5,7 +5,7 @@ import time
 
 from lib import proc
 
-NETWORKS_KEPT = 16 # NETNS_UNUSED_MAX of fcgi-host/netns.h
+HOMES_KEPT = 16 # HOMES_UNUSED_MAX of fcgi-host/home.h
 
 
 def snapshot(host):
@@ -16,7 +16,7 @@ def snapshot(host):
         held = collections.Counter(proc.descriptors(pid))
         # network namespaces are kept for functions without an instance
         networks = held.pop("net", 0) if role == "spawner" else 0
-        bound = NETWORKS_KEPT + len(host.instances())
+        bound = HOMES_KEPT + len(host.instances())
         if networks > bound:
             held["net"] = networks - bound
         facts[f"descriptors of {role}"] = held
@@ -25,8 +25,13 @@ def snapshot(host):
     facts["zombies"] = len([pid for pid in proc.descendants(host.pid)
                             if (proc.stat(pid) or " Z")[1] == "Z"])
     group = host.find_cgroup()
-    facts["cgroups"] = 0 if group is None or not group.exists() else \
-        len([e for e in os.scandir(group) if e.is_dir()])
+    branches = [] if group is None or not group.exists() else \
+        [e for e in os.scandir(group) if e.is_dir()]
+    facts["cgroups"] = sum(e.is_dir() for branch in branches
+                           for e in os.scandir(branch))
+    # a function's branch is kept like its network namespace
+    facts["cgroup branches"] = max(
+        0, len(branches) - HOMES_KEPT - len(host.instances()))
     files = collections.Counter()
     for base in (host.run_dir, host.state):
         for directory, _, names in os.walk(base):

@@ -1,0 +1,182 @@
+#include "fcgi-host/home.h"
+
+#include <errno.h>
+#include <search.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/queue.h>
+
+#include "fcgi-host/ctl_msg.h"
+#include "fcgi-host/sock.h"
+#include "sandbox/plan.h"
+
+struct home {
+	TAILQ_ENTRY(home) in_unused;
+	struct homes *homes;
+	char function[CTL_NAME_MAX + 1];
+	char branch[16];
+	int netns_fd;
+	size_t users;
+};
+
+struct homes {
+	const struct cgroup_parent *cgroup;
+	homes_branch_fn *unneeded;
+	void *arg;
+	uint32_t serial; /* of branches */
+	void *by_name;   /* tsearch(3) */
+	size_t count, unused_count;
+	TAILQ_HEAD(home_list, home) unused; /* the one used last first */
+};
+
+static int
+compare(const void *a, const void *b)
+{
+	return strcmp(((const struct home *)a)->function,
+	    ((const struct home *)b)->function);
+}
+
+struct homes *
+homes_new(const struct cgroup_parent *cgroup, homes_branch_fn *unneeded,
+    void *arg)
+{
+	struct homes *homes = calloc(1, sizeof(*homes));
+
+	if (homes == NULL)
+		return NULL;
+	homes->cgroup = cgroup;
+	homes->unneeded = unneeded;
+	homes->arg = arg;
+	TAILQ_INIT(&homes->unused);
+	return homes;
+}
+
+static void
+unused_remove(struct home *home)
+{
+	TAILQ_REMOVE(&home->homes->unused, home, in_unused);
+	home->homes->unused_count--;
+}
+
+static void
+home_free(struct home *home)
+{
+	close_fd(&home->netns_fd);
+	if (home->branch[0] != '\0')
+		home->homes->unneeded(home->homes->arg, home->branch);
+	free(home);
+}
+
+static void
+unused_shrink(struct homes *homes, size_t most)
+{
+	while (homes->unused_count > most) {
+		struct home *last = TAILQ_LAST(&homes->unused, home_list);
+
+		unused_remove(last);
+		tdelete(last, &homes->by_name, compare);
+		homes->count--;
+		home_free(last);
+	}
+}
+
+void
+homes_free(struct homes *homes)
+{
+	if (homes == NULL)
+		return;
+	unused_shrink(homes, 0);
+	free(homes);
+}
+
+static int
+make_branch(struct home *home)
+{
+	struct homes *homes = home->homes;
+	char branch[sizeof(home->branch)];
+	int error;
+
+	if (homes->cgroup->fd < 0)
+		return 0;
+	do {
+		snprintf(branch, sizeof(branch), "f%u", ++homes->serial);
+		error = cgroup_branch_make(homes->cgroup, branch);
+	} while (error == -EEXIST); /* after four thousand million of them */
+	if (error == 0)
+		memcpy(home->branch, branch, sizeof(branch));
+	return error;
+}
+
+static int
+home_new(struct homes *homes, const struct home *key, struct home **out)
+{
+	struct home *home = calloc(1, sizeof(*home));
+	int error = 0;
+
+	if (home == NULL)
+		return -ENOMEM;
+	home->homes = homes;
+	memcpy(home->function, key->function, sizeof(home->function));
+	home->netns_fd = sandbox_netns_new();
+	if (home->netns_fd < 0)
+		error = home->netns_fd;
+	if (error == 0)
+		error = make_branch(home);
+	if (error == 0 && tsearch(home, &homes->by_name, compare) == NULL)
+		error = -ENOMEM;
+	if (error != 0) {
+		home_free(home);
+		return error;
+	}
+	homes->count++;
+	*out = home;
+	return 0;
+}
+
+int
+home_take(struct homes *homes, const char *function, struct home **out)
+{
+	struct home key;
+	void **found;
+	int error = 0;
+
+	strncpy(key.function, function, sizeof(key.function) - 1);
+	key.function[sizeof(key.function) - 1] = '\0';
+	found = tfind(&key, &homes->by_name, compare);
+	if (found == NULL)
+		error = home_new(homes, &key, out);
+	else
+		*out = *found;
+	if (error == 0 && (*out)->users++ == 0 && found != NULL)
+		unused_remove(*out);
+	return error;
+}
+
+void
+home_drop(struct home *home)
+{
+	if (home == NULL || --home->users > 0)
+		return;
+	TAILQ_INSERT_HEAD(&home->homes->unused, home, in_unused);
+	home->homes->unused_count++;
+	unused_shrink(home->homes, HOMES_UNUSED_MAX);
+}
+
+int
+home_netns(const struct home *home)
+{
+	return home->netns_fd;
+}
+
+const char *
+home_branch(const struct home *home)
+{
+	return home->branch;
+}
+
+size_t
+homes_count(const struct homes *homes)
+{
+	return homes->count;
+}

@@ -1,0 +1,45 @@
+/*
+ * What a function's instances share, kept for its next ones: an empty network
+ * namespace, since making one costs as much as half of all the rest of a sandbox
+ * and taking it apart as much again; and a branch of the host's cgroup, in which
+ * their leaves stand.  (The kernel walks along all its siblings when it reads a
+ * leaf's clock: a thousand beside each other make half a millisecond of it.)
+ * Another function never sees the namespace, and what a program can leave in it
+ * ends with its processes: there is no right to change an address, a route or a
+ * setting.  Spawner only.
+ */
+#ifndef FCGI_HOST_HOME_H
+#define FCGI_HOST_HOME_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "sandbox/cgroup.h"
+
+/* kept without an instance; about 220 KiB each */
+#define HOMES_UNUSED_MAX 16
+
+struct home;
+struct homes;
+
+/* A branch whose leaves are removed, or will be soon, is not needed any more. */
+typedef void homes_branch_fn(void *arg, const char *branch);
+
+/* cgroup is borrowed, its descriptor may be -1: then there are no branches. */
+struct homes *homes_new(const struct cgroup_parent *cgroup,
+    homes_branch_fn *unneeded, void *arg);
+/* When no instance has one any more.  Accepts NULL. */
+void homes_free(struct homes *homes);
+
+/* The function's, made if there is none.  0; -ENOMEM or what the kernel says. */
+int home_take(struct homes *homes, const char *function, struct home **out);
+/* Accepts NULL. */
+void home_drop(struct home *home);
+/* Borrowed. */
+int home_netns(const struct home *home);
+/* The branch's name; "" where there is no cgroup. */
+const char *home_branch(const struct home *home);
+/* How many there are, for tests. */
+size_t homes_count(const struct homes *homes);
+
+#endif
