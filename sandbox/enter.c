@@ -95,9 +95,9 @@ start_session(void)
 }
 
 static int
-write_text(const char *path, const char *text)
+write_text(int dir_fd, const char *path, const char *text)
 {
-	int fd = open(path, O_WRONLY | O_CLOEXEC);
+	int fd = openat(dir_fd, path, O_WRONLY | O_CLOEXEC);
 	ssize_t length = (ssize_t)strlen(text);
 	int error = 0;
 
@@ -129,17 +129,18 @@ format_number(char *text, uint64_t number)
 static int
 limit_ipc(const struct enter *enter)
 {
+	const int proc_fd = enter->host_proc_fd;
 	char pages[24];
 	int error;
 
 	format_number(pages, enter->shared_pages);
-	error = write_text("/proc/sys/kernel/shmall", pages);
+	error = write_text(proc_fd, "sys/kernel/shmall", pages);
 	if (error == 0)
-		error = write_text("/proc/sys/kernel/shmmni", "64");
+		error = write_text(proc_fd, "sys/kernel/shmmni", "64");
 	if (error == 0)
-		error = write_text("/proc/sys/kernel/msgmni", "16");
+		error = write_text(proc_fd, "sys/kernel/msgmni", "16");
 	if (error == 0)
-		error = write_text("/proc/sys/kernel/sem", "250 4000 32 64");
+		error = write_text(proc_fd, "sys/kernel/sem", "250 4000 32 64");
 	return error;
 }
 

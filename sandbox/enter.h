@@ -54,6 +54,7 @@ struct enter {
 	int abi; /* Landlock's */
 	const struct mounts *mounts;
 	const struct seccomp_program *seccomp;
+	int host_proc_fd;    /* a /proc, for the sysctls of namespaces */
 	int memfd_sysctl_fd; /* vm.memfd_noexec, open for writing, or -1 */
 	int netns_fd;        /* to be joined, or 0 */
 	int init_fd;         /* init's program */

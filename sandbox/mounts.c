@@ -14,6 +14,7 @@
 
 #include "fcgi-host/sock.h"
 #include "sandbox/plan.h"
+#include "sandbox/procfs.h"
 
 #ifndef AT_RECURSIVE
 #define AT_RECURSIVE 0x8000
@@ -507,34 +508,10 @@ mounts_host_close(struct mounts_host *host)
 
 /* ----------------------------------------------------------------- the child */
 
-/* hidepid=invisible hides init too, which is not dumpable; subset=pid leaves
- * sys, sysrq-trigger, kcore and all of that kind out. */
-static int
-proc_new(bool is_for_program)
-{
-	unsigned attributes = MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV |
-	    MOUNT_ATTR_NOEXEC | (is_for_program ? MOUNT_ATTR_RDONLY : 0u);
-	int fs = fsopen("proc", FSOPEN_CLOEXEC);
-	int fd = -1;
-
-	if (fs < 0)
-		return -errno;
-	if ((!is_for_program ||
-	     fsconfig(fs, FSCONFIG_SET_STRING, "hidepid", "invisible", 0) ==
-	         0) &&
-	    fsconfig(fs, FSCONFIG_SET_STRING, "subset", "pid", 0) == 0 &&
-	    fsconfig(fs, FSCONFIG_CMD_CREATE, NULL, NULL, 0) == 0)
-		fd = fsmount(fs, FSMOUNT_CLOEXEC, attributes);
-	if (fd < 0)
-		fd = -errno;
-	close(fs);
-	return fd;
-}
-
 static int
 attach_proc(int root_fd, int *proc_fd)
 {
-	int fd = proc_new(true);
+	int fd = procfs_new(PROCFS_OF_PROGRAM);
 	int error = 0;
 
 	if (fd < 0)
@@ -544,7 +521,7 @@ attach_proc(int root_fd, int *proc_fd)
 	close(fd);
 	if (error != 0)
 		return error;
-	*proc_fd = proc_new(false);
+	*proc_fd = procfs_new(PROCFS_OF_INIT);
 	return *proc_fd < 0 ? *proc_fd : 0;
 }
 

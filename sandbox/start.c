@@ -17,6 +17,7 @@
 #include "fcgi-host/sock.h"
 #include "sandbox/enter.h"
 #include "sandbox/landlock.h"
+#include "sandbox/procfs.h"
 
 #define ARGUMENTS_MAX 256
 #define START_LIMIT_MS 5000
@@ -27,6 +28,7 @@
 
 struct sandbox_host {
 	struct mounts_host mounts;
+	struct procfs_host proc;
 	struct seccomp_program seccomp;
 	int abi; /* Landlock's; 0: none */
 	int last_capability;
@@ -71,6 +73,7 @@ sandbox_host_new(const char *init_path, char *problem, size_t size)
 		return NULL;
 	}
 	host->mounts.slash_fd = host->mounts.usr_fd = host->mounts.etc_fd = -1;
+	host->proc.fd = -1;
 	host->memfd_sysctl_fd = open("/proc/sys/vm/memfd_noexec",
 	    O_RDWR | O_CLOEXEC);
 	host->init_fd = open_init(init_path, problem, size);
@@ -103,6 +106,7 @@ sandbox_host_free(struct sandbox_host *host)
 	if (host == NULL)
 		return;
 	mounts_host_close(&host->mounts);
+	close_fd(&host->proc.fd);
 	seccomp_free(&host->seccomp);
 	close_fd(&host->memfd_sysctl_fd);
 	close_fd(&host->init_fd);
@@ -345,7 +349,10 @@ sandbox_start(struct sandbox_host *host, const struct sandbox_plan *plan,
 	fill_enter(&enter, host, plan);
 	enter.mounts = &mounts;
 	enter.argv = (char *const *)argv;
-	error = start_prepared(plan, &enter, child);
+	enter.host_proc_fd = procfs_host_fd(&host->proc);
+	child->failed_step = "a /proc for sysctls";
+	error = enter.host_proc_fd < 0 ? enter.host_proc_fd :
+	    start_prepared(plan, &enter, child);
 	mounts_release(&mounts);
 	return error;
 }

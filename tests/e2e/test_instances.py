@@ -222,3 +222,17 @@ def test_every_execution_here_has_one_record_and_seq_is_whole(host):
     assert seqs == list(range(1, len(seqs) + 1))
     ids = [r["id"] for r in records if r["type"] == "exec"]
     assert len(ids) == len(set(ids))
+
+
+def test_system_v_objects_have_ceilings_in_every_sandbox(start_once):
+    """Its own, however many sandboxes there were before."""
+    host = start_once.host({"limits.sh": "#!/bin/sh\n"
+                            "printf 'Content-Type: text/plain\\n\\n'\n"
+                            "ipcs -l\n"}, {"defaults": {"idle": "0"}})
+    for _ in range(80):
+        text = host.fetch("/fn/limits").text
+        assert "max number of segments = 64\n" in text
+        assert "max total shared memory (kbytes) = 131076\n" in text
+        assert "max queues system wide = 16\n" in text
+        assert "max number of arrays = 64\n" in text
+        assert "max semaphores per array = 250\n" in text
