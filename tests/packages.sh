@@ -9,11 +9,11 @@ libseccomp-dev libcap-dev libiniparser-dev libmd-dev musl-dev"
 SERVE_PACKAGES="nginx-light curl python3 perl php-cgi"
 TEST_PACKAGES="libcmocka-dev python3-pytest apache2 caddy haproxy lighttpd
 lighttpd-mod-openssl openssl git jq libfcgi-bin logrotate libfcgi-perl mandoc
-procps xz-utils"
+procps strace xz-utils"
 FUZZ_PACKAGES="clang libclang-rt-14-dev"
 # For `make bench` and `make profile`; ./check does without them.
 BENCH_PACKAGES="nginx-light wrk spawn-fcgi multiwatch fcgiwrap php-fpm php-cgi
-haproxy linux-perf strace"
+haproxy linux-perf"
 
 say() {
 	printf '== %s\n' "$*"
