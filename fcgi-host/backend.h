@@ -60,6 +60,7 @@ struct backend {
 	bool is_eof;   /* nothing more will come from backend_read */
 	bool is_body_ended;
 	bool is_instance_usable; /* it may serve again */
+	bool is_undelivered;     /* LOST, and no program has seen the request */
 	int exit_code;           /* -1: none */
 	int signal_number;       /* 0: none */
 	int exec_error;          /* errno of an execve that failed, 0 */

@@ -97,12 +97,39 @@ channel_open(struct backend *backend)
 	return channel_connect(channel_of(backend), path);
 }
 
+/* An instance that has answered before is replaced, and the request goes to
+ * another.  One that has not has failed, and says so. */
+static bool
+is_retiring(const struct backend *backend)
+{
+	return backend->instance->served > 1;
+}
+
+/* Nobody listens any more. */
+static bool
+is_refused(int error)
+{
+	return error == -ECONNREFUSED || error == -ENOENT;
+}
+
+/* The program takes no connection.  What nobody can have seen is another's,
+ * without waiting for init's word. */
+static void
+not_taken(struct backend *backend, int error)
+{
+	backend->is_undelivered = is_refused(error);
+	broken(backend, "the program takes no connection");
+	if (backend->is_undelivered && is_retiring(backend))
+		backend_set_end(backend, BACKEND_LOST);
+}
+
 /* The program has closed its kept connection and has read nothing of this
- * request: it gets it on a new one. */
+ * request: it gets it on a new one, if it lives. */
 static bool
 send_again(struct backend *backend)
 {
 	struct channel *channel = channel_of(backend);
+	int error = -ECONNREFUSED;
 
 	if (!backend->may_send_again)
 		return false;
@@ -114,8 +141,10 @@ send_again(struct backend *backend)
 		backend->sending = backend->sent;
 		backend->sent = (struct buf){ 0 };
 	}
-	if (channel_open(backend) < 0) {
-		broken(backend, "the program takes no connection");
+	if (backend->instance->is_program_running)
+		error = channel_open(backend);
+	if (error < 0) {
+		not_taken(backend, error);
 		return false;
 	}
 	fcgi_renumber(&backend->sending, channel->id);
@@ -224,7 +253,10 @@ fcgi_start(struct backend *backend, const struct cgi_env *env, bool has_body)
 	backend->may_send_again = backend->is_reused;
 	if (error == 0 && !backend->is_reused)
 		error = channel_open(backend);
-	return error;
+	if (!is_refused(error) || !is_retiring(backend))
+		return error;
+	not_taken(backend, error);
+	return 0;
 }
 
 static ssize_t
@@ -232,6 +264,8 @@ fcgi_write(struct backend *backend, const void *data, size_t n)
 {
 	size_t part = n < WRITE_SIZE ? n : WRITE_SIZE;
 
+	if (backend->is_undelivered)
+		return -EAGAIN;
 	if (backend->is_broken || backend->is_body_ended)
 		return -EPIPE;
 	if (buf_len(&backend->sending) >= SENDING_MAX)
@@ -428,6 +462,8 @@ receive(struct backend *backend, void *out, size_t size)
 static ssize_t
 fcgi_read(struct backend *backend, void *out, size_t size)
 {
+	if (backend->is_undelivered)
+		return -EAGAIN;
 	for (int i = 0; i < READS_PER_CALL && !backend->is_eof; i++) {
 		ssize_t n = receive(backend, out, size);
 		size_t used;
@@ -474,6 +510,18 @@ fcgi_want(struct backend *backend, bool is_read, bool is_write)
 	interest_set(backend);
 }
 
+/* With every process of the program dead, all that it had accepted is closed:
+ * what is open lies in the backlog of the socket that init holds. */
+static bool
+is_unaccepted(const struct backend *backend)
+{
+	uint8_t byte;
+
+	return !backend->is_reused && !backend->has_begun &&
+	    channel_of(backend)->fd >= 0 && recv(channel_of(backend)->fd,
+	    &byte, 1, MSG_PEEK | MSG_DONTWAIT) < 0 && errno == EAGAIN;
+}
+
 /*
  * The program itself has ended, and its init follows.  What it wrote before
  * stands in the socket, perhaps behind a client that reads slowly: it is taken
@@ -488,13 +536,15 @@ fcgi_report(struct backend *backend, const struct init_report *report)
 	backend->is_instance_usable = false;
 	if (backend->end != BACKEND_RUNNING)
 		return;
+	if (report->type == INIT_EXIT && is_unaccepted(backend))
+		backend->is_undelivered = true;
 	if (report->type == INIT_EXEC_FAILED)
 		backend->exec_error = report->value;
 	else if (WIFSIGNALED(status))
 		backend->signal_number = WTERMSIG(status);
 	else
 		backend->exit_code = WEXITSTATUS(status);
-	if (backend->is_broken) {
+	if (backend->is_broken || backend->is_undelivered) {
 		backend_set_end(backend, BACKEND_LOST);
 		return;
 	}

@@ -178,11 +178,13 @@ report_take(struct instance *instance, const struct init_report *report,
 		instance->is_program_running = false;
 	if (report->type == INIT_MEMORY && is_late_measure(instance))
 		return;
-	if (instance->user != NULL) {
+	if (instance->user != NULL)
 		instance->user->report(instance->user_arg, report);
-	} else {
+	else
 		ended_unasked(instance, report);
-	}
+	/* the user has looked; a program that could not be executed left no init */
+	if (report->type == INIT_EXIT && instance->function->info.is_fastcgi)
+		(void)instance_order(instance, INIT_END, NULL, NULL, 0);
 }
 
 static void
@@ -542,6 +544,14 @@ instance_let_go(struct instance *instance)
 	instance->request_id[0] = '\0';
 	instance->idle_since_us = loop_now_us(instance->fleet->loop);
 	instance_step(instance, INSTANCE_EVENT_RELEASE);
+}
+
+void
+instance_untake(struct instance *instance)
+{
+	instance->exec_cpu_us -= instance->last_cpu.usage_us;
+	instance->idle_cpu_us += instance->last_cpu.usage_us;
+	instance->served--;
 }
 
 void

@@ -137,6 +137,9 @@ void instance_gone(struct instance *instance,
 void instance_take(struct instance *instance, const struct instance_user *user,
     void *arg, const char *request_id);
 void instance_let_go(struct instance *instance);
+/* Before that: the program ended before it saw the user's request, which is no
+ * execution of this instance. */
+void instance_untake(struct instance *instance);
 /* Ends it; reason is static and stands in its record (the first one wins). */
 void instance_kill(struct instance *instance, const char *reason);
 

@@ -183,30 +183,55 @@ is_queue_full(const struct pool *pool)
 	    pool_limit(pool, LIMIT_QUEUE) + free_soon;
 }
 
+/* is_first: before all who wait, for it has waited before. */
+static int
+waiter_add(struct pool *pool, struct waiter *waiter, uint64_t timeout_ms,
+    bool is_first)
+{
+	if (loop_timer_set(pool->pools->fleet->loop, &waiter->timer,
+	    waiter->since_us + timeout_ms * 1000, waiter_expire, waiter) < 0)
+		return -ENOMEM;
+	waiter->pool = pool;
+	waiter->timeout_ms = timeout_ms;
+	if (is_first)
+		TAILQ_INSERT_HEAD(&pool->waiting, waiter, in);
+	else
+		TAILQ_INSERT_TAIL(&pool->waiting, waiter, in);
+	pool->policy.waiting++;
+	pool->pools->waiting_count++;
+	waiting_note(pool);
+	pool_wake(pool);
+	return 0;
+}
+
 int
 pool_submit(struct pools *pools, struct function *function,
     struct waiter *waiter)
 {
-	struct loop *loop = pools->fleet->loop;
 	struct pool *pool = pool_get(pools, function);
+	int error;
 
 	if (pool == NULL)
 		return -ENOMEM;
 	if (is_queue_full(pool))
 		return -EAGAIN;
-	waiter->since_us = loop_now_us(loop);
-	if (loop_timer_set(loop, &waiter->timer, waiter->since_us +
-	    pool_limit(pool, LIMIT_QUEUE_TIMEOUT_MS) * 1000, waiter_expire,
-	    waiter) < 0)
-		return -ENOMEM;
-	waiter->pool = pool;
-	TAILQ_INSERT_TAIL(&pool->waiting, waiter, in);
-	pool->policy.waiting++;
-	pools->waiting_count++;
-	waiting_note(pool);
-	policy_use(&pool->policy, waiter->since_us);
-	pool_wake(pool);
-	return 0;
+	waiter->since_us = loop_now_us(pools->fleet->loop);
+	error = waiter_add(pool, waiter,
+	    pool_limit(pool, LIMIT_QUEUE_TIMEOUT_MS), false);
+	if (error == 0)
+		policy_use(&pool->policy, waiter->since_us);
+	return error;
+}
+
+int
+pool_resubmit(struct instance *instance, struct waiter *waiter)
+{
+	struct pool *pool = instance->pool;
+	int error = waiter_add(pool, waiter, waiter->timeout_ms, true);
+
+	if (error == 0)
+		pool->executions--;
+	return error;
 }
 
 void

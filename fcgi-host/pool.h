@@ -39,7 +39,7 @@ struct pools;
 struct waiter {
 	TAILQ_ENTRY(waiter) in;
 	struct pool *pool; /* NULL: does not wait */
-	uint64_t since_us;
+	uint64_t since_us, timeout_ms;
 	struct loop_timer timer;
 	/* An IDLE instance to be taken at once.  Called from the loop, never
 	 * from inside pool_submit. */
@@ -56,6 +56,10 @@ void pools_free(struct pools *pools);
  * -ENOMEM. */
 int pool_submit(struct pools *pools, struct function *function,
     struct waiter *waiter);
+/* Puts one who was granted this instance, which ended before it took the
+ * request, before all others, with what is left of its queue_timeout.  The
+ * instance is to be released.  0 or -ENOMEM. */
+int pool_resubmit(struct instance *instance, struct waiter *waiter);
 /* Leaves the queue; harmless when it does not wait. */
 void pool_cancel(struct pools *pools, struct waiter *waiter);
 

@@ -7,6 +7,8 @@
 
 #define SPOOL_MEMORY (64u * 1024)
 #define PIECE (32u * 1024)
+/* of a body, what is kept of it while nothing says that it is read */
+#define WRITTEN_MAX (512u * 1024)
 /* one function that floods does not hold the loop */
 #define READS_PER_PUMP 16
 
@@ -62,6 +64,21 @@ body_drop(struct relay *relay)
 	spool_consume(&relay->spool, (size_t)spool_left(&relay->spool));
 }
 
+static void
+written_drop(struct relay *relay)
+{
+	relay->keeps_body = false;
+	buf_free(&relay->written);
+}
+
+static void
+written_keep(struct relay *relay, const uint8_t *data, size_t n)
+{
+	if (relay->keeps_body && (buf_len(&relay->written) + n > WRITTEN_MAX ||
+	    buf_add(&relay->written, data, n) < 0))
+		written_drop(relay);
+}
+
 /* Returns whether the function is to be asked again when it can take more. */
 static bool
 body_pump(struct relay *relay)
@@ -86,6 +103,7 @@ body_pump(struct relay *relay)
 			body_drop(relay);
 			return false;
 		}
+		written_keep(relay, piece, (size_t)n);
 		spool_consume(&relay->spool, (size_t)n);
 		relay->progress_us = loop_now_us(relay->loop);
 	}
@@ -249,6 +267,8 @@ answer_pump(struct relay *relay)
 			fail(relay, (int)n, "the answer cannot be read");
 			return false;
 		}
+		if (n > 0)
+			written_drop(relay);
 		relay->bytes_out += (uint64_t)n;
 		relay->progress_us = loop_now_us(relay->loop);
 		if (!relay->has_backend)
@@ -333,6 +353,7 @@ relay_start(struct relay *relay, struct instance *instance,
 	bool wants_write;
 
 	relay->has_backend = true;
+	relay->keeps_body = instance->function->info.is_fastcgi;
 	relay->progress_us = loop_now_us(relay->loop);
 	if (error < 0)
 		return error;
@@ -399,11 +420,23 @@ relay_answer(struct relay *relay, int status, const char *extra,
 	return error;
 }
 
+bool
+relay_take_back(struct relay *relay)
+{
+	if (!relay->keeps_body || relay->is_body_refused ||
+	    spool_give_back(&relay->spool, buf_head(&relay->written),
+	    buf_len(&relay->written)) < 0)
+		return false;
+	relay->is_done_told = false;
+	return true;
+}
+
 void
 relay_close(struct relay *relay)
 {
 	if (!relay->has_backend)
 		return;
+	written_drop(relay);
 	relay->has_backend = false;
 	backend_close(&relay->backend);
 }

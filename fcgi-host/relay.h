@@ -40,6 +40,8 @@ struct relay {
 	bool has_body;       /* one was announced, or has come */
 	bool is_body_arrived;
 	bool is_body_refused; /* the function reads no more: dropped */
+	bool keeps_body;     /* until the answer begins it may be taken back */
+	struct buf written;  /* what was given of it to the function so far */
 	uint64_t bytes_in;
 	/* answer */
 	struct cgi_response head;
@@ -87,6 +89,9 @@ int relay_release(struct relay *relay, uint32_t app_status);
 int relay_answer(struct relay *relay, int status, const char *extra,
     const char *sentence);
 
+/* Of a backend that is_undelivered: makes all of the request ready for another
+ * one.  False: that cannot be.  relay_close has to follow. */
+bool relay_take_back(struct relay *relay);
 /* Lets the backend go; the instance is not released to its pool. */
 void relay_close(struct relay *relay);
 

@@ -29,26 +29,27 @@ enum {
 	Done = REQUEST_DONE
 };
 
-/* HOLD SUBMIT GRANT REFUSE REJECT END MEASURED KILL GONE LEAVE RECORDED */
+/* HOLD SUBMIT GRANT RETURN REFUSE REJECT END MEASURED KILL GONE LEAVE
+ * RECORDED */
 static const int8_t next_state[REQUEST_STATE_COUNT][REQUEST_EVENT_COUNT] = {
 	[REQUEST_PARAMS] =
-	    { Body, Queue, BUG, Rec, Done, BUG, BUG, BUG, BUG, Done, BUG },
+	    { Body, Queue, BUG, BUG, Rec, Done, BUG, BUG, BUG, BUG, Done, BUG },
 	[REQUEST_BODY] =
-	    { BUG, Queue, BUG, Rec, BUG, BUG, BUG, BUG, BUG, Rec, BUG },
+	    { BUG, Queue, BUG, BUG, Rec, BUG, BUG, BUG, BUG, BUG, Rec, BUG },
 	[REQUEST_QUEUED] =
-	    { BUG, BUG, Run, Rec, BUG, BUG, BUG, BUG, BUG, Rec, BUG },
+	    { BUG, BUG, Run, BUG, Rec, BUG, BUG, BUG, BUG, BUG, Rec, BUG },
 	[REQUEST_RUNNING] =
-	    { BUG, BUG, BUG, BUG, BUG, Meas, BUG, Kill, Rec, Left, BUG },
+	    { BUG, BUG, BUG, Queue, BUG, BUG, Meas, BUG, Kill, Rec, Left, BUG },
 	[REQUEST_LEFT] =
-	    { BUG, BUG, BUG, BUG, BUG, Meas, BUG, Kill, Rec, Left, BUG },
+	    { BUG, BUG, BUG, BUG, BUG, BUG, Meas, BUG, Kill, Rec, Left, BUG },
 	[REQUEST_MEASURING] =
-	    { BUG, BUG, BUG, BUG, BUG, BUG, Rec, BUG, Rec, Meas, BUG },
+	    { BUG, BUG, BUG, BUG, BUG, BUG, BUG, Rec, BUG, Rec, Meas, BUG },
 	[REQUEST_KILLING] =
-	    { BUG, BUG, BUG, BUG, BUG, Kill, Kill, Kill, Rec, Kill, BUG },
+	    { BUG, BUG, BUG, BUG, BUG, BUG, Kill, Kill, Kill, Rec, Kill, BUG },
 	[REQUEST_RECORDING] =
-	    { BUG, BUG, BUG, BUG, BUG, BUG, BUG, BUG, BUG, Rec, Done },
+	    { BUG, BUG, BUG, BUG, BUG, BUG, BUG, BUG, BUG, BUG, Rec, Done },
 	[REQUEST_DONE] =
-	    { BUG, BUG, BUG, BUG, BUG, BUG, BUG, BUG, BUG, Done, BUG },
+	    { BUG, BUG, BUG, BUG, BUG, BUG, BUG, BUG, BUG, BUG, Done, BUG },
 };
 
 static const char *const state_names[REQUEST_STATE_COUNT] = {

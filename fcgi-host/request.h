@@ -54,6 +54,7 @@ enum request_event {
 	REQUEST_EVENT_HOLD,     /* admitted, the body must come first */
 	REQUEST_EVENT_SUBMIT,   /* admitted, to the queue */
 	REQUEST_EVENT_GRANT,    /* an instance runs it */
+	REQUEST_EVENT_RETURN,   /* the instance ended before it saw it */
 	REQUEST_EVENT_REFUSE,   /* an execution that never ran */
 	REQUEST_EVENT_REJECT,   /* no execution at all: no function, no space */
 	REQUEST_EVENT_END,      /* the function ended */

@@ -10,6 +10,11 @@
 #include "fcgi-host/log.h"
 #include "fcgi-host/request_impl.h"
 
+/* An instance that has just answered is the next one's, though it may be about
+ * to end; where each program ends with its first answer, one request may meet
+ * some of them. */
+#define RETURNS_MAX 16
+
 uint64_t
 request_limit(const struct request *request, enum limit_key key)
 {
@@ -324,6 +329,30 @@ granted(void *arg, struct instance *instance)
 	}
 	request_fault(request, OUTCOME_ERROR, 503, "there is no memory left");
 	request_step(request, REQUEST_EVENT_GONE);
+}
+
+/* One that has served ends as it likes, and what it was handed a moment later it
+ * has not seen.  One that has served nobody has failed: that is told. */
+bool
+request_return(struct request *request)
+{
+	const struct backend *backend = &request->relay.backend;
+	struct instance *instance = backend->instance;
+
+	if (!backend->is_undelivered || request->state != REQUEST_RUNNING ||
+	    request->has_fault || instance->served <= 1 ||
+	    request->returns >= RETURNS_MAX ||
+	    !relay_take_back(&request->relay) ||
+	    pool_resubmit(instance, &request->waiter) < 0)
+		return false;
+	request->returns++;
+	request->granted_us = 0;
+	request->slot->started_us = 0;
+	request_step(request, REQUEST_EVENT_RETURN);
+	instance_untake(instance);
+	relay_close(&request->relay);
+	pool_release(instance, "exit", POOL_BLAMELESS);
+	return true;
 }
 
 static const char *

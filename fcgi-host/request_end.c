@@ -258,8 +258,8 @@ request_ended(struct request *request)
 	struct backend *backend = &request->relay.backend;
 	struct instance *instance = backend->instance;
 
-	if (request->state != REQUEST_RUNNING &&
-	    request->state != REQUEST_LEFT)
+	if ((request->state != REQUEST_RUNNING &&
+	    request->state != REQUEST_LEFT) || request_return(request))
 		return;
 	instance_cpu_charge(instance);
 	request->ended_us = loop_now_us(request->server->loop);
@@ -305,6 +305,8 @@ request_gone(struct request *request)
 {
 	const struct instance *instance = request->relay.backend.instance;
 
+	if (request_return(request))
+		return;
 	if (request->ended_us == 0)
 		request->ended_us = loop_now_us(request->server->loop);
 	if (!request->has_fault && request->state != REQUEST_MEASURING) {

@@ -34,6 +34,7 @@ struct request {
 	bool is_over;           /* its connection is one too many */
 	bool is_aborted;        /* by ABORT_REQUEST */
 	bool is_memory_lately;  /* its memory was read just before */
+	unsigned returns;       /* from instances that ended too early */
 	bool is_whole;          /* what finished() will be told */
 	/* why it does not end well; the first one wins */
 	bool has_fault;
@@ -61,6 +62,9 @@ void request_kill(struct request *request, enum record_outcome outcome,
 /* PARAMS → BODY, QUEUED, RECORDING or DONE. */
 void request_admit(struct request *request);
 void request_submit(struct request *request);
+/* Of one whose instance ended before it saw the request: it goes back to the
+ * queue.  False: it does not. */
+bool request_return(struct request *request);
 /* Arms the timer for the state. */
 void request_arm(struct request *request);
 

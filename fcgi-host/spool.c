@@ -164,6 +164,24 @@ spool_consume(struct spool *spool, size_t n)
 		spool->file_start = spool->file_end = 0;
 }
 
+int
+spool_give_back(struct spool *spool, const void *data, size_t n)
+{
+	struct buf all = { 0 };
+	int rc = buf_add(&all, data, n);
+
+	if (rc == 0)
+		rc = buf_add(&all, buf_head(&spool->mem),
+		    buf_len(&spool->mem));
+	if (rc != 0) {
+		buf_free(&all);
+		return rc;
+	}
+	buf_free(&spool->mem);
+	spool->mem = all;
+	return 0;
+}
+
 void
 spool_free(struct spool *spool)
 {

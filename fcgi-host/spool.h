@@ -32,6 +32,9 @@ uint64_t spool_left(const struct spool *spool);
 ssize_t spool_peek(const struct spool *spool, void *out, size_t size);
 /* Consumes n bytes that were peeked. */
 void spool_consume(struct spool *spool, size_t n);
+/* Puts n bytes before those that wait, as if they had not been consumed.  0 or
+ * -ENOMEM, and nothing has changed. */
+int spool_give_back(struct spool *spool, const void *data, size_t n);
 void spool_free(struct spool *spool);
 
 #endif

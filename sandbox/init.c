@@ -173,7 +173,9 @@ finish_run(struct init *init, bool is_empty)
 	cleaned = init->is_fastcgi ? 0 : clean_all();
 	init->state = STATE_IDLE;
 	send_report(init, cleaned == 0 ? INIT_EXIT : INIT_DIRTY);
-	if (init->is_fastcgi || cleaned != 0)
+	/* a FastCGI program's socket stays until the gateway has seen whose
+	 * connections nobody accepted: INIT_END, or its hang-up */
+	if (cleaned != 0)
 		_exit(EXIT_DONE);
 }
 
@@ -302,6 +304,8 @@ on_run(struct init *init, size_t n, const int *fds, size_t fd_count)
 static void
 on_end(struct init *init)
 {
+	if (init->state == STATE_IDLE && init->is_fastcgi && init->has_started)
+		_exit(EXIT_DONE);
 	if (init->state == STATE_IDLE)
 		return;
 	kill(-1, SIGKILL);

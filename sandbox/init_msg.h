@@ -26,7 +26,8 @@ enum init_order_type {
 	 * stderr; fastcgi: stdout, stderr (fd 0 is the listening socket).
 	 */
 	INIT_RUN = 1,
-	/* End the running CGI program's whole tree (as at a normal end). */
+	/* End the running CGI program's whole tree (as at a normal end).  To a
+	 * FastCGI init whose program has ended: end too. */
 	INIT_END,
 	/* Report the peak of the largest process of the tree since the last
 	 * INIT_MEASURE, and start a new peak (clear_refs). */
@@ -44,7 +45,9 @@ struct init_order {
 enum init_report_type {
 	/*
 	 * The program has ended and nothing of it is left: its tree is killed
-	 * and reaped, /tmp, /dev/shm and System V objects are gone.
+	 * and reaped, /tmp, /dev/shm and System V objects are gone.  Of
+	 * FastCGI: what it had accepted is closed, and what it had not waits
+	 * in the socket that init holds, until INIT_END.
 	 */
 	INIT_EXIT = 1,
 	INIT_EXEC_FAILED, /* `value` is the errno of execve */

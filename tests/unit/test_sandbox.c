@@ -168,7 +168,7 @@ a_fastcgi_program_listens_on_descriptor_0(void **state)
 		NULL };
 	char path[64];
 	CLEANUP_FD int null = open("/dev/null", O_RDWR | O_CLOEXEC);
-	CLEANUP_FD int listener = -1;
+	CLEANUP_FD int listener = -1, waiting = -1;
 	struct sandbox_plan plan;
 	struct init_report report;
 	struct box box;
@@ -194,10 +194,18 @@ a_fastcgi_program_listens_on_descriptor_0(void **state)
 		assert_int_equal(byte, wanted);
 		close(fd);
 	}
-	/* Its end is reported, and with it ends the instance. */
+	/* Its end is reported; whom it did not accept can be told from others
+	 * as long as init holds the socket. */
 	assert_int_equal(box_report(&box, 5000, &report), 0);
 	assert_int_equal(report.type, INIT_EXIT);
 	assert_int_equal(WEXITSTATUS(report.wait_status), 5);
+	waiting = sock_connect_unix(path);
+	assert_true(waiting >= 0);
+	assert_int_equal(box_report(&box, 50, &report), -ETIME);
+	assert_int_equal(recv(waiting, &report, 1, MSG_DONTWAIT), -1);
+	assert_int_equal(errno, EAGAIN);
+	/* With the gateway's word ends the instance. */
+	assert_int_equal(box_order(&box, INIT_END, NULL, NULL, 0), 0);
 	assert_int_equal(box_report(&box, 5000, &report), -EPIPE);
 	assert_int_equal(box_end(&host, &box), 0);
 	unlink(path);

@@ -1,0 +1,87 @@
+"""FastCGI programs that end by themselves after so many answers: the requests
+that they were handed, and did not see, are answered by others."""
+import os
+import re
+import threading
+
+import pytest
+
+from lib import books
+from test_fastcgi import sample_runtime
+
+PERL = """#!/usr/bin/perl
+use strict;
+use FCGI;
+my $request = FCGI::Request();
+my $served = 0;
+while ($request->Accept() >= 0) {
+    my ($nonce) = $ENV{QUERY_STRING} =~ /nonce=(\\w+)/;
+    print "Content-Type: text/plain\\r\\n\\r\\nnonce=$nonce served=", ++$served;
+    $request->Finish();
+    exit 0 if $served >= 3;
+}
+"""
+PHP = """<?php
+header("Content-Type: text/plain");
+echo "nonce=", $_GET["nonce"], " served=1";
+"""
+FUNCTIONS = ("once", "thrice", "perl", "page")
+
+
+@pytest.fixture(scope="module")
+def host(start, programs):
+    keeper = programs.build("keeper.c", "keeper.fcgi")
+    host = start.host({"once.fcgi": keeper, "thrice.fcgi": keeper,
+                       "perl.fcgi": PERL, "page.php": PHP},
+                      {"defaults": {"instances": "2", "idle": "2s"}},
+                      text=sample_runtime("php"), is_started=False)
+    host.sidecar("once", **{"env.SERVES": "1"})
+    host.sidecar("thrice", **{"env.SERVES": "3"})
+    host.sidecar("page", **{"env.PHP_FCGI_MAX_REQUESTS": "4"})
+    return host.start()
+
+
+def ask(host, name, body):
+    nonce = os.urandom(8).hex()
+    answer = host.fetch(f"/fn/{name}?nonce={nonce}", body)
+    facts = dict(re.findall(r"(\w+)=(\w+)", answer.text))
+    assert answer.status == 200 and answer.is_complete, answer
+    assert facts["nonce"] == nonce, "the answer of another request"
+    return int(facts["served"])
+
+
+# W17
+@pytest.mark.parametrize("body", [b"", b"x" * 1000], ids=["get", "post"])
+@pytest.mark.parametrize("name", FUNCTIONS)
+def test_programs_that_retire_under_load_lose_no_request(host, name, body):
+    before = len(host.books.executions(name))
+    troubles = []
+
+    def client():
+        try:
+            for _ in range(25):
+                ask(host, name, body)
+        except (AssertionError, KeyError, OSError) as trouble:
+            troubles.append(trouble)
+
+    clients = [threading.Thread(target=client) for _ in range(8)]
+    for one in clients:
+        one.start()
+    for one in clients:
+        one.join()
+    assert not troubles, (len(troubles), troubles[0], [
+        r for r in host.books.executions(name) if r["outcome"] != "ok"])
+    executions = host.books.executions(name)[before:]
+    assert [r["outcome"] for r in executions] == ["ok"] * 200
+    assert len({r["id"] for r in executions}) == 200
+    # instances did end meanwhile
+    assert len({r["instance"] for r in executions}) >= 8
+
+
+def test_what_was_handed_back_stands_in_no_instances_record(host):
+    host.stop()
+    records = host.books.all()
+    lives = [r for r in records if r["type"] == "instance"]
+    executions = [r for r in records if r["type"] == "exec"]
+    assert sum(r["executions"] for r in lives) == len(executions)
+    books.check_seq(records, True)

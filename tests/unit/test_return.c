@@ -1,0 +1,297 @@
+/* A request whose instance ended before it saw it; the test is the program, and
+ * the init that holds its socket. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <cmocka.h>
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "fcgi-host/sock.h"
+#include "tests/unit/program.h"
+
+static struct program program;
+static int next_listen_fd = -1;
+
+static int
+set_up(void **state)
+{
+	int rc = program_set_up(&program, state);
+
+	next_listen_fd = program_listen(2);
+	return rc;
+}
+
+static int
+tear_down(void **state)
+{
+	close_fd(&next_listen_fd);
+	unlink("/2.sock");
+	return program_tear_down(&program, state);
+}
+
+/* The first instance answers, and is about to end. */
+static struct actor *
+retiring(struct play *play)
+{
+	struct actor *actor = program_start(&program, play, "");
+
+	program_answer(&program, play, actor, "first");
+	assert_int_equal(play->web.ends, 1);
+	return actor;
+}
+
+/* Its processes have ended. */
+static void
+exits(struct play *play, struct actor *actor, int status)
+{
+	close_fd(&program.fd);
+	actor_report(actor, INIT_EXIT, status);
+	play_turn(play, 0);
+}
+
+/* The instance is ended, and the next one takes what it left. */
+static struct actor *
+next_takes(struct play *play, struct actor *actor)
+{
+	assert_true(actor->is_killed);
+	assert_true(actor_order(actor));
+	assert_int_equal(actor->order.type, INIT_END);
+	play_gone(play, actor, 0);
+	close_fd(&program.listen_fd);
+	program.listen_fd = steal_fd(&next_listen_fd);
+	actor = play_run(play);
+	program_receive(&program);
+	return actor;
+}
+
+static void
+next_answers(struct play *play, struct actor *actor)
+{
+	assert_true(program.has_body_end);
+	program_answer(&program, play, actor, "second");
+	assert_int_equal(play->web.ends, 2);
+	assert_true(play_has(play, "second"));
+	assert_int_equal(play_executions(play), 2);
+	assert_int_equal(play_records(play, "ok"), 2);
+	assert_int_equal(stage_log_count(&play->stage,
+	    "\"instance\":\"abcdef-2\""), 1);
+	/* the first has executed one, not two */
+	assert_int_equal(stage_log_count(&play->stage, "\"executions\":1,"),
+	    1);
+}
+
+/* W17 */
+static void
+a_request_that_nobody_accepted_goes_to_the_next_instance(void **state)
+{
+	struct play *play = *state;
+	struct actor *actor = retiring(play);
+
+	play_request(play, "POST", "a body");
+	exits(play, actor, 0);
+	actor = next_takes(play, actor);
+	assert_int_equal(buf_len(&program.got), 6);
+	assert_memory_equal(buf_head(&program.got), "a body", 6);
+	next_answers(play, actor);
+}
+
+/* W17 */
+static void
+a_request_on_a_kept_connection_that_nobody_read_goes_to_the_next(void **state)
+{
+	struct play *play = *state;
+	struct actor *actor = retiring(play);
+
+	play_request(play, "GET", "");
+	close_fd(&program.fd); /* told by a reset, then by init */
+	play_turn(play, 0);
+	exits(play, actor, 0);
+	next_answers(play, next_takes(play, actor));
+}
+
+static void
+init_may_tell_of_the_end_before_the_reset_is_seen(void **state)
+{
+	struct play *play = *state;
+	struct actor *actor = retiring(play);
+
+	play_request(play, "GET", "");
+	exits(play, actor, 256);
+	next_answers(play, next_takes(play, actor));
+}
+
+static void
+a_socket_that_is_gone_sends_a_request_to_the_next_instance(void **state)
+{
+	struct play *play = *state;
+	struct actor *actor = retiring(play);
+
+	close_fd(&program.listen_fd);
+	close_fd(&program.fd);
+	play_request(play, "POST", "a body");
+	assert_true(actor->is_killed);
+	play_gone(play, actor, 9);
+	program.listen_fd = steal_fd(&next_listen_fd);
+	actor = play_run(play);
+	program_receive(&program);
+	assert_int_equal(buf_len(&program.got), 6);
+	next_answers(play, actor);
+}
+
+/* Sends it in pieces, since the gateway has to read meanwhile. */
+static void
+send_body(struct play *play, const char *body, size_t size)
+{
+	const char *const params[] = { "CONTENT_LENGTH=3145728", NULL };
+	struct buf bytes = { 0 };
+
+	web_put_head(&bytes, 1, FCGI_KEEP_CONN, "/fn/f", params);
+	web_send(&play->web, &bytes);
+	for (size_t at = 0; at < size; at += 32768) {
+		assert_int_equal(fcgi_put_stream(&bytes, FCGI_STDIN, 1,
+		    body + at, 32768), 0);
+		web_send(&play->web, &bytes);
+		stage_turn(&play->stage, 0);
+	}
+	assert_int_equal(fcgi_put_stream_end(&bytes, FCGI_STDIN, 1), 0);
+	web_send(&play->web, &bytes);
+	play_turn(play, 0);
+}
+
+/* More than the socket takes, and than is kept in memory of a body. */
+static void
+a_large_body_goes_to_the_next_instance_whole(void **state)
+{
+	struct play *play = *state;
+	struct actor *actor = retiring(play);
+	size_t size = 3 << 20;
+	char *body = malloc(size);
+
+	assert_non_null(body);
+	for (size_t i = 0; i < size; i++)
+		body[i] = (char)('a' + i * 31 % 26);
+	send_body(play, body, size);
+	exits(play, actor, 0);
+	actor = next_takes(play, actor);
+	for (int i = 0; i < 1000 && !program.has_body_end; i++) {
+		play_turn(play, 0);
+		program_receive(&program);
+	}
+	assert_int_equal(buf_len(&program.got), size);
+	assert_memory_equal(buf_head(&program.got), body, size);
+	free(body);
+	next_answers(play, actor);
+}
+
+/* The first-job rule is for those. */
+static void
+a_program_that_ends_before_its_first_answer_has_failed(void **state)
+{
+	struct play *play = *state;
+	struct actor *actor = play_dispatch(play, "GET", "");
+
+	exits(play, actor, 256);
+	assert_true(actor->is_killed);
+	assert_int_equal(play->web.ends, 1);
+	assert_true(play_has(play, "Status: 502 "));
+	assert_int_equal(play_records(play, "error"), 1);
+	assert_int_equal(play_executions(play), 1);
+}
+
+static void
+what_a_program_had_accepted_is_not_executed_again(void **state)
+{
+	struct play *play = *state;
+	struct actor *actor = retiring(play);
+
+	play_request(play, "POST", "a body");
+	close_fd(&program.fd);
+	program.fd = accept4(program.listen_fd, NULL, NULL, SOCK_CLOEXEC);
+	assert_true(program.fd >= 0);
+	exits(play, actor, 0);
+	play_turn(play, 400);
+	assert_int_equal(play->web.ends, 2);
+	assert_true(play_has(play, "Status: 502 "));
+	assert_int_equal(play_executions(play), 2);
+}
+
+static void
+one_that_waits_again_waits_no_longer_than_queue_timeout(void **state)
+{
+	struct play *play = *state;
+	struct actor *actor;
+
+	play->info.limits.value[LIMIT_QUEUE_TIMEOUT_MS] = 100;
+	play_put(play);
+	actor = retiring(play);
+	play_request(play, "GET", "");
+	exits(play, actor, 0);
+	play_turn(play, 50);
+	assert_int_equal(play->web.ends, 1);
+	play_turn(play, 100);
+	assert_int_equal(play->web.ends, 2);
+	assert_true(play_has(play, "Status: 503 "));
+	assert_int_equal(play_records(play, "refused"), 1);
+	assert_int_equal(play_executions(play), 2);
+}
+
+static void
+a_client_that_leaves_one_that_waits_again_is_recorded_once(void **state)
+{
+	struct play *play = *state;
+	struct actor *actor = retiring(play);
+
+	play_request(play, "GET", "");
+	exits(play, actor, 0);
+	close_fd(&play->web.fd);
+	stage_turn(&play->stage, 0);
+	assert_int_equal(play_executions(play), 2);
+	assert_int_equal(play_records(play, "aborted"), 1);
+	assert_int_equal(play->stage.server.active, 0);
+}
+
+/* Where no queue is to return to, the answer is a word all the same. */
+static void
+one_whose_function_was_removed_is_told_so(void **state)
+{
+	struct play *play = *state;
+	struct actor *actor = retiring(play);
+
+	play_request(play, "GET", "");
+	stage_del(&play->stage, "f");
+	exits(play, actor, 0);
+	assert_int_equal(play->web.ends, 2);
+	assert_true(play_has(play, "Status: 404 "));
+	assert_int_equal(play_executions(play), 2);
+}
+
+#define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
+
+int
+main(void)
+{
+	const struct CMUnitTest tests[] = {
+		TEST(a_request_that_nobody_accepted_goes_to_the_next_instance),
+		TEST(
+		    a_request_on_a_kept_connection_that_nobody_read_goes_to_the_next),
+		TEST(init_may_tell_of_the_end_before_the_reset_is_seen),
+		TEST(a_socket_that_is_gone_sends_a_request_to_the_next_instance),
+		TEST(a_large_body_goes_to_the_next_instance_whole),
+		TEST(a_program_that_ends_before_its_first_answer_has_failed),
+		TEST(what_a_program_had_accepted_is_not_executed_again),
+		TEST(one_that_waits_again_waits_no_longer_than_queue_timeout),
+		TEST(a_client_that_leaves_one_that_waits_again_is_recorded_once),
+		TEST(one_whose_function_was_removed_is_told_so),
+	};
+
+	if (!program_is_possible())
+		return 77;
+	return cmocka_run_group_tests(tests, program_enter_root,
+	    program_leave_root);
+}
