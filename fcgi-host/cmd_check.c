@@ -20,7 +20,7 @@ struct report {
 	struct sandbox_probe layers[LAYERS_MAX];
 	size_t layer_count;
 	bool has_cpu; /* the controller */
-	bool was_listed;
+	bool was_listed, has_index;
 	size_t served, not_served;
 };
 
@@ -136,6 +136,9 @@ take_function(const struct ctl_function *function, void *arg)
 
 	if (function->problem == CTL_PROBLEM_NONE) {
 		report->served++;
+		if (report->conf->index != NULL)
+			report->has_index |= strcmp(function->name,
+			    report->conf->index) == 0;
 		if (function->note != 0)
 			findings_add(&report->findings, FINDING_NOTE, "%s: %s",
 			    function->name, function->detail);
@@ -150,6 +153,24 @@ take_function(const struct ctl_function *function, void *arg)
 }
 
 static void
+look_at_functions(struct report *report)
+{
+	const struct conf *conf = report->conf;
+	int error = list_collect(conf, take_function, report);
+
+	report->was_listed = error == 0;
+	if (error != 0)
+		findings_add(&report->findings, FINDING_ERROR, "[host] "
+		    "functions: %s cannot be listed: %s", conf->functions,
+		    strerror(-error));
+	else if (conf->index != NULL && !report->has_index)
+		findings_add(&report->findings, FINDING_WARNING, "[host] "
+		    "index: no function %s is served, and %s is answered by "
+		    "404; drop it, name another, or take the line out",
+		    conf->index, conf->url_prefix);
+}
+
+static void
 look(struct report *report)
 {
 	const struct conf *conf = report->conf;
@@ -157,21 +178,15 @@ look(struct report *report)
 
 	check_accounts(conf, findings);
 	check_places(conf, findings);
+	check_listen(conf, findings);
 	check_programs(conf, findings);
 	check_web_servers(conf, findings);
 	probe_layers(report);
 	judge_layers(report);
 	/* Without a directory or an account the scanner cannot start, and
 	 * that has been said. */
-	if (findings->counts[FINDING_ERROR] == 0) {
-		int error = list_collect(conf, take_function, report);
-
-		report->was_listed = error == 0;
-		if (error != 0)
-			findings_add(findings, FINDING_ERROR, "[host] "
-			    "functions: %s cannot be listed: %s",
-			    conf->functions, strerror(-error));
-	}
+	if (findings->counts[FINDING_ERROR] == 0)
+		look_at_functions(report);
 }
 
 static int

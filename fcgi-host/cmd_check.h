@@ -37,6 +37,8 @@ void findings_free(struct findings *findings);
 void check_accounts(const struct conf *conf, struct findings *findings);
 /* Directories and their owners and modes. */
 void check_places(const struct conf *conf, struct findings *findings);
+/* TCP addresses on which another program listens. */
+void check_listen(const struct conf *conf, struct findings *findings);
 /* Our own programs, the runtimes' commands, and paths of bind. */
 void check_programs(const struct conf *conf, struct findings *findings);
 /* The web server's patience against ours. */

@@ -258,17 +258,47 @@ static const struct {
 	[CTL_PROBLEM_MANY] = { "too many", "many" },
 };
 
+/* The command of its runtime where that is not installed, else NULL. */
+static const char *
+missing_command(const struct conf *conf, const struct ctl_function *function)
+{
+	const struct conf_runtime *runtime =
+	    function->problem != CTL_PROBLEM_NONE ? NULL :
+	    conf_runtime_by_name(conf, function->runtime);
+
+	return runtime == NULL || access(runtime->command[0], X_OK) == 0 ?
+	    NULL : runtime->command[0];
+}
+
+/* The scanner's words, or ours about what it cannot see; to be freed. */
+static char *
+detail_of(const struct conf *conf, const struct ctl_function *function)
+{
+	const char *command = missing_command(conf, function);
+	char *detail;
+
+	if (command == NULL)
+		return strdup(function->detail);
+	if (asprintf(&detail, "%s of its runtime is not installed, so that it "
+	    "is answered by 502%s%s", command, function->note ? "; " : "",
+	    function->note ? function->detail : "") < 0)
+		return NULL;
+	return detail;
+}
+
 /* What is wrong, or a note about what is served all the same. */
 static char *
-note_of(const struct ctl_function *function)
+note_of(const struct conf *conf, const struct ctl_function *function)
 {
-	char *note;
+	char *detail = detail_of(conf, function), *note = NULL;
 
-	if (function->problem == CTL_PROBLEM_NONE && !function->note)
-		return strdup("");
-	if (asprintf(&note, "%s: %s", problems[function->problem].text,
-	    function->detail) < 0)
-		return NULL;
+	if (detail != NULL && detail[0] == '\0' &&
+	    function->problem == CTL_PROBLEM_NONE)
+		return detail;
+	if (detail == NULL || asprintf(&note, "%s: %s",
+	    problems[function->problem].text, detail) < 0)
+		note = NULL;
+	free(detail);
 	return note;
 }
 
@@ -301,7 +331,7 @@ table_add(const struct ctl_function *function, void *arg)
 		[COLUMN_PROTOCOL] = strdup(protocol_of(function)),
 		[COLUMN_VERSION] = strdup(function->version[0] == '\0' ? "-" :
 		    function->version),
-	}, .note = note_of(function) };
+	}, .note = note_of(table->conf, function) };
 	bool is_whole = row.note != NULL;
 
 	for (int i = 0; i < COLUMN_COUNT; i++)
@@ -405,7 +435,9 @@ json_add(const struct ctl_function *function, void *arg)
 	struct buf *out = &json->out;
 	bool is_served = function->problem == CTL_PROBLEM_NONE;
 	char *route = route_of(json->conf, function);
-	int err = route == NULL ? -ENOMEM : buf_add_str(out, "{");
+	char *detail = detail_of(json->conf, function);
+	int err = route == NULL || detail == NULL ? -ENOMEM :
+	    buf_add_str(out, "{");
 
 	if (err == 0)
 		err = put_text(out, "function", function->name);
@@ -426,9 +458,10 @@ json_add(const struct ctl_function *function, void *arg)
 		err = put_text(out, "problem",
 		    problems[function->problem].word);
 	if (err == 0)
-		err = put_text(out, "detail", function->detail);
+		err = put_text(out, "detail", detail);
 	if (err == 0)
 		err = buf_add_str(out, "}\n");
+	free(detail);
 	free(route);
 	return err;
 }

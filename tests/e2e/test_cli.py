@@ -1,13 +1,14 @@
 """The command: wrong use, wrong configurations, and the verbs on a host."""
 import json
 import os
+import socket
 import subprocess
 import threading
 import time
 
 import pytest
 
-from lib import host as host_room
+from lib import host as host_room, servers
 
 ECHO = """#!/bin/sh
 printf 'Content-Type: text/plain\\r\\n\\r\\n'
@@ -180,6 +181,60 @@ def test_check_fails_when_a_required_layer_is_missing(start_once):
         pytest.skip("NOT RUN: this machine has every layer")
     host.configure({"host": {"require": off[0]}})
     one_error(host, f"the layer {off[0]} is missing")
+
+
+def test_check_names_an_index_that_is_no_function(start_once):
+    host = start_once.host({"home.cgi": ECHO}, {"host": {"index": "hoem"}},
+                           is_started=False)
+    said = [w for w in check(host, 0)["warnings"] if "[host] index" in w]
+    assert len(said) == 1 and "no function hoem is served" in said[0]
+    host.configure({"host": {"index": "home"}})
+    assert not [w for w in check(host, 0)["warnings"] if "index" in w]
+
+
+@pytest.mark.parametrize("address, other", [
+    ("127.0.0.1", "127.0.0.1"), ("127.0.0.1", "0.0.0.0"),
+    ("0.0.0.0", "127.0.0.1"), ("[::1]", "::1"), ("[::1]", "::")])
+def test_check_names_who_has_the_port(start_once, address, other):
+    family = socket.AF_INET6 if ":" in other else socket.AF_INET
+    if family == socket.AF_INET6 and not os.path.exists("/proc/net/if_inet6"):
+        pytest.skip("NOT RUN: this machine has no IPv6")
+    host = start_once.host(is_started=False)
+    with socket.socket(family) as taken:
+        taken.bind((other, 0))
+        port = taken.getsockname()[1]
+        host.configure({"host": {"allow_tcp": "yes",
+                                 "listen": f"{address}:{port}"}})
+        check(host, 0)  # nobody listens there
+        taken.listen()
+        said = one_error(host, "[host] listen")
+        assert f"(process {os.getpid()}) listens on {address}:{port}" in said
+
+
+def test_check_is_content_with_the_host_on_its_own_port(start_once):
+    port, = servers.free_ports(1)
+    host = start_once.host({"echo.cgi": ECHO}, {"host": {
+        "allow_tcp": "yes", "listen": f"127.0.0.1:{port}"}})
+    assert not check(host, 0)["errors"]
+
+
+def test_list_says_whose_interpreter_is_not_installed(start_once):
+    host = start_once.host(
+        {"page.tcl": "puts x\n", "good.cgi": ECHO}, is_started=False,
+        text="[runtime tcl]\nextensions = tcl\nprotocol = cgi\n"
+             "command = /usr/bin/no-such-tclsh\n")
+    lines = {line.split()[0]: line for line in
+             host.verb("list").stdout.splitlines()}
+    assert "note: /usr/bin/no-such-tclsh of its runtime is not installed" in \
+        lines["page"]
+    assert "/fn/page " in lines["page"] and "not inst" not in lines["good"]
+    told = {entry["function"]: entry for entry in map(
+        json.loads, host.verb("list", "--json").stdout.splitlines())}
+    assert told["page"]["problem"] is None and "502" in told["page"]["detail"]
+    assert told["good"]["detail"] is None
+    host.start()
+    answer, record = host.execute("/fn/page")
+    assert (answer.status, record["status"]) == (502, 502)
 
 
 def test_check_compares_nginx_s_patience_with_ours(host, start_once):
