@@ -13,7 +13,7 @@ procps strace xz-utils"
 FUZZ_PACKAGES="clang libclang-rt-14-dev"
 # For `make bench` and `make profile`; ./check does without them.
 BENCH_PACKAGES="nginx-light wrk spawn-fcgi multiwatch fcgiwrap php-fpm php-cgi
-haproxy linux-perf"
+haproxy linux-perf strace"
 
 say() {
 	printf '== %s\n' "$*"

@@ -8,7 +8,10 @@ SEED = int(os.environ.get("SOAK_SEED", "1"))
 
 
 def test_a_soak_loses_no_record_and_leaves_nothing(start_once, programs):
-    host = start_once.host(run.functions(programs), run.SECTIONS)
+    host = start_once.host(run.functions(programs), run.SECTIONS,
+                           is_started=False)
+    run.hold_socket(host)
+    host.start()
     nginx = run.start_nginx(host)
     start_once.made.append(nginx)
     problems = run.Soak(host, nginx, programs, SECONDS, SEED).run()

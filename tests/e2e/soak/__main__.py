@@ -23,6 +23,7 @@ def main():
         try:
             for name, source in run.functions(programs).items():
                 host.add(name, source)
+            run.hold_socket(host)
             host.start()
             nginx = run.start_nginx(host)
             problems = run.Soak(host, nginx, programs, seconds, seed,

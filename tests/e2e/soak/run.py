@@ -153,6 +153,8 @@ class Soak:
         except (AssertionError, OSError) as error:
             self.sheet.blame(f"at the end: {error!r}")
             return
+        if "connect() to" in self.nginx.error_log():
+            self.sheet.blame("nginx could not connect; see its error.log")
         if proc.mounts("self") != mounts:
             self.sheet.blame("mounts are left")
         if (self.host.run_dir / "inflight").exists():
@@ -197,6 +199,12 @@ class Soak:
 def spread(times):
     return f"{len(times)} times, median {statistics.median(times):.3f} s, " \
         f"max {max(times):.3f} s"
+
+
+def hold_socket(host):
+    """Before its start: the socket is the service manager's, as with a .socket
+    unit, so that it outlives every host."""
+    host.manager.hold("fcgi-host.socket", host.socket)
 
 
 def start_nginx(host):

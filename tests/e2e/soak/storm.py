@@ -27,7 +27,7 @@ class Storm:
     CALM = ("init", "program", "stop_instance", "reload", "reload_bad",
             "rotate", "replace", "replace")
     ROLES = ("gateway", "gateway", "gateway", "scanner", "spawner",
-             "gateway_torn", "spawner_torn", "both", "stop_role")
+             "gateway_torn", "spawner_torn", "both", "stop_role", "restart")
 
     def run(self, calm_from):
         """Until the soak is over; from `calm_from` on no role is hurt."""
@@ -166,6 +166,17 @@ class Storm:
             self.tear()
         self.host.start()
         self.wait_back("spawner", "/fn/probe", since)
+        return True
+
+    def restart(self):
+        """As an administrator does it: what runs finishes, the others wait."""
+        self.host.process.send_signal(signal.SIGTERM)
+        code = self.host.process.wait(40)
+        if code != 0:
+            self.soak.sheet.blame(f"the host ends with {code}")
+        since = time.monotonic()
+        self.host.start()
+        self.wait_back("restart", "/fn/probe", since)
         return True
 
     def spawner_torn(self):

@@ -16,8 +16,9 @@ FUNCTIONS = ("c", "f", "zero", "tenant/c", "tenant/f")
 # found none, it was stopped.
 EXCUSES = (502, 503, 504)
 HUNG_SECONDS = 20
-# what comes when nobody listens, or whoever did was killed
-GONE = (ConnectionError, FileNotFoundError, BlockingIOError)
+# What comes when whoever listens is killed.  That nobody listens must not come:
+# the service manager holds the socket.
+GONE = (ConnectionResetError, BrokenPipeError)
 
 
 class Client(threading.Thread):
@@ -40,6 +41,8 @@ class Client(threading.Thread):
                 act()
             except GONE:
                 time.sleep(0.02)
+            except (ConnectionRefusedError, FileNotFoundError):
+                self.sheet.blame(f"{act.__name__}: nobody listens")
             except TimeoutError:
                 self.sheet.blame(f"{act.__name__}: nothing came for "
                                  f"{HUNG_SECONDS} s")
