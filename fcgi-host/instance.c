@@ -90,7 +90,7 @@ instance_new(struct fleet *fleet, struct function *function, void *pool,
 	funclog_init(&instance->log, function->info.name, instance->id,
 	    log_quota);
 	fleet->count++;
-	*error = ledger_admit(fleet->ledger);
+	*error = ledger_reserve(fleet->ledger);
 	instance->is_admitted = *error == 0;
 	if (*error == 0)
 		*error = fleet->ops->start(fleet->ops_arg, instance);

@@ -255,14 +255,22 @@ ledger_probe(struct ledger *ledger)
 }
 
 int
-ledger_admit(struct ledger *ledger)
+ledger_reserve(struct ledger *ledger)
 {
 	int error = ledger_probe(ledger);
 
+	if (error == 0)
+		ledger->admitted++;
+	return error;
+}
+
+int
+ledger_admit(struct ledger *ledger)
+{
+	int error = ledger_reserve(ledger);
+
 	if (error < 0)
 		ledger->refused++;
-	else
-		ledger->admitted++;
 	return error;
 }
 

@@ -42,10 +42,13 @@ int ledger_switch(struct ledger *ledger, int fd, bool is_again);
  * run's debts or none. */
 void ledger_begin(struct ledger *ledger);
 
-/* Reserves the space of one line to come.  0; or negative errno: it must not
- * run (counted for the next host record). */
+/* Reserves the space of one line to come.  0; or negative errno: there will be
+ * none. */
+int ledger_reserve(struct ledger *ledger);
+/* The same for an execution: it must not run, which is counted for the next host
+ * record. */
 int ledger_admit(struct ledger *ledger);
-/* Whether one could be admitted; counts nothing. */
+/* Whether one could be reserved; counts nothing. */
 int ledger_probe(struct ledger *ledger);
 /* Gives an admission back that led to no line. */
 void ledger_release(struct ledger *ledger);

@@ -506,6 +506,10 @@ on_a_full_disk_what_was_admitted_is_written_and_no_more_is_admitted(
 	while ((rc = ledger_admit(ledger)) == 0)
 		add_line();
 	assert_int_equal(rc, -ENOSPC);
+	/* an instance that cannot be made for it is no refused execution */
+	assert_int_equal(ledger_refused(ledger), 2);
+	assert_int_equal(ledger_reserve(ledger), -ENOSPC);
+	assert_int_equal(ledger_refused(ledger), 2);
 	ledger_flush(ledger);
 	assert_int_equal(last_error, 0);
 	assert_int_equal(ftruncate(filler, 0), 0);
