@@ -54,7 +54,7 @@ def test_what_finds_no_process_is_refused_in_words(few_processes, url, step):
     """A start in the spawner, and an execution in a warm init."""
     host, limit = few_processes
     roles = host.roles()
-    limit.set(limit.current)
+    limit.set(limit.at_rest())
     with Neighbour(host):
         for _ in range(5):
             answer, record = host.execute(url)

@@ -455,6 +455,10 @@ puppet_expect(const struct puppet *puppet, enum ctl_type type,
 	n = sock_recv(puppet->sock, msg, sizeof(*msg), fds, PUPPET_FDS_MAX,
 	    &count);
 	assert_true(n > 0);
+	if (msg->type == CTL_INSTANCE_FAILED && type != msg->type)
+		fail_msg("a start failed: %s: %s",
+		    msg->u.instance_failed.step,
+		    strerror(msg->u.instance_failed.error));
 	assert_string_equal(ctl_type_name(msg->type), ctl_type_name(type));
 	assert_int_equal(ctl_msg_check(msg, (size_t)n, count, way), 0);
 	for (i = count; i < PUPPET_FDS_MAX; i++)

@@ -142,6 +142,18 @@ class ProcessLimit:
     def current(self):
         return int((self.group / "pids.current").read_text())
 
+    def at_rest(self, timeout=10):
+        """How many there are when none comes or goes for a while."""
+        until, last, since = time.monotonic() + timeout, -1, 0
+        while True:
+            now = self.current
+            if now != last:
+                last, since = now, time.monotonic()
+            if time.monotonic() - since > 0.5:
+                return now
+            assert time.monotonic() < until, "processes come and go"
+            time.sleep(0.02)
+
     def set(self, most):
         (self.group / "pids.max").write_text(str(most))
 
