@@ -35,7 +35,8 @@ def ask(connection, url, body=b"", **extra):
 def few_processes(start_once, programs):
     host = start_once.host({"good.fcgi": programs.fcgi,
                             "warm.cgi": programs.cgi,
-                            "cold.cgi": programs.cgi})
+                            "cold.cgi": programs.cgi},
+                           {"host": {"max_prepared": "0"}})
     limit = ProcessLimit(host)
     if not limit:
         pytest.skip("NOT RUN: no pids controller, neither of version 2 below "
