@@ -12,13 +12,16 @@ int
 cmd_run(const struct cmd_verb *verb, int argc, char **argv)
 {
 	const char *path = DEFAULT_CONFIG;
-	const struct cmd_option options[] = { CMD_OPTION_CONF(&path) };
+	bool is_takeover = false;
+	const struct cmd_option options[] = { CMD_OPTION_CONF(&path),
+		{ 0, "takeover", NULL, "take over from the host that runs, if "
+		    "one does", &is_takeover, NULL, NULL } };
 	char spawner[PATH_MAX], file[PATH_MAX];
 	struct conf *conf;
 	char **operands;
 	int code;
 
-	if (!cmd_options(verb, options, 1, argc, argv, &operands, &code))
+	if (!cmd_options(verb, options, 2, argc, argv, &operands, &code))
 		return code;
 	if (*operands != NULL)
 		return cmd_wrong(verb, "run takes no %s", *operands);
@@ -32,7 +35,8 @@ cmd_run(const struct cmd_verb *verb, int argc, char **argv)
 		return cmd_fail("%s: %s", path, strerror(errno));
 	if (cmd_program(SPAWNER, spawner, sizeof(spawner)) != 0)
 		return cmd_fail("the path of " SPAWNER " is too long");
-	(void)execl(spawner, SPAWNER, "-c", file, (char *)NULL);
+	(void)execl(spawner, SPAWNER, "-c", file,
+	    is_takeover ? "--takeover" : (char *)NULL, (char *)NULL);
 	return cmd_fail("%s cannot be started: %s; install fcgi-host whole, "
 	    "or set FCGI_HOST_LIBEXEC to the directory that has it", spawner,
 	    strerror(errno));

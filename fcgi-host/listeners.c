@@ -60,26 +60,26 @@ place(struct listeners *listeners, const struct conf *conf,
 	int i;
 
 	if (!sock_is_listening(given->fd)) {
-		snprintf(problem, size, "descriptor %d (%s), which the "
-		    "service manager hands over, is no stream socket that "
-		    "listens; its .socket unit needs ListenStream= and "
-		    "Accept=no", given->number, given->name);
+		snprintf(problem, size, "descriptor %d (%s), which was "
+		    "handed over, is no stream socket that listens; a .socket "
+		    "unit needs ListenStream= and Accept=no", given->number,
+		    given->name);
 		return -EPROTOTYPE;
 	}
 	i = match(conf, given->fd);
 	sock_where(given->fd, where, sizeof(where));
 	if (i < 0) {
-		snprintf(problem, size, "descriptor %d (%s), which the "
-		    "service manager hands over, listens on %s, and no [host] "
-		    "listen names that; add it there, or take it out of the "
-		    ".socket unit", given->number, given->name, where);
+		snprintf(problem, size, "descriptor %d (%s), which was "
+		    "handed over, listens on %s, and no [host] listen names "
+		    "that; add it there, or take it out of the .socket unit",
+		    given->number, given->name, where);
 		return -EADDRNOTAVAIL;
 	}
 	if (listeners->fd[i] >= 0) {
-		snprintf(problem, size, "descriptor %d (%s), which the "
-		    "service manager hands over, listens on %s, and so does "
-		    "an earlier one; one .socket unit is to have it",
-		    given->number, given->name, where);
+		snprintf(problem, size, "descriptor %d (%s), which was "
+		    "handed over, listens on %s, and so does an earlier one; "
+		    "one .socket unit is to have it", given->number,
+		    given->name, where);
 		return -EADDRINUSE;
 	}
 	listeners->fd[i] = steal_fd(&given->fd);
@@ -104,40 +104,36 @@ name_stored(const char *where, char name[NOTIFY_NAME_MAX])
 			name[i] = '_';
 }
 
+/* What is of no use stays where it is, for listeners_settle. */
 static void
-give_up(struct given_fd *given, const char *where, const char *why)
-{
-	log_event(LOG_INFO, "listen_given_up", "on=\"%s\" why=\"%s\"", where,
-	    why);
-	if (where[0] == '/' && sock_is_reached_by(given->fd, where))
-		(void)unlink(where);
-	notify_unstore(given->name);
-	close_fd(&given->fd);
-}
-
-static void
-place_stored(struct listeners *listeners, const struct conf *conf, gid_t gid,
+place_back(struct listeners *listeners, const struct conf *conf,
     struct given_fd *given)
 {
-	char where[WHERE_MAX];
 	int i = match(conf, given->fd);
 
+	if (i < 0 || listeners->fd[i] >= 0 || !sock_is_listening(given->fd) ||
+	    (conf->listen[i][0] == '/' &&
+	    !sock_is_reached_by(given->fd, conf->listen[i])))
+		return;
+	listeners->fd[i] = steal_fd(&given->fd);
+	listeners->is_back[i] = true;
+	log_event(LOG_INFO, "listen_kept", "on=\"%s\"", conf->listen[i]);
+}
+
+/* No `listen` names it any more, its path leads elsewhere, or another has its
+ * place: then its file, if it is one, is the other's. */
+static void
+give_up(struct given_fd *given)
+{
+	char where[WHERE_MAX], name[NOTIFY_NAME_MAX];
+
 	sock_where(given->fd, where, sizeof(where));
-	if (i < 0 || !sock_is_listening(given->fd)) {
-		give_up(given, where, "no `listen` names it any more");
-	} else if (listeners->fd[i] >= 0) {
-		/* Its file is the other's now. */
-		notify_unstore(given->name);
-		close_fd(&given->fd);
-	} else if (where[0] == '/' &&
-	    (!sock_is_reached_by(given->fd, where) ||
-	    sock_set_access(where, conf->listen_mode, gid) != 0)) {
-		give_up(given, where, "its path does not lead to it any more");
-	} else {
-		listeners->fd[i] = steal_fd(&given->fd);
-		listeners->is_ours[i] = true;
-		log_event(LOG_INFO, "listen_kept", "on=\"%s\"", where);
-	}
+	log_event(LOG_INFO, "listen_given_up", "on=\"%s\"", where);
+	if (where[0] == '/' && sock_is_reached_by(given->fd, where))
+		(void)unlink(where);
+	name_stored(where, name);
+	notify_unstore(name);
+	close_fd(&given->fd);
 }
 
 void
@@ -177,7 +173,7 @@ make(struct listeners *listeners, const struct conf *conf, size_t i, gid_t gid,
 }
 
 static int
-place_all(struct listeners *listeners, const struct conf *conf, gid_t gid,
+place_all(struct listeners *listeners, const struct conf *conf,
     struct given *given, char *problem, size_t size)
 {
 	int error = 0;
@@ -189,7 +185,7 @@ place_all(struct listeners *listeners, const struct conf *conf, gid_t gid,
 			    size);
 	for (i = 0; i < given->count && error == 0; i++)
 		if (was_stored(&given->at[i]))
-			place_stored(listeners, conf, gid, &given->at[i]);
+			place_back(listeners, conf, &given->at[i]);
 	return error;
 }
 
@@ -201,32 +197,57 @@ listeners_open(struct listeners *listeners, const struct conf *conf,
 	size_t i;
 	gid_t gid;
 
-	listeners->count = conf->listen_count;
-	for (i = 0; i < listeners->count; i++) {
+	*listeners = (struct listeners){ .count = conf->listen_count };
+	for (i = 0; i < listeners->count; i++)
 		listeners->fd[i] = -1;
-		listeners->is_ours[i] = false;
-	}
 	error = find_group(conf, &gid, problem, size);
 	if (error == 0)
-		error = place_all(listeners, conf, gid, given, problem, size);
+		error = place_all(listeners, conf, given, problem, size);
 	for (i = 0; i < listeners->count && error == 0; i++)
 		if (listeners->fd[i] < 0)
 			error = make(listeners, conf, i, gid, problem, size);
-	given_close(given);
+	return error;
+}
+
+int
+listeners_settle(struct listeners *listeners, const struct conf *conf,
+    struct given *given, char *problem, size_t size)
+{
+	gid_t gid = (gid_t)-1;
+	int error = find_group(conf, &gid, problem, size);
+	size_t i;
+
+	for (i = 0; i < given->count; i++)
+		if (given->at[i].fd >= 0)
+			give_up(&given->at[i]);
+	for (i = 0; i < listeners->count && error == 0; i++) {
+		if (!listeners->is_back[i])
+			continue;
+		listeners->is_back[i] = false;
+		listeners->is_ours[i] = true;
+		if (conf->listen[i][0] == '/')
+			error = sock_set_access(conf->listen[i],
+			    conf->listen_mode, gid);
+		if (error != 0)
+			snprintf(problem, size, "the mode and group of %s "
+			    "cannot be set: %s", conf->listen[i],
+			    strerror(-error));
+	}
 	return error;
 }
 
 void
 listeners_close(struct listeners *listeners, const struct conf *conf,
-    bool is_for_good)
+    enum listeners_end end)
 {
-	bool is_stored = notify_is_heard() && !is_for_good;
+	bool is_left = end == LISTENERS_HANDED ||
+	    (end == LISTENERS_STOP && notify_is_heard());
 	char name[NOTIFY_NAME_MAX];
 	size_t i;
 
 	for (i = 0; i < listeners->count; i++) {
 		close_fd(&listeners->fd[i]);
-		if (!listeners->is_ours[i] || is_stored)
+		if (!listeners->is_ours[i] || is_left)
 			continue;
 		name_stored(conf->listen[i], name);
 		notify_unstore(name);

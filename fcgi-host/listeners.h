@@ -19,16 +19,27 @@
 struct listeners {
 	int fd[CONF_LISTEN_MAX];       /* in the order of conf->listen */
 	bool is_ours[CONF_LISTEN_MAX]; /* made by this host, or an earlier run */
+	bool is_back[CONF_LISTEN_MAX]; /* will be ours: before listeners_settle */
 	size_t count;
+};
+
+enum listeners_end {
+	LISTENERS_STOP,     /* perhaps to be started again */
+	LISTENERS_FOR_GOOD, /* a person asked for the end */
+	LISTENERS_HANDED    /* a successor has them */
 };
 
 /*
  * Each given descriptor must be a listening socket that a `listen` names, and
- * takes its place; a stored one that is of no use any more is given up.  What is
- * left is made.  0, or a negative errno with a sentence; listeners_close is then
- * still to be called.
+ * takes its place; what is left is made.  Nothing that is there is changed yet.
+ * 0, or a negative errno with a sentence; listeners_close is then still to be
+ * called.
  */
 int listeners_open(struct listeners *listeners, const struct conf *conf,
+    struct given *given, char *problem, size_t size);
+/* From here on nobody else serves: what was stored and is of no use any more is
+ * given up, mode and group are put into effect.  As listeners_open. */
+int listeners_settle(struct listeners *listeners, const struct conf *conf,
     struct given *given, char *problem, size_t size);
 /* Stores what is ours with the service manager, so that clients wait from one
  * run to the next instead of being refused. */
@@ -36,10 +47,10 @@ void listeners_store(const struct listeners *listeners,
     const struct conf *conf);
 /*
  * Closes all.  For good: those that are ours are taken out of the store and
- * unlinked.  Else a service manager may have them stored, and whether there is a
- * next run, only it knows: they are unlinked only where there is none.
+ * unlinked.  At a stop a service manager may have them stored, and whether there
+ * is a next run, only it knows: they are unlinked only where there is none.
  */
 void listeners_close(struct listeners *listeners, const struct conf *conf,
-    bool is_for_good);
+    enum listeners_end end);
 
 #endif

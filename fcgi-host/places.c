@@ -17,8 +17,11 @@
 #include "fcgi-host/log.h"
 #include "fcgi-host/places.h"
 #include "fcgi-host/sock.h"
+#include "fcgi-host/takeover.h"
 
 #define CONTROL_SOCKET "control.sock"
+/* A host that has said its last word is a moment later gone. */
+#define LOCK_WAIT_MS 2000
 #define INFLIGHT_TABLE "inflight"
 #define INFLIGHT_WAIT_MS 5000
 #define CONTROL_BACKLOG 16
@@ -65,9 +68,26 @@ is_strangers(const struct stat *st)
 	return st->st_uid != 0 || (st->st_mode & (S_IWGRP | S_IWOTH)) != 0;
 }
 
+static int
+lock_within(int fd, unsigned within_ms)
+{
+	const struct timespec pause = { 0, 10000000 };
+	unsigned ms;
+
+	for (ms = 0; flock(fd, LOCK_EX | LOCK_NB) != 0; ms += 10) {
+		if (errno != EWOULDBLOCK && errno != EINTR)
+			return -errno;
+		if (ms >= within_ms)
+			return -EBUSY;
+		(void)nanosleep(&pause, NULL);
+	}
+	return 0;
+}
+
 /* A directory of root's own at an absolute path, made if it is missing. */
 static int
-open_own(const char *path, const char *key, char *problem, size_t size)
+open_own(const char *path, const char *key, unsigned lock_within_ms,
+    char *problem, size_t size)
 {
 	CLEANUP_FD int fd = -1;
 	struct stat st;
@@ -83,7 +103,7 @@ open_own(const char *path, const char *key, char *problem, size_t size)
 		return fail(-EPERM, problem, size, "%s (%s) must belong to "
 		    "root and be writable by root alone: chown root %s; chmod "
 		    "go-w %s", path, key, path, path);
-	if (flock(fd, LOCK_EX | LOCK_NB) != 0)
+	if (lock_within(fd, lock_within_ms) != 0)
 		return fail(-EBUSY, problem, size, "another host runs in %s; "
 		    "stop it, or give this one a `%s` of its own", path, key);
 	return steal_fd(&fd);
@@ -128,8 +148,8 @@ empty(int dir_fd)
 }
 
 static int
-open_directories(struct places *places, const struct conf *conf, char *problem,
-    size_t size)
+open_directories(struct places *places, const struct conf *conf,
+    unsigned lock_within_ms, char *problem, size_t size)
 {
 	const struct {
 		int *fd;
@@ -149,10 +169,12 @@ open_directories(struct places *places, const struct conf *conf, char *problem,
 	};
 	size_t i;
 
-	places->run_fd = open_own(conf->run, "run", problem, size);
+	places->run_fd = open_own(conf->run, "run", lock_within_ms, problem,
+	    size);
 	if (places->run_fd < 0)
 		return places->run_fd;
-	places->state_fd = open_own(conf->state, "state", problem, size);
+	places->state_fd = open_own(conf->state, "state", lock_within_ms,
+	    problem, size);
 	if (places->state_fd < 0)
 		return places->state_fd;
 	for (i = 0; i < sizeof(below) / sizeof(below[0]); i++) {
@@ -165,28 +187,19 @@ open_directories(struct places *places, const struct conf *conf, char *problem,
 			    "cannot be read: %s", below[i].name,
 			    strerror(errno));
 	}
+	return 0;
+}
+
+static int
+open_functions(struct places *places, const struct conf *conf, char *problem,
+    size_t size)
+{
 	places->functions_fd = open(conf->functions,
 	    O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	if (places->functions_fd < 0)
 		return fail(-errno, problem, size, "the functions directory "
 		    "%s cannot be opened: %s; make it, or name another: [host] "
 		    "functions", conf->functions, strerror(errno));
-	return 0;
-}
-
-static int
-lock_within(int fd, unsigned within_ms)
-{
-	const struct timespec pause = { 0, 10000000 };
-	unsigned ms;
-
-	for (ms = 0; flock(fd, LOCK_EX | LOCK_NB) != 0; ms += 10) {
-		if (errno != EWOULDBLOCK && errno != EINTR)
-			return -errno;
-		if (ms >= within_ms)
-			return -EBUSY;
-		(void)nanosleep(&pause, NULL);
-	}
 	return 0;
 }
 
@@ -258,68 +271,106 @@ places_renew_functions(struct places *places, const struct conf *conf)
 
 /* RUN is root's and locked, so whatever stands there is a dead host's. */
 static int
-open_control(int run_fd, gid_t gid)
+open_control(int run_fd, const char *name, gid_t gid, mode_t mode)
 {
 	CLEANUP_FD int fd = socket(AF_UNIX,
 	    SOCK_SEQPACKET | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
 	struct sockaddr_un address = { .sun_family = AF_UNIX };
 
 	snprintf(address.sun_path, sizeof(address.sun_path),
-	    "/proc/self/fd/%d/" CONTROL_SOCKET, run_fd);
-	(void)unlinkat(run_fd, CONTROL_SOCKET, 0);
+	    "/proc/self/fd/%d/%s", run_fd, name);
+	(void)unlinkat(run_fd, name, 0);
 	if (fd < 0 ||
 	    bind(fd, (struct sockaddr *)&address, sizeof(address)) != 0 ||
-	    fchownat(run_fd, CONTROL_SOCKET, 0, gid, AT_SYMLINK_NOFOLLOW) != 0 ||
-	    fchmodat(run_fd, CONTROL_SOCKET, 0660, 0) != 0 ||
+	    fchownat(run_fd, name, 0, gid, AT_SYMLINK_NOFOLLOW) != 0 ||
+	    fchmodat(run_fd, name, mode, 0) != 0 ||
 	    listen(fd, CONTROL_BACKLOG) != 0)
 		return -errno;
 	return steal_fd(&fd);
 }
 
 static int
-open_sockets(struct places *places, const struct conf *conf,
-    struct given *given, char *problem, size_t size)
+open_controls(struct places *places, const struct conf *conf, char *problem,
+    size_t size)
 {
-	int error = listeners_open(&places->listeners, conf, given, problem,
-	    size);
+	int fd = open_control(places->run_fd, TAKEOVER_SOCKET, 0, 0600);
 
-	if (error != 0) {
-		listeners_close(&places->listeners, conf, false);
-		return error;
-	}
-	places->control_fd = open_control(places->run_fd, places->gid);
-	if (places->control_fd < 0)
-		return fail(places->control_fd, problem, size, "cannot listen "
-		    "on " CONTROL_SOCKET " in %s: %s", conf->run,
-		    strerror(-places->control_fd));
+	places->takeover_fd = fd;
+	if (fd >= 0)
+		places->control_fd = fd = open_control(places->run_fd,
+		    CONTROL_SOCKET, places->gid, 0660);
+	if (fd < 0)
+		return fail(fd, problem, size, "cannot listen in %s: %s",
+		    conf->run, strerror(-fd));
 	return 0;
+}
+
+/* -ENOENT: there is nobody to take over from. */
+static int
+take_over(struct places *places, const struct conf *conf, struct given *given,
+    char *problem, size_t size)
+{
+	CLEANUP_FD int fd = takeover_ask(conf->run, given, problem, size);
+	int error = fd < 0 ? fd : listeners_open(&places->listeners, conf,
+	    given, problem, size);
+
+	return error != 0 ? error : takeover_go(fd, problem, size);
+}
+
+static int
+open_all(struct places *places, const struct conf *conf, struct given *given,
+    bool is_takeover, char *problem, size_t size)
+{
+	int error = find_user(places, conf, problem, size);
+	bool is_taken = false;
+
+	if (error == 0)
+		error = open_functions(places, conf, problem, size);
+	if (error == 0 && is_takeover) {
+		error = take_over(places, conf, given, problem, size);
+		is_taken = error == 0;
+		if (error == -ENOENT)
+			error = 0;
+	}
+	if (error == 0)
+		error = open_directories(places, conf,
+		    is_taken ? LOCK_WAIT_MS : 0, problem, size);
+	if (error == 0 && !is_taken)
+		error = listeners_open(&places->listeners, conf, given,
+		    problem, size);
+	if (error == 0)
+		error = listeners_settle(&places->listeners, conf, given,
+		    problem, size);
+	return error == 0 ? open_controls(places, conf, problem, size) : error;
 }
 
 int
 places_open(struct places *places, const struct conf *conf,
-    struct given *given, char *problem, size_t size)
+    struct given *given, bool is_takeover, char *problem, size_t size)
 {
 	int error;
 
 	*places = (struct places){ .run_fd = -1, .state_fd = -1,
 		.instances_fd = -1, .spool_fd = -1, .data_fd = -1,
-		.functions_fd = -1, .control_fd = -1 };
-	error = find_user(places, conf, problem, size);
-	if (error == 0)
-		error = open_directories(places, conf, problem, size);
-	if (error == 0)
-		error = open_sockets(places, conf, given, problem, size);
+		.functions_fd = -1, .control_fd = -1, .takeover_fd = -1 };
+	error = open_all(places, conf, given, is_takeover, problem, size);
+	if (error != 0)
+		listeners_close(&places->listeners, conf, LISTENERS_STOP);
+	given_close(given);
 	return error;
 }
 
 void
 places_close(struct places *places, const struct conf *conf,
-    bool is_for_good)
+    enum listeners_end end)
 {
-	listeners_close(&places->listeners, conf, is_for_good);
+	listeners_close(&places->listeners, conf, end);
 	if (places->control_fd >= 0)
 		(void)unlinkat(places->run_fd, CONTROL_SOCKET, 0);
+	if (places->takeover_fd >= 0)
+		(void)unlinkat(places->run_fd, TAKEOVER_SOCKET, 0);
 	close_fd(&places->control_fd);
+	close_fd(&places->takeover_fd);
 	if (places->instances_fd >= 0)
 		(void)empty(places->instances_fd);
 	close_fd(&places->functions_fd);

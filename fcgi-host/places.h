@@ -23,20 +23,22 @@ struct places {
 	int data_fd;      /* STATE/data, root's, 0711 */
 	int functions_fd;
 	int control_fd;   /* RUN/control.sock, listening */
+	int takeover_fd;  /* RUN/takeover.sock, listening, root's */
 	struct listeners listeners;
 };
 
 /*
- * All of the above; sockets that were given are taken.  RUN and STATE are locked: a second host on one of them is
+ * All of the above; sockets that were given are taken.  With is_takeover a host
+ * that runs in RUN hands over its sockets and ends first; what can be found wrong
+ * is found before that.  RUN and STATE are locked: a second host on one of them is
  * -EBUSY.  0, or a negative errno with a sentence that says what to do;
  * places_close is then still to be called.
  */
 int places_open(struct places *places, const struct conf *conf,
-    struct given *given, char *problem, size_t size);
-/* Closes all and unlinks the sockets that were made here; is_for_good: see
- * listeners_close. */
+    struct given *given, bool is_takeover, char *problem, size_t size);
+/* Closes all and unlinks the sockets that were made here. */
 void places_close(struct places *places, const struct conf *conf,
-    bool is_for_good);
+    enum listeners_end end);
 
 /*
  * RUN/inflight, the table of executions in flight: made, or what a host that

@@ -1,5 +1,6 @@
 #include <errno.h>
 #include <fcntl.h>
+#include <getopt.h>
 #include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -88,16 +89,30 @@ start_loop(struct spawner *spawner)
 	return loop_signals(spawner->loop, signals, on_signal, spawner);
 }
 
-static const char *
-option_config(int argc, char **argv)
+static void
+read_options(struct spawner *spawner, int argc, char **argv)
 {
-	if (argc == 3 && (strcmp(argv[1], "-c") == 0 ||
-	    strcmp(argv[1], "--config") == 0))
-		return argv[2];
-	if (argc == 1)
-		return DEFAULT_CONFIG;
-	fprintf(stderr, "fcgi-host-spawner: started by `fcgi-host run [-c "
-	    "FILE]`; takes nothing but -c FILE\n");
+	static const struct option options[] = {
+		{ "config", required_argument, NULL, 'c' },
+		{ "takeover", no_argument, NULL, 't' },
+		{ NULL, 0, NULL, 0 },
+	};
+	int option;
+
+	spawner->conf_path = DEFAULT_CONFIG;
+	opterr = 0;
+	while ((option = getopt_long(argc, argv, "c:", options, NULL)) != -1) {
+		if (option == 'c')
+			spawner->conf_path = optarg;
+		else if (option == 't')
+			spawner->is_takeover = true;
+		else
+			break;
+	}
+	if (option == -1 && optind == argc)
+		return;
+	fprintf(stderr, "fcgi-host-spawner: started by `fcgi-host run`; takes "
+	    "nothing but -c FILE and --takeover\n");
 	exit(2);
 }
 
@@ -115,7 +130,8 @@ give_up(struct spawner *spawner, const char *event, const char *fmt, ...)
 	va_end(args);
 	cgroup_parent_close(&spawner->cgroup);
 	if (spawner->places.control_fd >= 0)
-		places_close(&spawner->places, spawner->conf, false);
+		places_close(&spawner->places, spawner->conf,
+		    LISTENERS_STOP);
 	log_fatal(event, "why=\"%s\"", why);
 }
 
@@ -244,8 +260,8 @@ open_everything(struct spawner *spawner, const struct programs *programs,
 {
 	char problem[SPAWNER_PROBLEM_MAX] = "";
 
-	if (places_open(&spawner->places, spawner->conf, given, problem,
-	    sizeof(problem)) != 0)
+	if (places_open(&spawner->places, spawner->conf, given,
+	    spawner->is_takeover, problem, sizeof(problem)) != 0)
 		give_up(spawner, "places", "%s", problem);
 	open_logs(spawner);
 	spawner->tenants = tenants_new(spawner->places.state_fd, problem,
@@ -290,9 +306,11 @@ make_rooms(struct spawner *spawner, const struct programs *programs)
 	    &spawner_scanner_ops, spawner);
 	spawner->control = control_new(spawner->loop, places->control_fd,
 	    places->uid, &spawner_control_ops, spawner);
+	spawner->takeover = takeover_new(spawner->loop, places->takeover_fd,
+	    &places->listeners, spawner_go, spawner);
 	if (spawner->registry == NULL || spawner->sandboxes == NULL ||
 	    spawner->gateway == NULL || spawner->scanner == NULL ||
-	    spawner->control == NULL)
+	    spawner->control == NULL || spawner->takeover == NULL)
 		give_up(spawner, "memory", "not enough to start");
 	spawner->site = (struct launch_site){ .host = spawner->host,
 		.sandboxes = spawner->sandboxes, .tenants = spawner->tenants,
@@ -322,7 +340,9 @@ end(struct spawner *spawner)
 	if (spawner->is_settled)
 		places_remove_inflight(&spawner->places);
 	places_close(&spawner->places, spawner->conf,
-	    spawner->is_end_for_good);
+	    takeover_has_successor(spawner->takeover) ? LISTENERS_HANDED :
+	    spawner->is_end_for_good ? LISTENERS_FOR_GOOD : LISTENERS_STOP);
+	takeover_free(spawner->takeover);
 	registry_free(spawner->registry);
 	tenants_free(spawner->tenants);
 	sandbox_host_free(spawner->host);
@@ -364,7 +384,7 @@ main(int argc, char **argv)
 		log_event(LOG_WARN, "given", "why=\"LISTEN_PID is not this "
 		    "process, so the descriptors of LISTEN_FDS are not taken; "
 		    "a script between is to `exec` the host\"");
-	spawner.conf_path = option_config(argc, argv);
+	read_options(&spawner, argc, argv);
 	if (geteuid() != 0)
 		log_fatal("rights", "why=\"this version of fcgi-host must be "
 		    "started by root (it gives every tenant a user id); try: "

@@ -20,6 +20,7 @@
 #include "fcgi-host/registry.h"
 #include "fcgi-host/reserve.h"
 #include "fcgi-host/sandboxes.h"
+#include "fcgi-host/takeover.h"
 #include "fcgi-host/tenants.h"
 #include "sandbox/cgroup.h"
 #include "sandbox/plan.h"
@@ -59,6 +60,8 @@ struct spawner {
 	struct sandboxes *sandboxes;
 	struct launch_site site;
 	struct control *control;
+	struct takeover *takeover;
+	bool is_takeover; /* from the host that runs, at the start */
 
 	struct child *scanner;
 	bool has_scan;   /* this scanner's first FN_SYNC has come */
@@ -103,6 +106,8 @@ extern const struct control_ops spawner_control_ops;
 void spawner_reload(struct spawner *spawner, struct control_client *client);
 void spawner_reopen(struct spawner *spawner, struct control_client *client);
 void spawner_drain(struct spawner *spawner, struct control_client *client);
+/* A successor has the sockets, and waits for our end. */
+void spawner_go(void *spawner);
 /* What was waited for has happened (code 0) or will not. */
 void spawner_wait_end(struct spawner *spawner, struct spawner_wait *wait,
     int code, const char *text);

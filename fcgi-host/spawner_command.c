@@ -405,6 +405,12 @@ spawner_drain(struct spawner *spawner, struct control_client *client)
 		child_run(spawner->gateway);
 }
 
+void
+spawner_go(void *arg)
+{
+	spawner_drain(arg, NULL);
+}
+
 /* --------------------------------------------------------- for the gateway */
 
 /* invoke speaks FastCGI through a connected stream socket, nothing else. */

@@ -49,16 +49,6 @@ def kill_host(host):
     assert not left, [(pid, proc.program(pid)) for pid in left]
 
 
-def runs(records):
-    """The records of each run, by its first host record."""
-    found = []
-    for record in records:
-        if record["type"] == "host" and record["event"] == "start":
-            found.append([])
-        found[-1].append(record)
-    return found
-
-
 LONG = ["/fn/swiss?head&sleep=20000", "/fn/warm?head&sleep=20000"]
 
 
@@ -79,7 +69,7 @@ def test_with_the_spawner_everything_dies_and_the_next_run_settles(host):
     if group is not None:
         assert [e for e in group.iterdir() if e.is_dir()] == []
     assert host.fetch("/fn/swiss?head&raw=back").text == "back"
-    first, second = runs(host.books.all())
+    first, second = books.runs(host.books.all())
     books.check_seq(first, True)
     books.check_seq(second, True)
     for one in done:
@@ -96,7 +86,7 @@ def test_with_the_spawner_everything_dies_and_the_next_run_settles(host):
     if group is not None:
         assert second[0]["cgroup_cpu_us"] > 0
     host.stop()
-    books.check_seq(runs(host.books.all())[1], True)
+    books.check_seq(books.runs(host.books.all())[1], True)
     assert not (host.run_dir / "inflight").exists()
 
 
@@ -112,7 +102,7 @@ def test_a_host_killed_again_and_again_records_what_was_lost_once(host):
     for one in lost:
         assert host.books.wait_request(one)["outcome"] == "lost"
     host.stop()
-    for records in runs(host.books.all()):
+    for records in books.runs(host.books.all()):
         books.check_seq(records, True)
     totals = [r.get("cgroup_cpu_us", 0) for r in host.books.of_type("host")
               if r["event"] == "start"]
@@ -218,7 +208,7 @@ def burn(host, group):
     while clock_us(group) < start + 1000000:
         assert time.monotonic() < until, "nothing burns"
         time.sleep(0.02)
-    return burning, clock_us(group) - charged_us(runs(host.books.all())[-1])
+    return burning, clock_us(group) - charged_us(books.runs(host.books.all())[-1])
 
 
 def find_group(host):
@@ -262,7 +252,7 @@ def test_what_a_killed_hosts_instances_used_is_in_the_next_runs_books(host):
     host.start()
     host.execute("/fn/swiss?head&cpu=300")
     host.stop()
-    first, second = runs(host.books.all())
+    first, second = books.runs(host.books.all())
     lost = second[0]["lost_cpu_us"]
     assert owed <= lost < 1.2 * owed + 100000
     spent, total = charged_us(first) + lost, second[0]["cgroup_cpu_us"]

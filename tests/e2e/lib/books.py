@@ -69,6 +69,16 @@ class Books:
         return found[0]
 
 
+def runs(records):
+    """The records of each run, by its first host record."""
+    found = []
+    for record in records:
+        if record["type"] == "host" and record["event"] == "start":
+            found.append([])
+        found[-1].append(record)
+    return found
+
+
 def check_seq(records, starts_at_one=False):
     """seq has no gap and no double within one run of the host."""
     seqs = [r["seq"] for r in records]
