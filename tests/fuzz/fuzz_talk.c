@@ -7,8 +7,8 @@
  * Claims: no byte of one request in another's answer or body; no request is
  * given to two programs; an answer that is complete has its record before its
  * last byte, says the same as it, and is what the function wrote or one of
- * ours, to the byte; every execution has exactly one record; seq has no gaps;
- * every connection ends; nothing stays.
+ * ours, to the byte; every request has an end; every execution has exactly one
+ * record; seq has no gaps; every connection ends; nothing stays.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -288,6 +288,8 @@ choose_actor(struct program **program)
 	return &play.stage.actors[i];
 }
 
+#define HANGS_UP_UNHEARD 255
+
 static void
 program_acts(void)
 {
@@ -297,7 +299,9 @@ program_acts(void)
 
 	if (actor == NULL)
 		return;
-	if (program->fd >= 0) {
+	if (program->fd >= 0 && how == HANGS_UP_UNHEARD) {
+		close_fd(&program->fd);
+	} else if (program->fd >= 0) {
 		fastcgi_hear(program);
 		if (program->number != 0)
 			fastcgi_speak(program, how);
@@ -310,6 +314,18 @@ program_acts(void)
 	}
 }
 
+/* The first word about a CGI program's end counts. */
+static void
+note_end(const struct actor *actor, struct program *program)
+{
+	struct request_story *story = &play.requests[program->number];
+
+	if (program->number == 0 || story->id != 0 || program->is_over)
+		return;
+	program->is_over = true;
+	story->is_lied_about = actor->order.serial != program->serial;
+}
+
 static void
 init_acts(void)
 {
@@ -320,6 +336,7 @@ init_acts(void)
 	if (actor == NULL || actor->init_fd < 0)
 		return;
 	if (how < 160) { /* the truth, mostly: a child may hold a connection */
+		note_end(actor, program);
 		actor_close(actor);
 		if (program->fd < 0)
 			program->number = 0;
@@ -328,6 +345,8 @@ init_acts(void)
 		actor_report(actor, INIT_EXIT, status < 160 ? 0 : status);
 	} else if (how < 240) {
 		actor->order.serial += how % 3 == 0;
+		if (1 + how % 4 != INIT_MEMORY)
+			note_end(actor, program);
 		actor_report(actor, 1 + how % 4, status);
 	} else if (how < 248) {
 		(void)sock_send(actor->init_fd, &status, 1, NULL, 0);
@@ -415,7 +434,8 @@ step(void)
 static void
 cgi_begins(struct program *program, const struct actor *actor)
 {
-	*program = (struct program){ .fd = -1 };
+	*program = (struct program){ .fd = -1,
+		.serial = actor->order.serial };
 	delivered(program, actor_env(actor, "REQUEST_ID"), 0);
 }
 
@@ -469,8 +489,44 @@ check_books(void)
 }
 
 static void
+spawner_catches_up(void)
+{
+	for (size_t i = 0; i < play.stage.actor_count; i++) {
+		struct actor *actor = &play.stage.actors[i];
+
+		if (!actor->is_up && !actor->is_gone)
+			stage_up(&play.stage, actor);
+		if (actor->is_killed && !actor->is_gone)
+			stage_gone(&play.stage, actor, 9);
+	}
+}
+
+#define BEGIN_BYTES 16
+
+/* Nobody says anything any more, and time passes: every time-out is behind us
+ * then, and who waits for an answer has had an end of it. */
+static void
+wait_for_ends(void)
+{
+	play.stage.is_prompt = true;
+	for (int i = 0; i < 4; i++) {
+		clock_skip_ms(31000);
+		turn();
+		spawner_catches_up();
+		turn();
+	}
+	for (int i = 0; i < TALK_WEBS; i++)
+		CLAIM(play.talkers[i].number == 0 ||
+		    play.talkers[i].sent < BEGIN_BYTES);
+}
+
+static void
 settle(void)
 {
+	/* one leaves in the middle, the others want to know */
+	talker_leave(&play.talkers[0]);
+	turn();
+	wait_for_ends();
 	for (int i = 0; i < TALK_WEBS; i++)
 		talker_leave(&play.talkers[i]);
 	turn();

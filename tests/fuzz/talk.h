@@ -26,6 +26,7 @@ struct request_story {
 	bool is_complete;  /* END_REQUEST has come */
 	bool is_head;      /* the method HEAD */
 	bool is_aborted;   /* by ABORT_REQUEST */
+	bool is_lied_about; /* its end, by an init with another's number */
 	uint16_t id;       /* on its FastCGI program's connection; 0: CGI */
 	struct buf said;   /* what the program wrote for it: text, or records */
 };
@@ -34,6 +35,7 @@ struct talker {
 	int fd; /* -1: not connected */
 	unsigned number; /* of the request without an answer, 0: none */
 	struct buf rest; /* of the request, to be sent later */
+	size_t sent;     /* of the request */
 	bool is_keeping; /* FCGI_KEEP_CONN */
 	bool is_cut, is_over; /* nothing more is said on this connection */
 	struct fcgi_parser parser;
@@ -46,7 +48,8 @@ struct program {
 	unsigned number;
 	uint16_t id; /* of the last BEGIN_REQUEST */
 	bool has_head;
-	bool is_over; /* FastCGI: it has said END_REQUEST */
+	bool is_over; /* FastCGI: it has said END_REQUEST; CGI: init has */
+	uint64_t serial; /* CGI: of the order */
 	struct fcgi_parser parser;
 	struct params *params;
 };

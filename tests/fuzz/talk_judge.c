@@ -172,6 +172,7 @@ talk_judge(struct talk *talk, unsigned number, struct buf *answer)
 	bool is_good = is_field(record, "outcome", "ok") ||
 	    is_field(record, "reason", "exit code");
 
+	CLAIM(!is_good || !story->is_lied_about);
 	program_text(story, &text);
 	wrote = read_answer((const char *)buf_head(&text), buf_len(&text),
 	    story->is_head);

@@ -135,6 +135,7 @@ make_request(struct talk *talk, struct talker *talker, uint8_t how)
 	struct buf body = { 0 };
 
 	talker->number = ++talk->count;
+	talker->sent = 0;
 	talk->requests[talker->number].is_head = (how & 4) != 0;
 	talk_put_tokens(&body, talker->number, how >> 5);
 	snprintf(id, sizeof(id), "REQUEST_ID=n%u", talker->number);
@@ -158,8 +159,10 @@ talker_speak(struct talk *talk, struct talker *talker, uint8_t how, size_t n)
 	if (n > buf_len(&talker->rest))
 		n = buf_len(&talker->rest);
 	if (n > 0 && send(talker->fd, buf_head(&talker->rest), n,
-	    MSG_NOSIGNAL) == (ssize_t)n)
+	    MSG_NOSIGNAL) == (ssize_t)n) {
 		buf_consume(&talker->rest, n);
+		talker->sent += n;
+	}
 }
 
 void
