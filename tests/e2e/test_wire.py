@@ -147,13 +147,29 @@ def test_a_malformed_peer_is_closed_and_counted(host):
     assert bad_peers(host) == before + 1
 
 
+MALFORMED = {
+    "a pair is cut": b"\5\5NAMEval", "a length is cut": b"\5\x80\0",
+    "no name": b"\0\1x", "a NUL in a name": b"\3\1A\0Bx",
+    "= in a name": b"\3\1A=Bx", "a NUL in a value": b"\1\3Aa\0b"}
+
+
+@pytest.mark.parametrize("what", MALFORMED)
 # W40
-def test_malformed_params_are_a_bad_request(host):
+def test_malformed_params_are_a_bad_request_and_no_execution(host, what):
+    """Behind those of a good request; the connection stays in step."""
+    request_id = host_room.new_id()
+    params = fcgi.pairs(fcgi.request_params("/fn/swiss?head",
+                                            REQUEST_ID=request_id))
     with host.connect() as connection:
-        connection.send(fcgi.begin() +
-                        fcgi.stream(fcgi.PARAMS, 1, b"\x05\x05abc"))
+        connection.send(
+            fcgi.begin(flags=fcgi.KEEP_CONN) +
+            fcgi.stream(fcgi.PARAMS, 1, params + MALFORMED[what]) +
+            fcgi.record(fcgi.STDIN, 1))
         answer = connection.read_answer()
-    assert answer.status == 400 and answer.is_complete
+        assert (answer.status, answer.is_complete) == (400, True)
+        connection.send(fcgi.request_bytes("/fn/swiss?head&raw=x"))
+        assert connection.read_answer().text == "x"
+    assert not host.books.holds(request_id)
 
 
 TOO_MUCH = {
