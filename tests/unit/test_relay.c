@@ -251,6 +251,36 @@ a_head_over_header_max_is_502(void **state)
 
 /* W36 */
 static void
+what_a_program_left_in_its_pipe_waits_for_a_slow_client(void **state)
+{
+	struct play *play = *state;
+	struct actor *actor = play_dispatch(play, "GET", "");
+	size_t at = 0, before;
+	const uint8_t *body;
+
+	fd_set_nonblock(actor->fds[1], true);
+	play_say(play, actor, PLAIN);
+	do {
+		before = at;
+		at = program_write(actor, at, LARGE);
+		stage_turn(&play->stage, 0);
+		stage_turn(&play->stage, 0);
+	} while (at > before);
+	/* the pipe is full, and nobody reads it, when the program ends */
+	actor_close(actor);
+	actor_report(actor, INIT_EXIT, 0);
+	stage_turn(&play->stage, 400);
+	for (int i = 0; i < 100 && play->web.ends == 0; i++)
+		play_turn(play, 0);
+	assert_int_equal(play->web.ends, 1);
+	body = (const uint8_t *)strstr(web_text(&play->web), "\r\n\r\n") + 4;
+	assert_int_equal(buf_head(&play->web.out) + buf_len(&play->web.out) -
+	    body, at);
+	is_pattern(body, 0, at);
+	assert_int_equal(play_records(play, "ok"), 1);
+}
+
+static void
 what_was_written_before_the_end_is_never_lost(void **state)
 {
 	struct play *play = *state;
@@ -285,6 +315,7 @@ main(void)
 		TEST(a_body_that_grows_over_body_max_kills_the_execution),
 		TEST(an_answer_may_be_cut_after_any_byte),
 		TEST(a_head_over_header_max_is_502),
+		TEST(what_a_program_left_in_its_pipe_waits_for_a_slow_client),
 		TEST(what_was_written_before_the_end_is_never_lost),
 	};
 
