@@ -180,7 +180,7 @@ look(struct report *report)
 	check_places(conf, findings);
 	check_listen(conf, findings);
 	check_programs(conf, findings);
-	check_web_servers(conf, findings);
+	check_web_servers(conf, "", findings);
 	probe_layers(report);
 	judge_layers(report);
 	/* Without a directory or an account the scanner cannot start, and

@@ -41,12 +41,17 @@ void check_places(const struct conf *conf, struct findings *findings);
 void check_listen(const struct conf *conf, struct findings *findings);
 /* Our own programs, the runtimes' commands, and paths of bind. */
 void check_programs(const struct conf *conf, struct findings *findings);
-/* The web server's patience against ours. */
-void check_web_servers(const struct conf *conf, struct findings *findings);
+/* The web servers' patience against ours; root: what stands before /etc. */
+void check_web_servers(const struct conf *conf, const char *root,
+    struct findings *findings);
 
-/* The shortest fastcgi_read_timeout that a text of nginx's configuration sets,
- * in ms; -1: none.  Comments are skipped. */
-int64_t check_nginx_timeout_ms(const char *text);
+/* "90s", "1m30s", "500ms", and without a unit so many bare_ms (0: that is
+ * nothing), up to a sign that ends a word; -1: something else. */
+int64_t check_web_time_ms(const char *text, int64_t bare_ms);
+/* How long, in ms, a server waits that has this text as its configuration, where
+ * it names an address of ours; -1: not said there.  The text is changed. */
+int64_t check_web_patience_ms(const char *server, const struct conf *conf,
+    char *text, bool *is_named);
 /* The longest execution that the configuration allows, in ms; 0: no end. */
 uint64_t check_longest_ms(const struct conf *conf);
 

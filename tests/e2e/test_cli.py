@@ -237,15 +237,6 @@ def test_list_says_whose_interpreter_is_not_installed(start_once):
     assert (answer.status, record["status"]) == (502, 502)
 
 
-def test_check_compares_nginx_s_patience_with_ours(host, start_once):
-    if not os.path.exists("/etc/nginx/nginx.conf"):
-        pytest.skip("NOT RUN: nginx is not installed")
-    other = start_once.host({}, {"function a/b": {"timeout": "7d"}},
-                            is_started=False)
-    assert any("fastcgi_read_timeout" in w for w in
-               check(other, 0)["warnings"])
-
-
 # ----------------------------------------------------- verbs on a host
 
 

@@ -212,55 +212,6 @@ a_status_is_one_json_object_for_programs(void **state)
 }
 
 static void
-nginx_s_patience_is_read_from_its_configuration(void **state)
-{
-	(void)state;
-	assert_int_equal(check_nginx_timeout_ms(""), -1);
-	assert_int_equal(check_nginx_timeout_ms(
-	    "  fastcgi_read_timeout 90s;\n"), 90000);
-	assert_int_equal(check_nginx_timeout_ms(
-	    "fastcgi_read_timeout 300;\nfastcgi_read_timeout\t2m;"), 120000);
-	assert_int_equal(check_nginx_timeout_ms(
-	    "fastcgi_read_timeout 1m30s;"), 90000);
-	assert_int_equal(check_nginx_timeout_ms(
-	    "fastcgi_read_timeout 500ms;"), 500);
-	assert_int_equal(check_nginx_timeout_ms(
-	    "# fastcgi_read_timeout 1s;\n"), -1);
-	assert_int_equal(check_nginx_timeout_ms(
-	    "fastcgi_read_timeout $x;\n"), -1);
-	assert_int_equal(check_nginx_timeout_ms(
-	    "fastcgi_read_timeouts 1s;\nproxy_read_timeout 1s;\n"), -1);
-	assert_int_equal(check_nginx_timeout_ms(
-	    "fastcgi_read_timeout 99999999999999999999s;"), -1);
-}
-
-static void
-the_longest_execution_is_the_longest_of_all_sections(void **state)
-{
-	struct conf_section tenants[1], functions[1];
-	struct conf conf = { .refs = 1 };
-	char problem[128];
-
-	(void)state;
-	memset(tenants, 0, sizeof(tenants));
-	memset(functions, 0, sizeof(functions));
-	assert_int_equal(check_longest_ms(&conf), 30000);
-	conf.tenants = tenants;
-	conf.tenant_count = 1;
-	conf.functions_sections = functions;
-	conf.function_count = 1;
-	assert_int_equal(settings_set(&tenants[0].settings, SCOPE_TENANT,
-	    "timeout", "5s", problem, sizeof(problem)), 0);
-	assert_int_equal(check_longest_ms(&conf), 30000);
-	assert_int_equal(settings_set(&tenants[0].settings, SCOPE_TENANT,
-	    "timeout", "5m", problem, sizeof(problem)), 0);
-	assert_int_equal(check_longest_ms(&conf), 300000);
-	assert_int_equal(settings_set(&functions[0].settings, SCOPE_FUNCTION,
-	    "timeout", "0", problem, sizeof(problem)), 0);
-	assert_int_equal(check_longest_ms(&conf), 0);
-}
-
-static void
 findings_are_counted_by_their_weight(void **state)
 {
 	struct findings findings = { .at = NULL };
@@ -302,10 +253,6 @@ main(void)
 		cmocka_unit_test(spans_are_shown_in_two_units),
 		cmocka_unit_test(a_status_is_text_for_people),
 		cmocka_unit_test(a_status_is_one_json_object_for_programs),
-		cmocka_unit_test(
-		    nginx_s_patience_is_read_from_its_configuration),
-		cmocka_unit_test(
-		    the_longest_execution_is_the_longest_of_all_sections),
 		cmocka_unit_test(findings_are_counted_by_their_weight),
 		cmocka_unit_test(
 		    require_knows_exactly_the_layers_that_the_sandbox_has),
