@@ -170,15 +170,14 @@ static void
 sending_flush(struct backend *backend)
 {
 	while (buf_len(&backend->sending) > 0) {
-		ssize_t n = send(channel_of(backend)->fd,
-		    buf_head(&backend->sending), buf_len(&backend->sending),
-		    MSG_NOSIGNAL | MSG_DONTWAIT);
+		ssize_t n = channel_send(channel_of(backend),
+		    buf_head(&backend->sending), buf_len(&backend->sending));
 
 		if (n > 0) {
 			sending_taken(backend, (size_t)n);
 			continue;
 		}
-		if (n < 0 && (errno == EAGAIN || errno == EINTR))
+		if (n == -EAGAIN || n == -EINTR)
 			return;
 		if (send_again(backend))
 			continue;
@@ -444,13 +443,17 @@ records_take(struct backend *backend, uint8_t *data, size_t n)
 static ssize_t
 receive(struct backend *backend, void *out, size_t size)
 {
-	ssize_t n = recv(channel_of(backend)->fd, out, size, MSG_DONTWAIT);
+	struct channel *channel = channel_of(backend);
+	/* a short answer is all that comes */
+	ssize_t n = backend->keeps && !backend->has_begun ?
+	    channel_look(channel, out, size) :
+	    channel_receive(channel, out, size);
 
 	if (n > 0)
 		return n;
-	if (n < 0 && (errno == EAGAIN || errno == EINTR))
+	if (n == -EAGAIN || n == -EINTR)
 		return -EAGAIN;
-	if (n < 0 && errno == ECONNRESET && send_again(backend))
+	if (n == -ECONNRESET && send_again(backend))
 		return -EAGAIN;
 	/* it may have thrown the request away unread: nobody knows */
 	if (backend->is_reused && !backend->has_begun)

@@ -15,9 +15,59 @@ channel_init(struct channel *channel, struct loop *loop)
 		.io = LOOP_IO_INIT };
 }
 
+static void
+take(struct channel *channel)
+{
+	uint8_t bytes[CHANNEL_LOOK_MAX];
+
+	while (channel->taken > 0) {
+		ssize_t n = recv(channel->fd, bytes, channel->taken,
+		    MSG_DONTWAIT);
+
+		if (n <= 0 && errno == EINTR)
+			continue;
+		channel->taken -= n > 0 ? (size_t)n : channel->taken;
+	}
+}
+
+ssize_t
+channel_look(struct channel *channel, void *out, size_t size)
+{
+	ssize_t n;
+
+	take(channel);
+	n = recv(channel->fd, out, size < CHANNEL_LOOK_MAX ? size :
+	    CHANNEL_LOOK_MAX, MSG_PEEK | MSG_DONTWAIT);
+	if (n > 0)
+		channel->taken = (size_t)n;
+	return n < 0 ? -errno : n;
+}
+
+ssize_t
+channel_receive(struct channel *channel, void *out, size_t size)
+{
+	ssize_t n;
+
+	take(channel);
+	n = recv(channel->fd, out, size, MSG_DONTWAIT);
+	return n < 0 ? -errno : n;
+}
+
+ssize_t
+channel_send(struct channel *channel, const void *data, size_t n)
+{
+	ssize_t sent = send(channel->fd, data, n, MSG_NOSIGNAL | MSG_DONTWAIT);
+
+	sent = sent < 0 ? -errno : sent;
+	take(channel);
+	return sent;
+}
+
 void
 channel_close(struct channel *channel)
 {
+	/* left there it would make the close a reset */
+	take(channel);
 	loop_io_del(channel->loop, &channel->io);
 	close_fd(&channel->fd);
 	channel->fn = NULL;
@@ -45,6 +95,7 @@ channel_unasked(struct channel *channel)
 {
 	uint8_t byte;
 
+	take(channel);
 	if (recv(channel->fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT) < 0 &&
 	    errno == EAGAIN)
 		return;

@@ -11,8 +11,12 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <sys/types.h>
 
 #include "fcgi-host/loop.h"
+
+/* Of an answer, what is looked at before it is taken. */
+#define CHANNEL_LOOK_MAX 2048
 
 /* libfcgi reads so much at once: a request of this size is read whole, or not
  * at all. */
@@ -22,6 +26,7 @@ struct channel {
 	struct loop *loop;
 	int fd; /* -1: none */
 	struct loop_io io;
+	size_t taken;        /* bytes that were looked at, and lie there still */
 	uint16_t id;         /* of the request on it, or of the last one */
 	bool is_single_use;  /* its program keeps none: one for each request */
 	loop_io_fn *fn;      /* who uses it; NULL: nobody, it is kept */
@@ -38,6 +43,15 @@ void channel_reuse(struct channel *channel);
 /* Whom to call on which events (0: none at all).  0 or negative errno. */
 int channel_watch(struct channel *channel, uint32_t events, loop_io_fn *fn,
     void *arg);
+/*
+ * As recv(2) and send(2), without waiting; negative errno.  channel_look leaves
+ * the bytes where they are until more is received or sent.  To take them wakes a
+ * program that waits for its next request, since a Unix socket tells of room to all
+ * who sleep on it: right behind that request it is awake.
+ */
+ssize_t channel_look(struct channel *channel, void *out, size_t size);
+ssize_t channel_receive(struct channel *channel, void *out, size_t size);
+ssize_t channel_send(struct channel *channel, const void *data, size_t n);
 /* Whether the program has read all that was sent on it. */
 bool channel_is_read(const struct channel *channel);
 /* An event while nothing is to come: closes it, unless it was a false alarm. */

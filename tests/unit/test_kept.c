@@ -10,8 +10,10 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <unistd.h>
+#include <linux/sockios.h>
 
 #include "fcgi-host/sock.h"
 #include "tests/unit/program.h"
@@ -139,6 +141,56 @@ one_connection_serves_many_requests_and_each_has_its_own_id(void **state)
 	}
 	assert_int_equal(program.accepts, 1);
 	nobody_connects();
+}
+
+static int
+unread(void)
+{
+	int left = -1;
+
+	assert_int_equal(ioctl(program.fd, SIOCOUTQ, &left), 0);
+	return left;
+}
+
+static void
+an_answer_that_was_only_looked_at_is_taken_soon(void **state)
+{
+	struct play *play = *state;
+	struct actor *actor = warm(play);
+
+	/* nobody asks: with the loop's next turn */
+	play_turn(play, 0);
+	assert_int_equal(unread(), 0);
+	is_kept_by_the_host();
+	for (int i = 0; i < 3; i++) {
+		ask(play);
+		assert_int_equal(unread(), 0);
+		serve(play, actor, "once");
+	}
+	assert_int_equal(program.accepts, 1);
+}
+
+static void
+an_answer_of_any_length_is_passed_on_once(void **state)
+{
+	static const size_t lengths[] = { 1, CHANNEL_LOOK_MAX - 60,
+		CHANNEL_LOOK_MAX, CHANNEL_LOOK_MAX + 1, 60000 };
+	struct play *play = *state;
+	struct actor *actor = warm(play);
+
+	for (size_t i = 0; i < sizeof(lengths) / sizeof(lengths[0]); i++) {
+		char text[65536];
+		size_t before;
+
+		memset(text, 'a' + (int)i, lengths[i]);
+		text[lengths[i]] = '\0';
+		ask(play);
+		before = buf_len(&play->web.out);
+		serve(play, actor, text);
+		assert_in_range(buf_len(&play->web.out) - before, lengths[i],
+		    lengths[i] + 100);
+	}
+	assert_int_equal(program.accepts, 1);
 }
 
 static void
@@ -456,6 +508,8 @@ main(void)
 {
 	const struct CMUnitTest tests[] = {
 		TEST(one_connection_serves_many_requests_and_each_has_its_own_id),
+		TEST(an_answer_that_was_only_looked_at_is_taken_soon),
+		TEST(an_answer_of_any_length_is_passed_on_once),
 		TEST(ids_begin_again_behind_the_last_and_are_never_0),
 		TEST(a_request_with_a_body_has_a_connection_of_its_own),
 		TEST(a_request_that_is_not_read_at_once_has_a_connection_of_its_own),
