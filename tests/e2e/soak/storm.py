@@ -24,10 +24,12 @@ class Storm:
         self.lap = 0
 
     # What goes on in a calm as well; and what kills a role.
-    CALM = ("init", "program", "stop_instance", "reload", "reload_bad",
+    CALM = ("init", "program", "stop_instance", "pause_instance",
+            "reload", "reload_bad",
             "rotate", "replace", "replace")
     ROLES = ("gateway", "gateway", "gateway", "scanner", "spawner",
-             "gateway_torn", "spawner_torn", "both", "stop_role", "restart")
+             "gateway_torn", "spawner_torn", "both", "stop_role", "restart",
+             "gateway_again", "spawner_again", "restart_killed")
 
     def run(self, calm_from):
         """Until the soak is over; from `calm_from` on no role is hurt."""
@@ -130,6 +132,22 @@ class Storm:
         with open(self.host.accounting, "ab") as log:
             log.write(TORN)
 
+    def gateway_again(self):
+        """Its successor, too, while it settles what the first one left."""
+        first = self.role("gateway")
+        if first is None:
+            return False
+        until = time.monotonic() + 5
+        while self.host.roles().get("gateway") in (None, first):
+            if time.monotonic() > until:
+                self.soak.sheet.blame("no gateway follows")
+                return False
+            time.sleep(0.001)
+        time.sleep(self.rng.random() * 0.01)
+        self.role("gateway")
+        self.wait_back("gateway", "/fn/probe", time.monotonic())
+        return True
+
     def scanner(self):
         """Well again is: what is dropped now is served."""
         if self.role("scanner") is None:
@@ -149,12 +167,10 @@ class Storm:
                            time.monotonic())
         return is_one and is_two
 
-    def spawner(self, is_torn=False):
-        """With it everything ends at once; the next one takes over."""
+    def kill_host(self):
+        """With the spawner everything ends at once."""
         below = proc.descendants(self.host.pid)
-        pid = self.role("spawner")
-        if pid is None:
-            return False
+        self.host.process.kill()
         since = time.monotonic()
         self.host.process.wait(10)
         left = host_room.wait_gone(below, 5)
@@ -162,15 +178,28 @@ class Storm:
         if left:
             self.soak.sheet.blame("the spawner is dead, and these live on: "
                                   f"{[(p, proc.program(p)) for p in left]}")
-        if is_torn:
-            self.tear()
+
+    def spawner(self):
+        """The next one takes over."""
+        since = time.monotonic()
+        self.kill_host()
         self.host.start()
         self.wait_back("spawner", "/fn/probe", since)
         return True
 
-    def restart(self):
+    def spawner_again(self):
+        """The next one, too, at any moment of its start."""
+        self.kill_host()
+        self.host.launch()
+        time.sleep(self.rng.random() * 0.2)
+        return self.spawner()
+
+    def restart(self, is_killed=False):
         """As an administrator does it: what runs finishes, the others wait."""
         self.host.process.send_signal(signal.SIGTERM)
+        if is_killed:
+            time.sleep(self.rng.random() * 0.1)
+            self.role("gateway")
         code = self.host.process.wait(40)
         if code != 0:
             self.soak.sheet.blame(f"the host ends with {code}")
@@ -179,8 +208,17 @@ class Storm:
         self.wait_back("restart", "/fn/probe", since)
         return True
 
+    def restart_killed(self):
+        """Its gateway dies on the way."""
+        return self.restart(True)
+
     def spawner_torn(self):
-        return self.spawner(True)
+        since = time.monotonic()
+        self.kill_host()
+        self.tear()
+        self.host.start()
+        self.wait_back("spawner", "/fn/probe", since)
+        return True
 
     def stop_role(self):
         """One that is stopped for a moment misses nothing."""
@@ -230,6 +268,19 @@ class Storm:
     def stop_instance(self):
         """It is ended at its deadline, and not continued by anybody else."""
         return self.instance(signal.SIGSTOP, self.rng.random() < 0.3)
+
+    def pause_instance(self):
+        """One that is only slow is not to be noticed."""
+        candidates = self.host.instances()
+        pid = self.rng.choice(candidates) if candidates else None
+        below = set(proc.descendants(self.host.pid))
+        if pid is None or not self.strike(pid, below.__contains__,
+                                          signal.SIGSTOP):
+            return False
+        time.sleep(self.rng.random() * 0.5)
+        self.strike(pid, set(proc.descendants(self.host.pid)).__contains__,
+                    signal.SIGCONT)
+        return True
 
     # --------------------------------------------------------- administrators
 
