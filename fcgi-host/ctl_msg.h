@@ -12,7 +12,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define CTL_MAGIC 0x66637333u /* changes with every change of a struct */
+#define CTL_MAGIC 0x66637334u /* changes with every change of a struct */
 #define CTL_NAME_MAX 200      /* a function's name */
 #define CTL_SEGMENTS_MAX 8    /* parts of a name between slashes */
 #define CTL_PATH_MAX 216      /* its file below the functions directory */
@@ -221,9 +221,13 @@ struct ctl_instance_gone {
 
 struct ctl_totals {
 	uint64_t cpu_usage_us, cpu_user_us, cpu_sys_us;
+	/* usage of hosts that died before this one, too, where their clock goes
+	 * on (is_taken_over) */
+	uint64_t whole_us;
 	uint8_t has_cgroup;
 	uint8_t is_final; /* the last before the gateway's end */
-	uint8_t pad[6];
+	uint8_t is_taken_over;
+	uint8_t pad[5];
 };
 
 struct ctl_drain {

@@ -31,8 +31,7 @@ void
 gateway_host_record(struct gateway *gateway, const char *event)
 {
 	struct record_host record = { .event = event,
-		.lost_cpu_us = gateway->lost_cpu_us,
-		.is_lost_before = !gateway->is_again };
+		.lost_cpu_us = gateway->lost_cpu_us };
 
 	if (gateway->has_totals) {
 		record.has_totals = true;

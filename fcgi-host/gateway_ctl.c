@@ -166,15 +166,35 @@ on_conf(struct gateway *gateway, const struct ctl_msg *msg, int *fds,
 	gateway->server.conf = conf;
 }
 
-/* What the instances of a dead predecessor used, and no line tells. */
+/* What the instances of dead predecessors used, and no line tells. */
 static uint64_t
 lost_cpu(const struct gateway *gateway)
 {
 	uint64_t charged_us = inflight_charged(gateway->inflight);
-	uint64_t used_us = gateway->totals.cpu_usage_us;
+	uint64_t used_us = gateway->totals.whole_us;
 
-	return inflight_run(gateway->inflight) != 0 && used_us > charged_us ?
-	    used_us - charged_us : 0;
+	return used_us > charged_us ? used_us - charged_us : 0;
+}
+
+/* What a new run finds recorded of the clock: with a new clock nothing; with a
+ * new table nobody knows, and all of it counts as recorded. */
+static uint64_t
+charged_before(const struct gateway *gateway)
+{
+	if (!gateway->totals.is_taken_over)
+		return 0;
+	return inflight_run(gateway->inflight) != 0 ?
+	    inflight_charged(gateway->inflight) : gateway->totals.whole_us;
+}
+
+/* The log is there: the first record, and those of a predecessor's debts. */
+static void
+first_records(struct gateway *gateway)
+{
+	ledger_begin(gateway->server.ledger, charged_before(gateway));
+	gateway->lost_cpu_us = lost_cpu(gateway);
+	gateway_host_record(gateway, gateway->is_again ? "restart" : "start");
+	request_record_lost(&gateway->server);
 }
 
 static void
@@ -205,13 +225,8 @@ on_log(struct gateway *gateway, const struct ctl_msg *msg, int *fds,
 		return;
 	}
 	gateway->has_log = true;
-	if (is_first) {
-		gateway->lost_cpu_us = lost_cpu(gateway);
-		ledger_begin(gateway->server.ledger);
-		gateway_host_record(gateway,
-		    gateway->is_again ? "restart" : "start");
-		request_record_lost(&gateway->server);
-	}
+	if (is_first)
+		first_records(gateway);
 	if (!msg->u.log.is_first)
 		log_reply(gateway);
 }

@@ -237,7 +237,8 @@ inflight_set_alive(struct inflight *inflight, uint64_t now_us)
 /* run_id is set last: who dies before that leaves a table with which the same
  * can be done again. */
 void
-inflight_begin(struct inflight *inflight, uint64_t run_id)
+inflight_begin(struct inflight *inflight, uint64_t run_id,
+    uint64_t charged_us)
 {
 	struct inflight_head *head = inflight->head;
 
@@ -255,7 +256,8 @@ inflight_begin(struct inflight *inflight, uint64_t run_id)
 			slot->ended_us = head->alive_us;
 	}
 	head->seq = head->number = 0;
-	head->charged_us = head->batch_seq = 0;
+	head->batch_seq = 0;
+	head->charged_us = charged_us;
 	head->run_id = run_id;
 }
 

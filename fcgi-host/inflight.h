@@ -37,7 +37,8 @@ void inflight_drop(struct inflight *inflight, struct inflight_slot *slot);
 /* The last seq whose line is in the log, and the count of executions. */
 uint64_t inflight_seq(const struct inflight *inflight);
 void inflight_set_seq(struct inflight *inflight, uint64_t seq);
-/* The processor time in all lines of the run that are in the log. */
+/* The processor time in the lines that are in the log: of this run, and of runs
+ * before on whose clock it goes on. */
 uint64_t inflight_charged(const struct inflight *inflight);
 /* Before a batch is written: its last seq, and what is charged once that is in
  * the log.  Whoever dies in between, the log tells which of the two holds. */
@@ -48,8 +49,10 @@ uint64_t inflight_next_number(struct inflight *inflight);
 /* The run whose debts, seq and count these are; 0: of none. */
 uint64_t inflight_run(const struct inflight *inflight);
 /* A new run: seq and count begin anew, and of the debts stay those whose line
- * is not in the log (seq: the last that is). */
-void inflight_begin(struct inflight *inflight, uint64_t run_id);
+ * is not in the log (seq: the last that is).  charged_us: what inflight_charged
+ * is from here on. */
+void inflight_begin(struct inflight *inflight, uint64_t run_id,
+    uint64_t charged_us);
 /* A sign of life: nothing in flight has run longer than to the last one. */
 void inflight_set_alive(struct inflight *inflight, uint64_t now_us);
 

@@ -30,7 +30,7 @@ struct ledger {
 	uint64_t size_most; /* RLIMIT_FSIZE, which no reserving knows of */
 	uint64_t admitted;
 	uint64_t next_seq;
-	uint64_t charged_us; /* in the lines of this run, the batch's too */
+	uint64_t charged_us; /* in the clock's lines, the batch's too */
 	struct buf batch;
 	struct ledger_entry *first, **last;
 	uint64_t executions, refused, errors;
@@ -50,21 +50,19 @@ ledger_new(struct inflight *inflight, uint64_t run_id)
 	ledger->run_id = run_id;
 	ledger->fd = -1;
 	ledger->last = &ledger->first;
-	ledger->next_seq = 1;
-	if (inflight_run(inflight) == run_id) {
-		ledger->next_seq = inflight_seq(inflight) + 1;
-		ledger->charged_us = inflight_charged(inflight);
-	}
+	ledger->next_seq = inflight_run(inflight) == run_id ?
+	    inflight_seq(inflight) + 1 : 1;
+	ledger->charged_us = inflight_charged(inflight);
 	return ledger;
 }
 
 void
-ledger_begin(struct ledger *ledger)
+ledger_begin(struct ledger *ledger, uint64_t charged_us)
 {
 	if (inflight_run(ledger->inflight) == ledger->run_id)
 		return;
-	inflight_begin(ledger->inflight, ledger->run_id);
-	ledger->charged_us = 0;
+	inflight_begin(ledger->inflight, ledger->run_id, charged_us);
+	ledger->charged_us = charged_us;
 	if (buf_len(&ledger->batch) == 0)
 		ledger->next_seq = 1;
 }
@@ -338,8 +336,7 @@ ledger_host(struct ledger *ledger, struct record_host *record)
 		return -ENOMEM;
 	}
 	ledger->next_seq++;
-	if (!record->is_lost_before)
-		ledger->charged_us += record->lost_cpu_us;
+	ledger->charged_us += record->lost_cpu_us;
 	ledger->refused = 0;
 	return 0;
 }

@@ -39,8 +39,8 @@ void ledger_set_sync(struct ledger *ledger, bool is_sync);
 int ledger_switch(struct ledger *ledger, int fd, bool is_again);
 
 /* After the first switch: makes the table this run's, if it holds an earlier
- * run's debts or none. */
-void ledger_begin(struct ledger *ledger);
+ * run's debts or none.  charged_us: of the clock, what is recorded already. */
+void ledger_begin(struct ledger *ledger, uint64_t charged_us);
 
 /* Reserves the space of one line to come.  0; or negative errno: there will be
  * none. */

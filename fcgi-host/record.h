@@ -87,7 +87,6 @@ struct record_host {
 	bool has_totals;   /* cgroup totals of the parent, all since its making */
 	uint64_t cgroup_cpu_us, cgroup_user_us, cgroup_sys_us;
 	uint64_t lost_cpu_us;  /* of instances that died with gateway or host */
-	bool is_lost_before;   /* that was in the run before */
 	uint64_t executions;         /* records of type exec so far in this run */
 	uint64_t refused_unrecorded; /* since the last host record */
 };

@@ -475,12 +475,15 @@ sandboxes_totals(const struct sandboxes *sandboxes, struct ctl_totals *totals)
 	totals->cpu_usage_us = sandboxes->ended.cpu_usage_us;
 	totals->cpu_user_us = sandboxes->ended.cpu_user_us;
 	totals->cpu_sys_us = sandboxes->ended.cpu_sys_us;
+	totals->whole_us = totals->cpu_usage_us;
 	if (cgroup_parent_cpu(sandboxes->cgroup, &cpu) != 0)
 		return;
 	totals->has_cgroup = 1;
 	totals->cpu_usage_us = cpu.usage_us;
 	totals->cpu_user_us = cpu.user_us;
 	totals->cpu_sys_us = cpu.system_us;
+	totals->whole_us = cpu.usage_us + sandboxes->cgroup->left.usage_us;
+	totals->is_taken_over = sandboxes->cgroup->left.usage_us != 0;
 }
 
 struct sandboxes *

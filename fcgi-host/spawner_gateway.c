@@ -97,7 +97,7 @@ send_start(struct spawner *spawner)
 	child_send(spawner->gateway, parcel);
 }
 
-/* For its first record, which tells what of this no record does: what a host
+/* For its first record, which tells what of this no record does: what hosts
  * that died here used, or all until a gateway died.  The instances are dead
  * (may_start), so nothing is added any more. */
 static void
@@ -115,7 +115,9 @@ send_used(struct spawner *spawner)
 		parcel->msg.u.totals = (struct ctl_totals){
 			.cpu_usage_us = left->usage_us,
 			.cpu_user_us = left->user_us,
-			.cpu_sys_us = left->system_us, .has_cgroup = 1 };
+			.cpu_sys_us = left->system_us,
+			.whole_us = left->usage_us, .has_cgroup = 1,
+			.is_taken_over = 1 };
 	child_send(spawner->gateway, parcel);
 }
 

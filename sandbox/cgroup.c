@@ -242,31 +242,25 @@ parent_open_at(struct cgroup_parent *parent, int place_fd, const char *name)
 	return parent->fd < 0 ? -errno : 0;
 }
 
-/* A host that died left its leaves here, and its clock. */
+/* A host that died left its leaves here, and its clock, which goes on: what
+ * nobody has recorded of it is still there if this host dies at once, too. */
 static int
-parent_renew(struct cgroup_parent *parent, int place_fd, const char *name)
+parent_take_over(struct cgroup_parent *parent, int place_fd, const char *name)
 {
 	int error = parent_open_at(parent, place_fd, name);
 
 	if (error != 0)
 		return error;
 	remove_stale(parent->fd);
-	if (clock_read(parent->fd, &parent->left) != 0 ||
-	    parent->left.usage_us == 0)
-		return 0;
-	if (unlinkat(place_fd, name, AT_REMOVEDIR) != 0) {
-		parent->base = parent->left;
-		return 0;
-	}
-	close_fd(&parent->fd);
-	return parent_open_at(parent, place_fd, name);
+	(void)clock_read(parent->fd, &parent->left);
+	return 0;
 }
 
 static int
 parent_make(struct cgroup_parent *parent, struct cgroup_place *place,
     const char *name)
 {
-	int error = parent_renew(parent, place->fd, name);
+	int error = parent_take_over(parent, place->fd, name);
 
 	if (error != 0)
 		return error;
@@ -478,9 +472,9 @@ cgroup_parent_cpu(const struct cgroup_parent *parent, struct cgroup_cpu *cpu)
 
 	if (error != 0)
 		return error;
-	cpu->usage_us -= parent->base.usage_us;
-	cpu->user_us -= parent->base.user_us;
-	cpu->system_us -= parent->base.system_us;
+	cpu->usage_us -= parent->left.usage_us;
+	cpu->user_us -= parent->left.user_us;
+	cpu->system_us -= parent->left.system_us;
 	return 0;
 }
 

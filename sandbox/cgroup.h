@@ -21,9 +21,8 @@ struct cgroup_parent {
 	bool has_memory, has_pids, has_cpu; /* controllers delegated to leaves */
 	char path[512]; /* below the mount of cgroup2, for people */
 	char reason[128]; /* why something is missing, with the mend; "" */
-	/* What instances of a host that died here used; and what of it its
-	 * clock still shows, because it could not be made anew. */
-	struct cgroup_cpu left, base;
+	/* What instances of hosts that died here had used before. */
+	struct cgroup_cpu left;
 };
 
 struct cgroup_limits {

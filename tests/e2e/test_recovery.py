@@ -278,9 +278,8 @@ def test_a_gateway_killed_again_and_again_is_back_within_two_seconds(host):
     assert max(took) < 2, took
 
 
-def test_a_host_whose_gateway_never_comes_up_ends_at_once(start_once,
-                                                          programs, tmp_path):
-    host = start_once.host({"swiss.cgi": programs.cgi}, is_started=False)
+def run_without_gateway(host, tmp_path):
+    """`run`, but its gateway ends before it says a word."""
     libexec = tmp_path / "libexec"
     libexec.mkdir()
     for path in pathlib.Path(host.installed.libexec).iterdir():
@@ -289,13 +288,48 @@ def test_a_host_whose_gateway_never_comes_up_ends_at_once(start_once,
     (libexec / "fcgi-host-gateway").unlink()
     (libexec / "fcgi-host-gateway").symlink_to("/bin/false")
     with open(host.log_path, "ab") as log:
-        run = subprocess.Popen(
+        return subprocess.Popen(
             [str(host.installed.command), "run", "-c", str(host.ini_path)],
             env=host.installed.environment(FCGI_HOST_LIBEXEC=str(libexec)),
             stdin=subprocess.DEVNULL, stdout=log, stderr=log,
             start_new_session=True)
+
+
+def test_what_a_killed_host_owes_outlives_a_host_that_dies_at_once(
+        host, tmp_path):
+    """The next one dies before its first record; the one after it tells."""
+    group = find_group(host)
+    burning, owed = burn(host, group)
+    kill_host(host)
+    for connection in burning.values():
+        assert ends_cut(connection)
+    run = run_without_gateway(host, tmp_path)
     try:
-        host.wait_log(r"role_ended .*which=gateway")
+        host.wait_log(r"role_ended .*which=gateway pid=\d+ exit=1")
+    finally:
+        run.kill()
+        run.wait()
+    host.start()
+    for one in burning:
+        assert host.books.wait_request(one)["outcome"] == "lost"
+    kill_host(host)
+    host.start()
+    host.stop()
+    first, second, third = runs(host.books.all())
+    lost, total = second[0]["lost_cpu_us"], second[0]["cgroup_cpu_us"]
+    assert owed <= lost < 1.2 * owed + 100000
+    assert 0.99 <= (charged_us(first) + lost) / total <= 1.01
+    # the clock goes on, and nothing is told twice
+    assert third[0]["cgroup_cpu_us"] >= total
+    assert third[0].get("lost_cpu_us", 0) < 100000
+
+
+def test_a_host_whose_gateway_never_comes_up_ends_at_once(start_once,
+                                                          programs, tmp_path):
+    host = start_once.host({"swiss.cgi": programs.cgi}, is_started=False)
+    run = run_without_gateway(host, tmp_path)
+    try:
+        host.wait_log(r"role_ended .*which=gateway pid=\d+ exit=1")
         time.sleep(0.5)
         run.send_signal(signal.SIGTERM)
         started = time.monotonic()

@@ -63,7 +63,7 @@ fill_table(int fd, unsigned used)
 	uint64_t seq;
 
 	CLAIM(inflight != NULL);
-	inflight_begin(inflight, RUN_ID);
+	inflight_begin(inflight, RUN_ID, 0);
 	for (seq = 1; seq <= used; seq++) {
 		struct inflight_slot *slot = inflight_take(inflight);
 
@@ -166,7 +166,7 @@ succeed(struct books *books, uint64_t run_id)
 	error = ledger_switch(server->ledger, fcntl(books->log_fd,
 	    F_DUPFD_CLOEXEC, 3), inflight_run(server->inflight) != 0);
 	if (error == 0) {
-		ledger_begin(server->ledger);
+		ledger_begin(server->ledger, 0);
 		CLAIM(ledger_host(server->ledger, &host) == 0);
 		books->debts = 0;
 		inflight_each(server->inflight, count_debt, books);

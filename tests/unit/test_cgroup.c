@@ -100,6 +100,7 @@ a_predecessors_leaves_are_killed_and_removed(void **state)
 {
 	struct cgroup_parent dead, parent;
 	CLEANUP_FD int leaf = -1;
+	struct cgroup_cpu cpu;
 	int status = 0;
 	pid_t pid;
 
@@ -114,6 +115,10 @@ a_predecessors_leaves_are_killed_and_removed(void **state)
 	assert_true(WIFSIGNALED(status));
 	assert_int_equal(WTERMSIG(status), SIGKILL);
 	close_fd(&leaf);
+	/* their time is known, and none of this one's */
+	assert_true(parent.left.usage_us > 0);
+	assert_int_equal(cgroup_parent_cpu(&parent, &cpu), 0);
+	assert_true(cpu.usage_us < parent.left.usage_us + 100000);
 	assert_int_equal(cgroup_branch_make(&parent, "branch"), 0);
 	leaf = cgroup_leaf_make(&parent, "branch/left", &none);
 	assert_true(leaf >= 0);

@@ -16,8 +16,10 @@ class Ledger:
         self.requests = collections.defaultdict(list)
         self.ids = set()
         self.outcomes = collections.Counter()
-        self.runs = []  # {"run", "seq", "charged", "total"}
+        self.runs = []  # {"run", "seq", "charged"}
         self.count = 0
+        self.killed = []  # runs that did not end well so far
+        self.charged = self.total = self.before = 0
 
     def rotate(self, place):
         """Renames the log; what comes goes on in the old file until the host
@@ -66,12 +68,14 @@ class Ledger:
         self.count += 1
         kind = record["type"]
         if kind == "host" and record["event"] == "start":
-            if self.runs:
-                before = self.runs[-1]
-                before["total"] = record.get("cgroup_cpu_us")
-                before["charged"] += record.get("lost_cpu_us", 0)
-            self.runs.append({"run": record["run"], "seq": 0, "charged": 0,
-                              "total": None})
+            if self.killed:  # since the last that ended well, all in one
+                self._balance(sum(run["charged"] for run in self.killed) +
+                              record.get("lost_cpu_us", 0),
+                              record.get("cgroup_cpu_us"), record["run"])
+                self.killed[-1]["charged"] += record.get("lost_cpu_us", 0)
+                self.before = record.get("cgroup_cpu_us", 0)
+            self.runs.append({"run": record["run"], "seq": 0, "charged": 0})
+            self.killed.append(self.runs[-1])
         run = self.runs[-1]
         if record["seq"] != run["seq"] + 1:
             self.blame(f"seq {record['seq']} follows {run['seq']} in the "
@@ -92,22 +96,19 @@ class Ledger:
     def _take_instance(run, record):
         run["charged"] += record["start_cpu_us"] + record["idle_cpu_us"]
 
-    @staticmethod
-    def _take_host(run, record):
+    def _take_host(self, run, record):
         if record["event"] == "restart":
             run["charged"] += record.get("lost_cpu_us", 0)
         elif record["event"] == "stop":
-            run["total"] = record.get("cgroup_cpu_us")
+            total = record.get("cgroup_cpu_us")
+            self._balance(run["charged"], total, run["run"])
+            self.charged += sum(one["charged"] for one in self.killed)
+            self.total += self.before + (total or 0)
+            self.killed, self.before = [], 0
 
-    def balance(self):
-        """(charged, total) of all runs; None: there was no clock.  Each must
-        balance within 1 %, and what a kill tore out of a batch."""
-        known = [run for run in self.runs if run["total"] is not None]
-        if not known:
-            return None
-        for run in known:
-            if abs(run["charged"] - run["total"]) > \
-                    0.01 * run["total"] + TORN_US:
-                self.blame(f"the books of run {run['run']} do not balance: "
-                           f"{run['charged']} us of {run['total']}")
-        return sum(r["charged"] for r in known), sum(r["total"] for r in known)
+    def _balance(self, charged, total, run):
+        """Within 1 %, and what a kill tore out of a batch; where there is no
+        clock nothing is claimed."""
+        if total is not None and abs(charged - total) > 0.01 * total + TORN_US:
+            self.blame(f"the books up to the run {run} do not balance: "
+                       f"{charged} us in records, {total} in all")
