@@ -61,6 +61,8 @@ struct talk {
 	struct request_story requests[TALK_REQUESTS_MAX];
 	unsigned count;
 	bool refuses_connect;
+	unsigned hasty_steps;
+	bool is_gateways_turn, acts_within; /* a program, once, in the next */
 	const uint8_t *data;
 	size_t left;
 };
@@ -78,6 +80,10 @@ void talk_judge(struct talk *talk, unsigned number, struct buf *answer);
  * is written. */
 void talk_judge_early(const struct talk *talk, unsigned number,
     struct buf *answer);
+
+/* At the end: one record per execution, and for all that were admitted; seq
+ * without a gap. */
+void talk_judge_books(const struct talk *talk);
 
 /* Connects if need be; begins a request (of which how says everything) if none
  * is open; sends n bytes of what is left of it. */

@@ -208,3 +208,25 @@ talk_judge_early(const struct talk *talk, unsigned number,
 	    came.body_bytes >= (uint64_t)came.length)
 		CLAIM(talk_records(talk, number) == 1);
 }
+
+void
+talk_judge_books(const struct talk *talk)
+{
+	char *log = stage_log(&talk->stage), *at = log;
+	unsigned long long seq = 0;
+
+	while ((at = strstr(at, "\"seq\":")) != NULL) {
+		at += 6;
+		CLAIM(strtoull(at, NULL, 10) == ++seq);
+	}
+	CLAIM(seq == ledger_seq(talk->stage.ledger));
+	free(log);
+	CLAIM(stage_log_count(&talk->stage, "\"type\":\"exec\"") ==
+	    talk->stage.server.executions);
+	for (unsigned i = 1; i <= talk->count; i++) {
+		size_t records = talk_records(talk, i);
+
+		CLAIM(records <= 1);
+		CLAIM(records == 1 || !talk->requests[i].is_sent);
+	}
+}
