@@ -476,3 +476,29 @@ def test_a_bind_whose_server_hangs_holds_up_nobody(hung):
         assert in_words(answer, 200) and record["outcome"] == "ok"
         assert record["init_us"] < 5000000
         in_words(host.fetch("/fn/cold?head"), 200)
+
+
+# ------------------------------------------------------------ a hung start
+
+def test_a_start_that_hangs_in_a_mount_ends_after_five_seconds(
+        start_once, programs, tmp_path):
+    """What is warm is served meanwhile."""
+    held = tmp_path / "held"
+    hold = programs.build("hold.c", "hold")
+    host = start_once.host(
+        {"good.cgi": programs.cgi, "cold.cgi": programs.cgi},
+        {"host": {"max_prepared": "0"}}, wrap=(str(hold), str(held)))
+    in_words(host.fetch("/fn/good?head"), 200)
+    before = set(host.instances())
+    held.touch()
+    with Neighbour(host):
+        started = time.monotonic()
+        answer, record = host.execute("/fn/cold?head", timeout=30)
+        took = time.monotonic() - started
+    assert 4.9 < took < 9
+    assert in_words(answer, 502)
+    assert (record["outcome"], record["instance"]) == ("error", None)
+    host.wait_log("event=instance_failed .*mounts, within 5 seconds")
+    assert set(host.instances()) == before, "the child still hangs there"
+    held.unlink()
+    in_words(host.wait_served("/fn/cold?head"), 200)

@@ -1,0 +1,131 @@
+/*
+ * A start whose child does not come back from a mount, as one on the file
+ * system of a dead server may not.  The kernel is made to hold it there: a
+ * seccomp listener is asked for leave to pivot_root, and nobody answers it.
+ */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <cmocka.h>
+
+#include <errno.h>
+#include <linux/filter.h>
+#include <linux/seccomp.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "fcgi-host/sock.h"
+#include "tests/unit/box.h"
+
+static struct box_host host;
+
+/* Of this process and all that it starts.  The listener, or -1. */
+static int
+hold_pivot_root(void)
+{
+	struct sock_filter code[] = {
+		BPF_STMT(BPF_LD | BPF_W | BPF_ABS,
+		    offsetof(struct seccomp_data, nr)),
+		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_pivot_root, 0, 1),
+		BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_USER_NOTIF),
+		BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
+	};
+	struct sock_fprog program = { sizeof(code) / sizeof(code[0]), code };
+
+	return (int)syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER,
+	    SECCOMP_FILTER_FLAG_NEW_LISTENER, &program);
+}
+
+static int64_t
+now_ms(void)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	return now.tv_sec * 1000 + now.tv_nsec / 1000000;
+}
+
+/* In a process of its own, which keeps the filter for good: 0, or a claim's
+ * number. */
+static int
+start_that_hangs(struct sandbox_plan *plan)
+{
+	CLEANUP_FD int listener = hold_pivot_root();
+	size_t descriptors = box_count_entries("/proc/self/fd");
+	int64_t begun = now_ms(), took;
+	struct box box;
+
+	if (listener < 0)
+		return 77;
+	if (box_start(&host, plan, &box) != -ETIMEDOUT)
+		return 1;
+	took = now_ms() - begun;
+	if (strcmp(box.child.failed_step, "mounts, within 5 seconds") != 0)
+		return 2;
+	if (took < 4900 || took > 8000)
+		return 3;
+	if (box.child.pid != -1 || box.child.pidfd != -1)
+		return 4;
+	if (waitpid(-1, NULL, WNOHANG) != -1 || errno != ECHILD)
+		return 5;
+	return box_count_entries("/proc/self/fd") != descriptors ? 6 : 0;
+}
+
+/* What nobody holds up starts, from the same plan. */
+static void
+starts(struct sandbox_plan *plan)
+{
+	struct box_result result;
+
+	assert_int_equal(box_try(&host, plan, NULL, &result), 0);
+	assert_int_equal(result.report.type, INIT_EXIT);
+}
+
+static void
+a_start_that_hangs_in_a_mount_is_given_up_after_five_seconds(void **state)
+{
+	char *const argv[] = { (char *)"/bin/true", NULL };
+	struct sandbox_plan plan;
+	int status;
+	pid_t pid;
+
+	(void)state;
+	box_plan(&host, &plan, argv);
+	starts(&plan);
+	pid = fork();
+	if (pid == 0)
+		_exit(start_that_hangs(&plan));
+	assert_true(pid > 0);
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	if (WIFEXITED(status) && WEXITSTATUS(status) == 77) {
+		fputs("SKIPPED: no seccomp listener in this kernel\n", stderr);
+		box_plan_release(&plan);
+		skip();
+	}
+	assert_true(WIFEXITED(status));
+	assert_int_equal(WEXITSTATUS(status), 0);
+	starts(&plan);
+	box_plan_release(&plan);
+}
+
+int
+main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(
+		    a_start_that_hangs_in_a_mount_is_given_up_after_five_seconds),
+	};
+	int setup = box_setup(&host);
+	int failed;
+
+	if (setup != 0)
+		return setup;
+	failed = cmocka_run_group_tests_name("sandbox_hang", tests, NULL, NULL);
+	box_teardown(&host);
+	return failed;
+}
