@@ -65,24 +65,15 @@ buf_commit(struct buf *b, size_t n)
 }
 
 int
-buf_add(struct buf *b, const void *data, size_t n)
+buf_add_growing(struct buf *b, const void *data, size_t n)
 {
-	uint8_t *place;
+	uint8_t *place = buf_reserve(b, n);
 
-	if (n == 0)
-		return 0;
-	place = buf_reserve(b, n);
 	if (place == NULL)
 		return -ENOMEM;
 	memcpy(place, data, n);
 	b->end += n;
 	return 0;
-}
-
-int
-buf_add_str(struct buf *b, const char *text)
-{
-	return buf_add(b, text, strlen(text));
 }
 
 int

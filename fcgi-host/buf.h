@@ -7,6 +7,7 @@
 
 #include <stddef.h>
 #include <stdint.h>
+#include <string.h>
 
 struct buf {
 	uint8_t *data;
@@ -34,8 +35,28 @@ uint8_t *buf_reserve(struct buf *b, size_t n);
 void buf_commit(struct buf *b, size_t n);
 
 /* Append; 0 or -ENOMEM. */
-int buf_add(struct buf *b, const void *data, size_t n);
-int buf_add_str(struct buf *b, const char *text);
+int buf_add_growing(struct buf *b, const void *data, size_t n);
+
+/* In line, since an execution's record and environment are made of hundreds of
+ * small pieces, most of a size that the compiler knows. */
+static inline int
+buf_add(struct buf *b, const void *data, size_t n)
+{
+	if (n == 0)
+		return 0;
+	if (b->size - b->end < n)
+		return buf_add_growing(b, data, n);
+	memcpy(b->data + b->end, data, n);
+	b->end += n;
+	return 0;
+}
+
+static inline int
+buf_add_str(struct buf *b, const char *text)
+{
+	return buf_add(b, text, strlen(text));
+}
+
 int buf_addf(struct buf *b, const char *fmt, ...)
 	__attribute__((format(printf, 2, 3)));
 

@@ -4,13 +4,15 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* One variable is one string "NAME=VALUE". */
+/* One variable is one string "NAME=VALUE", which stands in the text of all; an
+ * offset, because that moves as it grows.  What was replaced stays there. */
 struct variable {
-	char *text;
+	size_t text;
 	size_t name_length, length;
 };
 
 struct cgi_env {
+	struct buf text;
 	struct variable *variables;
 	size_t count, size;
 };
@@ -26,10 +28,15 @@ cgi_env_free(struct cgi_env *env)
 {
 	if (env == NULL)
 		return;
-	for (size_t i = 0; i < env->count; i++)
-		free(env->variables[i].text);
+	buf_free(&env->text);
 	free(env->variables);
 	free(env);
+}
+
+static const char *
+text_of(const struct cgi_env *env, const struct variable *variable)
+{
+	return (const char *)env->text.data + variable->text;
 }
 
 static struct variable *
@@ -39,7 +46,7 @@ find(const struct cgi_env *env, const char *name, size_t name_length)
 		struct variable *variable = &env->variables[i];
 
 		if (variable->name_length == name_length &&
-		    memcmp(variable->text, name, name_length) == 0)
+		    memcmp(text_of(env, variable), name, name_length) == 0)
 			return variable;
 	}
 	return NULL;
@@ -59,43 +66,40 @@ append(struct cgi_env *env)
 		env->variables = variables;
 		env->size = size;
 	}
-	env->variables[env->count] = (struct variable){ 0 };
 	return &env->variables[env->count++];
 }
 
-/* Takes text[0..length), "NAME=VALUE" with a name of name_length bytes. */
 static int
-set_text(struct cgi_env *env, char *text, size_t name_length, size_t length)
+set_pair(struct cgi_env *env, const char *name, size_t name_length,
+    const char *value, size_t value_length)
 {
-	struct variable *variable = find(env, text, name_length);
+	size_t at = buf_len(&env->text);
+	size_t length = name_length + 1 + value_length;
+	struct variable *variable;
 
+	if (buf_reserve(&env->text, length + 1) == NULL)
+		return -ENOMEM;
+	variable = find(env, name, name_length);
 	if (variable == NULL)
 		variable = append(env);
-	if (variable == NULL) {
-		free(text);
+	if (variable == NULL)
 		return -ENOMEM;
-	}
-	free(variable->text);
-	*variable = (struct variable){ text, name_length, length };
+	buf_add(&env->text, name, name_length);
+	buf_add(&env->text, "=", 1);
+	buf_add(&env->text, value, value_length);
+	buf_add(&env->text, "", 1);
+	*variable = (struct variable){ at, name_length, length };
 	return 0;
 }
 
 int
 cgi_env_set(struct cgi_env *env, const char *name, const char *value)
 {
-	size_t name_length = strlen(name), value_length = strlen(value);
-	char *text;
+	size_t name_length = strlen(name);
 
-	if (name_length == 0 || strchr(name, '=') != NULL)
+	if (name_length == 0 || memchr(name, '=', name_length) != NULL)
 		return -EINVAL;
-	text = malloc(name_length + value_length + 2);
-	if (text == NULL)
-		return -ENOMEM;
-	memcpy(text, name, name_length);
-	text[name_length] = '=';
-	memcpy(text + name_length + 1, value, value_length + 1);
-	return set_text(env, text, name_length,
-	    name_length + 1 + value_length);
+	return set_pair(env, name, name_length, value, strlen(value));
 }
 
 void
@@ -106,7 +110,6 @@ cgi_env_unset(struct cgi_env *env, const char *name)
 
 	if (variable == NULL)
 		return;
-	free(variable->text);
 	env->count--;
 	after = env->count - (size_t)(variable - env->variables);
 	memmove(variable, variable + 1, after * sizeof(*variable));
@@ -124,7 +127,8 @@ cgi_env_add_params(struct cgi_env *env, const struct params *params,
 
 		if (!cgi_env_allowed(param.name, pass_params))
 			continue;
-		rc = cgi_env_set(env, param.name, param.value);
+		rc = set_pair(env, param.name, param.name_length, param.value,
+		    param.value_length);
 		if (rc != 0)
 			return rc;
 	}
@@ -137,7 +141,6 @@ cgi_env_add_block(struct cgi_env *env, const char *block, size_t n)
 	while (n > 0) {
 		const char *end = memchr(block, '\0', n);
 		size_t length, name_length;
-		char *text;
 		int rc;
 
 		if (end == NULL)
@@ -146,10 +149,8 @@ cgi_env_add_block(struct cgi_env *env, const char *block, size_t n)
 		name_length = strcspn(block, "=");
 		if (name_length == 0 || name_length == length)
 			return -EINVAL;
-		text = strdup(block);
-		if (text == NULL)
-			return -ENOMEM;
-		rc = set_text(env, text, name_length, length);
+		rc = set_pair(env, block, name_length,
+		    block + name_length + 1, length - name_length - 1);
 		if (rc != 0)
 			return rc;
 		block += length + 1;
@@ -163,7 +164,8 @@ cgi_env_put_block(const struct cgi_env *env, struct buf *out)
 {
 	for (size_t i = 0; i < env->count; i++) {
 		const struct variable *variable = &env->variables[i];
-		int rc = buf_add(out, variable->text, variable->length + 1);
+		int rc = buf_add(out, text_of(env, variable),
+		    variable->length + 1);
 
 		if (rc != 0)
 			return rc;
@@ -177,9 +179,9 @@ cgi_env_put_params(const struct cgi_env *env, struct buf *out)
 	for (size_t i = 0; i < env->count; i++) {
 		const struct variable *variable = &env->variables[i];
 		size_t value = variable->name_length + 1;
-		int rc = params_put(out, variable->text,
-		    variable->name_length, variable->text + value,
-		    variable->length - value);
+		const char *text = text_of(env, variable);
+		int rc = params_put(out, text, variable->name_length,
+		    text + value, variable->length - value);
 
 		if (rc != 0)
 			return rc;

@@ -75,29 +75,32 @@ put_hex(struct buf *out, uint64_t value)
 	buf_add(out, text + at, sizeof(text) - at);
 }
 
-static void
-put_name(struct buf *out, const char *name)
-{
-	buf_add(out, ",\"", 2);
-	buf_add_str(out, name);
-	buf_add(out, "\":", 2);
-}
+/* A name with what surrounds it is one piece, whose length the compiler knows. */
+#define PUT(out, text) buf_add(out, text, sizeof(text) - 1)
+#define PUT_NAME(out, name) PUT(out, ",\"" name "\":")
+#define PUT_TEXT(out, name, value) \
+	do { \
+		PUT_NAME(out, name); \
+		put_quoted(out, value); \
+	} while (0)
+#define PUT_NUMBER(out, name, value) \
+	do { \
+		PUT_NAME(out, name); \
+		put_digits(out, value, 1); \
+	} while (0)
+#define PUT_ID(out, name, run_id, number) \
+	do { \
+		PUT_NAME(out, name); \
+		put_run_number(out, run_id, number); \
+	} while (0)
 
 static void
-put_text(struct buf *out, const char *name, const char *value)
+put_quoted(struct buf *out, const char *value)
 {
-	put_name(out, name);
 	if (value == NULL)
-		buf_add_str(out, "null");
+		PUT(out, "null");
 	else
 		buf_add_json(out, value, strlen(value));
-}
-
-static void
-put_number(struct buf *out, const char *name, uint64_t value)
-{
-	put_name(out, name);
-	put_digits(out, value, 1);
 }
 
 static void
@@ -107,7 +110,7 @@ put_time(struct buf *out, uint64_t time_us)
 	struct tm tm;
 
 	gmtime_r(&seconds, &tm);
-	put_name(out, "time");
+	PUT_NAME(out, "time");
 	buf_add(out, "\"", 1);
 	put_digits(out, (uint64_t)tm.tm_year + 1900, 4);
 	buf_add(out, "-", 1);
@@ -128,20 +131,19 @@ put_time(struct buf *out, uint64_t time_us)
 static void
 put_open(struct buf *out, uint64_t seq, const char *type, uint64_t time_us)
 {
-	buf_add_str(out, "{\"v\":");
+	PUT(out, "{\"v\":");
 	put_digits(out, RECORD_VERSION, 1);
-	put_number(out, "seq", seq);
-	put_text(out, "type", type);
+	PUT_NUMBER(out, "seq", seq);
+	PUT_TEXT(out, "type", type);
 	put_time(out, time_us);
 }
 
 /* An id that is unique over runs: the run's start, then a number in it. */
 static void
-put_id(struct buf *out, const char *name, uint64_t run_id, uint64_t number)
+put_run_number(struct buf *out, uint64_t run_id, uint64_t number)
 {
-	put_name(out, name);
 	if (number == 0) {
-		buf_add_str(out, "null");
+		PUT(out, "null");
 		return;
 	}
 	buf_add(out, "\"", 1);
@@ -155,47 +157,47 @@ static void
 put_end_status(struct buf *out, int exit_code, int signal_number)
 {
 	if (exit_code < 0)
-		put_text(out, "exit", NULL);
+		PUT_TEXT(out, "exit", NULL);
 	else
-		put_number(out, "exit", (uint64_t)exit_code);
+		PUT_NUMBER(out, "exit", (uint64_t)exit_code);
 	if (signal_number <= 0)
-		put_text(out, "signal", NULL);
+		PUT_TEXT(out, "signal", NULL);
 	else
-		put_number(out, "signal", (uint64_t)signal_number);
+		PUT_NUMBER(out, "signal", (uint64_t)signal_number);
 }
 
 /* Additions fail only for want of memory; a line without its end shows it. */
 static int
 put_close(struct buf *out)
 {
-	return buf_add_str(out, "}\n");
+	return PUT(out, "}\n");
 }
 
 static void
 put_function(struct buf *out, const char *tenant, const char *function,
     const char *version)
 {
-	put_text(out, "tenant", tenant);
-	put_text(out, "function", function);
-	put_text(out, "version", version);
+	PUT_TEXT(out, "tenant", tenant);
+	PUT_TEXT(out, "function", function);
+	PUT_TEXT(out, "version", version);
 }
 
 static void
 put_exec_usage(struct buf *out, const struct record_exec *r)
 {
-	put_number(out, "queue_us", r->queue_us);
-	put_number(out, "init_us", r->init_us);
-	put_number(out, "run_us", r->run_us);
-	put_number(out, "billed_ms", record_billed_ms(r));
-	put_number(out, "cpu_us", r->cpu_us);
-	put_number(out, "cpu_user_us", r->cpu_user_us);
-	put_number(out, "cpu_sys_us", r->cpu_sys_us);
-	put_text(out, "cpu_source", source_names[r->cpu_source]);
-	put_number(out, "mem_peak_kib", r->mem_peak_kib);
-	put_text(out, "mem_source", source_names[r->mem_source]);
-	put_number(out, "mem_limit_mib", r->mem_limit_mib);
-	put_number(out, "bytes_in", r->bytes_in);
-	put_number(out, "bytes_out", r->bytes_out);
+	PUT_NUMBER(out, "queue_us", r->queue_us);
+	PUT_NUMBER(out, "init_us", r->init_us);
+	PUT_NUMBER(out, "run_us", r->run_us);
+	PUT_NUMBER(out, "billed_ms", record_billed_ms(r));
+	PUT_NUMBER(out, "cpu_us", r->cpu_us);
+	PUT_NUMBER(out, "cpu_user_us", r->cpu_user_us);
+	PUT_NUMBER(out, "cpu_sys_us", r->cpu_sys_us);
+	PUT_TEXT(out, "cpu_source", source_names[r->cpu_source]);
+	PUT_NUMBER(out, "mem_peak_kib", r->mem_peak_kib);
+	PUT_TEXT(out, "mem_source", source_names[r->mem_source]);
+	PUT_NUMBER(out, "mem_limit_mib", r->mem_limit_mib);
+	PUT_NUMBER(out, "bytes_in", r->bytes_in);
+	PUT_NUMBER(out, "bytes_out", r->bytes_out);
 }
 
 int
@@ -204,19 +206,19 @@ record_put_exec(struct buf *out, const struct record_exec *r)
 	if (buf_reserve(out, RECORD_LINE_MAX) == NULL)
 		return -ENOMEM;
 	put_open(out, r->seq, "exec", r->time_us);
-	put_id(out, "id", r->run_id, r->number);
-	put_text(out, "request_id", r->request_id);
+	PUT_ID(out, "id", r->run_id, r->number);
+	PUT_TEXT(out, "request_id", r->request_id);
 	put_function(out, r->tenant, r->function, r->version);
-	put_id(out, "instance", r->run_id, r->instance);
-	put_text(out, "trigger", r->trigger);
-	put_text(out, "method", r->method);
-	put_text(out, "start", start_names[r->start]);
-	put_name(out, "cold");
+	PUT_ID(out, "instance", r->run_id, r->instance);
+	PUT_TEXT(out, "trigger", r->trigger);
+	PUT_TEXT(out, "method", r->method);
+	PUT_TEXT(out, "start", start_names[r->start]);
+	PUT_NAME(out, "cold");
 	buf_add_str(out, r->start == START_NONE ? "null" :
 	    r->start == START_WARM ? "false" : "true");
-	put_number(out, "status", r->status < 0 ? 0 : (uint64_t)r->status);
-	put_text(out, "outcome", outcome_names[r->outcome]);
-	put_text(out, "reason", r->reason);
+	PUT_NUMBER(out, "status", r->status < 0 ? 0 : (uint64_t)r->status);
+	PUT_TEXT(out, "outcome", outcome_names[r->outcome]);
+	PUT_TEXT(out, "reason", r->reason);
 	put_exec_usage(out, r);
 	put_end_status(out, r->exit_code, r->signal_number);
 	return put_close(out);
@@ -228,18 +230,18 @@ record_put_instance(struct buf *out, const struct record_instance *r)
 	if (buf_reserve(out, RECORD_LINE_MAX) == NULL)
 		return -ENOMEM;
 	put_open(out, r->seq, "instance", r->time_us);
-	put_id(out, "instance", r->run_id, r->number);
+	PUT_ID(out, "instance", r->run_id, r->number);
 	put_function(out, r->tenant, r->function, r->version);
-	put_text(out, "reason", r->reason);
-	put_number(out, "executions", r->executions);
-	put_number(out, "lifetime_us", r->lifetime_us);
-	put_number(out, "start_us", r->start_us);
-	put_number(out, "idle_us", r->idle_us);
-	put_number(out, "start_cpu_us", r->start_cpu_us);
-	put_number(out, "exec_cpu_us", r->exec_cpu_us);
-	put_number(out, "idle_cpu_us", r->idle_cpu_us);
-	put_text(out, "cpu_source", source_names[r->cpu_source]);
-	put_number(out, "mem_peak_kib", r->mem_peak_kib);
+	PUT_TEXT(out, "reason", r->reason);
+	PUT_NUMBER(out, "executions", r->executions);
+	PUT_NUMBER(out, "lifetime_us", r->lifetime_us);
+	PUT_NUMBER(out, "start_us", r->start_us);
+	PUT_NUMBER(out, "idle_us", r->idle_us);
+	PUT_NUMBER(out, "start_cpu_us", r->start_cpu_us);
+	PUT_NUMBER(out, "exec_cpu_us", r->exec_cpu_us);
+	PUT_NUMBER(out, "idle_cpu_us", r->idle_cpu_us);
+	PUT_TEXT(out, "cpu_source", source_names[r->cpu_source]);
+	PUT_NUMBER(out, "mem_peak_kib", r->mem_peak_kib);
 	put_end_status(out, r->exit_code, r->signal_number);
 	return put_close(out);
 }
@@ -250,20 +252,20 @@ record_put_host(struct buf *out, const struct record_host *r)
 	if (buf_reserve(out, RECORD_LINE_MAX) == NULL)
 		return -ENOMEM;
 	put_open(out, r->seq, "host", r->time_us);
-	put_name(out, "run");
+	PUT_NAME(out, "run");
 	buf_add(out, "\"", 1);
 	put_hex(out, r->run_id);
 	buf_add(out, "\"", 1);
-	put_text(out, "event", r->event);
-	put_number(out, "executions", r->executions);
-	put_number(out, "refused_unrecorded", r->refused_unrecorded);
+	PUT_TEXT(out, "event", r->event);
+	PUT_NUMBER(out, "executions", r->executions);
+	PUT_NUMBER(out, "refused_unrecorded", r->refused_unrecorded);
 	if (r->has_totals) {
-		put_number(out, "cgroup_cpu_us", r->cgroup_cpu_us);
-		put_number(out, "cgroup_user_us", r->cgroup_user_us);
-		put_number(out, "cgroup_sys_us", r->cgroup_sys_us);
+		PUT_NUMBER(out, "cgroup_cpu_us", r->cgroup_cpu_us);
+		PUT_NUMBER(out, "cgroup_user_us", r->cgroup_user_us);
+		PUT_NUMBER(out, "cgroup_sys_us", r->cgroup_sys_us);
 	}
 	if (r->lost_cpu_us > 0)
-		put_number(out, "lost_cpu_us", r->lost_cpu_us);
+		PUT_NUMBER(out, "lost_cpu_us", r->lost_cpu_us);
 	return put_close(out);
 }
 

@@ -71,12 +71,14 @@ static void
 an_impossible_size_is_refused_and_harms_nothing(void **state)
 {
 	struct buf b = { 0 };
+	/* what a compiler can see would not be compiled */
+	volatile size_t impossible = SIZE_MAX - 2;
 
 	(void)state;
 	assert_int_equal(buf_add_str(&b, "kept"), 0);
 	assert_null(buf_reserve(&b, SIZE_MAX));
 	assert_null(buf_reserve(&b, SIZE_MAX / 2));
-	assert_int_equal(buf_add(&b, "", SIZE_MAX - 2), -ENOMEM);
+	assert_int_equal(buf_add(&b, "", impossible), -ENOMEM);
 	assert_holds(&b, "kept");
 	buf_free(&b);
 }
