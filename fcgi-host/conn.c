@@ -1,19 +1,14 @@
-#include "fcgi-host/conn.h"
+#include "fcgi-host/conn_impl.h"
 
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
-#include <sys/queue.h>
 #include <sys/socket.h>
 
-#include "fcgi-host/fcgi_record.h"
-#include "fcgi-host/fcgi_values.h"
-#include "fcgi-host/idle.h"
 #include "fcgi-host/log.h"
 #include "fcgi-host/sock.h"
 
-#define READ_SIZE (64u * 1024)
 #define READS_PER_EVENT 4
 /* a peer that sends without reading its answers */
 #define OUT_MAX (1024u * 1024)
@@ -25,66 +20,10 @@
 /* between the mark of a cut and the close: lighttpd, finding both at once with
  * an answer that it has not begun to pass on, would take that for a whole one */
 #define CUT_US 100000
-/* a kept connection that was silent for so long gives way to a new one */
-#define IDLE_GIVES_WAY_US 250000
 /* what its buffer may keep meanwhile: with struct conn, less than 8 KiB each */
 #define IDLE_BYTES 4096
-/* of those that were silent longest, so many are looked at */
-#define IDLE_LOOKS 8
 
-struct conn {
-	TAILQ_ENTRY(conn) in;
-	struct idle idle; /* no request */
-	struct conn_list *list;
-	struct server *server;
-	struct loop_io io;
-	int fd;
-	const char *trigger;
-	struct fcgi_parser parser;
-	struct request *request;
-	uint16_t id; /* of the request */
-	bool keeps;  /* FCGI_KEEP_CONN of the running request */
-	bool has_params_ended;
-	bool is_aborted; /* by ABORT_REQUEST: nothing more of it comes */
-	bool is_ending;   /* nothing more is read as FastCGI; out, then close */
-	bool is_cut;      /* it must not look like a whole answer */
-	bool is_closed, is_over;
-	bool is_half_closed; /* the peer sends no more, but reads */
-	uint8_t begin[8]; /* BEGIN_REQUEST's content, as it comes */
-	size_t begin_have;
-	struct fcgi_values values; /* what GET_VALUES asks, the same */
-	struct buf out;
-	uint64_t turn_us, turn_bytes; /* the last turn with bytes sent */
-	struct loop_timer linger;
-	struct loop_task flush_task, free_task;
-};
-
-struct conn_list {
-	TAILQ_HEAD(, conn) all;
-	struct idle_list idle;
-	struct server *server;
-	uint8_t *scratch; /* one reading at a time: one buffer for all */
-};
-
-struct conn_list *
-conn_list_new(struct server *server)
-{
-	struct conn_list *list = calloc(1, sizeof(*list));
-
-	if (list == NULL)
-		return NULL;
-	list->scratch = malloc(READ_SIZE);
-	if (list->scratch == NULL) {
-		free(list);
-		return NULL;
-	}
-	list->server = server;
-	TAILQ_INIT(&list->all);
-	TAILQ_INIT(&list->idle);
-	return list;
-}
-
-static void
+void
 conn_free(void *arg)
 {
 	struct conn *conn = arg;
@@ -95,7 +34,7 @@ conn_free(void *arg)
 	free(conn);
 }
 
-static void
+void
 conn_close(struct conn *conn)
 {
 	struct loop *loop = conn->server->loop;
@@ -111,24 +50,6 @@ conn_close(struct conn *conn)
 		request_leave(conn->request);
 	conn->request = NULL;
 	loop_defer(loop, &conn->free_task, conn_free, conn);
-}
-
-void
-conn_list_free(struct conn_list *list)
-{
-	struct conn *conn, *next;
-
-	if (list == NULL)
-		return;
-	for (conn = TAILQ_FIRST(&list->all); conn != NULL; conn = next) {
-		next = TAILQ_NEXT(conn, in);
-		loop_io_del(list->server->loop, &conn->io);
-		loop_timer_cancel(list->server->loop, &conn->linger);
-		close_fd(&conn->fd);
-		conn_free(conn);
-	}
-	free(list->scratch);
-	free(list);
 }
 
 static void
@@ -470,14 +391,14 @@ input_end(struct conn *conn, bool is_orderly)
 	interest_set(conn);
 }
 
-static void
-input_read(struct conn *conn)
+void
+conn_read(struct conn *conn)
 {
 	uint8_t *scratch = conn->list->scratch;
 
 	for (int i = 0; i < READS_PER_EVENT && !conn->is_closed &&
 	    !is_full(conn); i++) {
-		ssize_t n = recv(conn->fd, scratch, READ_SIZE, MSG_DONTWAIT);
+		ssize_t n = recv(conn->fd, scratch, CONN_READ_SIZE, MSG_DONTWAIT);
 
 		if (n < 0 && (errno == EAGAIN || errno == EINTR))
 			return;
@@ -491,7 +412,7 @@ input_read(struct conn *conn)
 			bad_peer(conn, "answers are not read");
 			return;
 		}
-		if ((size_t)n < READ_SIZE)
+		if ((size_t)n < CONN_READ_SIZE)
 			return;
 	}
 }
@@ -510,37 +431,7 @@ ready(void *arg, uint32_t events)
 		return;
 	}
 	if (events & EPOLLIN)
-		input_read(conn);
-}
-
-/* What the peer sent a moment ago would be lost. */
-static bool
-is_silent(const struct conn *conn)
-{
-	uint8_t byte;
-
-	return buf_len(&conn->out) == 0 && recv(conn->fd, &byte, 1,
-	    MSG_PEEK | MSG_DONTWAIT) < 0 && errno == EAGAIN;
-}
-
-bool
-conn_list_give_way(struct conn_list *list)
-{
-	uint64_t now_us = loop_now_us(list->server->loop);
-
-	for (int i = 0; i < IDLE_LOOKS; i++) {
-		struct conn *conn = idle_longest(&list->idle,
-		    now_us - IDLE_GIVES_WAY_US);
-
-		if (conn == NULL)
-			return false;
-		if (is_silent(conn)) {
-			conn_close(conn);
-			return true;
-		}
-		idle_begin(&list->idle, &conn->idle, conn, now_us);
-	}
-	return false;
+		conn_read(conn);
 }
 
 static bool
@@ -577,24 +468,4 @@ conn_new(struct conn_list *list, int fd, const char *trigger)
 	TAILQ_INSERT_TAIL(&list->all, conn, in);
 	idle_begin(&list->idle, &conn->idle, conn, loop_now_us(server->loop));
 	return 0;
-}
-
-void
-conn_list_drain(struct conn_list *list)
-{
-	struct conn *conn, *next;
-
-	for (conn = TAILQ_FIRST(&list->all); conn != NULL; conn = next) {
-		next = TAILQ_NEXT(conn, in);
-		/* what was sent before the end was known is still served */
-		if (conn->request == NULL && !conn->is_closed &&
-		    !conn->is_ending)
-			input_read(conn);
-		if (conn->request != NULL)
-			conn->keeps = false;
-		else if (buf_len(&conn->out) == 0)
-			conn_close(conn);
-		else
-			conn->is_ending = true;
-	}
 }
