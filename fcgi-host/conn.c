@@ -144,6 +144,9 @@ out_done(struct conn *conn)
 	}
 	if (conn->request != NULL)
 		request_drained(conn->request);
+	else if (conn->server->is_draining && !conn_hand_on(conn) &&
+	    fcgi_parser_is_between(&conn->parser))
+		conn_close(conn);
 }
 
 static void
@@ -222,7 +225,8 @@ request_finished(void *owner, bool is_whole)
 	/* a rest of a body that nobody reads cannot be told from the next
 	 * request's delay: such a connection is not kept, unless the peer itself
 	 * has given the request up */
-	if (!is_whole || !conn->keeps || !is_over || conn->server->is_draining)
+	if (!is_whole || !conn->keeps || !is_over ||
+	    (conn->server->is_draining && conn->list->next_fd < 0))
 		conn->is_ending = true;
 	else
 		idle_begin(&conn->list->idle, &conn->idle, conn,

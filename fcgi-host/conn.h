@@ -19,8 +19,15 @@ void conn_list_free(struct conn_list *list);
  * errno (fd is closed then). */
 int conn_new(struct conn_list *list, int fd, const char *trigger);
 
-/* Closes those between requests; the others when theirs is done. */
-void conn_list_drain(struct conn_list *list);
+/*
+ * Lets go of those between requests; of the others when their request is done.
+ * They are closed, or with next_fd (taken; -1: there is none) sent there as
+ * descriptors, for the successor, if the web server keeps them and nothing of a
+ * next request has been read.
+ */
+void conn_list_drain(struct conn_list *list, int next_fd);
+/* Serves all that a predecessor has sent; fd is borrowed.  How many there were. */
+size_t conn_list_adopt(struct conn_list *list, int fd);
 
 /*
  * Closes the connection that has been idle longest, if that is a quarter of a

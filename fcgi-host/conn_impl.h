@@ -47,6 +47,7 @@ struct conn_list {
 	TAILQ_HEAD(, conn) all;
 	struct idle_list idle;
 	struct server *server;
+	int next_fd; /* in a drain: where kept ones go, or -1 */
 	uint8_t *scratch; /* one reading at a time: one buffer for all */
 };
 
@@ -54,6 +55,9 @@ struct conn_list {
 void conn_close(struct conn *conn);
 /* Releases one that is closed. */
 void conn_free(void *conn);
+/* In a drain: lets go of one that is between requests.  False: it is not, or
+ * nobody takes it. */
+bool conn_hand_on(struct conn *conn);
 /* Takes what has arrived. */
 void conn_read(struct conn *conn);
 

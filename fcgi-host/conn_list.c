@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/socket.h>
 
 #include "fcgi-host/sock.h"
@@ -11,6 +12,8 @@
 #define IDLE_GIVES_WAY_US 250000
 /* of those that were silent longest, so many are looked at */
 #define IDLE_LOOKS 8
+/* what a predecessor sent is not counted by it */
+#define ADOPT_MAX 65536
 
 struct conn_list *
 conn_list_new(struct server *server)
@@ -25,6 +28,7 @@ conn_list_new(struct server *server)
 		return NULL;
 	}
 	list->server = server;
+	list->next_fd = -1;
 	TAILQ_INIT(&list->all);
 	TAILQ_INIT(&list->idle);
 	return list;
@@ -44,6 +48,7 @@ conn_list_free(struct conn_list *list)
 		close_fd(&conn->fd);
 		conn_free(conn);
 	}
+	close_fd(&list->next_fd);
 	free(list->scratch);
 	free(list);
 }
@@ -78,22 +83,68 @@ conn_list_give_way(struct conn_list *list)
 	return false;
 }
 
+/* Nothing of a next request has been read: what has arrived lies in the socket,
+ * and goes along. */
+static bool
+is_between(const struct conn *conn)
+{
+	return conn->request == NULL && !conn->is_closed && !conn->is_ending &&
+	    !conn->is_half_closed && !conn->is_over &&
+	    strcmp(conn->trigger, "web") == 0 && buf_len(&conn->out) == 0 &&
+	    fcgi_parser_is_between(&conn->parser);
+}
+
+bool
+conn_hand_on(struct conn *conn)
+{
+	int fd = conn->list->next_fd;
+
+	if (fd < 0 || !is_between(conn) ||
+	    sock_send(fd, "c", 1, &conn->fd, 1) != 0)
+		return false;
+	/* A close without a shutdown: the other descriptor lives on. */
+	conn_close(conn);
+	return true;
+}
+
 void
-conn_list_drain(struct conn_list *list)
+conn_list_drain(struct conn_list *list, int next_fd)
 {
 	struct conn *conn, *next;
 
+	list->next_fd = next_fd;
 	for (conn = TAILQ_FIRST(&list->all); conn != NULL; conn = next) {
 		next = TAILQ_NEXT(conn, in);
 		/* what was sent before the end was known is still served */
 		if (conn->request == NULL && !conn->is_closed &&
 		    !conn->is_ending)
 			conn_read(conn);
-		if (conn->request != NULL)
-			conn->keeps = false;
-		else if (buf_len(&conn->out) == 0)
+		if (conn->request != NULL || conn_hand_on(conn))
+			continue;
+		if (buf_len(&conn->out) == 0)
 			conn_close(conn);
 		else
 			conn->is_ending = true;
 	}
+}
+
+size_t
+conn_list_adopt(struct conn_list *list, int fd)
+{
+	size_t count = 0, messages, fd_count;
+	uint8_t byte;
+
+	for (messages = 0; messages < ADOPT_MAX; messages++) {
+		CLEANUP_FD int conn_fd = -1;
+		ssize_t n = sock_recv(fd, &byte, 1, &conn_fd, 1, &fd_count);
+
+		/* -EMSGSIZE: no descriptor is free for this one. */
+		if (n <= 0 && n != -EMSGSIZE)
+			break;
+		if (conn_fd >= 0 && sock_is_connected(conn_fd) &&
+		    fd_set_nonblock(conn_fd, true) == 0 &&
+		    conn_new(list, steal_fd(&conn_fd), "web") == 0)
+			count++;
+	}
+	return count;
 }

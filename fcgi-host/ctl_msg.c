@@ -271,6 +271,14 @@ check_totals(const struct ctl_msg *msg)
 }
 
 static int
+check_drain(const struct ctl_msg *msg)
+{
+	const struct ctl_drain *drain = &msg->u.drain;
+
+	return drain->has_next <= 1 && IS_ZERO(drain->pad) ? 0 : -EPROTO;
+}
+
+static int
 check_command(const struct ctl_msg *msg)
 {
 	const struct ctl_command *command = &msg->u.command;
@@ -340,6 +348,7 @@ static const struct type_rule rules[CTL_TYPE_COUNT] = {
 	[CTL_LOG] = { "log", SIZE_OF(log), S2G, 1, check_log },
 	[CTL_STDERR] = { "stderr", CTL_HEAD_SIZE, S2G | S2C, 1, NULL },
 	[CTL_LISTEN] = { "listen", CTL_HEAD_SIZE, S2G, 1, NULL },
+	[CTL_ADOPT] = { "adopt", CTL_HEAD_SIZE, S2G, 1, NULL },
 	[CTL_START] = { "start", SIZE_OF(start), S2G, 1, check_start },
 	/* OUT: the scanner in its one-shot mode answers the command. */
 	[CTL_FN_PUT] = { "fn_put", SIZE_OF(function), C2S | S2G | OUT,
@@ -358,7 +367,8 @@ static const struct type_rule rules[CTL_TYPE_COUNT] = {
 	[CTL_INSTANCE_GONE] = { "instance_gone", SIZE_OF(instance_gone), S2G,
 	    0, check_instance_gone },
 	[CTL_LOG_SWITCHED] = { "log_switched", CTL_HEAD_SIZE, G2S, 0, NULL },
-	[CTL_DRAIN] = { "drain", SIZE_OF(drain), S2G, 0, NULL },
+	[CTL_DRAIN] = { "drain", SIZE_OF(drain), S2G, FDS_BY_BODY,
+	    check_drain },
 	[CTL_DRAINED] = { "drained", CTL_HEAD_SIZE, G2S, 0, NULL },
 	[CTL_TOTALS] = { "totals", SIZE_OF(totals), S2G, 0, check_totals },
 	[CTL_CLIENT] = { "client", SIZE_OF(command), S2G, 1, check_client },
@@ -391,6 +401,8 @@ fds_of_body(const struct ctl_msg *msg)
 		return msg->u.function.has_env;
 	case CTL_INSTANCE_UP:
 		return 1 + (size_t)__builtin_popcount(msg->u.instance_up.has);
+	case CTL_DRAIN:
+		return msg->u.drain.has_next;
 	case CTL_COMMAND:
 		return msg->u.command.verb == CTL_VERB_INVOKE ? 1 : 0;
 	default:

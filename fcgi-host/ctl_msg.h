@@ -73,6 +73,9 @@ enum ctl_type {
 	CTL_STDERR,
 	/* spawner → gateway; fd: a listening socket */
 	CTL_LISTEN,
+	/* spawner → gateway; fd: a socket with the connections that the last
+	 * run's gateway kept (see CTL_DRAIN) */
+	CTL_ADOPT,
 	/* spawner → gateway, first of all; fd: the inflight table */
 	CTL_START,
 	/* scanner → spawner → gateway; fd: environment block, sealed, if
@@ -94,7 +97,9 @@ enum ctl_type {
 	CTL_INSTANCE_GONE,
 	/* gateway → spawner: the log was switched (answers CTL_LOG) */
 	CTL_LOG_SWITCHED,
-	/* spawner → gateway: accept nothing more, finish, end all instances */
+	/* spawner → gateway: accept nothing more, finish, end all instances;
+	 * fd, if has_next: a socket for kept connections, one descriptor in a
+	 * message of one byte, for the next run's gateway */
 	CTL_DRAIN,
 	/* gateway → spawner: all done, records written but the last */
 	CTL_DRAINED,
@@ -232,6 +237,8 @@ struct ctl_totals {
 
 struct ctl_drain {
 	uint64_t longest_ms; /* executions that last longer are ended; 0: no end */
+	uint8_t has_next; /* one descriptor comes along */
+	uint8_t pad[7];
 };
 
 enum ctl_verb {

@@ -97,6 +97,12 @@ parse_padding(struct fcgi_parser *parser, const uint8_t **input, size_t *n)
 	return FCGI_EVENT_END;
 }
 
+bool
+fcgi_parser_is_between(const struct fcgi_parser *parser)
+{
+	return parser->header_have == 0 && !parser->in_record;
+}
+
 enum fcgi_event
 fcgi_parse(struct fcgi_parser *parser, const uint8_t **input, size_t *n)
 {

@@ -38,6 +38,9 @@ struct fcgi_parser {
 	size_t length;
 };
 
+/* Whether it is at a record's start. */
+bool fcgi_parser_is_between(const struct fcgi_parser *parser);
+
 /*
  * Takes bytes from *input (advancing it and lowering *n) up to the next event.
  * For every record: one HEADER, zero or more DATA, one END, however the bytes

@@ -190,10 +190,12 @@ drain_over(void *arg)
 }
 
 void
-gateway_drain(struct gateway *gateway, uint64_t longest_ms)
+gateway_drain(struct gateway *gateway, uint64_t longest_ms, int next_fd)
 {
-	if (gateway->server.is_draining)
+	if (gateway->server.is_draining) {
+		close_fd(&next_fd);
 		return;
+	}
 	gateway->server.is_draining = true;
 	gateway->is_accepting = false;
 	/* what waits in the backlog was promised an answer */
@@ -203,7 +205,7 @@ gateway_drain(struct gateway *gateway, uint64_t longest_ms)
 		close_fd(&gateway->listen_fds[i]);
 	}
 	gateway->listener_count = 0;
-	conn_list_drain(gateway->conns);
+	conn_list_drain(gateway->conns, next_fd);
 	pools_drain(gateway->server.pools);
 	if (longest_ms > 0 && loop_timer_set(gateway->loop,
 	    &gateway->drain_timer, loop_now_us(gateway->loop) +

@@ -252,6 +252,16 @@ on_listen(struct gateway *gateway, const struct ctl_msg *msg, int *fds,
 }
 
 static void
+on_adopt(struct gateway *gateway, const struct ctl_msg *msg, int *fds,
+    size_t fd_count)
+{
+	(void)msg;
+	if (fd_count == 1)
+		log_event(LOG_INFO, "adopted", "connections=%zu",
+		    conn_list_adopt(gateway->conns, fds[0]));
+}
+
+static void
 on_fn_put(struct gateway *gateway, const struct ctl_msg *msg, int *fds,
     size_t fd_count)
 {
@@ -382,9 +392,8 @@ static void
 on_drain(struct gateway *gateway, const struct ctl_msg *msg, int *fds,
     size_t fd_count)
 {
-	(void)fds;
-	(void)fd_count;
-	gateway_drain(gateway, msg->u.drain.longest_ms);
+	gateway_drain(gateway, msg->u.drain.longest_ms,
+	    fd_count == 1 ? steal_fd(&fds[0]) : -1);
 }
 
 static void
@@ -428,6 +437,7 @@ static handler_fn *const handlers[CTL_TYPE_COUNT] = {
 	[CTL_LOG] = on_log,
 	[CTL_STDERR] = on_stderr,
 	[CTL_LISTEN] = on_listen,
+	[CTL_ADOPT] = on_adopt,
 	[CTL_FN_PUT] = on_fn_put,
 	[CTL_FN_DEL] = on_fn_del,
 	[CTL_INSTANCE_UP] = on_up,

@@ -65,8 +65,9 @@ void gateway_spawner_ready(void *arg, uint32_t events);
 int gateway_listen(struct gateway *gateway, int fd);
 /* A `host` record; event is static. */
 void gateway_host_record(struct gateway *gateway, const char *event);
-/* Accepts nothing more and ends when everything is done. */
-void gateway_drain(struct gateway *gateway, uint64_t longest_ms);
+/* Accepts nothing more and ends when everything is done; next_fd (taken, or -1):
+ * see conn_list_drain. */
+void gateway_drain(struct gateway *gateway, uint64_t longest_ms, int next_fd);
 /* Writes the status to a client's socket (taken). */
 void gateway_status(struct gateway *gateway, int fd);
 

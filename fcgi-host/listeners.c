@@ -120,16 +120,17 @@ place_back(struct listeners *listeners, const struct conf *conf,
 	log_event(LOG_INFO, "listen_kept", "on=\"%s\"", conf->listen[i]);
 }
 
-/* No `listen` names it any more, its path leads elsewhere, or another has its
- * place: then its file, if it is one, is the other's. */
+/* No `listen` names it any more; or another has its place, perhaps the same
+ * socket by another way: then its file is the other's. */
 static void
-give_up(struct given_fd *given)
+give_up(const struct conf *conf, struct given_fd *given)
 {
 	char where[WHERE_MAX], name[NOTIFY_NAME_MAX];
 
 	sock_where(given->fd, where, sizeof(where));
 	log_event(LOG_INFO, "listen_given_up", "on=\"%s\"", where);
-	if (where[0] == '/' && sock_is_reached_by(given->fd, where))
+	if (where[0] == '/' && match(conf, given->fd) < 0 &&
+	    sock_is_reached_by(given->fd, where))
 		(void)unlink(where);
 	name_stored(where, name);
 	notify_unstore(name);
@@ -180,11 +181,11 @@ place_all(struct listeners *listeners, const struct conf *conf,
 	size_t i;
 
 	for (i = 0; i < given->count && error == 0; i++)
-		if (!was_stored(&given->at[i]))
+		if (given->at[i].fd >= 0 && !was_stored(&given->at[i]))
 			error = place(listeners, conf, &given->at[i], problem,
 			    size);
 	for (i = 0; i < given->count && error == 0; i++)
-		if (was_stored(&given->at[i]))
+		if (given->at[i].fd >= 0 && was_stored(&given->at[i]))
 			place_back(listeners, conf, &given->at[i]);
 	return error;
 }
@@ -219,7 +220,7 @@ listeners_settle(struct listeners *listeners, const struct conf *conf,
 
 	for (i = 0; i < given->count; i++)
 		if (given->at[i].fd >= 0)
-			give_up(&given->at[i]);
+			give_up(conf, &given->at[i]);
 	for (i = 0; i < listeners->count && error == 0; i++) {
 		if (!listeners->is_back[i])
 			continue;
@@ -241,7 +242,7 @@ listeners_close(struct listeners *listeners, const struct conf *conf,
     enum listeners_end end)
 {
 	bool is_left = end == LISTENERS_HANDED ||
-	    (end == LISTENERS_STOP && notify_is_heard());
+	    (end == LISTENERS_STOP && notify_stores());
 	char name[NOTIFY_NAME_MAX];
 	size_t i;
 

@@ -47,8 +47,8 @@ void listeners_store(const struct listeners *listeners,
     const struct conf *conf);
 /*
  * Closes all.  For good: those that are ours are taken out of the store and
- * unlinked.  At a stop a service manager may have them stored, and whether there
- * is a next run, only it knows: they are unlinked only where there is none.
+ * unlinked.  At a stop a service manager that stores has them, and whether there
+ * is a next run, only it knows: else they are unlinked.
  */
 void listeners_close(struct listeners *listeners, const struct conf *conf,
     enum listeners_end end);

@@ -49,24 +49,27 @@ notify_send(const char *state)
 }
 
 bool
-notify_is_heard(void)
+notify_stores(void)
 {
-	CLEANUP_FD int fd = manager();
+	const char *most = getenv("FDSTORE");
 
-	return fd >= 0;
+	return most != NULL && most[0] >= '1' && most[0] <= '9' &&
+	    getenv("NOTIFY_SOCKET") != NULL;
 }
 
 static void
 store(const char *what, const char *name, const int *kept, size_t count)
 {
 	const struct timeval patience = { .tv_sec = STORE_WAIT_S };
-	CLEANUP_FD int fd = manager();
+	CLEANUP_FD int fd = notify_stores() ? manager() : -1;
 	char state[NOTIFY_NAME_MAX + 64];
 	int error = 0;
 
 	if (fd < 0)
 		return;
-	snprintf(state, sizeof(state), "%s=1\nFDNAME=%s", what, name);
+	/* FDPOLL=0: also one whose other end is closed is to be kept. */
+	snprintf(state, sizeof(state), "%s=1\nFDNAME=%s\nFDPOLL=0", what,
+	    name);
 	if (setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &patience,
 	    sizeof(patience)) != 0)
 		error = -errno;

@@ -12,13 +12,13 @@
 /* "READY=1", "STOPPING=1", … ; failures are the manager's loss alone. */
 void notify_send(const char *state);
 
-/* Whether there is a manager. */
-bool notify_is_heard(void);
+/* Whether the manager keeps descriptors for the next start: FDSTORE is their
+ * number, which systemd says from version 254 on, and our unit before. */
+bool notify_stores(void);
 
-/* The manager is to keep a descriptor (borrowed) for the next start, with the
- * name under which it then hands it over: sd_pid_notify_with_fds(3).  It may
- * not (FileDescriptorStoreMax=), and does not say so.  Waits up to a second
- * for room in its queue. */
+/* If so: it is to keep this one (borrowed), under the name with which it hands
+ * it over then: sd_pid_notify_with_fds(3).  Waits up to a second for room in its
+ * queue. */
 void notify_store(int fd, const char *name);
 /* It need not keep those of this name any longer. */
 void notify_unstore(const char *name);

@@ -12,6 +12,7 @@
 
 #include "fcgi-host/conf.h"
 #include "fcgi-host/given.h"
+#include "fcgi-host/kept.h"
 #include "fcgi-host/listeners.h"
 
 struct places {
@@ -25,6 +26,7 @@ struct places {
 	int control_fd;   /* RUN/control.sock, listening */
 	int takeover_fd;  /* RUN/takeover.sock, listening, root's */
 	struct listeners listeners;
+	struct kept kept;
 };
 
 /*

@@ -260,14 +260,25 @@ sock_is_unix(int fd)
 	return option(fd, SO_DOMAIN) == AF_UNIX;
 }
 
-bool
-sock_is_listening(int fd)
+static bool
+is_stream(int fd)
 {
 	int domain = option(fd, SO_DOMAIN);
 
 	return (domain == AF_UNIX || domain == AF_INET ||
-	    domain == AF_INET6) && option(fd, SO_TYPE) == SOCK_STREAM &&
-	    option(fd, SO_ACCEPTCONN) == 1;
+	    domain == AF_INET6) && option(fd, SO_TYPE) == SOCK_STREAM;
+}
+
+bool
+sock_is_listening(int fd)
+{
+	return is_stream(fd) && option(fd, SO_ACCEPTCONN) == 1;
+}
+
+bool
+sock_is_connected(int fd)
+{
+	return is_stream(fd) && option(fd, SO_ACCEPTCONN) == 0;
 }
 
 bool

@@ -44,6 +44,8 @@ int sock_listen_tcp(const char *address, int backlog);
 
 /* Whether a descriptor is a stream socket, Unix or TCP, that listens. */
 bool sock_is_listening(int fd);
+/* Whether it is a stream socket that does not listen. */
+bool sock_is_connected(int fd);
 /* Whether a socket is bound to what the two above would bind: a path as it is
  * written, an address however it is written. */
 bool sock_is_bound_to(int fd, const char *where);

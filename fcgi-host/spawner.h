@@ -75,6 +75,7 @@ struct spawner {
 	unsigned switches_pending; /* CTL_LOG without CTL_LOG_SWITCHED yet */
 	bool is_again;             /* a gateway died before this one */
 	bool is_end_for_good;      /* asked for by a person: no restart */
+	bool has_next;             /* perhaps: what is kept goes to it */
 	bool is_settled;           /* the last one left no debts */
 	unsigned drain_deaths;     /* of gateways, since the drain began */
 	uint64_t gateway_down_us;

@@ -392,6 +392,8 @@ spawner_drain(struct spawner *spawner, struct control_client *client)
 	spawner->phase = SPAWNER_DRAINING;
 	/* A signal may be the beginning of a restart. */
 	spawner->is_end_for_good = client != NULL;
+	spawner->has_next = client == NULL && (notify_stores() ||
+	    takeover_has_successor(spawner->takeover));
 	log_event(LOG_INFO, "drain", "why=asked");
 	notify_send("STOPPING=1");
 	spawner_wait_end(spawner, &spawner->reload, ESHUTDOWN,

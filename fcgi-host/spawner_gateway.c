@@ -9,6 +9,7 @@
 #include <sys/wait.h>
 
 #include "fcgi-host/log.h"
+#include "fcgi-host/sock.h"
 #include "fcgi-host/spawner.h"
 
 /* How long the instances of a dead gateway may take to die before its
@@ -67,9 +68,16 @@ void
 spawner_send_drain(struct spawner *spawner)
 {
 	struct parcel *parcel = parcel_new(CTL_DRAIN);
+	int keep = spawner->has_next ? spawner->places.kept.in : -1;
 
-	if (parcel != NULL)
+	if (parcel != NULL) {
 		parcel->msg.u.drain.longest_ms = DRAIN_LONGEST_MS;
+		parcel->msg.u.drain.has_next = keep >= 0;
+	}
+	if (parcel != NULL && keep >= 0 && parcel_lend(parcel, keep) != 0) {
+		parcel_unref(parcel);
+		parcel = NULL;
+	}
 	child_send(spawner->gateway, parcel);
 }
 
@@ -268,6 +276,10 @@ spawner_send_listeners(struct spawner *spawner)
 	for (size_t i = 0; i < spawner->places.listeners.count; i++)
 		spawner_send_fd(spawner->gateway, CTL_LISTEN,
 		    spawner->places.listeners.fd[i]);
+	if (spawner->places.kept.from >= 0)
+		spawner_send_fd(spawner->gateway, CTL_ADOPT,
+		    spawner->places.kept.from);
+	close_fd(&spawner->places.kept.from);
 }
 
 static void

@@ -13,6 +13,7 @@
 #include <stddef.h>
 
 #include "fcgi-host/given.h"
+#include "fcgi-host/kept.h"
 #include "fcgi-host/listeners.h"
 #include "fcgi-host/loop.h"
 
@@ -33,7 +34,8 @@ struct takeover;
 /* fd: RUN's socket, listening; borrowed, as all is.  go: the successor has the
  * sockets; it is time to drain.  NULL: no memory. */
 struct takeover *takeover_new(struct loop *loop, int fd,
-    const struct listeners *listeners, void (*go)(void *arg), void *arg);
+    const struct listeners *listeners, const struct kept *kept,
+    void (*go)(void *arg), void *arg);
 /* Whether somebody said go, and is still there. */
 bool takeover_has_successor(const struct takeover *takeover);
 /* Tells a successor that nothing of this host is left. */

@@ -33,7 +33,9 @@ def is_answered(connection, text):
 
 
 def stored(host):
-    return sorted(name for name, _ in host.manager.store)
+    """The names of the listening sockets that the manager has."""
+    return sorted(name for name, _ in host.manager.store
+                  if name.startswith("listen-"))
 
 
 def test_who_connects_between_two_runs_waits_and_is_served(host):
@@ -56,9 +58,10 @@ def test_a_killed_spawner_takes_no_socket_along(host):
     host.start()
     below = proc.descendants(host.pid)
     os.kill(host.pid, signal.SIGKILL)
-    waiting = ask(host.socket, "x")
     host.process.wait(5)
+    # one that a gateway accepts in its last moment is cut
     assert not host_room.wait_gone(below, 5)
+    waiting = ask(host.socket, "x")
     host.start()
     assert is_answered(waiting, "x")
 
@@ -149,8 +152,8 @@ def test_a_manager_that_stores_nothing_is_served_as_well(host):
     host.manager.stores = False
     host.start()
     host.stop()
-    with pytest.raises((ConnectionRefusedError, FileNotFoundError)):
-        host.connect()
+    assert not os.path.exists(host.socket)
+    assert "FDSTORE=1" not in host.manager.said
     host.start()
     assert host.fetch("/fn/swiss?head&raw=x").text == "x"
 

@@ -146,7 +146,7 @@ def door(host):
         sockets += fds
     for fd in sockets:
         os.close(fd)
-    assert words == [b"fcgi-host takeover 1", b"ours", b"ready"]
+    assert words == [b"fcgi-host takeover 1", b"ours", b"kept", b"ready"]
     return client
 
 

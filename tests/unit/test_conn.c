@@ -497,7 +497,7 @@ an_answer_that_is_still_on_its_way_does_not_hold_up_a_drain(void **state)
 	stage_turn(&play->stage, 0);
 	assert_int_equal(play->stage.server.active, 0);
 	play->stage.server.is_draining = true;
-	conn_list_drain(play->stage.conns);
+	conn_list_drain(play->stage.conns, -1);
 	for (int i = 0; i < 100 && !play->web.is_closed; i++)
 		play_turn(play, 0);
 	assert_int_equal(play->web.ends, 1);

@@ -33,6 +33,7 @@ make_valid(struct ctl_msg *msg, enum ctl_type type)
 	switch (type) {
 	case CTL_CONF:
 	case CTL_LISTEN:
+	case CTL_ADOPT:
 	case CTL_LOG:
 	case CTL_STDERR:
 	case CTL_START:
@@ -115,7 +116,8 @@ every_type_goes_only_its_way(void **state)
 	enum { S2G = 1, G2S = 2, S2C = 4, C2S = 8, CMD = 16, OUT = 32 };
 	static const unsigned ways[CTL_TYPE_COUNT] = {
 		[CTL_CONF] = S2G | S2C, [CTL_STDERR] = S2G | S2C,
-		[CTL_LOG] = S2G, [CTL_LISTEN] = S2G, [CTL_START] = S2G,
+		[CTL_LOG] = S2G, [CTL_LISTEN] = S2G,
+		[CTL_ADOPT] = S2G, [CTL_START] = S2G,
 		[CTL_FN_PUT] = C2S | S2G | OUT, [CTL_FN_DEL] = C2S | S2G,
 		[CTL_FN_SYNC] = C2S | S2G | OUT, [CTL_SCAN] = S2C,
 		[CTL_INSTANCE_START] = G2S, [CTL_INSTANCE_KILL] = G2S,

@@ -274,7 +274,7 @@ all_connections_are_closed_by_draining_but_those_with_work(void **state)
 	web_init(&other, stage_connect(&play->stage));
 	play_request(play, "GET", "");
 	play->stage.server.is_draining = true;
-	conn_list_drain(play->stage.conns);
+	conn_list_drain(play->stage.conns, -1);
 	play_turn(play, 0);
 	web_read(&other);
 	assert_true(other.is_closed);

@@ -79,12 +79,14 @@ class Manager:
             self.store
 
     def environment(self):
+        facts = {"NOTIFY_SOCKET": str(self.path)}
+        if self.stores:
+            facts["FDSTORE"] = "24"
         handed = self.handed()
-        if not handed:
-            return {"NOTIFY_SOCKET": str(self.path)}
-        return {"NOTIFY_SOCKET": str(self.path),
-                "LISTEN_FDS": str(len(handed)),
-                "LISTEN_FDNAMES": ":".join(name for name, _ in handed)}
+        if handed:
+            facts["LISTEN_FDS"] = str(len(handed))
+            facts["LISTEN_FDNAMES"] = ":".join(name for name, _ in handed)
+        return facts
 
     # ------------------------------------------------------------- hearing
 

@@ -1,0 +1,135 @@
+"""Constant load of requests that each must be answered right, whatever happens
+to the host meanwhile: with 200, and with their own nonce."""
+import collections
+import os
+import threading
+import time
+
+from lib import fcgi, web
+
+PAUSE = 0.004
+HUNG_SECONDS = 60
+
+
+class Client(threading.Thread):
+    """One request after the other until the load is stopped."""
+
+    def __init__(self, load, functions):
+        super().__init__(daemon=True)
+        self.load, self.functions = load, functions
+        self.count = 0
+        self.wrong = []
+        self.slowest = 0.0
+
+    def run(self):
+        while not self.load.is_over.is_set():
+            nonce = os.urandom(12).hex()
+            name = self.functions[self.count % len(self.functions)]
+            # a POST is what nobody on the way may send twice
+            body = nonce.encode() * (1 + self.count % 40) \
+                if self.count % 2 and name != "r" else None
+            wanted = nonce if body is None else body.decode()
+            query = f"/fn/{name}?head&" + \
+                (f"raw={nonce}" if body is None else "echo")
+            started = time.monotonic()
+            try:
+                status, text = self.ask(query, body)
+            except (OSError, AssertionError) as error:
+                status, text = None, repr(error)
+            self.count += 1
+            self.slowest = max(self.slowest, time.monotonic() - started)
+            if status != 200 or wanted not in text:
+                self.wrong.append((query, body is not None, status, text[:200],
+                                   round(time.monotonic() - started, 3)))
+            time.sleep(PAUSE)
+
+    def ask(self, query, body):
+        raise NotImplementedError
+
+
+class Raw(Client):
+    """FastCGI on a connection for each request; nothing is tried again."""
+
+    def __init__(self, load, functions, address):
+        super().__init__(load, functions)
+        self.address = address
+
+    def ask(self, query, body):
+        answer = fcgi.fetch(self.address, query, body or b"", HUNG_SECONDS,
+                            REQUEST_METHOD="GET" if body is None else "POST")
+        return answer.status if answer.is_complete else "cut", answer.text
+
+
+class Kept(Raw):
+    """FastCGI on one connection, kept for as long as the host keeps it; a
+    request on one that is closed is wrong too, since nobody can know whether
+    it was begun."""
+
+    connection = None
+
+    def ask(self, query, body):
+        if self.connection is None:
+            self.connection = fcgi.Connection(self.address, HUNG_SECONDS)
+        # in the way out of here only a whole answer puts it back
+        connection, self.connection = self.connection, None
+        number = self.count % 60000 + 1
+        connection.send(fcgi.request_bytes(
+            query, body or b"", request_id=number, flags=fcgi.KEEP_CONN,
+            REQUEST_METHOD="GET" if body is None else "POST"))
+        answer = connection.read_answer(number)
+        if not answer.is_complete:
+            connection.close()
+            return "cut", answer.text
+        self.connection = connection
+        return answer.status, answer.text
+
+
+class Http(Client):
+    """Through a web server."""
+
+    def __init__(self, load, functions, port):
+        super().__init__(load, functions)
+        self.port = port
+
+    def ask(self, query, body):
+        reply = web.get(self.port, query, "GET" if body is None else "POST",
+                        body=body, timeout=HUNG_SECONDS)
+        return reply.status if reply.is_whole else "cut", reply.text
+
+
+class Load:
+    """with Load(…) as load: …; then load.check()."""
+
+    def __init__(self):
+        self.is_over = threading.Event()
+        self.clients = []
+
+    def add(self, kind, *args, threads=2):
+        self.clients += [kind(self, *args) for _ in range(threads)]
+
+    def __enter__(self):
+        for client in self.clients:
+            client.start()
+        return self
+
+    def __exit__(self, *_):
+        self.is_over.set()
+        for client in self.clients:
+            client.join()
+
+    @property
+    def count(self):
+        return sum(client.count for client in self.clients)
+
+    @property
+    def slowest(self):
+        return max(client.slowest for client in self.clients)
+
+    def check(self, least):
+        """Not one failed, and there were enough of each."""
+        wrong = [(type(client).__name__, *one) for client in self.clients
+                 for one in client.wrong]
+        kinds = collections.Counter(one[:2] + one[3:5] for one in wrong)
+        assert not wrong, f"{len(wrong)} of {self.count}: {kinds}\n{wrong[:5]}"
+        for client in self.clients:
+            assert client.count >= least, (type(client).__name__, client.count)
