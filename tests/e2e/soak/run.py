@@ -16,9 +16,13 @@ SECTIONS = {# its own tenants: another test's thousand instances would count
             "host": {"uid_range": "1950000000-1950000099"},
             "defaults": {"timeout": "1s", "abort_grace": "50ms",
                          "idle": "500ms", "instances": "4"},
-            "function zero": {"idle": "0"}}
+            "function zero": {"idle": "0"},
+            "tenant steady": {"timeout": "20s"}}
 RAW_CLIENTS, WEB_CLIENTS = 10, 5
-CALM = 0.3           # of the time, at the end: no role is hurt
+# Of the time: after the storm nothing is killed for a while, which excuses
+# nothing, and then no role, so that it can be seen whether they grow.
+STRICT_FROM, CALM_FROM = 0.6, 0.75
+STRICT_PAUSE = 3 # until what was killed or stopped before is over
 GROWN_KIB_MAX = 1536 # of a role in the calm
 REPORT_SECONDS = 5
 
@@ -26,7 +30,8 @@ REPORT_SECONDS = 5
 def functions(programs):
     return {"c.cgi": programs.cgi, "f.fcgi": programs.fcgi,
             "zero.cgi": programs.cgi, "probe.cgi": programs.cgi,
-            "tenant/c.cgi": programs.cgi, "tenant/f.fcgi": programs.fcgi}
+            "tenant/c.cgi": programs.cgi, "tenant/f.fcgi": programs.fcgi,
+            "steady/c.cgi": programs.cgi, "steady/f.fcgi": programs.fcgi}
 
 
 class Soak:
@@ -40,9 +45,19 @@ class Soak:
         self.sheet = sheet.Sheet()
         self.ledger = ledger.Ledger(host.accounting, self.sheet.blame)
         self.storm = storm.Storm(self)
-        self.until = 0.0
+        self.since = self.until = 0.0
         self.sizes = []  # (is it calm, {role: KiB})
         self.grown = {}
+
+    def phase(self):
+        """storm, strict or calm."""
+        part = (time.monotonic() - self.since) / self.seconds
+        return "calm" if part >= CALM_FROM else \
+            "strict" if part >= STRICT_FROM else "storm"
+
+    def is_strict(self):
+        return self.phase() == "strict" and time.monotonic() - self.since > \
+            self.seconds * STRICT_FROM + STRICT_PAUSE
 
     @property
     def is_over(self):
@@ -60,26 +75,26 @@ class Soak:
 
     def rest(self):
         """Every function has been used, and what is left is prepared."""
-        names = (*traffic.FUNCTIONS, "probe")
+        names = (*traffic.FUNCTIONS, *traffic.STEADY, "probe")
         for name in names:
             self.host.wait_served(f"/fn/{name}?head", 10)
         self.host.wait_prepared(len(names))
 
     # ------------------------------------------------------------ looking on
 
-    def look(self, started, calm_from):
+    def look(self):
         self.ledger.read()
-        now = time.monotonic()
         sizes = {}
         for role, pid in self.host.roles().items():
             try:
                 sizes[role] = proc.pss_kib(pid)
             except (OSError, AssertionError):
                 pass  # it was just killed
-        self.sizes.append((now >= calm_from, sizes))
+        self.sizes.append((self.phase() == "calm", sizes))
         counts = self.sheet.counts
         back = [t for times in self.storm.back.values() for t in times]
-        self.say(f"t={now - started:.0f}s whole={counts[sheet.WHOLE]} "
+        self.say(f"t={time.monotonic() - self.since:.0f}s {self.phase()} "
+                 f"whole={counts[sheet.WHOLE]} "
                  f"shown={counts[sheet.SHOWN]} begun={counts[sheet.BEGUN]} "
                  f"nothing={counts[sheet.UNKNOWN]} "
                  f"records={self.ledger.count} "
@@ -88,25 +103,24 @@ class Soak:
                  f"back_max={max(back, default=0):.2f}s "
                  f"pss_kib={sizes}")
 
-    def look_on(self, started, calm_from):
+    def look_on(self):
         step = min(REPORT_SECONDS, self.seconds / 10)
         while not self.is_over:
             self.wait(step)
-            self.look(started, calm_from)
+            self.look()
 
     def go(self):
         """The load and the storm, for the time."""
-        started = time.monotonic()
-        self.until = started + self.seconds
-        calm_from = self.until - self.seconds * CALM
+        self.since = time.monotonic()
+        self.until = self.since + self.seconds
         clients = [traffic.RawClient(self, n) for n in range(RAW_CLIENTS)] + \
             [traffic.WebClient(self, n) for n in range(WEB_CLIENTS)]
         threads = [*clients, threading.Thread(
-            target=self.look_on, args=(started, calm_from), daemon=True)]
+            target=self.look_on, daemon=True)]
         for thread in threads:
             thread.start()
         # in this thread: a host ends with the thread that started it
-        self.storm.run(calm_from)
+        self.storm.run()
         for thread in threads:
             thread.join(60)
             if thread.is_alive():
@@ -171,6 +185,7 @@ class Soak:
                 ("shown as whole by nginx", counts[sheet.SHOWN]),
                 ("begun and cut", counts[sheet.BEGUN]),
                 ("without an answer", counts[sheet.UNKNOWN]),
+                ("strictly 200, and were", counts["strict"]),
                 ("records", self.ledger.count),
                 ("outcomes", dict(self.ledger.outcomes)),
                 ("statuses", {k[7:]: v for k, v in sorted(counts.items())

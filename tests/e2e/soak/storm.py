@@ -23,7 +23,9 @@ class Storm:
         self.gone = []  # seconds until nothing ran after the spawner's end
         self.lap = 0
 
-    # What goes on in a calm as well; and what kills a role.
+    # What goes on in a strict time, in a calm as well, and what kills a role.
+    STRICT = ("reload", "reload_bad", "rotate", "replace", "replace",
+              "restart", "stop_role")
     CALM = ("init", "program", "stop_instance", "pause_instance",
             "reload", "reload_bad",
             "rotate", "replace", "replace")
@@ -31,16 +33,18 @@ class Storm:
              "gateway_torn", "spawner_torn", "both", "stop_role", "restart",
              "gateway_again", "spawner_again", "restart_killed")
 
-    def run(self, calm_from):
-        """Until the soak is over; from `calm_from` on no role is hurt."""
-        deck = []  # shuffled, so that a short soak has something of all
+    def run(self):
+        """Until the soak is over."""
+        phases = {"storm": self.CALM + self.ROLES, "strict": self.STRICT,
+                  "calm": self.CALM}
+        last, deck = None, []  # shuffled: a short soak has something of all
         while True:
             self.soak.wait(0.1 + self.rng.random())
             if self.soak.is_over:
                 return
-            is_calm = time.monotonic() >= calm_from
-            if not deck or is_calm:
-                deck = list(self.CALM if is_calm else self.CALM + self.ROLES)
+            phase = self.soak.phase()
+            if not deck or phase != last:
+                last, deck = phase, list(phases[phase])
                 self.rng.shuffle(deck)
             act = deck.pop()
             try:
@@ -250,7 +254,7 @@ class Storm:
     def well(self, victim):
         """Whoever it was, all functions answer."""
         since = time.monotonic()
-        for name in traffic.FUNCTIONS:
+        for name in traffic.FUNCTIONS + traffic.STEADY:
             self.wait_back(victim, f"/fn/{name}", since)
 
     def init(self):
@@ -307,7 +311,8 @@ class Storm:
         return self.verb("reopen")
 
     def replace(self):
-        name = self.rng.choice(("c.cgi", "f.fcgi", "tenant/c.cgi", "zero.cgi"))
+        name = self.rng.choice(("c.cgi", "f.fcgi", "tenant/c.cgi", "zero.cgi",
+                                "steady/c.cgi", "steady/f.fcgi"))
         source = self.soak.programs.fcgi if name.endswith("fcgi") else \
             self.soak.programs.cgi
         self.host.add(name, source.read_bytes() + b"%d" % self.lap)

@@ -12,6 +12,9 @@ from lib import fcgi, host as host_room, web
 from soak.sheet import BEGUN, SHOWN, UNKNOWN, WHOLE
 
 FUNCTIONS = ("c", "f", "zero", "tenant/c", "tenant/f")
+# Nobody asks these for anything bad: while nothing is killed they have no
+# excuse.
+STEADY = ("steady/c", "steady/f")
 # What an honest request may be told beside 200: its instance was killed, it
 # found none, it was stopped.
 EXCUSES = (502, 503, 504)
@@ -83,7 +86,7 @@ class RawClient(Client):
     def acts(self):
         return [(self.good, 10), (self.kept, 2), (self.slow_reader, 1),
                 (self.slow_sender, 1), (self.leave, 2), (self.abort, 1),
-                (self.mutate, 1), (self.partial, 1), (self.crash, 1),
+                (self.steady, 5), (self.mutate, 1), (self.partial, 1), (self.crash, 1),
                 (self.late, 1), (self.fail, 1), (self.short, 1)]
 
     def note(self, act, request_id, answer):
@@ -100,13 +103,14 @@ class RawClient(Client):
         self.sheet.add(request_id, UNKNOWN if status == 404 else claim, act,
                        status)
 
-    def ask(self, act, connection, query, body=b"", kept_id=None, **extra):
+    def ask(self, act, connection, query, body=b"", kept_id=None, url=None,
+            **extra):
         """One request and its answer, entered, even if the connection ends."""
         request_id = host_room.new_id()
         answer, number = fcgi.Answer(), kept_id or 1
         try:
             connection.send(fcgi.request_bytes(
-                self.url(query), body, request_id=number,
+                url or self.url(query), body, request_id=number,
                 flags=fcgi.KEEP_CONN if kept_id else 0,
                 REQUEST_ID=request_id, **extra))
             connection.read_answer(number, answer)
@@ -134,6 +138,25 @@ class RawClient(Client):
         with self.connect() as connection:
             self.judge("good", self.ask("good", connection, query, body),
                        wanted)
+
+    def steady(self):
+        """In a strict time it is answered, through reloads, replacements,
+        rotations and restarts."""
+        query, body, wanted = self.work()
+        is_strict = self.soak.is_strict()
+        status = None
+        try:
+            with self.connect() as connection:
+                answer = self.ask("steady", connection, query, body,
+                                  url=f"/fn/{self.rng.choice(STEADY)}?{query}")
+            self.judge("steady", answer, wanted)
+            status = answer.status if answer.is_complete else "cut"
+        finally:
+            if is_strict and self.soak.is_strict():
+                self.sheet.counts["strict"] += 1
+                if status != 200:
+                    self.sheet.blame(f"steady: {status} although nothing "
+                                     f"was killed: {query[:60]}")
 
     def kept(self):
         with self.connect() as connection:
