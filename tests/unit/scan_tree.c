@@ -392,3 +392,21 @@ scan_tree_served(struct scan_tree *tree, const char *name, const char *path,
 	assert_int_equal(entry->info.is_fastcgi, is_fastcgi);
 	return &entry->info;
 }
+
+int
+scan_tree_set_up(void **state)
+{
+	struct scan_tree *tree = calloc(1, sizeof(*tree));
+
+	scan_tree_open(tree, SCAN_TREE_CONF, false);
+	*state = tree;
+	return 0;
+}
+
+int
+scan_tree_tear_down(void **state)
+{
+	scan_tree_close(*state);
+	free(*state);
+	return 0;
+}

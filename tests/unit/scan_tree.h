@@ -37,6 +37,10 @@ struct scan_tree {
 	unsigned puts, dels;
 };
 
+/* For cmocka: one with SCAN_TREE_CONF that nobody watches, in the state. */
+int scan_tree_set_up(void **state);
+int scan_tree_tear_down(void **state);
+
 /* Fresh and empty; conf stands beside [host].  Fails the test itself. */
 void scan_tree_open(struct scan_tree *tree, const char *conf, bool is_watched);
 /* Removes it all. */

@@ -12,101 +12,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#include "fcgi-host/loop.h"
-
-/* What the callbacks of a test leave behind. */
-struct probe {
-	struct loop *loop;
-	struct loop_io io, other;
-	struct loop_timer timer, limit;
-	struct loop_task task, second;
-	struct probe *victim;
-	int fds[2];
-	int count, wanted;
-	uint32_t events;
-	char order[64];
-	size_t order_length;
-};
-
-static void
-note(struct probe *probe, char c)
-{
-	if (probe->order_length < sizeof(probe->order) - 1)
-		probe->order[probe->order_length++] = c;
-}
-
-static void
-stop(void *arg)
-{
-	loop_stop(((struct probe *)arg)->loop);
-}
-
-static void
-out_of_time(void *arg)
-{
-	(void)arg;
-	fail_msg("the loop ran for 10 s");
-}
-
-static int
-set_up(void **state)
-{
-	struct probe *probe = calloc(1, sizeof(*probe));
-
-	if (probe == NULL)
-		return -1;
-	probe->io.fd = probe->other.fd = -1;
-	probe->loop = loop_new();
-	*state = probe;
-	if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0,
-	    probe->fds) != 0)
-		return -1;
-	return probe->loop == NULL;
-}
-
-static int
-tear_down(void **state)
-{
-	struct probe *probe = *state;
-
-	loop_free(probe->loop);
-	close(probe->fds[0]);
-	close(probe->fds[1]);
-	free(probe);
-	return 0;
-}
-
-/* Runs until something stops the loop, or 10 s. */
-static void
-run(struct probe *probe)
-{
-	assert_int_equal(loop_timer_set(probe->loop, &probe->limit,
-	    loop_clock_us() + 10000000, out_of_time, NULL), 0);
-	assert_int_equal(loop_run(probe->loop), 0);
-	loop_timer_cancel(probe->loop, &probe->limit);
-}
-
-/* Runs for some milliseconds. */
-static void
-run_ms(struct probe *probe, unsigned ms)
-{
-	struct loop_timer end = { 0 };
-
-	assert_int_equal(loop_timer_set(probe->loop, &end,
-	    loop_clock_us() + ms * 1000, stop, probe), 0);
-	run(probe);
-}
-
-static void
-on_events(void *arg, uint32_t events)
-{
-	struct probe *probe = arg;
-
-	probe->count++;
-	probe->events = events;
-	if (probe->count >= probe->wanted)
-		loop_stop(probe->loop);
-}
+#include "tests/unit/loop_probe.h"
 
 /* Descriptors */
 
@@ -118,9 +24,9 @@ a_readable_descriptor_is_reported_until_it_is_read(void **state)
 	probe->wanted = 3;
 	assert_int_equal(write(probe->fds[1], "x", 1), 1);
 	assert_int_equal(loop_io_add(probe->loop, &probe->io, probe->fds[0],
-	    EPOLLIN, on_events, probe), 0);
+	    EPOLLIN, probe_on_events, probe), 0);
 	assert_int_equal(probe->io.fd, probe->fds[0]);
-	run(probe);
+	probe_run(probe);
 	assert_int_equal(probe->count, 3);
 	assert_int_equal(probe->events, EPOLLIN);
 }
@@ -132,12 +38,12 @@ only_the_interest_that_was_set_is_reported(void **state)
 
 	probe->wanted = 1;
 	assert_int_equal(loop_io_add(probe->loop, &probe->io, probe->fds[0],
-	    EPOLLIN, on_events, probe), 0);
-	run_ms(probe, 20);
+	    EPOLLIN, probe_on_events, probe), 0);
+	probe_run_ms(probe, 20);
 	assert_int_equal(probe->count, 0);
 	assert_int_equal(loop_io_set(probe->loop, &probe->io,
 	    EPOLLIN | EPOLLOUT), 0);
-	run(probe);
+	probe_run(probe);
 	assert_int_equal(probe->events, EPOLLOUT);
 }
 
@@ -148,14 +54,14 @@ a_hang_up_of_a_paused_descriptor_does_not_spin(void **state)
 
 	probe->wanted = 1;
 	assert_int_equal(loop_io_add(probe->loop, &probe->io, probe->fds[0],
-	    EPOLLIN, on_events, probe), 0);
+	    EPOLLIN, probe_on_events, probe), 0);
 	assert_int_equal(loop_io_set(probe->loop, &probe->io, 0), 0);
 	close(probe->fds[1]);
 	probe->fds[1] = -1;
-	run_ms(probe, 20);
+	probe_run_ms(probe, 20);
 	assert_int_equal(probe->count, 0);
 	assert_int_equal(loop_io_set(probe->loop, &probe->io, EPOLLRDHUP), 0);
-	run(probe);
+	probe_run(probe);
 	assert_true((probe->events & EPOLLHUP) != 0);
 }
 
@@ -166,13 +72,13 @@ a_descriptor_added_without_interest_can_be_woken(void **state)
 
 	probe->wanted = 1;
 	assert_int_equal(loop_io_add(probe->loop, &probe->io, probe->fds[0], 0,
-	    on_events, probe), 0);
+	    probe_on_events, probe), 0);
 	loop_io_del(probe->loop, &probe->io);
 	assert_int_equal(probe->io.fd, -1);
 	assert_int_equal(loop_io_add(probe->loop, &probe->io, probe->fds[0], 0,
-	    on_events, probe), 0);
+	    probe_on_events, probe), 0);
 	assert_int_equal(loop_io_set(probe->loop, &probe->io, EPOLLOUT), 0);
-	run(probe);
+	probe_run(probe);
 	assert_int_equal(probe->count, 1);
 }
 
@@ -184,17 +90,17 @@ what_cannot_be_registered_is_refused(void **state)
 
 	assert_true(file >= 0);
 	assert_int_equal(loop_io_add(probe->loop, &probe->io, file, EPOLLIN,
-	    on_events, probe), -EPERM);
+	    probe_on_events, probe), -EPERM);
 	close(file);
 	assert_int_equal(loop_io_add(probe->loop, &probe->io, -1, EPOLLIN,
-	    on_events, probe), -EBADF);
+	    probe_on_events, probe), -EBADF);
 	assert_int_equal(probe->io.fd, -1);
 	assert_int_equal(loop_io_set(probe->loop, &probe->io, EPOLLIN),
 	    -EBADF);
 	assert_int_equal(loop_io_add(probe->loop, &probe->io, probe->fds[0],
-	    EPOLLIN, on_events, probe), 0);
+	    EPOLLIN, probe_on_events, probe), 0);
 	assert_int_equal(loop_io_add(probe->loop, &probe->io, probe->fds[1],
-	    EPOLLIN, on_events, probe), -EEXIST);
+	    EPOLLIN, probe_on_events, probe), -EEXIST);
 	assert_int_equal(probe->io.fd, probe->fds[0]);
 }
 
@@ -207,7 +113,7 @@ removing_twice_or_a_zeroed_io_is_harmless(void **state)
 	loop_io_del(probe->loop, &zeroed);
 	loop_io_del(probe->loop, &probe->io);
 	assert_int_equal(loop_io_add(probe->loop, &zeroed, probe->fds[0],
-	    EPOLLIN, on_events, probe), 0);
+	    EPOLLIN, probe_on_events, probe), 0);
 	loop_io_del(probe->loop, &zeroed);
 	loop_io_del(probe->loop, &zeroed);
 }
@@ -235,7 +141,7 @@ a_descriptor_removed_by_another_callback_is_not_reported(void **state)
 	    EPOLLIN, remove_both, probe), 0);
 	assert_int_equal(loop_io_add(probe->loop, &probe->other,
 	    probe->fds[1], EPOLLIN, remove_both, probe), 0);
-	run(probe);
+	probe_run(probe);
 	assert_int_equal(probe->count, 1);
 }
 
@@ -262,9 +168,9 @@ a_descriptor_paused_by_another_callback_is_not_reported(void **state)
 	    EPOLLIN, pause_both, probe), 0);
 	assert_int_equal(loop_io_add(probe->loop, &probe->other,
 	    probe->fds[1], EPOLLIN, pause_both, probe), 0);
-	run(probe);
+	probe_run(probe);
 	assert_int_equal(probe->count, 1);
-	run_ms(probe, 10);
+	probe_run_ms(probe, 10);
 	assert_int_equal(probe->count, 1);
 }
 
@@ -295,8 +201,8 @@ a_hang_up_paused_by_another_callback_is_not_reported(void **state)
 	    EPOLLIN, pause_both_for_good, probe), 0);
 	assert_int_equal(loop_io_add(probe->loop, &probe->other, pair[1],
 	    EPOLLIN, pause_both_for_good, probe), 0);
-	run(probe);
-	run_ms(probe, 10);
+	probe_run(probe);
+	probe_run_ms(probe, 10);
 	assert_int_equal(probe->count, 1);
 }
 
@@ -306,7 +212,7 @@ on_new_owner(void *arg, uint32_t events)
 	struct probe *probe = arg;
 
 	(void)events;
-	note(probe, 'N');
+	probe_note(probe, 'N');
 }
 
 /* Both descriptors are readable.  Who is called first closes the second, and
@@ -318,7 +224,7 @@ replace_other(void *arg, uint32_t events)
 	int number = probe->fds[1], pair[2];
 
 	(void)events;
-	note(probe, 'O');
+	probe_note(probe, 'O');
 	loop_io_del(probe->loop, &probe->io);
 	loop_io_del(probe->loop, &probe->other);
 	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0,
@@ -342,11 +248,11 @@ an_event_of_a_closed_fd_does_not_reach_its_successor(void **state)
 	    EPOLLIN, replace_other, probe), 0);
 	assert_int_equal(loop_io_add(probe->loop, &probe->other,
 	    probe->fds[1], EPOLLIN, replace_other, probe), 0);
-	run(probe);
-	run_ms(probe, 10);
+	probe_run(probe);
+	probe_run_ms(probe, 10);
 	assert_string_equal(probe->order, "O");
 	assert_int_equal(write(probe->count, "y", 1), 1);
-	run_ms(probe, 10);
+	probe_run_ms(probe, 10);
 	assert_memory_equal(probe->order, "ON", 2);
 	close(probe->count);
 }
@@ -358,7 +264,8 @@ on_signal(void *arg, int number)
 {
 	struct probe *probe = arg;
 
-	note(probe, number == SIGUSR1 ? '1' : number == SIGUSR2 ? '2' : '?');
+	probe_note(probe, number == SIGUSR1 ? '1' : number == SIGUSR2 ?
+	    '2' : '?');
 	if (number == SIGUSR2)
 		loop_stop(probe->loop);
 }
@@ -380,10 +287,10 @@ signals_arrive_through_the_loop_and_stay_blocked(void **state)
 	sigprocmask(SIG_SETMASK, NULL, &set);
 	assert_true(sigismember(&set, SIGUSR1) && sigismember(&set, SIGUSR2));
 	kill(getpid(), SIGUSR1);
-	run_ms(probe, 20);
+	probe_run_ms(probe, 20);
 	assert_string_equal(probe->order, "1");
 	kill(getpid(), SIGUSR2);
-	run(probe);
+	probe_run(probe);
 	assert_string_equal(probe->order, "12");
 }
 
@@ -408,7 +315,8 @@ a_loop_leaves_no_descriptor_behind(void **state)
 	assert_int_equal(before, after);
 }
 
-#define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
+#define TEST(name) cmocka_unit_test_setup_teardown(name, probe_set_up, \
+	    probe_tear_down)
 
 int
 main(void)

@@ -11,101 +11,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#include "fcgi-host/loop.h"
-
-/* What the callbacks of a test leave behind. */
-struct probe {
-	struct loop *loop;
-	struct loop_io io, other;
-	struct loop_timer timer, limit;
-	struct loop_task task, second;
-	struct probe *victim;
-	int fds[2];
-	int count, wanted;
-	uint32_t events;
-	char order[64];
-	size_t order_length;
-};
-
-static void
-note(struct probe *probe, char c)
-{
-	if (probe->order_length < sizeof(probe->order) - 1)
-		probe->order[probe->order_length++] = c;
-}
-
-static void
-stop(void *arg)
-{
-	loop_stop(((struct probe *)arg)->loop);
-}
-
-static void
-out_of_time(void *arg)
-{
-	(void)arg;
-	fail_msg("the loop ran for 10 s");
-}
-
-static int
-set_up(void **state)
-{
-	struct probe *probe = calloc(1, sizeof(*probe));
-
-	if (probe == NULL)
-		return -1;
-	probe->io.fd = probe->other.fd = -1;
-	probe->loop = loop_new();
-	*state = probe;
-	if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0,
-	    probe->fds) != 0)
-		return -1;
-	return probe->loop == NULL;
-}
-
-static int
-tear_down(void **state)
-{
-	struct probe *probe = *state;
-
-	loop_free(probe->loop);
-	close(probe->fds[0]);
-	close(probe->fds[1]);
-	free(probe);
-	return 0;
-}
-
-/* Runs until something stops the loop, or 10 s. */
-static void
-run(struct probe *probe)
-{
-	assert_int_equal(loop_timer_set(probe->loop, &probe->limit,
-	    loop_clock_us() + 10000000, out_of_time, NULL), 0);
-	assert_int_equal(loop_run(probe->loop), 0);
-	loop_timer_cancel(probe->loop, &probe->limit);
-}
-
-/* Runs for some milliseconds. */
-static void
-run_ms(struct probe *probe, unsigned ms)
-{
-	struct loop_timer end = { 0 };
-
-	assert_int_equal(loop_timer_set(probe->loop, &end,
-	    loop_clock_us() + ms * 1000, stop, probe), 0);
-	run(probe);
-}
-
-static void
-on_events(void *arg, uint32_t events)
-{
-	struct probe *probe = arg;
-
-	probe->count++;
-	probe->events = events;
-	if (probe->count >= probe->wanted)
-		loop_stop(probe->loop);
-}
+#include "tests/unit/loop_probe.h"
 
 /* Timers */
 
@@ -161,7 +67,7 @@ timers_fire_in_order_never_early_and_not_when_cancelled(void **state)
 		loop_timer_cancel(probe->loop, &ticks[i].timer);
 		wanted--;
 	}
-	run_ms(probe, 150);
+	probe_run_ms(probe, 150);
 	assert_int_equal(fired, wanted);
 	free(ticks);
 }
@@ -185,7 +91,7 @@ a_timer_cancelled_by_another_that_is_due_does_not_fire(void **state)
 	probe->victim = &victim;
 	loop_timer_set(probe->loop, &probe->timer, now_us, cancel_next, probe);
 	loop_timer_set(probe->loop, &victim.timer, now_us, cancel_next, probe);
-	run_ms(probe, 10);
+	probe_run_ms(probe, 10);
 	assert_int_equal(probe->count, 1);
 }
 
@@ -207,9 +113,9 @@ a_timer_set_anew_for_the_past_does_not_starve_descriptors(void **state)
 	probe->wanted = 1;
 	assert_int_equal(write(probe->fds[1], "x", 1), 1);
 	assert_int_equal(loop_io_add(probe->loop, &probe->io, probe->fds[0],
-	    EPOLLIN, on_events, probe), 0);
+	    EPOLLIN, probe_on_events, probe), 0);
 	loop_timer_set(probe->loop, &probe->timer, 0, again_at_once, probe);
-	run(probe);
+	probe_run(probe);
 	assert_true((probe->events & EPOLLIN) != 0);
 }
 
@@ -225,14 +131,14 @@ a_timer_for_the_end_of_time_neither_fires_nor_spins(void **state)
 	struct probe *probe = *state;
 
 	assert_int_equal(loop_timer_set(probe->loop, &probe->timer, UINT64_MAX,
-	    out_of_time, NULL), 0);
+	    probe_out_of_time, NULL), 0);
 	loop_set_hook(probe->loop, count_iteration, probe);
-	run_ms(probe, 20);
+	probe_run_ms(probe, 20);
 	/* The far timer alone: the descriptor ends the wait. */
 	probe->count = 0;
 	probe->wanted = 1;
 	assert_int_equal(loop_io_add(probe->loop, &probe->io, probe->fds[0],
-	    EPOLLOUT, on_events, probe), 0);
+	    EPOLLOUT, probe_on_events, probe), 0);
 	assert_int_equal(loop_run(probe->loop), 0);
 	/* Once as an event, once as an iteration. */
 	assert_int_equal(probe->count, 2);
@@ -260,7 +166,7 @@ the_loop_sleeps_without_a_wake_up_until_the_next_timer(void **state)
 	long before = switches();
 
 	loop_set_hook(probe->loop, count_iteration, probe);
-	run_ms(probe, 300);
+	probe_run_ms(probe, 300);
 	loop_set_hook(probe->loop, NULL, NULL);
 	assert_int_equal(probe->count, 1);
 	assert_true(switches() - before <= 3);
@@ -271,7 +177,7 @@ the_loop_sleeps_without_a_wake_up_until_the_next_timer(void **state)
 static void
 task_two(void *arg)
 {
-	note(arg, '2');
+	probe_note(arg, '2');
 }
 
 static void
@@ -279,7 +185,7 @@ task_one(void *arg)
 {
 	struct probe *probe = arg;
 
-	note(probe, '1');
+	probe_note(probe, '1');
 	loop_defer(probe->loop, &probe->second, task_two, probe);
 }
 
@@ -288,7 +194,7 @@ defer_and_stop(void *arg)
 {
 	struct probe *probe = arg;
 
-	note(probe, 't');
+	probe_note(probe, 't');
 	loop_defer(probe->loop, &probe->task, task_one, probe);
 	loop_defer(probe->loop, &probe->task, task_one, probe);
 	loop_stop(probe->loop);
@@ -299,7 +205,7 @@ hook(void *arg)
 {
 	struct probe *probe = arg;
 
-	note(probe, 'h');
+	probe_note(probe, 'h');
 	if (strchr(probe->order, 'h') == strrchr(probe->order, 'h'))
 		loop_defer(probe->loop, &probe->task, task_two, probe);
 }
@@ -311,7 +217,7 @@ tasks_follow_callbacks_once_and_the_hook_looks_last(void **state)
 
 	loop_set_hook(probe->loop, hook, probe);
 	loop_timer_set(probe->loop, &probe->timer, 0, defer_and_stop, probe);
-	run(probe);
+	probe_run(probe);
 	assert_string_equal(probe->order, "t12h2h");
 	loop_set_hook(probe->loop, NULL, NULL);
 }
@@ -326,7 +232,7 @@ free_mortal(void *arg)
 {
 	struct mortal *mortal = arg;
 
-	note(mortal->probe, 'f');
+	probe_note(mortal->probe, 'f');
 	free(mortal);
 }
 
@@ -342,8 +248,8 @@ a_task_may_free_its_own_struct(void **state)
 		mortal->probe = probe;
 		loop_defer(probe->loop, &mortal->task, free_mortal, mortal);
 	}
-	loop_defer(probe->loop, &probe->task, stop, probe);
-	run(probe);
+	loop_defer(probe->loop, &probe->task, probe_stop, probe);
+	probe_run(probe);
 	assert_string_equal(probe->order, "fff");
 }
 
@@ -353,8 +259,8 @@ a_task_queued_before_the_run_does_not_wait_for_an_event(void **state)
 	struct probe *probe = *state;
 	uint64_t before = loop_clock_us();
 
-	loop_defer(probe->loop, &probe->task, stop, probe);
-	run(probe);
+	loop_defer(probe->loop, &probe->task, probe_stop, probe);
+	probe_run(probe);
 	assert_true(loop_clock_us() - before < 5000000);
 }
 
@@ -380,11 +286,12 @@ the_loop_runs_again_after_a_stop(void **state)
 	struct probe *probe = *state;
 
 	for (int i = 0; i < 3; i++)
-		run_ms(probe, 1);
+		probe_run_ms(probe, 1);
 	assert_true(loop_now_us(probe->loop) <= loop_clock_us());
 }
 
-#define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
+#define TEST(name) cmocka_unit_test_setup_teardown(name, probe_set_up, \
+	    probe_tear_down)
 
 int
 main(void)

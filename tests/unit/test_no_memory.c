@@ -17,75 +17,9 @@
 #include "fcgi-host/cgi_response.h"
 #include "fcgi-host/fcgi_params.h"
 #include "fcgi-host/fcgi_record.h"
-
-/* The allocator of a sanitizer cannot be replaced. */
-#if defined(__SANITIZE_ADDRESS__)
-#define HAS_OWN_ALLOCATOR 0
-#elif defined(__has_feature)
-#if __has_feature(address_sanitizer)
-#define HAS_OWN_ALLOCATOR 0
-#endif
-#endif
-#ifndef HAS_OWN_ALLOCATOR
-#define HAS_OWN_ALLOCATOR 1
-#endif
+#include "tests/unit/failing_malloc.h"
 
 #if HAS_OWN_ALLOCATOR
-
-void *__libc_malloc(size_t size);
-void *__libc_calloc(size_t count, size_t size);
-void *__libc_realloc(void *old, size_t size);
-void __libc_free(void *memory);
-
-static bool is_counting;
-static int until_failure; /* the allocation of that number fails; 0: none */
-static int alive;
-
-static bool
-fails(void)
-{
-	return is_counting && until_failure > 0 && --until_failure == 0;
-}
-
-void *
-malloc(size_t size)
-{
-	if (fails())
-		return NULL;
-	alive += is_counting;
-	return __libc_malloc(size);
-}
-
-void *
-calloc(size_t count, size_t size)
-{
-	if (fails())
-		return NULL;
-	alive += is_counting;
-	return __libc_calloc(count, size);
-}
-
-void *
-realloc(void *old, size_t size)
-{
-	if (fails())
-		return NULL;
-	alive += is_counting && old == NULL;
-	return __libc_realloc(old, size);
-}
-
-void *
-reallocarray(void *old, size_t count, size_t size)
-{
-	return realloc(old, count * size);
-}
-
-void
-free(void *memory)
-{
-	alive -= is_counting && memory != NULL;
-	__libc_free(memory);
-}
 
 /* Does the work with the first allocation failing, then the second, until one
  * round needs no more.  work returns -ENOMEM or 0. */

@@ -2,59 +2,12 @@
  * The pool when memory runs out in the middle of a start: whichever allocation
  * fails, the one who waits is answered, and the next finds a pool that works.
  */
+#include "tests/unit/failing_malloc.h"
 #include "tests/unit/pool_guests.h"
-
-/* The allocator of a sanitizer cannot be replaced. */
-#if defined(__SANITIZE_ADDRESS__)
-#define HAS_OWN_ALLOCATOR 0
-#elif defined(__has_feature)
-#if __has_feature(address_sanitizer)
-#define HAS_OWN_ALLOCATOR 0
-#endif
-#endif
-#ifndef HAS_OWN_ALLOCATOR
-#define HAS_OWN_ALLOCATOR 1
-#endif
 
 #if HAS_OWN_ALLOCATOR
 
 #include "fcgi-host/sock.h"
-
-void *__libc_malloc(size_t size);
-void *__libc_calloc(size_t count, size_t size);
-void *__libc_realloc(void *old, size_t size);
-
-static int until_failure; /* the allocation of that number fails; 0: none */
-
-static bool
-fails(void)
-{
-	return until_failure > 0 && --until_failure == 0;
-}
-
-void *
-malloc(size_t size)
-{
-	return fails() ? NULL : __libc_malloc(size);
-}
-
-void *
-calloc(size_t count, size_t size)
-{
-	return fails() ? NULL : __libc_calloc(count, size);
-}
-
-void *
-realloc(void *old, size_t size)
-{
-	return fails() ? NULL : __libc_realloc(old, size);
-}
-
-void *
-reallocarray(void *old, size_t count, size_t size)
-{
-	return realloc(old, count * size);
-}
 
 /* The spawner knows nothing of the gateway's memory: its answer comes. */
 static void

@@ -13,24 +13,6 @@
 
 #include "tests/unit/scan_tree.h"
 
-static int
-set_up(void **state)
-{
-	struct scan_tree *tree = calloc(1, sizeof(*tree));
-
-	scan_tree_open(tree, SCAN_TREE_CONF, false);
-	*state = tree;
-	return 0;
-}
-
-static int
-tear_down(void **state)
-{
-	scan_tree_close(*state);
-	free(*state);
-	return 0;
-}
-
 static void
 an_empty_directory_has_no_function(void **state)
 {
@@ -414,7 +396,8 @@ new_settings_report_everything_again(void **state)
 	scan_tree_refused(tree, "alice/b.sh", CTL_PROBLEM_TYPE, ".sh");
 }
 
-#define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
+#define TEST(name) cmocka_unit_test_setup_teardown(name, scan_tree_set_up, \
+	    scan_tree_tear_down)
 
 int
 main(void)

@@ -15,24 +15,6 @@
 
 #include "tests/unit/scan_tree.h"
 
-static int
-set_up(void **state)
-{
-	struct scan_tree *tree = calloc(1, sizeof(*tree));
-
-	scan_tree_open(tree, SCAN_TREE_CONF, false);
-	*state = tree;
-	return 0;
-}
-
-static int
-tear_down(void **state)
-{
-	scan_tree_close(*state);
-	free(*state);
-	return 0;
-}
-
 static void
 what_has_no_runtime_and_no_x_is_refused_with_both_mends(void **state)
 {
@@ -314,7 +296,8 @@ junk_beyond_bounds_is_counted_and_not_shown(void **state)
 	assert_true(tree->count <= 1000 + 1 + 1);
 }
 
-#define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
+#define TEST(name) cmocka_unit_test_setup_teardown(name, scan_tree_set_up, \
+	    scan_tree_tear_down)
 
 int
 main(void)

@@ -33,14 +33,6 @@ set_up(void **state)
 	return 0;
 }
 
-static int
-tear_down(void **state)
-{
-	scan_tree_close(*state);
-	free(*state);
-	return 0;
-}
-
 static void
 expect_soon(struct scan_tree *tree,
     bool (*claim)(struct scan_tree *tree, const char *name), const char *name)
@@ -476,7 +468,8 @@ a_directory_replaced_while_nobody_looked_is_back_at_once(void **state)
 	assert_true(scan_is_back(tree->scan));
 }
 
-#define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
+#define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, \
+	    scan_tree_tear_down)
 
 int
 main(void)

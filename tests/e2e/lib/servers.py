@@ -10,7 +10,8 @@ import time
 
 from lib import programs
 
-NGINX_CONF = """
+# How nginx's configurations begin: in its own directory, in the foreground.
+NGINX_START = """
 user www-data;
 worker_processes 1;
 error_log {dir}/error.log info;
@@ -23,6 +24,9 @@ http {{
     fastcgi_temp_path {dir}/fastcgi;
     uwsgi_temp_path {dir}/uwsgi;
     scgi_temp_path {dir}/scgi;
+"""
+
+NGINX_CONF = NGINX_START + """
     client_max_body_size 200m;
     log_format joined '$status $request_id $body_bytes_sent $request';
     access_log {dir}/access.log joined;
@@ -68,7 +72,8 @@ http {{
 }}
 """
 
-APACHE_CONF = """
+# The same of Apache's.
+APACHE_START = """
 ServerRoot {dir}
 ServerName localhost
 Listen 127.0.0.1:{plain}
@@ -86,6 +91,9 @@ LoadModule proxy_fcgi_module /usr/lib/apache2/modules/mod_proxy_fcgi.so
 LoadModule setenvif_module /usr/lib/apache2/modules/mod_setenvif.so
 LoadModule unique_id_module /usr/lib/apache2/modules/mod_unique_id.so
 DocumentRoot {dir}/www
+"""
+
+APACHE_CONF = APACHE_START + """
 {proxy}
 """
 

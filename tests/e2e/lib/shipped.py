@@ -4,21 +4,10 @@ import shutil
 import subprocess
 
 from lib import programs
-from lib.servers import Apache, Nginx, Server, free_ports
+from lib.servers import (APACHE_START, NGINX_START, Apache, Nginx, Server,
+                         free_ports)
 
-NGINX_CONF = """
-user www-data;
-worker_processes 1;
-error_log {dir}/error.log info;
-pid {dir}/nginx.pid;
-daemon off;
-events {{ worker_connections 512; }}
-http {{
-    client_body_temp_path {dir}/body;
-    proxy_temp_path {dir}/proxy;
-    fastcgi_temp_path {dir}/fastcgi;
-    uwsgi_temp_path {dir}/uwsgi;
-    scgi_temp_path {dir}/scgi;
+NGINX_CONF = NGINX_START + """
     log_format joined '$status $request_id $request';
     access_log {dir}/access.log joined;
     server {{
@@ -33,28 +22,11 @@ http {{
 }}
 """
 
-APACHE_CONF = """
-ServerRoot {dir}
-ServerName localhost
-Listen 127.0.0.1:{plain}
+APACHE_CONF = APACHE_START + """
 Listen 127.0.0.1:{tls}
-PidFile {dir}/apache.pid
-DefaultRuntimeDir {dir}
-Mutex file:{dir}
-ErrorLog {dir}/error.log
-LogLevel warn
-User www-data
-Group www-data
-LoadModule mpm_event_module /usr/lib/apache2/modules/mod_mpm_event.so
-LoadModule authz_core_module /usr/lib/apache2/modules/mod_authz_core.so
-LoadModule proxy_module /usr/lib/apache2/modules/mod_proxy.so
-LoadModule proxy_fcgi_module /usr/lib/apache2/modules/mod_proxy_fcgi.so
-LoadModule setenvif_module /usr/lib/apache2/modules/mod_setenvif.so
-LoadModule unique_id_module /usr/lib/apache2/modules/mod_unique_id.so
 LoadModule ssl_module /usr/lib/apache2/modules/mod_ssl.so
 LogFormat "%>s %{{UNIQUE_ID}}e %r" joined
 CustomLog {dir}/access.log joined
-DocumentRoot {dir}/www
 {shipped}
 <VirtualHost 127.0.0.1:{tls}>
     SSLEngine on
