@@ -32,26 +32,52 @@ decode(struct cgi_response *response, const uint8_t *data, size_t n,
 	return done;
 }
 
-/* A line of the normal form begins with a token and ": ". */
+static bool
+begins(const uint8_t *line, const char *name)
+{
+	return strncasecmp((const char *)line, name, strlen(name)) == 0;
+}
+
+/* A line of the normal form begins with a token and ": ", and is not for the
+ * connection or the web server. */
 static void
 check_field(const uint8_t *line)
 {
+	static const char *const never[] = { "Transfer-Encoding:",
+		"Connection:", "Keep-Alive:", "Upgrade:", "Trailer:", "TE:",
+		"Proxy-", "X-Accel-Redirect:", "X-Sendfile:", "X-Sendfile2:",
+		"X-LIGHTTPD-send-file:", "X-LIGHTTPD-send-file2:",
+		"X-Reproxy-URL:" };
 	static const char token[] = "!#$%&'*+-.^_`|~0123456789"
 	    "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ";
 	size_t length = strspn((const char *)line, token);
 
 	CLAIM(length > 0 && memcmp(line + length, ": ", 2) == 0);
-	CLAIM(strncasecmp((const char *)line, "Transfer-Encoding:", 18) != 0);
-	CLAIM(strncasecmp((const char *)line, "Connection:", 11) != 0);
+	for (size_t i = 0; i < sizeof(never) / sizeof(never[0]); i++)
+		CLAIM(!begins(line, never[i]));
+}
+
+/* Which of the fields that may stand there once only this is, as a bit. */
+static unsigned
+single_field(const uint8_t *line)
+{
+	static const char *const once[] = { "Status:", "Location:",
+		"Content-Type:", "Content-Length:" };
+
+	for (unsigned i = 0; i < sizeof(once) / sizeof(once[0]); i++)
+		if (begins(line, once[i]))
+			return 1u << i;
+	return 0;
 }
 
 /* Lines that end in CRLF, none empty but the last, none with a control byte
- * inside but tab; one Status, and no Location behind it. */
+ * inside but tab; one Status, no Location behind it, no known field twice. */
 static void
 check_form(const struct buf *head)
 {
 	const uint8_t *at = head->data + head->start;
 	size_t n = buf_len(head), line = 0, statuses = 0;
+	unsigned seen = 0, field;
 
 	CLAIM(n > 4);
 	for (size_t i = 0; i < n; i++) {
@@ -65,6 +91,9 @@ check_form(const struct buf *head)
 		CLAIM(at[i] == '\t' || (at[i] >= 0x20 && at[i] != 0x7f));
 		if (line == 0) {
 			check_field(at + i);
+			field = single_field(at + i);
+			CLAIM((seen & field) == 0);
+			seen |= field;
 			statuses += n - i > 8 &&
 			    memcmp(at + i, "Status: ", 8) == 0;
 			CLAIM(statuses == 0 || n - i < 9 ||

@@ -24,6 +24,32 @@ check_string(const char *field, size_t size)
 #define CHECK_STRING(field) check_string((field), sizeof(field))
 
 static void
+check_version(const char *version)
+{
+	CLAIM(strlen(version) == CTL_VERSION_LENGTH);
+	CLAIM(strspn(version, "0123456789abcdef") == CTL_VERSION_LENGTH);
+}
+
+/* What those who may have been taken over can say to the spawner at all. */
+static bool
+may_say(enum ctl_type type, size_t way)
+{
+	switch (way) {
+	case CTL_WAY_GATEWAY_TO_SPAWNER:
+		return type == CTL_INSTANCE_START ||
+		    type == CTL_INSTANCE_KILL || type == CTL_LOG_SWITCHED ||
+		    type == CTL_DRAINED;
+	case CTL_WAY_SCANNER_TO_SPAWNER:
+		return type == CTL_FN_PUT || type == CTL_FN_DEL ||
+		    type == CTL_FN_SYNC;
+	case CTL_WAY_COMMAND_TO_SPAWNER:
+		return type == CTL_COMMAND;
+	default:
+		return type != CTL_COMMAND;
+	}
+}
+
+static void
 check_function(const struct ctl_function *f, size_t fd_count)
 {
 	CHECK_STRING(f->name);
@@ -42,7 +68,7 @@ check_function(const struct ctl_function *f, size_t fd_count)
 	CLAIM(strstr(f->path, "..") == NULL || strstr(f->name, "..") != NULL);
 	CLAIM(strstr(f->path, "/../") == NULL && f->path[0] != '/');
 	CLAIM(ctl_segment_ok(f->tenant, strlen(f->tenant)));
-	CLAIM(strlen(f->version) == CTL_VERSION_LENGTH);
+	check_version(f->version);
 }
 
 static void
@@ -60,6 +86,8 @@ check_accepted(const struct ctl_msg *msg, size_t fd_count)
 	case CTL_INSTANCE_START:
 		CHECK_STRING(msg->u.instance_start.name);
 		CLAIM(ctl_name_ok(msg->u.instance_start.name));
+		CHECK_STRING(msg->u.instance_start.version);
+		check_version(msg->u.instance_start.version);
 		break;
 	case CTL_INSTANCE_FAILED:
 		CHECK_STRING(msg->u.instance_failed.step);
@@ -109,6 +137,7 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t n)
 		CLAIM(error != 0 || (spoil & 4) == 0);
 		if (error == 0) {
 			ways++;
+			CLAIM(may_say((enum ctl_type)msg.type, way));
 			check_accepted(&msg, fd_count);
 		}
 	}
