@@ -136,6 +136,7 @@ check_conf(const struct conf *conf)
 	for (i = 0; i < conf->runtime_count; i++) {
 		const struct conf_runtime *runtime = &conf->runtimes[i];
 
+		CLAIM(conf_runtime_by_name(conf, runtime->name) == runtime);
 		CLAIM(runtime->command != NULL);
 		CLAIM(settings_path_ok(runtime->command[0]));
 		for (j = 0; runtime->extensions[j] != NULL; j++)
@@ -143,9 +144,14 @@ check_conf(const struct conf *conf)
 			    runtime->extensions[j]) == runtime);
 		ask(conf, "default", "x", runtime->name);
 	}
-	for (i = 0; i < conf->tenant_count; i++)
+	for (i = 0; i < conf->tenant_count; i++) {
+		CLAIM(conf_tenant(conf, conf->tenants[i].name) ==
+		    &conf->tenants[i].settings);
 		ask(conf, conf->tenants[i].name, "x", "");
+	}
 	for (i = 0; i < conf->function_count; i++) {
+		CLAIM(conf_function(conf, conf->functions_sections[i].name) ==
+		    &conf->functions_sections[i].settings);
 		CLAIM(ctl_name_ok(conf->functions_sections[i].name));
 		ask(conf, "a", conf->functions_sections[i].name, "");
 	}

@@ -375,6 +375,28 @@ role_goes(uint8_t how)
 	play_turn(&play);
 }
 
+static enum fate
+fate_of(uint64_t id)
+{
+	for (size_t i = 0; i < play.asked_count; i++)
+		if (play.asked[i].id == id)
+			return play.asked[i].fate;
+	return FATE_OVER; /* the gateway that asked is dead */
+}
+
+/* Whose gateway listens, it is told. */
+static void
+instance_goes(size_t i)
+{
+	uint64_t id = play.alive[i]->id;
+	bool is_disowned = play.alive[i]->is_disowned;
+
+	instance_end(&play, i);
+	play_turn(&play);
+	CLAIM(is_disowned || play.gateway.was_deaf ||
+	    !child_is_up(play.spawner.gateway) || fate_of(id) == FATE_OVER);
+}
+
 static void
 step(void)
 {
@@ -385,8 +407,7 @@ step(void)
 	} else if (op < 144) {
 		scanner_speaks();
 	} else if (op < 160 && play.alive_count > 0) {
-		instance_end(&play, next() % play.alive_count);
-		play_turn(&play);
+		instance_goes(next() % play.alive_count);
 	} else if (op < 176) {
 		time_passes();
 	} else if (op < 216) {
