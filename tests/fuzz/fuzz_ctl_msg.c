@@ -107,10 +107,29 @@ check_accepted(const struct ctl_msg *msg, size_t fd_count)
 	}
 }
 
+/* By its name and a colon, so that the inputs outlive a change of the numbers;
+ * or by a byte. */
+static enum ctl_type
+take_type(const uint8_t **data, size_t *n)
+{
+	for (unsigned type = CTL_NONE + 1; type < CTL_TYPE_COUNT; type++) {
+		const char *name = ctl_type_name((enum ctl_type)type);
+		size_t length = strlen(name);
+
+		if (*n > length && memcmp(*data, name, length) == 0 &&
+		    (*data)[length] == ':') {
+			*data += length + 1;
+			*n -= length + 1;
+			return (enum ctl_type)type;
+		}
+	}
+	return (enum ctl_type)take_byte(data, n);
+}
+
 int
 LLVMFuzzerTestOneInput(const uint8_t *data, size_t n)
 {
-	enum ctl_type type = (enum ctl_type)take_byte(&data, &n);
+	enum ctl_type type = take_type(&data, &n);
 	size_t fd_count = take_byte(&data, &n) % 8;
 	uint8_t spoil = take_byte(&data, &n);
 	struct ctl_msg msg;
