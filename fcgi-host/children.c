@@ -459,6 +459,7 @@ give_up(struct child *child, int error)
 	loop_io_del(child->loop, &child->pid_io);
 	close_fd(&child->pidfd);
 	shut(child);
+	child->ops->not_started(child->arg);
 	back_off(child);
 }
 

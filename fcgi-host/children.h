@@ -30,6 +30,8 @@ struct child_ops {
 	int (*message)(void *arg, const struct ctl_msg *msg, int *fd);
 	/* It has ended and been reaped. */
 	void (*down)(void *arg, int wait_status);
+	/* It could not be started; it is tried again. */
+	void (*not_started)(void *arg);
 	/* May it be started now?  False: asked again soon. */
 	bool (*may_start)(void *arg);
 };

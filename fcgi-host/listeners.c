@@ -75,6 +75,14 @@ place(struct listeners *listeners, const struct conf *conf,
 		    given->number, given->name, where);
 		return -EADDRNOTAVAIL;
 	}
+	if (conf->listen[i][0] == '/' &&
+	    !sock_is_reached_by(given->fd, conf->listen[i])) {
+		snprintf(problem, size, "descriptor %d (%s), which was "
+		    "handed over, listens on %s, but that path no longer "
+		    "leads to it, so nobody can connect; restart the .socket "
+		    "unit", given->number, given->name, where);
+		return -ENOENT;
+	}
 	if (listeners->fd[i] >= 0) {
 		snprintf(problem, size, "descriptor %d (%s), which was "
 		    "handed over, listens on %s, and so does an earlier one; "

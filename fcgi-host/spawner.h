@@ -78,6 +78,7 @@ struct spawner {
 	bool has_next;             /* perhaps: what is kept goes to it */
 	bool is_settled;           /* the last one left no debts */
 	unsigned drain_deaths;     /* of gateways, since the drain began */
+	unsigned drain_failures;   /* starts of one that failed, the same */
 	uint64_t gateway_down_us;
 
 	struct spawner_wait reload, reopen, drain;

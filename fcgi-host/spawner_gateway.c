@@ -21,6 +21,8 @@
 /* Of gateways in a drain: one may die under what it has in hand, its successor
  * has nothing but the writing of that. */
 #define DRAIN_DEATHS_MAX 2
+/* Of its starts: some three seconds. */
+#define DRAIN_FAILURES_MAX 6
 
 /* ------------------------------------------------------------------ sending */
 
@@ -337,6 +339,21 @@ on_down(void *arg, int wait_status)
 	loop_stop(spawner->loop);
 }
 
+/* A drain does not wait for ever for the process in which it would end. */
+static void
+on_not_started(void *arg)
+{
+	struct spawner *spawner = arg;
+
+	if (spawner->phase != SPAWNER_DRAINING ||
+	    ++spawner->drain_failures < DRAIN_FAILURES_MAX)
+		return;
+	log_event(LOG_ERROR, "drain", "why=\"no gateway can be started; what was "
+	    "in flight is recorded by the next start\"");
+	spawner->phase = SPAWNER_ENDING;
+	loop_stop(spawner->loop);
+}
+
 static bool
 may_start(void *arg)
 {
@@ -351,5 +368,6 @@ const struct child_ops spawner_gateway_ops = {
 	.up = on_up,
 	.message = on_message,
 	.down = on_down,
+	.not_started = on_not_started,
 	.may_start = may_start,
 };

@@ -133,6 +133,12 @@ on_down(void *arg, int wait_status)
 	(void)wait_status;
 }
 
+static void
+on_not_started(void *arg)
+{
+	(void)arg;
+}
+
 /* A scanner also ends because its directory was replaced: it may read nothing
  * but the one that it was given. */
 static bool
@@ -155,5 +161,6 @@ const struct child_ops spawner_scanner_ops = {
 	.up = on_up,
 	.message = on_message,
 	.down = on_down,
+	.not_started = on_not_started,
 	.may_start = may_start,
 };

@@ -141,6 +141,17 @@ def test_an_address_that_no_listen_names_is_refused_in_words(host):
             f"listens on 127.0.0.1:{port}", LISTEN_FDNAMES="tcp")
 
 
+def test_a_socket_whose_file_is_gone_is_refused_in_words(host):
+    aside = f"{host.socket}.aside"
+    os.rename(host.socket, aside)
+    code, said = run(host, [host.manager.sockets[0][0].fileno()])
+    assert code == 1
+    assert "no longer leads to it" in said and "restart the .socket unit" in said
+    os.rename(aside, host.socket)
+    host.start()
+    assert host.fetch("/fn/swiss?head&raw=x").text == "x"
+
+
 def test_the_same_socket_twice_is_refused_in_words(host):
     held = host.manager.sockets[0][0].fileno()
     refused(host, [held, os.dup(held)], "descriptor 4", "an earlier one")

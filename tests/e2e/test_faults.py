@@ -86,6 +86,21 @@ def test_a_role_that_finds_no_process_comes_back_when_there_is_one(
         host.wait_served("/fn/new?head", 10)
 
 
+def test_a_host_whose_gateway_finds_no_process_still_ends(few_processes):
+    host, limit = few_processes
+    gateway = host.roles()["gateway"]
+    limit.set(1)
+    os.kill(gateway, signal.SIGKILL)
+    host.wait_log("event=role_not_started which=gateway")
+    host.signal(signal.SIGTERM)
+    started = time.monotonic()
+    assert host.process.wait(30) == 0
+    assert time.monotonic() - started < 10
+    limit.set("max")
+    host.start()
+    assert in_words(host.execute("/fn/cold?head")[0], 200)
+
+
 @pytest.mark.parametrize("name,whom", [
     ("late.cgi", "program"), ("late.cgi", "init"), ("late.fcgi", "program")])
 def test_a_stopped_instance_ends_at_its_deadline(start_once, programs, name,
@@ -393,15 +408,15 @@ def test_a_wiped_state_directory_stops_nothing_that_runs(start_once,
 
 def test_a_wiped_run_directory_is_said_and_needs_a_restart(start_once,
                                                            programs):
-    """What is connected is served on, and CGI is; FastCGI programs cannot be
-    reached without their sockets."""
+    """What is connected is served on: web servers, CGI, and FastCGI programs
+    whose connection is kept; others cannot be reached without their sockets."""
     host = start_once.host({"good.cgi": programs.cgi, "f.fcgi":
                             programs.fcgi, "cold/f.fcgi": programs.fcgi})
     host.fetch("/fn/f?head")
     with host.connect() as kept:
         ask(kept, "/fn/good?head")
         wipe(host.run_dir)
-        for url, status in (("good", 200), ("f", 502), ("cold/f", 502),
+        for url, status in (("good", 200), ("f", 200), ("cold/f", 502),
                             ("good", 200)):
             one = host_room.new_id()
             answer = ask(kept, f"/fn/{url}?head", REQUEST_ID=one)

@@ -29,6 +29,12 @@ def is_answered(connection, text):
     return answer.text == text and answer.is_complete
 
 
+def drains(host):
+    """Until the gateway accepts nothing any more; its spawner says it first."""
+    host.wait_log("event=drain ")
+    time.sleep(0.3)
+
+
 def refused(host, *words):
     """The second host does not start, says why, and the first serves on."""
     done = host.installed.run("run", "--takeover", "-c", host.ini_path,
@@ -64,7 +70,7 @@ def test_what_runs_finishes_and_what_comes_meanwhile_waits(host):
     time.sleep(0.3)
     thread = threading.Thread(target=host.take_over)
     thread.start()
-    host.wait_log("event=drain ")
+    drains(host)
     started = time.monotonic()
     short = ask(host, "swiss?head&raw=short", REQUEST_ID="short")
     assert is_answered(long, "long")
@@ -194,13 +200,14 @@ def test_the_old_host_may_die_in_the_middle(host):
     time.sleep(0.3)
     old = host.process
     host.launch("--takeover")
-    host.wait_log("event=drain ")
+    drains(host)
     waiting = ask(host, "swiss?head&raw=x", REQUEST_ID="short")
     old.kill()
     host.wait_notice("READY=1")
     old.wait()
     assert is_answered(waiting, "x")
     running.close()
+    host.books.wait_request("long")
     first, second = books.runs(host.books.all())
     books.check_seq(second, True)
     assert host.books.wait_request("long") in second
