@@ -219,7 +219,8 @@ def spread(times):
 
 def hold_socket(host):
     """Before its start: the socket is the service manager's, as with a .socket
-    unit, so that it outlives every host."""
+    unit, so that it outlives every host; and so do kept connections."""
+    host.manager.stores = True
     host.manager.hold("fcgi-host.socket", host.socket)
 
 

@@ -141,22 +141,32 @@ class RawClient(Client):
 
     def steady(self):
         """In a strict time it is answered, through reloads, replacements,
-        rotations and restarts."""
+        rotations and restarts; half of them on a connection that is kept over
+        all that."""
+        laps = self.rng.choice((1, 8))
+        with self.connect() as connection:
+            for lap in range(1, laps + 1):
+                if not self.is_steady(connection, lap if laps > 1 else None):
+                    return
+                if lap < laps:
+                    time.sleep(self.rng.random() * 0.2)
+
+    def is_steady(self, connection, kept_id):
         query, body, wanted = self.work()
         is_strict = self.soak.is_strict()
-        status = None
+        status = "nothing"
         try:
-            with self.connect() as connection:
-                answer = self.ask("steady", connection, query, body,
-                                  url=f"/fn/{self.rng.choice(STEADY)}?{query}")
+            answer = self.ask("steady", connection, query, body, kept_id,
+                              f"/fn/{self.rng.choice(STEADY)}?{query}")
             self.judge("steady", answer, wanted)
             status = answer.status if answer.is_complete else "cut"
         finally:
             if is_strict and self.soak.is_strict():
                 self.sheet.counts["strict"] += 1
                 if status != 200:
-                    self.sheet.blame(f"steady: {status} although nothing "
-                                     f"was killed: {query[:60]}")
+                    self.sheet.blame(f"steady: {status} although nothing was "
+                                     f"killed: {query[:60]} kept={kept_id}")
+        return status == 200
 
     def kept(self):
         with self.connect() as connection:
