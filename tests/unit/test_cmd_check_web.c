@@ -152,6 +152,52 @@ haproxy_is_read_in_its_section_and_may_be_in_a_chroot(void **state)
 	    "\tserver host unix@/other.sock\n\ttimeout server 1s\n"), -2);
 }
 
+/* A file of conf/ as it is built; to be freed. */
+static char *
+built(const char *name)
+{
+	const char *build = getenv("BUILDDIR");
+	char path[4096], *text = calloc(1, 1 << 16);
+	FILE *file;
+
+	snprintf(path, sizeof(path), "%s/conf/%s", build != NULL ? build : ".",
+	    name);
+	file = fopen(path, "r");
+	if (text == NULL || file == NULL)
+		fail_msg("%s cannot be read", path);
+	assert_true(fread(text, 1, (1 << 16) - 1, file) > 0);
+	fclose(file);
+	return text;
+}
+
+static void
+what_we_ship_is_understood(void **state)
+{
+	static const char *const ships[][2] = {
+		{ "nginx", "nginx-location.conf" }, { "Apache", "apache.conf" },
+		{ "lighttpd", "lighttpd.conf" }, { "Caddy", "Caddyfile" },
+		{ "HAProxy", "haproxy.cfg" },
+	};
+	char host[4200], *text = built("nginx-location.conf");
+	char *path = strstr(text, "unix:") + 5;
+	struct conf *conf;
+
+	(void)state;
+	snprintf(host, sizeof(host), "[host]\nlisten = %.*s\n",
+	    (int)strcspn(path, ";"), path);
+	free(text);
+	conf = conf_of(host);
+	for (size_t i = 0; i < sizeof(ships) / sizeof(ships[0]); i++) {
+		bool is_named = false;
+
+		text = built(ships[i][1]);
+		assert_int_equal(check_web_patience_ms(ships[i][0], conf, text,
+		    &is_named), 60000);
+		free(text);
+	}
+	conf_unref(conf);
+}
+
 /* ---- whole directories ---- */
 
 static char root[] = "/tmp/test_cmd_check_web.XXXXXX";
@@ -280,6 +326,7 @@ main(void)
 		cmocka_unit_test(caddy_is_read_in_the_block_that_we_open),
 		cmocka_unit_test(
 		    haproxy_is_read_in_its_section_and_may_be_in_a_chroot),
+		cmocka_unit_test(what_we_ship_is_understood),
 		cmocka_unit_test(
 		    each_server_is_compared_and_only_where_it_is_sure),
 		cmocka_unit_test(
