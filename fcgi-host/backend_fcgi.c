@@ -560,6 +560,19 @@ fcgi_report(struct backend *backend, const struct init_report *report)
 	backend->events->readable(backend->arg);
 }
 
+/* A connection that is kept is one of the instance's descriptors. */
+static bool
+may_be_kept(const struct backend *backend)
+{
+	const struct channel *channel = channel_of(backend);
+	int ceiling = backend->instance->fleet->fd_ceiling;
+
+	return backend->keeps && backend->end == BACKEND_ENDED &&
+	    backend->is_instance_usable && channel->fd >= 0 &&
+	    (ceiling == 0 || channel->fd < ceiling) &&
+	    buf_len(&backend->sending) == 0;
+}
+
 static void
 fcgi_close(struct backend *backend)
 {
@@ -567,9 +580,7 @@ fcgi_close(struct backend *backend)
 
 	funclog_end(&backend->log, backend->request_id,
 	    loop_now_us(backend->instance->fleet->loop));
-	if (backend->keeps && backend->end == BACKEND_ENDED &&
-	    backend->is_instance_usable && channel->fd >= 0 &&
-	    buf_len(&backend->sending) == 0)
+	if (may_be_kept(backend))
 		channel_keep(channel);
 	else
 		channel_close(channel);

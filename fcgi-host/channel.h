@@ -16,7 +16,7 @@
 #include "fcgi-host/loop.h"
 
 /* Of an answer, what is looked at before it is taken. */
-#define CHANNEL_LOOK_MAX 2048
+#define CHANNEL_LOOK_MAX 4096
 
 /* libfcgi reads so much at once: a request of this size is read whole, or not
  * at all. */

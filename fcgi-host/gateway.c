@@ -334,6 +334,7 @@ ceilings_set(struct gateway *gateway)
 		return;
 	}
 	gateway->fd_instances = all_but(daily, 4, 40);
+	gateway->fleet.fd_ceiling = gateway->fd_instances;
 	gateway->server.fd_ceiling = all_but(daily, 8, 24);
 	gateway->fd_pause = all_but(daily, 16, 16);
 }

@@ -58,6 +58,7 @@ struct fleet {
 	uint64_t next_id;
 	uint64_t generation; /* of the configuration */
 	uint64_t count;      /* instances that are not gone */
+	int fd_ceiling; /* descriptors from this number on keep nothing; 0 */
 };
 
 /* Who uses or owns the instance; each may be NULL. */

@@ -252,6 +252,26 @@ a_request_that_is_not_read_at_once_has_a_connection_of_its_own(void **state)
 	is_closed_by_the_host();
 }
 
+static void
+where_descriptors_are_few_no_connection_is_kept(void **state)
+{
+	struct play *play = *state;
+	struct actor *actor;
+
+	play->stage.fleet.fd_ceiling = 3;
+	actor = warm(play);
+	for (int i = 0; i < 2; i++) {
+		is_closed_by_the_host();
+		ask(play);
+		serve(play, actor, "alone");
+	}
+	play->stage.fleet.fd_ceiling = 0;
+	ask(play);
+	is_closed_by_the_host();
+	serve(play, actor, "kept");
+	is_kept_by_the_host();
+}
+
 /* As php-cgi, which never asks for the end of a STDIN that it does not need:
  * a reset would say nothing of what it has done. */
 static void
@@ -513,6 +533,7 @@ main(void)
 		TEST(ids_begin_again_behind_the_last_and_are_never_0),
 		TEST(a_request_with_a_body_has_a_connection_of_its_own),
 		TEST(a_request_that_is_not_read_at_once_has_a_connection_of_its_own),
+		TEST(where_descriptors_are_few_no_connection_is_kept),
 		TEST(a_program_that_answers_before_it_has_read_all_keeps_no_connection),
 		TEST(what_comes_between_two_requests_reaches_nobody),
 		TEST(what_comes_with_the_end_of_a_request_reaches_nobody),
