@@ -1,6 +1,7 @@
 """Sockets that the service manager hands over: sd_listen_fds(3)."""
 import os
 import pathlib
+import re
 import socket
 import stat
 import subprocess
@@ -9,6 +10,7 @@ import threading
 import pytest
 
 from lib import fcgi, manager, servers, web
+from lib import programs as programs_room
 
 ENV = """#!/bin/sh
 printf 'Content-Type: text/plain\\n\\n'
@@ -224,3 +226,18 @@ def test_behind_nginx_a_restart_is_a_pause_and_no_error(host, start_once):
     host.start()
     thread.join()
     assert replies[0].text == "waited"
+
+
+def test_the_units_that_are_installed_fit_the_sample_configuration():
+    service, unit, sample = (
+        (programs_room.TREE / f"conf/fcgi-host.{kind}.in").read_text()
+        for kind in ("service", "socket", "ini"))
+    most, = re.findall(r"^FileDescriptorStoreMax=(\d+)$", service, re.M)
+    # every `listen` that there may be, and the kept connections
+    assert int(most) > 16
+    assert f"\nEnvironment=FDSTORE={most}\n" in service
+    assert "\nRuntimeDirectoryPreserve=yes\n" in service
+    path, = re.findall(r"^ListenStream=(.*)$", unit, re.M)
+    assert f"\nlisten = {path}\n" in sample
+    group, = re.findall(r"^SocketGroup=(.*)$", unit, re.M)
+    assert f"\nlisten_group = {group}\n" in sample

@@ -3,7 +3,7 @@ import time
 
 import pytest
 
-from lib import books, load as load_room
+from lib import books, load as load_room, shipped
 
 R = """# %d
 printf 'Content-Type: text/plain\\n\\n%%s' "$QUERY_STRING"
@@ -12,13 +12,17 @@ REUSE = ('ProxyPass "/fn/" "unix:{}|fcgi://localhost/fn/" enablereuse=on '
          'timeout=60')
 
 
-def loaded(host, start_once, programs):
-    """Clients of every kind, the functions that they call, the servers."""
+def add_functions(host, programs):
     host.add("c.cgi", programs.cgi)
     host.add("f.fcgi", programs.fcgi)
     host.add("r.sh", R % 0)
     host.start()
     host.wait_served("/fn/r")
+
+
+def loaded(host, start_once, programs):
+    """Clients of every kind, the functions that they call, the servers."""
+    add_functions(host, programs)
     nginx = start_once.nginx(host)
     apache = start_once.apache(host, proxy=REUSE.format(host.socket))
     load = load_room.Load()
@@ -85,4 +89,27 @@ def test_three_takeovers(start_once, programs):
         time.sleep(0.5)
     load.check(20)
     assert load.slowest < 10, "a restart is a pause of a moment"
+    check_books(host, load.count)
+
+
+def test_restarts_and_takeovers_behind_every_web_server(start_once, programs):
+    """Each with the configuration that is installed."""
+    host = start_once.host(is_started=False, stores=True,
+                           socket_name="fcgi-host.sock")
+    shipped.listen_in_chroot(host)
+    add_functions(host, programs)
+    load = load_room.Load()
+    for name in shipped.SERVERS:
+        load.add(load_room.Http, ("c", "f", "r"),
+                 start_once.server(name, host).plain)
+    with load:
+        for lap in range(4):
+            time.sleep(1)
+            if lap % 2:
+                host.take_over()
+            else:
+                host.stop()
+                host.start()
+        time.sleep(0.5)
+    load.check(10)
     check_books(host, load.count)
