@@ -67,6 +67,7 @@ connect(int fd, __CONST_SOCKADDR_ARG address, socklen_t size)
 	close_fd(&program->fd);
 	params_free(program->params);
 	*program = (struct program){ .fd = pair[1],
+		.is_dead = program->is_dead,
 		.params = params_new(65536, 512) };
 	return 0;
 }
@@ -315,7 +316,7 @@ program_acts(void)
 	struct actor *actor = choose_actor(&program);
 	uint8_t how = next();
 
-	if (actor == NULL)
+	if (actor == NULL || program->is_dead)
 		return;
 	if (program->fd >= 0 && how == HANGS_UP_UNHEARD) {
 		close_fd(&program->fd);
@@ -344,6 +345,17 @@ note_end(const struct actor *actor, struct program *program)
 	story->is_lied_about = actor->order.serial != program->serial;
 }
 
+/* Dead, says init of a FastCGI program, whose connection is still open: what
+ * came on it was seen by nobody, and another program may get it. */
+static void
+note_lie(struct program *program)
+{
+	if (program->fd < 0)
+		return;
+	program->is_dead = true;
+	play.requests[program->number].is_delivered = false;
+}
+
 static void
 init_acts(void)
 {
@@ -353,18 +365,22 @@ init_acts(void)
 
 	if (actor == NULL || actor->init_fd < 0)
 		return;
-	if (how < 160) { /* the truth, mostly: a child may hold a connection */
+	if (how < 160) { /* the truth, mostly */
 		note_end(actor, program);
 		actor_close(actor);
 		if (program->fd < 0)
 			program->number = 0;
-		else if ((how & 1) != 0)
+		else if (program->id != 0)
 			close_fd(&program->fd);
+		/* else nobody has accepted it, and nobody ever will */
+		program->is_dead = true;
 		actor_report(actor, INIT_EXIT, status < 160 ? 0 : status);
 	} else if (how < 240) {
 		actor->order.serial += how % 3 == 0;
 		if (1 + how % 4 != INIT_MEMORY)
 			note_end(actor, program);
+		if (1 + how % 4 == INIT_EXIT)
+			note_lie(program);
 		actor_report(actor, 1 + how % 4, status);
 	} else if (how < 248) {
 		(void)sock_send(actor->init_fd, &status, 1, NULL, 0);
@@ -499,19 +515,6 @@ turn(void)
 
 /* ------------------------------------------------------------------- claims */
 
-static void
-spawner_catches_up(void)
-{
-	for (size_t i = 0; i < play.stage.actor_count; i++) {
-		struct actor *actor = &play.stage.actors[i];
-
-		if (!actor->is_up && !actor->is_gone)
-			stage_up(&play.stage, actor);
-		if (actor->is_killed && !actor->is_gone)
-			stage_gone(&play.stage, actor, 9);
-	}
-}
-
 #define BEGIN_BYTES 16
 
 /* Nobody says anything any more, and time passes: every time-out is behind us
@@ -523,7 +526,7 @@ wait_for_ends(void)
 	for (int i = 0; i < 4; i++) {
 		clock_skip_ms(31000);
 		turn();
-		spawner_catches_up();
+		talk_spawner_catches_up(&play);
 		turn();
 	}
 	for (int i = 0; i < TALK_WEBS; i++)

@@ -49,6 +49,7 @@ struct program {
 	uint16_t id; /* of the last BEGIN_REQUEST */
 	bool has_head;
 	bool is_over; /* FastCGI: it has said END_REQUEST; CGI: init has */
+	bool is_dead; /* by init's word: it hears and says nothing more */
 	uint64_t serial; /* CGI: of the order */
 	struct fcgi_parser parser;
 	struct params *params;
@@ -84,6 +85,9 @@ void talk_judge_early(const struct talk *talk, unsigned number,
 /* At the end: one record per execution, and for all that were admitted; seq
  * without a gap. */
 void talk_judge_books(const struct talk *talk);
+
+/* What was asked of it while it was slow is done. */
+void talk_spawner_catches_up(struct talk *talk);
 
 /* Connects if need be; begins a request (of which how says everything) if none
  * is open; sends n bytes of what is left of it. */

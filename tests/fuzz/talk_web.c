@@ -179,3 +179,16 @@ talker_abort(struct talk *talk, struct talker *talker)
 	    MSG_NOSIGNAL);
 	buf_free(&bytes);
 }
+
+void
+talk_spawner_catches_up(struct talk *talk)
+{
+	for (size_t i = 0; i < talk->stage.actor_count; i++) {
+		struct actor *actor = &talk->stage.actors[i];
+
+		if (!actor->is_up && !actor->is_gone)
+			stage_up(&talk->stage, actor);
+		if (actor->is_killed && !actor->is_gone)
+			stage_gone(&talk->stage, actor, 9);
+	}
+}
