@@ -3,11 +3,10 @@
  * two silent seconds) and is kept for the next execution where that is safe:
  * the request had no body, of which a program may leave a rest that would be
  * taken for records; it was sent in one piece that libfcgi reads at once; and
- * the program had read it before it answered.  Then a reset without an answer
- * says of the next request that the program has not read it (the kernel gives
- * one only for bytes that lie unread, and they are read together), and it is sent
- * again on a connection of its own.  Whatever else happens closes it at
- * END_REQUEST (libfcgi's close waits for the peer).  Source: FastCGI 1.0.
+ * the program had read it before it answered.  Then a reset without an answer,
+ * which the kernel gives for bytes that lie unread, says that the program has
+ * read nothing of the next request: it is sent again on one of its own.  All
+ * else closes it at END_REQUEST (libfcgi's close waits).  Source: FastCGI 1.0.
  */
 #include "fcgi-host/backend.h"
 
@@ -44,7 +43,7 @@ interest_set(struct backend *backend)
 	struct channel *channel = channel_of(backend);
 	uint32_t events = 0;
 
-	/* after the end its interest stays as the next execution wants it */
+	/* after the end it stays as the next execution wants it */
 	if (channel->fd < 0 || backend->end == BACKEND_ENDED)
 		return;
 	if (backend->wants_read)
@@ -486,7 +485,11 @@ fcgi_ready(void *arg, uint32_t events)
 	struct backend *backend = arg;
 
 	if (backend->end == BACKEND_ENDED) {
-		channel_unasked(channel_of(backend));
+		/* who was not asked to keep it closes it */
+		if (backend->keeps)
+			channel_unasked(channel_of(backend));
+		else
+			channel_close(channel_of(backend));
 		return;
 	}
 	if (events & EPOLLOUT) {

@@ -233,6 +233,26 @@ a_request_with_a_body_has_a_connection_of_its_own(void **state)
 }
 
 static void
+who_closes_what_was_not_to_be_kept_is_not_blamed(void **state)
+{
+	struct play *play = *state;
+	struct actor *actor = warm(play);
+
+	play_request(play, "POST", "a body");
+	is_closed_by_the_host();
+	program_receive(&program);
+	program_put(&program, play, FCGI_STDOUT, PLAIN "hello");
+	program_end(&program, play, 0, FCGI_REQUEST_COMPLETE);
+	close_fd(&program.fd); /* while its memory is asked for */
+	play_turn(play, 0);
+	program_measured(play, actor);
+	assert_int_equal(play->web.ends, 2);
+	ask(play);
+	serve(play, actor, "kept");
+	is_kept_by_the_host();
+}
+
+static void
 a_request_that_is_not_read_at_once_has_a_connection_of_its_own(void **state)
 {
 	struct play *play = *state;
@@ -532,6 +552,7 @@ main(void)
 		TEST(an_answer_of_any_length_is_passed_on_once),
 		TEST(ids_begin_again_behind_the_last_and_are_never_0),
 		TEST(a_request_with_a_body_has_a_connection_of_its_own),
+		TEST(who_closes_what_was_not_to_be_kept_is_not_blamed),
 		TEST(a_request_that_is_not_read_at_once_has_a_connection_of_its_own),
 		TEST(where_descriptors_are_few_no_connection_is_kept),
 		TEST(a_program_that_answers_before_it_has_read_all_keeps_no_connection),
