@@ -78,10 +78,14 @@ def test_programs_that_retire_under_load_lose_no_request(host, name, body):
     assert len({r["instance"] for r in executions}) >= 8
 
 
-def test_what_was_handed_back_stands_in_no_instances_record(host):
+def test_what_was_handed_back_is_nobodys_execution_and_the_books_balance(host):
     host.stop()
     records = host.books.all()
     lives = [r for r in records if r["type"] == "instance"]
     executions = [r for r in records if r["type"] == "exec"]
     assert sum(r["executions"] for r in lives) == len(executions)
+    charged = sum(r["cpu_us"] for r in executions) + \
+        sum(r["start_cpu_us"] + r["idle_cpu_us"] for r in lives)
+    total = records[-1]["cgroup_cpu_us"]
+    assert abs(charged - total) <= total / 100, (charged, total)
     books.check_seq(records, True)
