@@ -32,10 +32,9 @@ class Ledger:
     def holds(self, request_id):
         """Whether its line is in the log right now."""
         needle = b'"' + request_id.encode() + b'"'
-        with self.lock:
-            places = [tuple(one) for one in self.files[-2:]]
-        return any(needle in self._more(path, at) for path, at in places) or \
-            request_id in self.requests
+        with self.lock:  # also while it looks: a rotation moves the line
+            return request_id in self.requests or any(
+                needle in self._more(*one) for one in self.files[-2:])
 
     @staticmethod
     def _more(path, at):
