@@ -18,6 +18,7 @@
 #include "fcgi-host/log.h"
 #include "fcgi-host/sock.h"
 #include "sandbox/confine.h"
+#include "sandbox/slice.h"
 
 #define ACCEPTS_PER_EVENT 64
 #define ACCEPT_PAUSE_US 100000
@@ -386,6 +387,7 @@ main(int argc, char **argv)
 
 	log_init("gateway", LOG_INFO);
 	ceilings_set(&gateway);
+	(void)slice_set(SLICE_GATEWAY_US);
 	rights_drop(argc, argv);
 	signal(SIGPIPE, SIG_IGN);
 	signal(SIGXFSZ, SIG_IGN); /* the write fails instead: EFBIG */

@@ -14,6 +14,7 @@
 #include "sandbox/init_msg.h"
 #include "sandbox/landlock.h"
 #include "sandbox/plan.h"
+#include "sandbox/slice.h"
 
 /* Where the child's own descriptors stand for the exec. */
 enum { ERROR_FD = INIT_PROC_FD + 1, PROGRAM_FD, FD_COUNT };
@@ -321,6 +322,7 @@ enter_child(const struct enter *enter)
 	close(enter->alive_write_fd);
 	must(enter, ENTER_PARENT, follow_parent(enter));
 	must(enter, ENTER_SESSION, start_session());
+	(void)slice_set(SLICE_FUNCTION_US); /* older kernels know none */
 	enter_namespaces(enter);
 	must(enter, ENTER_MOUNTS, mounts_enter(enter->mounts, &proc_fd));
 	drop_rights(enter);
