@@ -1,12 +1,13 @@
 /*
  * A FastCGI program.  Its connection is made to dispatch (libfcgi hangs up after
  * two silent seconds) and is kept for the next execution where that is safe:
- * the request had no body, of which a program may leave a rest that would be
- * taken for records; it was sent in one piece that libfcgi reads at once; and
- * the program had read it before it answered.  Then a reset without an answer,
- * which the kernel gives for bytes that lie unread, says that the program has
- * read nothing of the next request: it is sent again on one of its own.  All
- * else closes it at END_REQUEST (libfcgi's close waits).  Source: FastCGI 1.0.
+ * the request asks for no change and has no body, of which a program may leave a
+ * rest that would be taken for records; it was sent in one piece that libfcgi
+ * reads at once; and the program had read it before it answered.  Then a reset
+ * without an answer, which the kernel gives for bytes that lie unread, says that
+ * the program has read nothing of the next request: it is sent again on one of
+ * its own.  All else closes it at END_REQUEST (libfcgi's close waits).  Source:
+ * FastCGI 1.0.
  */
 #include "fcgi-host/backend.h"
 
@@ -236,7 +237,8 @@ fcgi_start(struct backend *backend, const struct cgi_env *env, bool has_body)
 	int error;
 
 	backend->keeps = !has_body && !channel->is_single_use &&
-	    !backend->instance->function->is_single_use;
+	    !backend->instance->function->is_single_use &&
+	    cgi_env_is_safe(env);
 	backend->is_reused = backend->keeps && channel_is_kept(channel);
 	if (backend->is_reused)
 		channel_reuse(channel);

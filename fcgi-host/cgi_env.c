@@ -102,6 +102,18 @@ cgi_env_set(struct cgi_env *env, const char *name, const char *value)
 	return set_pair(env, name, name_length, value, strlen(value));
 }
 
+bool
+cgi_env_is_safe(const struct cgi_env *env)
+{
+	static const char name[] = "REQUEST_METHOD";
+	const struct variable *variable = find(env, name, sizeof(name) - 1);
+	const char *method = variable == NULL ? "" :
+	    text_of(env, variable) + sizeof(name);
+
+	return strcmp(method, "GET") == 0 || strcmp(method, "HEAD") == 0 ||
+	    strcmp(method, "OPTIONS") == 0;
+}
+
 void
 cgi_env_unset(struct cgi_env *env, const char *name)
 {

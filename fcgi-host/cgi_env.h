@@ -5,6 +5,7 @@
 #ifndef FCGI_HOST_CGI_ENV_H
 #define FCGI_HOST_CGI_ENV_H
 
+#include <stdbool.h>
 #include <stddef.h>
 
 #include "fcgi-host/buf.h"
@@ -20,6 +21,9 @@ struct cgi_env *cgi_env_new(void);
 void cgi_env_free(struct cgi_env *env);
 /* 0, -ENOMEM, or -EINVAL (an empty name, '=' in a name). */
 int cgi_env_set(struct cgi_env *env, const char *name, const char *value);
+/* RFC 9110 section 9.2.1: the method asks for no change.  Done twice, it does no
+ * harm. */
+bool cgi_env_is_safe(const struct cgi_env *env);
 void cgi_env_unset(struct cgi_env *env, const char *name);
 /* Sets every allowed param. 0 or -ENOMEM. */
 int cgi_env_add_params(struct cgi_env *env, const struct params *params,

@@ -147,7 +147,8 @@ program_receive(struct program *program)
 struct actor *
 program_start(struct program *program, struct play *play, const char *body)
 {
-	struct actor *actor = play_dispatch(play, "POST", body);
+	struct actor *actor = play_dispatch(play,
+	    body[0] == '\0' ? "GET" : "POST", body);
 
 	assert_int_equal(actor->fd_count, 2); /* fd 0 is the socket itself */
 	program_receive(program);

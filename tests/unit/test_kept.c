@@ -232,6 +232,29 @@ a_request_with_a_body_has_a_connection_of_its_own(void **state)
 	is_kept_by_the_host();
 }
 
+/* One that might be done twice, should the program read otherwise today. */
+static void
+a_request_that_may_change_something_has_a_connection_of_its_own(void **state)
+{
+	static const char *const methods[] = { "POST", "PUT", "DELETE", "PATCH",
+		"get", "GETS" };
+	struct play *play = *state;
+	struct actor *actor = warm(play);
+
+	for (size_t i = 0; i < sizeof(methods) / sizeof(methods[0]); i++) {
+		play_request(play, methods[i], "");
+		is_closed_by_the_host();
+		serve(play, actor, "alone");
+		assert_int_equal(program.flags & FCGI_KEEP_CONN, 0);
+		is_closed_by_the_host();
+		play_request(play, i % 2 == 0 ? "GET" : "OPTIONS", "");
+		serve(play, actor, "kept");
+		assert_int_equal(program.flags & FCGI_KEEP_CONN,
+		    FCGI_KEEP_CONN);
+		is_kept_by_the_host();
+	}
+}
+
 static void
 who_closes_what_was_not_to_be_kept_is_not_blamed(void **state)
 {
@@ -553,6 +576,7 @@ main(void)
 		TEST(ids_begin_again_behind_the_last_and_are_never_0),
 		TEST(a_request_with_a_body_has_a_connection_of_its_own),
 		TEST(who_closes_what_was_not_to_be_kept_is_not_blamed),
+		TEST(a_request_that_may_change_something_has_a_connection_of_its_own),
 		TEST(a_request_that_is_not_read_at_once_has_a_connection_of_its_own),
 		TEST(where_descriptors_are_few_no_connection_is_kept),
 		TEST(a_program_that_answers_before_it_has_read_all_keeps_no_connection),
