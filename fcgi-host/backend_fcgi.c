@@ -1,13 +1,11 @@
 /*
  * A FastCGI program.  Its connection is made to dispatch (libfcgi hangs up after
- * two silent seconds) and is kept for the next execution where that is safe:
- * the request asks for no change and has no body, of which a program may leave a
- * rest that would be taken for records; it was sent in one piece that libfcgi
- * reads at once; and the program had read it before it answered.  Then a reset
- * without an answer, which the kernel gives for bytes that lie unread, says that
- * the program has read nothing of the next request: it is sent again on one of
- * its own.  All else closes it at END_REQUEST (libfcgi's close waits).  Source:
- * FastCGI 1.0.
+ * two silent seconds) and is kept where that is safe: the request asks for no
+ * change and has no body, a rest of which would be taken for records; it was sent
+ * in one piece that libfcgi reads at once; the program had read it before it
+ * answered.  Then a reset without an answer, given for bytes that lie unread, says
+ * that it has read nothing of the next request, which is sent again on one of its
+ * own.  All else closes it at END_REQUEST (libfcgi's close waits).
  */
 #include "fcgi-host/backend.h"
 

@@ -144,7 +144,7 @@ def test_a_crowded_gateway_still_hears_its_spawner(start_once, programs):
     gateway = host.roles()["gateway"]
     with contextlib.ExitStack() as stack:
         crowd(host, stack)
-        for lap in range(10):
+        for lap in range(8):
             host.sidecar(f"new{lap}", **{"env.word": f"hello{lap}"})
             host.add(f"new{lap}.cgi", programs.cgi)
         host.configure({"defaults": {"idle": "7s"}})
@@ -153,7 +153,7 @@ def test_a_crowded_gateway_still_hears_its_spawner(start_once, programs):
         assert host.verb("reopen").returncode == 0
         status = host.verb("status")
         assert status.returncode == 0 and "slow" in status.stdout
-    for lap in range(10):
+    for lap in range(8):
         answer = host.wait_served(f"/fn/new{lap}?head&env=WORD")
         assert answer.text.strip() == f"WORD=hello{lap}"
     assert host.roles()["gateway"] == gateway, "the gateway was restarted"

@@ -315,7 +315,7 @@ def test_what_a_killed_host_owes_outlives_a_host_that_dies_at_once(
     kill_host(host)
     host.start()
     host.stop()
-    first, second, third = runs(host.books.all())
+    first, second, third = books.runs(host.books.all())
     lost, total = second[0]["lost_cpu_us"], second[0]["cgroup_cpu_us"]
     assert owed <= lost < 1.2 * owed + 100000
     assert 0.99 <= (charged_us(first) + lost) / total <= 1.01
