@@ -17,7 +17,8 @@ SECTIONS = {# its own tenants: another test's thousand instances would count
             "defaults": {"timeout": "1s", "abort_grace": "50ms",
                          "idle": "500ms", "instances": "4"},
             "function zero": {"idle": "0"},
-            "tenant steady": {"timeout": "20s"}}
+            # well below HUNG_SECONDS: a stopped one is ended
+            "tenant steady": {"timeout": "10s"}}
 RAW_CLIENTS, WEB_CLIENTS = 10, 5
 # Of the time: after the storm nothing is killed for a while, which excuses
 # nothing, and then no role, so that it can be seen whether they grow.
