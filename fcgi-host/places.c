@@ -313,7 +313,7 @@ take_over(struct places *places, const struct conf *conf, struct given *given,
 	CLEANUP_FD int fd = takeover_ask(conf->run, given, problem, size);
 	int error = fd < 0 ? fd : 0;
 
-	kept_take(&places->kept, given);
+	carried_take(&places->carried, given);
 	if (error == 0)
 		error = listeners_open(&places->listeners, conf, given,
 		    problem, size);
@@ -327,7 +327,7 @@ open_all(struct places *places, const struct conf *conf, struct given *given,
 	int error = find_user(places, conf, problem, size);
 	bool is_taken = false;
 
-	kept_take(&places->kept, given);
+	carried_take(&places->carried, given);
 	if (error == 0)
 		error = open_functions(places, conf, problem, size);
 	if (error == 0 && is_takeover) {
@@ -357,12 +357,12 @@ places_open(struct places *places, const struct conf *conf,
 	*places = (struct places){ .run_fd = -1, .state_fd = -1,
 		.instances_fd = -1, .spool_fd = -1, .data_fd = -1,
 		.functions_fd = -1, .control_fd = -1, .takeover_fd = -1,
-		.kept = KEPT_INIT };
+		.carried = CARRIED_INIT };
 	error = open_all(places, conf, given, is_takeover, problem, size);
 	if (error != 0)
 		listeners_close(&places->listeners, conf, LISTENERS_STOP);
 	else
-		kept_open(&places->kept);
+		carried_open(&places->carried);
 	given_close(given);
 	return error;
 }
@@ -372,7 +372,7 @@ places_close(struct places *places, const struct conf *conf,
     enum listeners_end end)
 {
 	listeners_close(&places->listeners, conf, end);
-	kept_close(&places->kept);
+	carried_close(&places->carried);
 	if (places->control_fd >= 0)
 		(void)unlinkat(places->run_fd, CONTROL_SOCKET, 0);
 	if (places->takeover_fd >= 0)

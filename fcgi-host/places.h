@@ -10,9 +10,9 @@
 #include <stddef.h>
 #include <sys/types.h>
 
+#include "fcgi-host/carried.h"
 #include "fcgi-host/conf.h"
 #include "fcgi-host/given.h"
-#include "fcgi-host/kept.h"
 #include "fcgi-host/listeners.h"
 
 struct places {
@@ -26,7 +26,7 @@ struct places {
 	int control_fd;   /* RUN/control.sock, listening */
 	int takeover_fd;  /* RUN/takeover.sock, listening, root's */
 	struct listeners listeners;
-	struct kept kept;
+	struct carried carried;
 };
 
 /*

@@ -281,7 +281,7 @@ open_everything(struct spawner *spawner, const struct programs *programs,
 	if (spawner->inflight_fd < 0)
 		give_up(spawner, "inflight", "%s", problem);
 	listeners_store(&spawner->places.listeners, spawner->conf);
-	kept_store(&spawner->places.kept);
+	carried_store(&spawner->places.carried);
 }
 
 static void
@@ -308,7 +308,7 @@ make_rooms(struct spawner *spawner, const struct programs *programs)
 	spawner->control = control_new(spawner->loop, places->control_fd,
 	    places->uid, &spawner_control_ops, spawner);
 	spawner->takeover = takeover_new(spawner->loop, places->takeover_fd,
-	    &places->listeners, &places->kept, spawner_go, spawner);
+	    &places->listeners, &places->carried, spawner_go, spawner);
 	if (spawner->registry == NULL || spawner->sandboxes == NULL ||
 	    spawner->gateway == NULL || spawner->scanner == NULL ||
 	    spawner->control == NULL || spawner->takeover == NULL)

@@ -70,7 +70,7 @@ void
 spawner_send_drain(struct spawner *spawner)
 {
 	struct parcel *parcel = parcel_new(CTL_DRAIN);
-	int keep = spawner->has_next ? spawner->places.kept.in : -1;
+	int keep = spawner->has_next ? spawner->places.carried.in : -1;
 
 	if (parcel != NULL) {
 		parcel->msg.u.drain.longest_ms = DRAIN_LONGEST_MS;
@@ -278,10 +278,10 @@ spawner_send_listeners(struct spawner *spawner)
 	for (size_t i = 0; i < spawner->places.listeners.count; i++)
 		spawner_send_fd(spawner->gateway, CTL_LISTEN,
 		    spawner->places.listeners.fd[i]);
-	if (spawner->places.kept.from >= 0)
+	if (spawner->places.carried.from >= 0)
 		spawner_send_fd(spawner->gateway, CTL_ADOPT,
-		    spawner->places.kept.from);
-	close_fd(&spawner->places.kept.from);
+		    spawner->places.carried.from);
+	close_fd(&spawner->places.carried.from);
 }
 
 static void

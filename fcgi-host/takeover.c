@@ -16,7 +16,7 @@
 #define GREETING "fcgi-host takeover 1"
 #define OURS "ours"   /* with a socket that the host made */
 #define GIVEN "given" /* with one that it was given */
-#define KEPT "kept"   /* with the end of the pair of kept.h */
+#define KEPT "kept"   /* with the end of the pair of carried.h */
 #define READY "ready" /* that was all; to be answered by GO */
 #define GO "go"
 #define ENDED "ended"
@@ -97,7 +97,7 @@ take(struct given *given, const char *word, ssize_t n, int *fd)
 		snprintf(place->name, sizeof(place->name), LISTENERS_STORED
 		    "of-the-other-host");
 	else if (is_word(word, n, KEPT))
-		snprintf(place->name, sizeof(place->name), KEPT_NAME);
+		snprintf(place->name, sizeof(place->name), CARRIED_NAME);
 	else if (is_word(word, n, GIVEN))
 		snprintf(place->name, sizeof(place->name),
 		    "of the host that runs");
@@ -178,7 +178,7 @@ struct takeover {
 	int fd; /* the successor, one at a time, or -1 */
 	bool is_going; /* it said go */
 	const struct listeners *listeners;
-	const struct kept *kept;
+	const struct carried *carried;
 	void (*go)(void *arg);
 	void *arg;
 };
@@ -227,8 +227,8 @@ hand_out(const struct takeover *takeover)
 	for (i = 0; i < listeners->count && error == 0; i++)
 		error = say(takeover->fd, listeners->is_ours[i] ? OURS : GIVEN,
 		    listeners->fd[i]);
-	if (error == 0 && takeover->kept->out >= 0)
-		error = say(takeover->fd, KEPT, takeover->kept->out);
+	if (error == 0 && takeover->carried->out >= 0)
+		error = say(takeover->fd, KEPT, takeover->carried->out);
 	return error == 0 ? say(takeover->fd, READY, -1) : error;
 }
 
@@ -274,7 +274,7 @@ on_successor(void *arg, uint32_t events)
 
 struct takeover *
 takeover_new(struct loop *loop, int fd, const struct listeners *listeners,
-    const struct kept *kept, void (*go)(void *arg), void *arg)
+    const struct carried *carried, void (*go)(void *arg), void *arg)
 {
 	struct takeover *takeover = calloc(1, sizeof(*takeover));
 
@@ -283,7 +283,7 @@ takeover_new(struct loop *loop, int fd, const struct listeners *listeners,
 	takeover->loop = loop;
 	takeover->fd = takeover->io.fd = takeover->listen_io.fd = -1;
 	takeover->listeners = listeners;
-	takeover->kept = kept;
+	takeover->carried = carried;
 	takeover->go = go;
 	takeover->arg = arg;
 	if (loop_io_add(loop, &takeover->listen_io, fd, EPOLLIN, on_successor,

@@ -12,8 +12,8 @@
 #include <stdbool.h>
 #include <stddef.h>
 
+#include "fcgi-host/carried.h"
 #include "fcgi-host/given.h"
-#include "fcgi-host/kept.h"
 #include "fcgi-host/listeners.h"
 #include "fcgi-host/loop.h"
 
@@ -34,7 +34,7 @@ struct takeover;
 /* fd: RUN's socket, listening; borrowed, as all is.  go: the successor has the
  * sockets; it is time to drain.  NULL: no memory. */
 struct takeover *takeover_new(struct loop *loop, int fd,
-    const struct listeners *listeners, const struct kept *kept,
+    const struct listeners *listeners, const struct carried *carried,
     void (*go)(void *arg), void *arg);
 /* Whether somebody said go, and is still there. */
 bool takeover_has_successor(const struct takeover *takeover);

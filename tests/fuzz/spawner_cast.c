@@ -378,7 +378,7 @@ open_places(struct places *places, bool is_refused)
 	    listen(places->control_fd, 16) == 0);
 	places->listeners.fd[0] = open("/dev/null", O_RDONLY | O_CLOEXEC);
 	places->listeners.count = 1;
-	places->kept = (struct kept)KEPT_INIT;
+	places->carried = (struct carried)CARRIED_INIT;
 }
 
 static void

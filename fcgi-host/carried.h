@@ -6,27 +6,27 @@
  * The descriptors lie in the kernel's buffer meanwhile; the spawner, which
  * carries the pair's ends, never receives them.  Spawner only.
  */
-#ifndef FCGI_HOST_KEPT_H
-#define FCGI_HOST_KEPT_H
+#ifndef FCGI_HOST_CARRIED_H
+#define FCGI_HOST_CARRIED_H
 
 #include "fcgi-host/given.h"
 
-#define KEPT_NAME "kept-connections"
+#define CARRIED_NAME "kept-connections"
 
-struct kept {
+struct carried {
 	int from; /* what the last run left, for this run's gateway; or -1 */
 	int in;   /* for this run's gateway when it drains */
 	int out;  /* the other end, for the next run */
 };
 
-#define KEPT_INIT { -1, -1, -1 }
+#define CARRIED_INIT { -1, -1, -1 }
 
 /* Takes what has the name from those that were given. */
-void kept_take(struct kept *kept, struct given *given);
+void carried_take(struct carried *carried, struct given *given);
 /* Makes this run's pair.  Without one idle connections are closed at the end. */
-void kept_open(struct kept *kept);
+void carried_open(struct carried *carried);
 /* Stores it with the service manager, in the place of the last one. */
-void kept_store(const struct kept *kept);
-void kept_close(struct kept *kept);
+void carried_store(const struct carried *carried);
+void carried_close(struct carried *carried);
 
 #endif

@@ -1,7 +1,7 @@
 #include <string.h>
 #include <sys/socket.h>
 
-#include "fcgi-host/kept.h"
+#include "fcgi-host/carried.h"
 #include "fcgi-host/log.h"
 #include "fcgi-host/notify.h"
 #include "fcgi-host/sock.h"
@@ -21,24 +21,24 @@ is_pair(int fd)
 }
 
 void
-kept_take(struct kept *kept, struct given *given)
+carried_take(struct carried *carried, struct given *given)
 {
 	size_t i;
 
 	for (i = 0; i < given->count; i++) {
 		struct given_fd *one = &given->at[i];
 
-		if (one->fd < 0 || strcmp(one->name, KEPT_NAME) != 0)
+		if (one->fd < 0 || strcmp(one->name, CARRIED_NAME) != 0)
 			continue;
-		close_fd(&kept->from);
+		close_fd(&carried->from);
 		if (is_pair(one->fd) && fd_set_nonblock(one->fd, true) == 0)
-			kept->from = steal_fd(&one->fd);
+			carried->from = steal_fd(&one->fd);
 		close_fd(&one->fd);
 	}
 }
 
 void
-kept_open(struct kept *kept)
+carried_open(struct carried *carried)
 {
 	const int bytes = BUFFER_BYTES;
 	int pair[2] = { -1, -1 };
@@ -57,22 +57,22 @@ kept_open(struct kept *kept)
 		(void)setsockopt(pair[0], SOL_SOCKET, SO_SNDBUF, &bytes,
 		    sizeof(bytes));
 	}
-	kept->in = pair[0];
-	kept->out = pair[1];
+	carried->in = pair[0];
+	carried->out = pair[1];
 }
 
 void
-kept_store(const struct kept *kept)
+carried_store(const struct carried *carried)
 {
-	notify_unstore(KEPT_NAME);
-	if (kept->out >= 0)
-		notify_store(kept->out, KEPT_NAME);
+	notify_unstore(CARRIED_NAME);
+	if (carried->out >= 0)
+		notify_store(carried->out, CARRIED_NAME);
 }
 
 void
-kept_close(struct kept *kept)
+carried_close(struct carried *carried)
 {
-	close_fd(&kept->from);
-	close_fd(&kept->in);
-	close_fd(&kept->out);
+	close_fd(&carried->from);
+	close_fd(&carried->in);
+	close_fd(&carried->out);
 }
