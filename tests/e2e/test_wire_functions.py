@@ -76,7 +76,9 @@ def test_a_management_record_is_no_part_of_a_request(host, name, what):
 def test_a_program_is_sent_what_the_specification_draws(host, size):
     seen = facts(host.fetch("/fn/wire", b"x" * size))
     assert seen["records"] == ("1,4,4,5,5" if size else "1,4,4,5")
-    assert (seen["role"], seen["flags"]) == ("1", "0")
+    assert seen["role"] == "1"
+    # FCGI_KEEP_CONN, never with a body, and not where a program misbehaved
+    assert seen["flags"] in (("0",) if size else ("0", "1"))
     assert seen["stdin"] == str(size)
     assert seen["padding"] == "0"
 
