@@ -11,7 +11,7 @@ end_tell(void *arg)
 {
 	struct backend *backend = arg;
 
-	if (backend->instance != NULL)
+	if (backend->instance != NULL && backend->end != BACKEND_RUNNING)
 		backend->events->ended(backend->arg);
 }
 
@@ -103,9 +103,12 @@ backend_start(struct backend *backend, struct instance *instance,
     const struct backend_events *events, void *arg)
 {
 	bool is_fastcgi = instance->function->info.is_fastcgi;
+	/* may be queued still, by an instance that has handed the request back */
+	const struct loop_task task = backend->task;
 	int error = 0;
 
 	memset(backend, 0, sizeof(*backend));
+	backend->task = task;
 	backend->kind = is_fastcgi ? &backend_fcgi : &backend_cgi;
 	backend->instance = instance;
 	backend->events = events;

@@ -305,18 +305,19 @@ open_controls(struct places *places, const struct conf *conf, char *problem,
 	return 0;
 }
 
-/* -ENOENT: there is nobody to take over from. */
+/* *is_taken: there was one to take over from. */
 static int
 take_over(struct places *places, const struct conf *conf, struct given *given,
-    char *problem, size_t size)
+    bool *is_taken, char *problem, size_t size)
 {
 	CLEANUP_FD int fd = takeover_ask(conf->run, given, problem, size);
-	int error = fd < 0 ? fd : 0;
+	int error;
 
 	carried_take(&places->carried, given);
-	if (error == 0)
-		error = listeners_open(&places->listeners, conf, given,
-		    problem, size);
+	*is_taken = fd >= 0;
+	if (fd < 0)
+		return fd == -ENOENT ? 0 : fd;
+	error = listeners_open(&places->listeners, conf, given, problem, size);
 	return error != 0 ? error : takeover_go(fd, problem, size);
 }
 
@@ -330,12 +331,9 @@ open_all(struct places *places, const struct conf *conf, struct given *given,
 	carried_take(&places->carried, given);
 	if (error == 0)
 		error = open_functions(places, conf, problem, size);
-	if (error == 0 && is_takeover) {
-		error = take_over(places, conf, given, problem, size);
-		is_taken = error == 0;
-		if (error == -ENOENT)
-			error = 0;
-	}
+	if (error == 0 && is_takeover)
+		error = take_over(places, conf, given, &is_taken, problem,
+		    size);
 	if (error == 0)
 		error = open_directories(places, conf,
 		    is_taken ? LOCK_WAIT_MS : 0, problem, size);

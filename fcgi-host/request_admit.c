@@ -348,6 +348,10 @@ request_return(struct request *request)
 	request->returns++;
 	request->granted_us = 0;
 	request->slot->started_us = 0;
+	/* that instance has no part in it */
+	request->slot->record.instance = 0;
+	request->slot->record.start = START_NONE;
+	request->slot->record.init_us = 0;
 	request_step(request, REQUEST_EVENT_RETURN);
 	instance_untake(instance);
 	relay_close(&request->relay);

@@ -273,7 +273,8 @@ on_message(void *arg, const struct ctl_msg *msg, int *fd)
 void
 spawner_send_listeners(struct spawner *spawner)
 {
-	if (spawner->phase != SPAWNER_SERVING)
+	/* one that is down gets them when it comes up */
+	if (spawner->phase != SPAWNER_SERVING || !child_is_up(spawner->gateway))
 		return;
 	for (size_t i = 0; i < spawner->places.listeners.count; i++)
 		spawner_send_fd(spawner->gateway, CTL_LISTEN,
