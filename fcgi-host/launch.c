@@ -60,6 +60,8 @@ step_file(struct start *s)
 	s->step = "tenant id";
 	error = tenants_take(s->site->tenants, s->conf, s->function->tenant,
 	    &s->ids);
+	if (error == -ERANGE)
+		s->step = "tenant id: outside of uid_range (see STATE/tenants)";
 	if (error != 0)
 		return error;
 	s->step = "owner and mode of the function file";

@@ -138,7 +138,7 @@ class ShippedNginx(Shipped):
         self.fill("nginx.conf", NGINX_CONF,
                   shipped=self.here(shipped("nginx-location.conf", self.host)),
                   recipes=self.here(replace_once(
-                      recipes, "/var/cache/nginx", str(self.dir))))
+                      recipes, "/var/lib/nginx", str(self.dir))))
 
     @staticmethod
     def here(text):
