@@ -217,6 +217,12 @@ inflight_set_batch(struct inflight *inflight, uint64_t seq,
 }
 
 uint64_t
+inflight_batch_seq(const struct inflight *inflight)
+{
+	return inflight->head->batch_seq;
+}
+
+uint64_t
 inflight_charged(const struct inflight *inflight)
 {
 	return inflight->head->charged_us;

@@ -44,6 +44,8 @@ uint64_t inflight_charged(const struct inflight *inflight);
  * the log.  Whoever dies in between, the log tells which of the two holds. */
 void inflight_set_batch(struct inflight *inflight, uint64_t seq,
     uint64_t charged_us);
+/* That seq: no line of this run in the log has a later one.  0: none was tried. */
+uint64_t inflight_batch_seq(const struct inflight *inflight);
 uint64_t inflight_next_number(struct inflight *inflight);
 
 /* The run whose debts, seq and count these are; 0: of none. */

@@ -185,7 +185,10 @@ ledger_switch(struct ledger *ledger, int fd, bool is_again)
 	ledger->size = ledger->reserved_end = size;
 	ledger->no_fallocate = false;
 	ledger->size_most = file_size_most();
-	if (is_again && seq > inflight_seq(ledger->inflight)) {
+	/* beyond what was tried, the last line is an earlier run's: a debt must not
+	 * be taken for paid by its number */
+	if (is_again && seq > inflight_seq(ledger->inflight) &&
+	    seq <= inflight_batch_seq(ledger->inflight)) {
 		inflight_set_seq(ledger->inflight, seq);
 		ledger->next_seq = seq + 1;
 		ledger->charged_us = inflight_charged(ledger->inflight);

@@ -332,11 +332,27 @@ static void
 after_a_gateway_died_the_sequence_goes_on_behind_the_file(void **state)
 {
 	(void)state;
+	inflight_set_batch(inflight, 43, 0);
 	mended("{\"v\":1,\"seq\":41}\n{\"v\":1,\"seq\":42}\n{\"v\":1,\"seq\":43",
 	    "{\"v\":1,\"seq\":41}\n{\"v\":1,\"seq\":42}\n", true, 43);
 	assert_int_equal(inflight_seq(inflight), 42);
 	/* a file that is behind the table does not turn it back */
 	mended("{\"v\":1,\"seq\":7}\n", "{\"v\":1,\"seq\":7}\n", true, 43);
+}
+
+/* Its gateway dies before a first batch of the new run is in the log, which ends
+ * with the last line of the old one. */
+static void
+an_earlier_runs_last_line_is_not_taken_for_ones_own(void **state)
+{
+	static const char old[] = "{\"v\":1,\"seq\":41}\n{\"v\":1,\"seq\":42}\n";
+
+	(void)state;
+	mended(old, old, true, 1);
+	assert_int_equal(inflight_seq(inflight), 0);
+	inflight_set_batch(inflight, 3, 0); /* and could not be written */
+	mended(old, old, true, 1);
+	assert_int_equal(inflight_seq(inflight), 0);
 }
 
 static void
@@ -549,6 +565,7 @@ main(void)
 		TEST(a_switch_to_what_is_no_file_keeps_the_old_one),
 		TEST(a_torn_last_line_is_cut_off),
 		TEST(after_a_gateway_died_the_sequence_goes_on_behind_the_file),
+		TEST(an_earlier_runs_last_line_is_not_taken_for_ones_own),
 		TEST(a_torn_line_behind_a_long_log_is_cut_off),
 		TEST(a_foreign_file_is_refused_and_left_as_it_is),
 		TEST(a_partial_write_is_cut_off_and_written_again_without_a_gap),
