@@ -37,12 +37,3 @@ slice_set(unsigned slice_us)
 	attr.runtime_ns = (uint64_t)slice_us * 1000;
 	return syscall(SYS_sched_setattr, 0, &attr, 0) != 0 ? -errno : 0;
 }
-
-int
-slice_get(void)
-{
-	struct attributes attr = { 0 };
-	int error = attributes_get(&attr);
-
-	return error < 0 ? error : (int)(attr.runtime_ns / 1000);
-}

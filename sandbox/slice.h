@@ -14,7 +14,5 @@
 /* Of the calling process and those that it starts.  0 or a negative errno: the
  * slice stays.  Async-signal-safe. */
 int slice_set(unsigned slice_us);
-/* What it has, 0: the scheduler's own, or a negative errno. */
-int slice_get(void);
 
 #endif
