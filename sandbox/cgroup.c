@@ -4,10 +4,12 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
+#include <linux/magic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/vfs.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -206,6 +208,16 @@ disable_controllers(int dir)
 }
 
 static void
+look_at_controllers(struct cgroup_parent *parent)
+{
+	static const char file[] = "cgroup.subtree_control";
+
+	parent->has_memory = file_has_word(parent->fd, file, "memory");
+	parent->has_pids = file_has_word(parent->fd, file, "pids");
+	parent->has_cpu = file_has_word(parent->fd, file, "cpu");
+}
+
+static void
 explain(struct cgroup_parent *parent, const struct cgroup_place *place)
 {
 	if (parent->has_memory && parent->has_pids && parent->has_cpu)
@@ -267,12 +279,7 @@ parent_make(struct cgroup_parent *parent, struct cgroup_place *place,
 	if (cgroup_place_leave(place))
 		enable_controllers(place->fd);
 	enable_controllers(parent->fd);
-	parent->has_memory = file_has_word(parent->fd,
-	    "cgroup.subtree_control", "memory");
-	parent->has_pids = file_has_word(parent->fd,
-	    "cgroup.subtree_control", "pids");
-	parent->has_cpu = file_has_word(parent->fd,
-	    "cgroup.subtree_control", "cpu");
+	look_at_controllers(parent);
 	snprintf(parent->path, sizeof(parent->path), "%s/%s",
 	    strcmp(place->path, "/") == 0 ? "" : place->path, name);
 	explain(parent, place);
@@ -307,6 +314,57 @@ cgroup_parent_open(struct cgroup_parent *parent, const char *name)
 	if (error != 0)
 		close_fd(&parent->fd);
 	return error;
+}
+
+/* The caller's own, or the one that is named. */
+static int
+find_used(struct cgroup_parent *parent, const char *path, bool *is_hybrid)
+{
+	struct cgroup_place place;
+	struct statfs fs;
+	int error = cgroup_place_find(&place);
+
+	*is_hybrid = place.is_hybrid;
+	if (path == NULL) {
+		parent->fd = place.fd;
+		snprintf(parent->path, sizeof(parent->path), "%s", place.path);
+		return error;
+	}
+	close_fd(&place.fd);
+	snprintf(parent->path, sizeof(parent->path), "%s", path);
+	parent->fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if (parent->fd < 0)
+		return -errno;
+	return fstatfs(parent->fd, &fs) == 0 &&
+	    fs.f_type == CGROUP2_SUPER_MAGIC ? 0 : -ENOTSUP;
+}
+
+int
+cgroup_parent_use(struct cgroup_parent *parent, const char *path)
+{
+	bool is_hybrid;
+	int error;
+
+	memset(parent, 0, sizeof(*parent));
+	parent->fd = -1;
+	error = find_used(parent, path, &is_hybrid);
+	if (error != 0) {
+		snprintf(parent->reason, sizeof(parent->reason),
+		    error == -ENOTSUP ? "that is no cgroup v2" :
+		    error == -ENOENT && path == NULL ?
+		    "cgroup v2 is not mounted" : "cannot open the cgroup: %s",
+		    strerror(-error));
+		close_fd(&parent->fd);
+		return error;
+	}
+	look_at_controllers(parent);
+	if (!parent->has_memory || !parent->has_pids || !parent->has_cpu)
+		snprintf(parent->reason, sizeof(parent->reason), "%s",
+		    is_hybrid ? "memory, pids or cpu are on cgroup v1: boot "
+		    "with systemd.unified_cgroup_hierarchy=1" : "the cgroup "
+		    "gives its children no others: see its "
+		    "cgroup.subtree_control");
+	return 0;
 }
 
 void

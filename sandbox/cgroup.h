@@ -37,6 +37,13 @@ struct cgroup_limits {
  * errno; parent->fd is -1 then and reason says why.
  */
 int cgroup_parent_open(struct cgroup_parent *parent, const char *name);
+/*
+ * Takes a cgroup that is there as the parent of leaves, and changes nothing in
+ * it: leaves have the controllers that it gives its children already.  path: of
+ * its directory; NULL: the caller's own.  To be closed by closing fd.  0 or
+ * negative errno, with the reason.
+ */
+int cgroup_parent_use(struct cgroup_parent *parent, const char *path);
 /* The parent's clock since its opening.  0 or negative errno. */
 int cgroup_parent_cpu(const struct cgroup_parent *parent,
     struct cgroup_cpu *cpu);

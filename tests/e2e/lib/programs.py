@@ -38,12 +38,14 @@ class Installed:
             base = pathlib.Path(build or TREE / "build").resolve()
             self.command = base / "fcgi-host/fcgi-host"
             self.libexec = base
+            self.sandbox = base / "fcgi-host-sandbox"
         else:
             prefix = os.environ.get("PREFIX", "/usr/local").lstrip("/")
             base = pathlib.Path(dest).resolve() / prefix
             self.command = base / "bin/fcgi-host"
             self.libexec = base / "libexec/fcgi-host"
-        for path in (self.command,
+            self.sandbox = base / "sbin/fcgi-host-sandbox"
+        for path in (self.command, self.sandbox,
                      *(self.libexec / f"fcgi-host-{role}" for role in
                        ("spawner", "gateway", "scanner", "init"))):
             if not os.access(path, os.X_OK):
