@@ -212,3 +212,13 @@ program_answer(struct program *program, struct play *play,
 	put_bytes(program, play, &bytes);
 	program_measured(play, actor);
 }
+
+struct actor *
+program_warm(struct program *program, struct play *play)
+{
+	struct actor *actor = program_start(program, play, "");
+
+	program_answer(program, play, actor, "first");
+	assert_int_equal(play->web.ends, 1);
+	return actor;
+}

@@ -45,6 +45,8 @@ void program_end(struct program *program, struct play *play,
 /* PLAIN and the text, and the end; the gateway reads it. */
 void program_answer(struct program *program, struct play *play,
     struct actor *actor, const char *text);
+/* The first request, which has been answered. */
+struct actor *program_warm(struct program *program, struct play *play);
 /* init answers the question for the program's memory. */
 void program_measured(struct play *play, struct actor *actor);
 

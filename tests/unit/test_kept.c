@@ -32,15 +32,15 @@ tear_down(void **state)
 	return program_tear_down(&program, state);
 }
 
-/* The first request, which is answered. */
-static struct actor *
-warm(struct play *play)
+static struct channel *
+channel_of(struct actor *actor)
 {
-	struct actor *actor = program_start(&program, play, "");
+	union {
+		const struct instance *given;
+		struct instance *own;
+	} instance = { actor->instance };
 
-	program_answer(&program, play, actor, "first");
-	assert_int_equal(play->web.ends, 1);
-	return actor;
+	return &instance.own->channel;
 }
 
 static void
@@ -91,17 +91,41 @@ nobody_connects(void)
 	assert_int_equal(errno, EAGAIN);
 }
 
-/* The next request finds a connection of its own, which ends with it. */
+/* What was asked came on a connection of its own, which ends with it. */
+static void
+serve_alone(struct play *play, struct actor *actor)
+{
+	serve(play, actor, "alone");
+	assert_int_equal(program.id, 1);
+	assert_int_equal(program.flags & FCGI_KEEP_CONN, 0);
+	is_closed_by_the_host();
+}
+
+static void
+serve_kept(struct play *play, struct actor *actor)
+{
+	serve(play, actor, "kept");
+	assert_int_equal(program.flags & FCGI_KEEP_CONN, FCGI_KEEP_CONN);
+	is_kept_by_the_host();
+}
+
+/* Whatever is asked next. */
 static void
 is_single_use(struct play *play, struct actor *actor)
 {
 	for (int i = 0; i < 2; i++) {
 		ask(play);
-		serve(play, actor, "alone");
-		assert_int_equal(program.id, 1);
-		assert_int_equal(program.flags & FCGI_KEEP_CONN, 0);
-		is_closed_by_the_host();
+		serve_alone(play, actor);
 	}
+}
+
+/* What the program said out of turn reached nobody, and ended the connection. */
+static void
+is_not_heard(struct play *play, struct actor *actor)
+{
+	assert_false(play_has(play, "evil"));
+	is_closed_by_the_host();
+	is_single_use(play, actor);
 }
 
 static void
@@ -130,7 +154,7 @@ static void
 one_connection_serves_many_requests_and_each_has_its_own_id(void **state)
 {
 	struct play *play = *state;
-	struct actor *actor = warm(play);
+	struct actor *actor = program_warm(&program, play);
 
 	assert_int_equal(program.flags & FCGI_KEEP_CONN, FCGI_KEEP_CONN);
 	for (uint16_t id = 2; id < 6; id++) {
@@ -156,7 +180,7 @@ static void
 an_answer_that_was_only_looked_at_is_taken_soon(void **state)
 {
 	struct play *play = *state;
-	struct actor *actor = warm(play);
+	struct actor *actor = program_warm(&program, play);
 
 	/* nobody asks: with the loop's next turn */
 	play_turn(play, 0);
@@ -176,7 +200,7 @@ an_answer_of_any_length_is_passed_on_once(void **state)
 	static const size_t lengths[] = { 1, CHANNEL_LOOK_MAX - 60,
 		CHANNEL_LOOK_MAX, CHANNEL_LOOK_MAX + 1, 60000 };
 	struct play *play = *state;
-	struct actor *actor = warm(play);
+	struct actor *actor = program_warm(&program, play);
 
 	for (size_t i = 0; i < sizeof(lengths) / sizeof(lengths[0]); i++) {
 		char text[65536];
@@ -197,13 +221,9 @@ static void
 ids_begin_again_behind_the_last_and_are_never_0(void **state)
 {
 	struct play *play = *state;
-	struct actor *actor = warm(play);
-	union {
-		const struct instance *given;
-		struct instance *own;
-	} instance = { actor->instance };
+	struct actor *actor = program_warm(&program, play);
 
-	instance.own->channel.id = UINT16_MAX - 1;
+	channel_of(actor)->id = UINT16_MAX - 1;
 	ask(play);
 	serve(play, actor, "last");
 	assert_int_equal(program.id, UINT16_MAX);
@@ -218,18 +238,14 @@ static void
 a_request_with_a_body_has_a_connection_of_its_own(void **state)
 {
 	struct play *play = *state;
-	struct actor *actor = warm(play);
+	struct actor *actor = program_warm(&program, play);
 
 	play_request(play, "POST", "a body");
 	/* libfcgi waits on the one that is kept: that has to end first */
 	is_closed_by_the_host();
-	serve(play, actor, "taken");
-	assert_int_equal(program.flags & FCGI_KEEP_CONN, 0);
-	assert_int_equal(program.id, 1);
-	is_closed_by_the_host();
+	serve_alone(play, actor);
 	ask(play);
-	serve(play, actor, "kept again");
-	is_kept_by_the_host();
+	serve_kept(play, actor);
 }
 
 /* One that might be done twice, should the program read otherwise today. */
@@ -239,19 +255,14 @@ a_request_that_may_change_something_has_a_connection_of_its_own(void **state)
 	static const char *const methods[] = { "POST", "PUT", "DELETE", "PATCH",
 		"get", "GETS" };
 	struct play *play = *state;
-	struct actor *actor = warm(play);
+	struct actor *actor = program_warm(&program, play);
 
 	for (size_t i = 0; i < sizeof(methods) / sizeof(methods[0]); i++) {
 		play_request(play, methods[i], "");
 		is_closed_by_the_host();
-		serve(play, actor, "alone");
-		assert_int_equal(program.flags & FCGI_KEEP_CONN, 0);
-		is_closed_by_the_host();
+		serve_alone(play, actor);
 		play_request(play, i % 2 == 0 ? "GET" : "OPTIONS", "");
-		serve(play, actor, "kept");
-		assert_int_equal(program.flags & FCGI_KEEP_CONN,
-		    FCGI_KEEP_CONN);
-		is_kept_by_the_host();
+		serve_kept(play, actor);
 	}
 }
 
@@ -259,7 +270,7 @@ static void
 who_closes_what_was_not_to_be_kept_is_not_blamed(void **state)
 {
 	struct play *play = *state;
-	struct actor *actor = warm(play);
+	struct actor *actor = program_warm(&program, play);
 
 	play_request(play, "POST", "a body");
 	is_closed_by_the_host();
@@ -271,15 +282,14 @@ who_closes_what_was_not_to_be_kept_is_not_blamed(void **state)
 	program_measured(play, actor);
 	assert_int_equal(play->web.ends, 2);
 	ask(play);
-	serve(play, actor, "kept");
-	is_kept_by_the_host();
+	serve_kept(play, actor);
 }
 
 static void
 a_request_that_is_not_read_at_once_has_a_connection_of_its_own(void **state)
 {
 	struct play *play = *state;
-	struct actor *actor = warm(play);
+	struct actor *actor = program_warm(&program, play);
 	static char long_value[CHANNEL_REQUEST_MAX] = "HTTP_X=";
 	const char *const params[] = { long_value, "CONTENT_LENGTH=0", NULL };
 	struct buf bytes = { 0 };
@@ -290,9 +300,7 @@ a_request_that_is_not_read_at_once_has_a_connection_of_its_own(void **state)
 	web_send(&play->web, &bytes);
 	play_turn(play, 0);
 	is_closed_by_the_host();
-	serve(play, actor, "large");
-	assert_int_equal(program.flags & FCGI_KEEP_CONN, 0);
-	is_closed_by_the_host();
+	serve_alone(play, actor);
 }
 
 static void
@@ -302,7 +310,7 @@ where_descriptors_are_few_no_connection_is_kept(void **state)
 	struct actor *actor;
 
 	play->stage.fleet.fd_ceiling = 3;
-	actor = warm(play);
+	actor = program_warm(&program, play);
 	for (int i = 0; i < 2; i++) {
 		is_closed_by_the_host();
 		ask(play);
@@ -311,8 +319,7 @@ where_descriptors_are_few_no_connection_is_kept(void **state)
 	play->stage.fleet.fd_ceiling = 0;
 	ask(play);
 	is_closed_by_the_host();
-	serve(play, actor, "kept");
-	is_kept_by_the_host();
+	serve_kept(play, actor);
 }
 
 /* As php-cgi, which never asks for the end of a STDIN that it does not need:
@@ -352,23 +359,17 @@ what_comes_between_two_requests_reaches_nobody(void **state)
 		{ "HTTP/1.1 200 OK\r\n\r\n", 19 },
 	};
 	struct play *play = *state;
-	struct actor *actor = warm(play);
-	union {
-		const struct instance *given;
-		struct instance *own;
-	} instance = { actor->instance };
+	struct actor *actor = program_warm(&program, play);
 
 	for (size_t i = 0; i < sizeof(words) / sizeof(words[0]); i++) {
 		say(words[i].bytes, words[i].n);
 		play_turn(play, 0);
-		is_closed_by_the_host();
-		is_single_use(play, actor);
+		is_not_heard(play, actor);
 		assert_false(play_has(play, "evil"));
 		/* forgotten, for the next word */
-		instance.own->channel.is_single_use = false;
+		channel_of(actor)->is_single_use = false;
 		ask(play);
-		serve(play, actor, "kept");
-		is_kept_by_the_host();
+		serve_kept(play, actor);
 	}
 }
 
@@ -398,23 +399,21 @@ static void
 what_comes_late_of_a_request_is_no_part_of_the_next(void **state)
 {
 	struct play *play = *state;
-	struct actor *actor = warm(play);
+	struct actor *actor = program_warm(&program, play);
 
 	ask(play);
 	say_record(FCGI_STDOUT, 1, "evil");
 	say_record(FCGI_STDERR, 1, "evil");
 	play_turn(play, 0);
 	serve(play, actor, "its own");
-	assert_false(play_has(play, "evil"));
-	is_closed_by_the_host();
-	is_single_use(play, actor);
+	is_not_heard(play, actor);
 }
 
 static void
 a_late_end_of_a_request_is_not_the_end_of_the_next(void **state)
 {
 	struct play *play = *state;
-	struct actor *actor = warm(play);
+	struct actor *actor = program_warm(&program, play);
 
 	ask(play);
 	say_record(FCGI_END_REQUEST, 1, NULL);
@@ -430,7 +429,7 @@ static void
 what_comes_late_before_a_close_costs_no_request(void **state)
 {
 	struct play *play = *state;
-	struct actor *actor = warm(play);
+	struct actor *actor = program_warm(&program, play);
 
 	ask(play);
 	say_record(FCGI_STDOUT, 1, "evil");
@@ -438,9 +437,7 @@ what_comes_late_before_a_close_costs_no_request(void **state)
 	close_fd(&program.fd); /* with the request unread */
 	play_turn(play, 0);
 	serve(play, actor, "good");
-	assert_false(play_has(play, "evil"));
-	is_closed_by_the_host();
-	is_single_use(play, actor);
+	is_not_heard(play, actor);
 }
 
 /* A program that answers each request as if it were the first. */
@@ -448,7 +445,7 @@ static void
 a_second_end_of_a_request_is_not_waited_behind(void **state)
 {
 	struct play *play = *state;
-	struct actor *actor = warm(play);
+	struct actor *actor = program_warm(&program, play);
 	int second = program_listen(2);
 
 	ask(play);
@@ -480,7 +477,7 @@ static void
 a_request_that_a_closed_connection_never_took_is_sent_again(void **state)
 {
 	struct play *play = *state;
-	struct actor *actor = warm(play);
+	struct actor *actor = program_warm(&program, play);
 
 	ask(play);
 	close_fd(&program.fd); /* what was sent lies unread */
@@ -500,7 +497,7 @@ static void
 a_connection_that_closes_while_nobody_asks_costs_nothing(void **state)
 {
 	struct play *play = *state;
-	struct actor *actor = warm(play);
+	struct actor *actor = program_warm(&program, play);
 
 	close_fd(&program.fd);
 	is_single_use(play, actor);
@@ -513,7 +510,7 @@ static void
 a_request_that_was_read_is_never_sent_again(void **state)
 {
 	struct play *play = *state;
-	struct actor *actor = warm(play);
+	struct actor *actor = program_warm(&program, play);
 
 	ask(play);
 	program_receive(&program);
@@ -531,7 +528,7 @@ static void
 a_request_with_a_part_of_an_answer_is_never_sent_again(void **state)
 {
 	struct play *play = *state;
-	struct actor *actor = warm(play);
+	struct actor *actor = program_warm(&program, play);
 
 	ask(play);
 	say_record(FCGI_STDOUT, 2, PLAIN "half");
@@ -551,7 +548,7 @@ a_client_that_leaves_in_mid_answer_costs_the_connection(void **state)
 
 	play->info.limits.value[LIMIT_ABORT_GRACE_MS] = 0;
 	play_put(play);
-	actor = warm(play);
+	actor = program_warm(&program, play);
 	ask(play);
 	program_receive(&program);
 	program_put(&program, play, FCGI_STDOUT, PLAIN "half");

@@ -35,17 +35,6 @@ tear_down(void **state)
 	return program_tear_down(&program, state);
 }
 
-/* The first instance answers, and is about to end. */
-static struct actor *
-retiring(struct play *play)
-{
-	struct actor *actor = program_start(&program, play, "");
-
-	program_answer(&program, play, actor, "first");
-	assert_int_equal(play->web.ends, 1);
-	return actor;
-}
-
 /* Its processes have ended. */
 static void
 exits(struct play *play, struct actor *actor, int status)
@@ -91,7 +80,7 @@ static void
 a_request_that_nobody_accepted_goes_to_the_next_instance(void **state)
 {
 	struct play *play = *state;
-	struct actor *actor = retiring(play);
+	struct actor *actor = program_warm(&program, play);
 
 	play_request(play, "POST", "a body");
 	exits(play, actor, 0);
@@ -106,7 +95,7 @@ static void
 a_request_on_a_kept_connection_that_nobody_read_goes_to_the_next(void **state)
 {
 	struct play *play = *state;
-	struct actor *actor = retiring(play);
+	struct actor *actor = program_warm(&program, play);
 
 	play_request(play, "GET", "");
 	close_fd(&program.fd); /* told by a reset, then by init */
@@ -119,7 +108,7 @@ static void
 init_may_tell_of_the_end_before_the_reset_is_seen(void **state)
 {
 	struct play *play = *state;
-	struct actor *actor = retiring(play);
+	struct actor *actor = program_warm(&program, play);
 
 	play_request(play, "GET", "");
 	exits(play, actor, 256);
@@ -130,7 +119,7 @@ static void
 a_socket_that_is_gone_sends_a_request_to_the_next_instance(void **state)
 {
 	struct play *play = *state;
-	struct actor *actor = retiring(play);
+	struct actor *actor = program_warm(&program, play);
 
 	close_fd(&program.listen_fd);
 	close_fd(&program.fd);
@@ -169,7 +158,7 @@ static void
 a_large_body_goes_to_the_next_instance_whole(void **state)
 {
 	struct play *play = *state;
-	struct actor *actor = retiring(play);
+	struct actor *actor = program_warm(&program, play);
 	size_t size = 3 << 20;
 	char *body = malloc(size);
 
@@ -208,7 +197,7 @@ static void
 what_a_program_had_accepted_is_not_executed_again(void **state)
 {
 	struct play *play = *state;
-	struct actor *actor = retiring(play);
+	struct actor *actor = program_warm(&program, play);
 
 	play_request(play, "POST", "a body");
 	close_fd(&program.fd);
@@ -229,7 +218,7 @@ one_that_waits_again_waits_no_longer_than_queue_timeout(void **state)
 
 	play->info.limits.value[LIMIT_QUEUE_TIMEOUT_MS] = 100;
 	play_put(play);
-	actor = retiring(play);
+	actor = program_warm(&program, play);
 	play_request(play, "GET", "");
 	exits(play, actor, 0);
 	play_turn(play, 50);
@@ -245,7 +234,7 @@ static void
 a_client_that_leaves_one_that_waits_again_is_recorded_once(void **state)
 {
 	struct play *play = *state;
-	struct actor *actor = retiring(play);
+	struct actor *actor = program_warm(&program, play);
 
 	play_request(play, "GET", "");
 	exits(play, actor, 0);
@@ -261,7 +250,7 @@ static void
 one_whose_function_was_removed_is_told_so(void **state)
 {
 	struct play *play = *state;
-	struct actor *actor = retiring(play);
+	struct actor *actor = program_warm(&program, play);
 
 	play_request(play, "GET", "");
 	stage_del(&play->stage, "f");
