@@ -373,6 +373,13 @@ world_end(struct world *world)
 	assert_true(is_well);
 }
 
+int
+world_tear_down(void **state)
+{
+	world_end(*state);
+	return 0;
+}
+
 static bool
 log_has(const struct world *world, const char *text)
 {
@@ -424,6 +431,15 @@ puppet_await_successor(struct world *world, struct puppet *puppet)
 	close_puppet(puppet);
 	while (puppet->line < 0)
 		meet(world);
+}
+
+void
+puppet_say(const struct puppet *puppet, enum ctl_type type)
+{
+	struct ctl_msg msg;
+
+	ctl_msg_init(&msg, type);
+	puppet_send(puppet, &msg, NULL, 0);
 }
 
 void
@@ -521,8 +537,7 @@ world_serve(struct world *world)
 
 	puppet_expect_only(&world->scanner, CTL_CONF, &msg);
 	puppet_send(&world->scanner, &hello, NULL, 0);
-	ctl_msg_init(&msg, CTL_FN_SYNC);
-	puppet_send(&world->scanner, &msg, NULL, 0);
+	puppet_say(&world->scanner, CTL_FN_SYNC);
 	puppet_expect_only(&world->gateway, CTL_START, &msg);
 	puppet_expect_only(&world->gateway, CTL_CONF, &msg);
 	puppet_expect_only(&world->gateway, CTL_LOG, &msg);

@@ -47,6 +47,8 @@ void world_start(struct world *world, const char *more);
 /* Ends it by a drain, unless it was waited for, and removes everything; that
  * it lived until then and ended well is part of the test. */
 void world_end(struct world *world);
+/* The same for cmocka, of the world that the set-up left in *state. */
+int world_tear_down(void **state);
 bool world_lives(const struct world *world);
 /* Waits for the spawner's exit; its status. */
 int world_wait(struct world *world);
@@ -69,6 +71,8 @@ void puppet_await_successor(struct world *world, struct puppet *puppet);
 /* Sends a message as the puppet. */
 void puppet_send(const struct puppet *puppet, const struct ctl_msg *msg,
     const int *fds, size_t fd_count);
+/* One that has nothing but its type. */
+void puppet_say(const struct puppet *puppet, enum ctl_type type);
 void puppet_send_raw(const struct puppet *puppet, const void *data, size_t n);
 /* Receives the next message, which must be of the type and pass the check of
  * one from the spawner; the rest of fds is -1. */

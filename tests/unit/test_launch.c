@@ -29,20 +29,12 @@ static struct world world;
 static int
 set_up(void **state)
 {
-	(void)state;
+	*state = &world;
 	world_start(&world, "uid_range = 710000-710009\n"
 	    "[runtime sh]\nextensions = sh\nprotocol = cgi\n"
 	    "command = /bin/sh %f extra\n"
 	    "[function bound]\nbind = /nonexistent/path\n");
 	world_serve(&world);
-	return 0;
-}
-
-static int
-tear_down(void **state)
-{
-	(void)state;
-	world_end(&world);
 	return 0;
 }
 
@@ -484,7 +476,8 @@ data_of_another_is_not_given(void **state)
 	expect_failed(1, "hello", EPERM, "data directory");
 }
 
-#define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
+#define TEST(name) \
+	cmocka_unit_test_setup_teardown(name, set_up, world_tear_down)
 
 int
 main(int argc, char **argv)

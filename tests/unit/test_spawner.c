@@ -24,16 +24,8 @@ static struct world world;
 static int
 set_up(void **state)
 {
-	(void)state;
+	*state = &world;
 	world_start(&world, "log_level = debug\n");
-	return 0;
-}
-
-static int
-tear_down(void **state)
-{
-	(void)state;
-	world_end(&world);
 	return 0;
 }
 
@@ -91,16 +83,14 @@ a_gateway_is_fed_in_order_and_served_only_after_the_scan(void **state)
 	assert_int_equal(msg.u.function.limits.value[LIMIT_MEMORY_BYTES],
 	    128 << 20);
 	assert_int_equal(msg.u.function.is_fastcgi, 0);
-	ctl_msg_init(&msg, CTL_FN_SYNC);
-	puppet_send(&world.scanner, &msg, NULL, 0);
+	puppet_say(&world.scanner, CTL_FN_SYNC);
 	puppet_expect_only(&world.gateway, CTL_FN_SYNC, &msg);
 	/* what came before all functions were told waits in the backlog */
 	puppet_expect(&world.gateway, CTL_LISTEN, &msg, fds);
 	expect_listening(fds[0]);
 	world_expect_notice(&world, "READY=1");
 	/* once: the scanner says SYNC after each look */
-	ctl_msg_init(&msg, CTL_FN_SYNC);
-	puppet_send(&world.scanner, &msg, NULL, 0);
+	puppet_say(&world.scanner, CTL_FN_SYNC);
 	puppet_expect_only(&world.gateway, CTL_FN_SYNC, &msg);
 	puppet_expect_silence(&world.gateway);
 }
@@ -194,8 +184,7 @@ what_a_new_scanner_does_not_find_is_taken_from_the_gateway(void **state)
 	puppet_send(&world.scanner, &other, NULL, 0);
 	puppet_expect_only(&world.gateway, CTL_FN_PUT, &msg);
 	puppet_expect_silence(&world.gateway);
-	ctl_msg_init(&msg, CTL_FN_SYNC);
-	puppet_send(&world.scanner, &msg, NULL, 0);
+	puppet_say(&world.scanner, CTL_FN_SYNC);
 	puppet_expect_only(&world.gateway, CTL_FN_DEL, &msg);
 	assert_string_equal(msg.u.name.name, "hello");
 	puppet_expect_only(&world.gateway, CTL_FN_SYNC, &msg);
@@ -421,7 +410,8 @@ who_lacks_rights_is_told_which(void **state)
 	assert_int_equal(stat(text, &st), -1);
 }
 
-#define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
+#define TEST(name) \
+	cmocka_unit_test_setup_teardown(name, set_up, world_tear_down)
 
 int
 main(int argc, char **argv)

@@ -27,18 +27,10 @@ static char text[CTL_TEXT_MAX + 1];
 static int
 set_up(void **state)
 {
-	(void)state;
+	*state = &world;
 	world_start(&world, "");
 	world_serve(&world);
 	world_expect_notice(&world, "READY=1");
-	return 0;
-}
-
-static int
-tear_down(void **state)
-{
-	(void)state;
-	world_end(&world);
 	return 0;
 }
 
@@ -48,15 +40,6 @@ expect_no_reply(int connection)
 	struct pollfd poller = { .fd = connection, .events = POLLIN };
 
 	assert_int_equal(poll(&poller, 1, 150), 0);
-}
-
-static void
-send_type(const struct puppet *puppet, enum ctl_type type)
-{
-	struct ctl_msg msg;
-
-	ctl_msg_init(&msg, type);
-	puppet_send(puppet, &msg, NULL, 0);
 }
 
 static ino_t
@@ -109,7 +92,7 @@ a_reload_is_answered_when_the_new_configuration_serves(void **state)
 	assert_int_equal(msg.u.function.limits.value[LIMIT_MEMORY_BYTES],
 	    32 << 20);
 	expect_no_reply(connection);
-	send_type(&world.scanner, CTL_FN_SYNC);
+	puppet_say(&world.scanner, CTL_FN_SYNC);
 	assert_int_equal(command_reply(connection, text), 0);
 	puppet_expect_only(&world.gateway, CTL_FN_SYNC, &msg);
 	world_expect_notice(&world, "READY=1");
@@ -149,7 +132,7 @@ a_bad_configuration_is_answered_in_words_and_changes_nothing(void **state)
 	world_configure(&world, "");
 	connection = command_send(&world, CTL_VERB_RELOAD, -1);
 	puppet_expect_only(&world.scanner, CTL_CONF, &msg);
-	send_type(&world.scanner, CTL_FN_SYNC);
+	puppet_say(&world.scanner, CTL_FN_SYNC);
 	assert_int_equal(command_reply(connection, text), 0);
 }
 
@@ -162,7 +145,7 @@ only_one_reload_at_a_time(void **state)
 	expect_no_reply(first);
 	assert_int_equal(command_reply(command_send(&world, CTL_VERB_RELOAD,
 	    -1), text), EBUSY);
-	send_type(&world.scanner, CTL_FN_SYNC);
+	puppet_say(&world.scanner, CTL_FN_SYNC);
 	assert_int_equal(command_reply(first, text), 0);
 }
 
@@ -175,7 +158,7 @@ a_hangup_signal_is_a_reload(void **state)
 	assert_int_equal(kill(world.spawner, SIGHUP), 0);
 	puppet_expect_only(&world.gateway, CTL_CONF, &msg);
 	puppet_expect_only(&world.scanner, CTL_CONF, &msg);
-	send_type(&world.scanner, CTL_FN_SYNC);
+	puppet_say(&world.scanner, CTL_FN_SYNC);
 	puppet_expect_only(&world.gateway, CTL_FN_SYNC, &msg);
 }
 
@@ -191,7 +174,7 @@ a_scanner_that_dies_in_a_reload_does_not_lose_the_answer(void **state)
 	puppet_await_successor(&world, &world.scanner);
 	puppet_expect_only(&world.scanner, CTL_CONF, &msg);
 	expect_no_reply(connection);
-	send_type(&world.scanner, CTL_FN_SYNC);
+	puppet_say(&world.scanner, CTL_FN_SYNC);
 	assert_int_equal(command_reply(connection, text), 0);
 }
 
@@ -214,7 +197,7 @@ a_reopen_is_answered_after_the_switch(void **state)
 	assert_int_not_equal(inode_of(fds[0]), inode_at("log/a.log.1"));
 	close(fds[0]);
 	expect_no_reply(connection);
-	send_type(&world.gateway, CTL_LOG_SWITCHED);
+	puppet_say(&world.gateway, CTL_LOG_SWITCHED);
 	assert_int_equal(command_reply(connection, text), 0);
 }
 
@@ -271,7 +254,7 @@ the_hosts_own_log_is_switched_in_all_roles(void **state)
 	close(fds[0]);
 	puppet_expect_only(&world.scanner, CTL_CONF, &msg);
 	puppet_expect_only(&world.scanner, CTL_STDERR, &msg);
-	send_type(&world.scanner, CTL_FN_SYNC);
+	puppet_say(&world.scanner, CTL_FN_SYNC);
 	assert_int_equal(command_reply(connection, text), 0);
 	puppet_expect_only(&world.gateway, CTL_FN_SYNC, &msg);
 
@@ -283,7 +266,7 @@ the_hosts_own_log_is_switched_in_all_roles(void **state)
 	puppet_expect_only(&world.gateway, CTL_TOTALS, &msg);
 	puppet_expect_only(&world.gateway, CTL_LOG, &msg);
 	puppet_expect_only(&world.scanner, CTL_STDERR, &msg);
-	send_type(&world.gateway, CTL_LOG_SWITCHED);
+	puppet_say(&world.gateway, CTL_LOG_SWITCHED);
 	/* The spawner itself writes there now. */
 	assert_int_equal(kill(world.scanner.pid, SIGKILL), 0);
 	puppet_await_successor(&world, &world.scanner);
@@ -295,7 +278,7 @@ the_hosts_own_log_is_switched_in_all_roles(void **state)
 		assert_int_equal(system(command), 0);
 	}
 	puppet_expect_only(&world.scanner, CTL_CONF, &msg);
-	send_type(&world.scanner, CTL_FN_SYNC);
+	puppet_say(&world.scanner, CTL_FN_SYNC);
 	puppet_expect_only(&world.gateway, CTL_FN_DEL, &msg);
 	puppet_expect_only(&world.gateway, CTL_FN_SYNC, &msg);
 
@@ -308,7 +291,7 @@ the_hosts_own_log_is_switched_in_all_roles(void **state)
 	close(fds[0]);
 	puppet_expect_only(&world.scanner, CTL_CONF, &msg);
 	puppet_expect_only(&world.scanner, CTL_STDERR, &msg);
-	send_type(&world.scanner, CTL_FN_SYNC);
+	puppet_say(&world.scanner, CTL_FN_SYNC);
 	assert_int_equal(command_reply(connection, text), 0);
 }
 
@@ -465,7 +448,7 @@ finish_drain(void)
 {
 	struct ctl_msg msg;
 
-	send_type(&world.gateway, CTL_DRAINED);
+	puppet_say(&world.gateway, CTL_DRAINED);
 	puppet_expect_only(&world.gateway, CTL_TOTALS, &msg);
 	assert_int_equal(msg.u.totals.is_final, 1);
 	assert_true(world_lives(&world));
@@ -529,7 +512,8 @@ while_it_drains_nothing_new_is_begun(void **state)
 	assert_int_equal(world_wait(&world), 0);
 }
 
-#define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
+#define TEST(name) \
+	cmocka_unit_test_setup_teardown(name, set_up, world_tear_down)
 
 int
 main(int argc, char **argv)

@@ -23,16 +23,8 @@ static struct world world;
 static int
 set_up(void **state)
 {
-	(void)state;
+	*state = &world;
 	world_start(&world, "");
-	return 0;
-}
-
-static int
-tear_down(void **state)
-{
-	(void)state;
-	world_end(&world);
 	return 0;
 }
 
@@ -75,15 +67,6 @@ fds_of_spawner(void)
 }
 
 /* ------------------------------------------------------- a hostile gateway */
-
-static void
-send_type(const struct puppet *puppet, enum ctl_type type)
-{
-	struct ctl_msg msg;
-
-	ctl_msg_init(&msg, type);
-	puppet_send(puppet, &msg, NULL, 0);
-}
 
 static void
 send_garbage(const struct puppet *p)
@@ -231,19 +214,19 @@ send_kill_of_the_future(const struct puppet *p)
 static void
 send_switched(const struct puppet *p)
 {
-	send_type(p, CTL_LOG_SWITCHED);
+	puppet_say(p, CTL_LOG_SWITCHED);
 }
 
 static void
 send_drained(const struct puppet *p)
 {
-	send_type(p, CTL_DRAINED);
+	puppet_say(p, CTL_DRAINED);
 }
 
 static void
 send_sync(const struct puppet *p)
 {
-	send_type(p, CTL_FN_SYNC);
+	puppet_say(p, CTL_FN_SYNC);
 }
 
 static void
@@ -523,7 +506,8 @@ restarts_become_rare(void **state)
 	assert_true(world_lives(&world));
 }
 
-#define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
+#define TEST(name) \
+	cmocka_unit_test_setup_teardown(name, set_up, world_tear_down)
 
 int
 main(int argc, char **argv)
