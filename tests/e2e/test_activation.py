@@ -5,11 +5,10 @@ import re
 import socket
 import stat
 import subprocess
-import threading
 
 import pytest
 
-from lib import fcgi, manager, servers, web
+from lib import fcgi, manager, servers, threads, web
 from lib import programs as programs_room
 
 ENV = """#!/bin/sh
@@ -219,13 +218,9 @@ def test_behind_nginx_a_restart_is_a_pause_and_no_error(host, start_once):
     host.start()
     assert web.get(nginx.plain, "/fn/swiss?head&raw=x").text == "x"
     host.stop()
-    replies = []
-    thread = threading.Thread(target=lambda: replies.append(
-        web.get(nginx.plain, "/fn/swiss?head&raw=waited")))
-    thread.start()
+    asked = threads.begin(web.get, nginx.plain, "/fn/swiss?head&raw=waited")
     host.start()
-    thread.join()
-    assert replies[0].text == "waited"
+    assert asked.result().text == "waited"
 
 
 def test_the_units_that_are_installed_fit_the_sample_configuration():

@@ -1,11 +1,10 @@
 """Behind a real Apache with mod_proxy_fcgi."""
-import threading
 import zlib
 
 import pytest
 
 from lib import programs as programs_room
-from lib import web
+from lib import threads, web
 
 
 @pytest.fixture(scope="module")
@@ -85,19 +84,10 @@ def test_a_crash_is_502_and_the_next_request_is_served(apache):
 
 
 def test_many_at_once_each_get_their_own_answer(apache):
-    wrong = []
-
     def ask(number):
-        reply = web.get(apache.plain, f"/fn/warm?head&raw=n{number}")
-        if reply.text != f"n{number}":
-            wrong.append(reply)
+        return web.get(apache.plain, f"/fn/warm?head&raw=n{number}").text
 
-    threads = [threading.Thread(target=ask, args=(n,)) for n in range(40)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert not wrong
+    assert threads.all_of(ask, range(40)) == [f"n{n}" for n in range(40)]
 
 
 def test_the_installed_configuration_works_unchanged(start_once, programs):

@@ -3,12 +3,11 @@ import json
 import os
 import socket
 import subprocess
-import threading
 import time
 
 import pytest
 
-from lib import host as host_room, servers
+from lib import host as host_room, servers, threads
 
 ECHO = """#!/bin/sh
 printf 'Content-Type: text/plain\\r\\n\\r\\n'
@@ -385,16 +384,12 @@ def test_strangers_get_no_answer_but_a_sentence(host):
 def test_drain_waits_for_what_runs_and_ends_the_host(start_once):
     host = start_once.host({"slow.cgi": "#!/bin/sh\nsleep 1\n"
                             "printf 'Content-Type: a/b\\r\\n\\r\\ndone'\n"})
-    answers = []
-    client = threading.Thread(
-        target=lambda: answers.append(host.fetch("/fn/slow")))
-    client.start()
+    asked = threads.begin(host.fetch, "/fn/slow")
     deadline = time.monotonic() + 10
     while json.loads(host.verb("status", "--json").stdout)["host"][
             "active"] == 0:
         assert time.monotonic() < deadline
     assert host.verb("drain").returncode == 0
-    client.join(20)
-    assert answers and answers[0].text == "done"
+    assert asked.result(20).text == "done"
     assert host.process.wait(20) == 0
     assert host.verb("status").returncode == 1

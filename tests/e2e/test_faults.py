@@ -10,7 +10,7 @@ import time
 
 import pytest
 
-from lib import books, fcgi, proc
+from lib import books, fcgi, proc, threads
 from lib import host as host_room
 from lib.faults import Neighbour, ProcessLimit, ask_all, in_words
 
@@ -115,18 +115,17 @@ def test_a_stopped_instance_ends_at_its_deadline(start_once, programs, name,
                            {"function late": {"timeout": "700ms"}})
     host.fetch("/fn/good?head")
     answer, first = host.execute("/fn/late?head")
-    one, done = host_room.new_id(), []
-    thread = threading.Thread(target=lambda: done.append(
-        host.fetch("/fn/late?sleep=300&head", REQUEST_ID=one)))
+    one = host_room.new_id()
     with Neighbour(host):
-        thread.start()
+        asked = threads.begin(host.fetch, "/fn/late?sleep=300&head",
+                              REQUEST_ID=one)
         time.sleep(0.1)
         stopped = stop_instance(host, whom)
-        thread.join()
+        answer = asked.result()
         if whom == "init": # its answer had begun, and is cut
-            assert not done[0].is_complete
+            assert not answer.is_complete
         else:
-            assert done[0].status == 504 and done[0].is_complete
+            assert answer.status == 504 and answer.is_complete
         record = host.books.wait_request(one)
         assert record["outcome"] == "timeout"
         assert record["instance"] == first["instance"]
@@ -229,9 +228,7 @@ def test_a_functions_directory_that_goes_and_comes_back_loses_nothing(
         while not over.is_set():
             answers.append(host.fetch("/fn/good?head&sleep=20&raw=x"))
 
-    threads = [threading.Thread(target=load) for _ in range(4)]
-    for thread in threads:
-        thread.start()
+    clients = [threads.begin(load) for _ in range(4)]
     for _ in range(3):
         time.sleep(0.3)
         host.functions.rename(aside)
@@ -239,8 +236,8 @@ def test_a_functions_directory_that_goes_and_comes_back_loses_nothing(
         aside.rename(host.functions)
         host.wait_served("/fn/good?head", 10)
     over.set()
-    for thread in threads:
-        thread.join()
+    for one in clients:
+        one.result()
     for answer in answers:
         if in_words(answer, 200, 404) == 200:
             assert answer.text == "x"

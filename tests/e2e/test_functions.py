@@ -10,7 +10,7 @@ import time
 
 import pytest
 
-from lib import host as host_room, proc
+from lib import host as host_room, proc, threads
 
 SAY = "#!/bin/sh\nprintf 'Content-Type: text/plain\\n\\n%s'\n"
 
@@ -90,17 +90,13 @@ def test_a_rename_over_it_is_served_next_and_the_old_finishes(host):
     host.add("swap.sh", "#!/bin/sh\nprintf 'Content-Type: text/plain\\n\\n'\n"
              "sleep 1\nprintf old\n")
     host.wait_served("/fn/swap")
-    results = []
-    thread = threading.Thread(target=lambda: results.append(
-        host.execute("/fn/swap")))
-    thread.start()
+    asked = threads.begin(host.execute, "/fn/swap")
     time.sleep(0.3)
     host.add("swap.sh", SAY % "new")
     time.sleep(0.2)
     answer, new = host.execute("/fn/swap")
     assert answer.text == "new"
-    thread.join()
-    answer, old = results[0]
+    answer, old = asked.result()
     assert (answer.is_complete, answer.text) == (True, "old")
     assert old["version"] != new["version"]
     assert old["outcome"] == new["outcome"] == "ok"

@@ -1,10 +1,9 @@
 """Instances: how many start, how long they stay, who waits, who is killed."""
-import threading
 import time
 
 import pytest
 
-from lib import fcgi, proc
+from lib import fcgi, proc, threads
 
 
 @pytest.fixture(scope="module")
@@ -32,23 +31,6 @@ def host(start, programs):
         "function busy": {"instances": "2", "idle": "500ms"}})
 
 
-def together(host, url, count, gap=0.0):
-    """count requests at once: (answer, record) of each, in order of start."""
-    out = [None] * count
-
-    def one(place):
-        out[place] = host.execute(url)
-
-    threads = [threading.Thread(target=one, args=(i,)) for i in range(count)]
-    for thread in threads:
-        thread.start()
-        time.sleep(gap)
-    for thread in threads:
-        thread.join()
-    assert all(out), "a request failed without an answer"
-    return out
-
-
 def ended(host, instance, timeout=10):
     return host.books.wait(lambda r: r["type"] == "instance" and
                            r["instance"] == instance, timeout,
@@ -64,7 +46,7 @@ def test_requests_one_after_the_other_share_one_instance(host):
 
 def test_a_herd_on_a_cold_function_waits_for_few_starts(host):
     """One is asked for, and the next when that one is up and others wait."""
-    got = together(host, "/fn/herd?head&raw=x", 8)
+    got = threads.all_of(host.execute, ["/fn/herd?head&raw=x"] * 8)
     assert [a.text for a, _ in got] == ["x"] * 8
     cold = [r for _, r in got if r["cold"]]
     assert 1 <= len(cold) <= 4
@@ -74,7 +56,7 @@ def test_a_herd_on_a_cold_function_waits_for_few_starts(host):
 
 
 def test_more_start_only_while_requests_wait_and_up_to_the_bound(host):
-    got = together(host, "/fn/more?head&sleep=400&raw=x", 9)
+    got = threads.all_of(host.execute, ["/fn/more?head&sleep=400&raw=x"] * 9)
     assert [a.status for a, _ in got] == [200] * 9
     names = {r["instance"] for _, r in got}
     assert len(names) == 3, f"{len(names)} instances"
@@ -109,17 +91,14 @@ def test_idle_zero_gives_every_execution_a_fresh_sandbox(host, name):
 
 # W11
 def test_a_full_queue_is_503_with_retry_after_at_once(host):
-    results = []
-    first = [threading.Thread(target=lambda: results.append(
-        host.execute("/fn/full?head&sleep=900"))) for _ in range(3)]
-    for thread in first:
-        thread.start()
+    first = []
+    for _ in range(3):
+        first.append(threads.begin(host.execute, "/fn/full?head&sleep=900"))
         time.sleep(0.15)
     started = time.monotonic()
     answer, record = host.execute("/fn/full?head")
     took = time.monotonic() - started
-    for thread in first:
-        thread.join()
+    results = [one.result() for one in first]
     assert took < 0.4, f"the refusal took {took:.2f} s"
     assert (answer.is_complete, answer.status) == (True, 503)
     assert answer.protocol_status == fcgi.REQUEST_COMPLETE
@@ -131,14 +110,12 @@ def test_a_full_queue_is_503_with_retry_after_at_once(host):
 
 # W11
 def test_who_waits_too_long_is_503_with_retry_after(host):
-    holder = threading.Thread(
-        target=lambda: host.execute("/fn/patient?head&sleep=1200"))
-    holder.start()
+    holder = threads.begin(host.execute, "/fn/patient?head&sleep=1200")
     time.sleep(0.2)
     started = time.monotonic()
     answer, record = host.execute("/fn/patient?head")
     took = time.monotonic() - started
-    holder.join()
+    holder.result()
     assert 0.25 < took < 0.9, f"{took:.2f} s"
     assert (answer.status, answer.protocol_status) == \
         (503, fcgi.REQUEST_COMPLETE)
@@ -213,7 +190,8 @@ def test_retiring_never_takes_an_instance_with_a_request_in_hand(host):
     just when it ends."""
     bad = []
     for lap in range(6):
-        got = together(host, "/fn/busy?head&sleep=700&raw=whole", 2)
+        got = threads.all_of(host.execute,
+                             ["/fn/busy?head&sleep=700&raw=whole"] * 2)
         bad += [a for a, _ in got if a.text != "whole" or not a.is_complete]
         time.sleep(0.48 + lap * 0.01)
     assert not bad

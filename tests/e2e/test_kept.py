@@ -1,9 +1,10 @@
 """The connection to a FastCGI program that is kept between two requests."""
 import os
 import re
-import threading
 
 import pytest
+
+from lib import threads
 
 MODES = ("honest", "closes", "late", "chaos")
 
@@ -30,24 +31,12 @@ def ask(host, name, body=b"", **params):
     return answer, facts
 
 
-def ask_at_once(host, name, threads, times):
+def ask_at_once(host, name, clients, times):
     """The answers of so many clients; a wrong one fails the test."""
-    answers, troubles = [], []
+    def client(_):
+        return [ask(host, name)[0] for _ in range(times)]
 
-    def client():
-        try:
-            for _ in range(times):
-                answers.append(ask(host, name)[0])
-        except (AssertionError, OSError) as trouble:
-            troubles.append(trouble)
-
-    clients = [threading.Thread(target=client) for _ in range(threads)]
-    for one in clients:
-        one.start()
-    for one in clients:
-        one.join()
-    assert not troubles, troubles[0]
-    return answers
+    return sum(threads.all_of(client, range(clients)), [])
 
 
 # W16

@@ -4,6 +4,8 @@ import time
 
 import pytest
 
+from lib import threads
+
 
 @pytest.fixture(scope="module")
 def host(start, programs):
@@ -45,15 +47,12 @@ def test_lines_before_during_and_after_the_answer_are_logged(host, name):
 
 
 def test_a_line_written_while_nothing_is_answered_yet_is_logged_at_once(host):
-    import threading
-    thread = threading.Thread(target=host.fetch,
-                              args=("/fn/swiss?err=early-bird&sleep=1500"
-                                    "&head",))
-    thread.start()
+    asked = threads.begin(host.fetch,
+                          "/fn/swiss?err=early-bird&sleep=1500&head")
     started = time.monotonic()
     line_with(host, "early-bird")
     assert time.monotonic() - started < 1.2
-    thread.join()
+    asked.result()
 
 
 @FUNCTIONS
@@ -78,22 +77,18 @@ def test_a_line_of_a_mebibyte_is_cut_and_harms_nobody(host, name):
 
 @pytest.mark.parametrize("name", ["flood", "flood/f"])
 def test_a_flood_is_bounded_and_harms_nobody(host, name):
-    import threading
     host.execute("/fn/quiet?head")
     before = host.log_path.stat().st_size
-    done = []
-    thread = threading.Thread(target=lambda: done.append(
-        host.execute(f"/fn/{name}?errlines=300000&head&raw=ok", timeout=30)))
-    thread.start()
+    flood = threads.begin(
+        host.execute, f"/fn/{name}?errlines=300000&head&raw=ok", timeout=30)
     times = []
-    while thread.is_alive():
+    while not flood.done():
         started = time.monotonic()
         answer = host.fetch("/fn/quiet?head&err=heard&raw=x")
         times.append(time.monotonic() - started)
         assert answer.text == "x"
         time.sleep(0.02)
-    thread.join()
-    answer, record = done[0]
+    answer, record = flood.result()
     assert (answer.text, record["outcome"]) == ("ok", "ok")
     assert sorted(times)[len(times) // 2] < 0.2, times
     assert host.log_path.stat().st_size - before < 4 << 20

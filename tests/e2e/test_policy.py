@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-from lib import proc
+from lib import proc, threads
 from lib.host import new_id
 
 FAST = {"defaults": {"idle": "150ms"}}
@@ -34,13 +34,8 @@ def wait_states(host, name, wanted, timeout=10):
 
 
 def crowd(host, url, count):
-    """count requests at once, not waited for: threads and their answers."""
-    out = []
-    threads = [threading.Thread(target=lambda: out.append(host.execute(url)))
-               for _ in range(count)]
-    for thread in threads:
-        thread.start()
-    return threads, out
+    """count requests at once, not waited for."""
+    return [threads.begin(host.execute, url) for _ in range(count)]
 
 
 # ------------------------------------------------------------------ prepared
@@ -205,15 +200,13 @@ def test_a_request_that_ends_its_program_does_not_keep_it_from_others(
         while time.monotonic() < stop:
             crashes.append(host.fetch("/fn/f?kill=9").status)
 
-    threads = [threading.Thread(target=attack) for _ in range(4)]
-    for thread in threads:
-        thread.start()
+    attackers = [threads.begin(attack) for _ in range(4)]
     good = []
     while time.monotonic() < stop:
         good.append(host.execute("/fn/f?head&raw=x", timeout=30)[0].text)
         time.sleep(0.1)
-    for thread in threads:
-        thread.join()
+    for one in attackers:
+        one.result()
     assert set(crashes) == {502} and len(crashes) > 4
     assert set(good) == {"x"}, f"{good.count('x')} of {len(good)} answered"
     # and what it costs is bounded: a pause of 250 ms behind the second death
@@ -280,7 +273,7 @@ def test_a_tenant_that_fills_the_host_gives_places_to_another(start_once,
                             "bob/f.cgi": programs.cgi},
                            {"host": {"max_instances": "3",
                                      "max_prepared": "0"}})
-    threads, alice = crowd(host, "/fn/alice/f?head&sleep=150", 40)
+    alice = crowd(host, "/fn/alice/f?head&sleep=150", 40)
     until = time.monotonic() + 5
     while len(instances_of(host, "alice/f")) < 3:
         assert time.monotonic() < until
@@ -288,12 +281,11 @@ def test_a_tenant_that_fills_the_host_gives_places_to_another(start_once,
     begun = time.monotonic()
     _, record = host.execute("/fn/bob/f?head")
     waited = time.monotonic() - begun
-    left = sum(t.is_alive() for t in threads)
-    for thread in threads:
-        thread.join()
+    left = sum(not one.done() for one in alice)
+    outcomes = [one.result()[1]["outcome"] for one in alice]
     assert record["outcome"] == "ok"
     assert left > 15, f"bob waited {waited:.2f} s, for alice's whole queue"
-    assert [r["outcome"] for _, r in alice] == ["ok"] * 40
+    assert outcomes == ["ok"] * 40
 
 
 def test_a_tenant_at_its_own_ceiling_waits_alone(start_once, programs):
@@ -302,7 +294,7 @@ def test_a_tenant_at_its_own_ceiling_waits_alone(start_once, programs):
          "bob/f.cgi": programs.cgi},
         {"host": {"max_prepared": "0"},
          "tenant alice": {"max_instances": "2", "queue_timeout": "500ms"}})
-    threads, slow = crowd(host, "/fn/alice/f?head&sleep=1500", 2)
+    slow = crowd(host, "/fn/alice/f?head&sleep=1500", 2)
     until = time.monotonic() + 5
     while [i["state"] for i in instances_of(host, "alice/f")] != ["busy"] * 2:
         assert time.monotonic() < until
@@ -312,9 +304,7 @@ def test_a_tenant_at_its_own_ceiling_waits_alone(start_once, programs):
     assert answer.header("Retry-After")
     _, record = host.execute("/fn/bob/f?head")
     assert record["outcome"] == "ok" and record["queue_us"] < 400000
-    for thread in threads:
-        thread.join()
-    assert [r["outcome"] for _, r in slow] == ["ok"] * 2
+    assert [one.result()[1]["outcome"] for one in slow] == ["ok"] * 2
     assert host.execute("/fn/alice/g?head")[1]["outcome"] == "ok"
 
 
@@ -329,17 +319,15 @@ def test_max_requests_do_not_end_all_at_the_same_moment(start_once, programs):
             done.append(host.fetch("/fn/f?head&sleep=3",
                                    REQUEST_ID=new_id()).status)
 
-    threads = [threading.Thread(target=ask) for _ in range(4)]
-    for thread in threads:
-        thread.start()
+    clients = [threads.begin(ask) for _ in range(4)]
     until = time.monotonic() + 30
     while len([r for r in host.books.of_type("instance")
                if r["reason"] == "max_requests"]) < 8:
         assert time.monotonic() < until
         time.sleep(0.05)
     stop.set()
-    for thread in threads:
-        thread.join()
+    for one in clients:
+        one.result()
     assert set(done) == {200}
     counts = [r["executions"] for r in host.books.of_type("instance")
               if r["reason"] == "max_requests"]

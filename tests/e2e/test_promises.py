@@ -8,7 +8,7 @@ import time
 
 import pytest
 
-from lib import books, fcgi, host as host_room, web
+from lib import books, fcgi, host as host_room, threads, web
 
 
 @pytest.fixture(scope="module")
@@ -47,21 +47,9 @@ ENDS = [
 
 def test_every_end_has_exactly_one_record(host):
     """All at once, three times; then as many records as requests."""
-    wanted, threads = {}, []
-
-    def ask(url, request_id):
-        host.fetch(url, REQUEST_ID=request_id)
-
-    for _ in range(3):
-        for outcome, url in ENDS:
-            request_id = host_room.new_id()
-            wanted[request_id] = (outcome, url)
-            threads.append(threading.Thread(target=ask,
-                                            args=(url, request_id)))
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    wanted = {host_room.new_id(): end for end in ENDS * 3}
+    threads.all_of(lambda one: host.fetch(wanted[one][1], REQUEST_ID=one),
+                   wanted)
     for request_id, (outcome, url) in wanted.items():
         record = host.books.wait_request(request_id)
         assert record["outcome"] == outcome, (url, record)
@@ -70,13 +58,8 @@ def test_every_end_has_exactly_one_record(host):
 
 def test_a_refused_request_has_exactly_one_record(host):
     ids = [host_room.new_id() for _ in range(8)]
-    threads = [threading.Thread(target=host.fetch, args=(
-        "/fn/full?head&sleep=500",), kwargs={"REQUEST_ID": one})
-        for one in ids]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    threads.all_of(lambda one: host.fetch("/fn/full?head&sleep=500",
+                                          REQUEST_ID=one), ids)
     outcomes = [host.books.wait_request(one)["outcome"] for one in ids]
     assert outcomes.count("refused") == 7, outcomes
     assert outcomes.count("ok") == 1
@@ -266,16 +249,9 @@ def mixed_load(host):
             "/fn/f?head&cpu=40", "/fn/f?head&after=60",
             "/fn/f?head&daemon=150", "/fn/late?cpu=5000",
             "/fn/zero?head&cpu=10", "/fn/f?head&cpu=20&kill=11",
-            "/fn/py", "/fn/late/f?cpu=5000", "/fn/f?head&out=3000000"]
-    threads = []
-    for _ in range(6):
-        for url in urls:
-            threads.append(threading.Thread(target=host.fetch, args=(url,)))
-    for at in range(0, len(threads), 12):
-        for thread in threads[at:at + 12]:
-            thread.start()
-        for thread in threads[at:at + 12]:
-            thread.join()
+            "/fn/py", "/fn/late/f?cpu=5000", "/fn/f?head&out=3000000"] * 6
+    for at in range(0, len(urls), 12):
+        threads.all_of(host.fetch, urls[at:at + 12])
 
 
 def test_the_books_balance_with_the_cgroups_clock(start_once, programs):

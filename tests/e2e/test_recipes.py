@@ -1,12 +1,11 @@
 """conf/nginx-recipes.conf.in, used as it is behind a real nginx: connections
 kept, nothing buffered, answers cached, a function that decides."""
-import threading
 import time
 import zlib
 
 import pytest
 
-from lib import web
+from lib import threads, web
 
 BODY = bytes(range(256)) * 4000
 
@@ -77,13 +76,8 @@ def test_an_answer_is_kept_as_long_as_it_says(port, host):
 
 def test_many_clients_wait_for_one_execution(port, host):
     before = len(host.books.executions("cached/app"))
-    texts = []
-    threads = [threading.Thread(target=lambda: texts.append(
-        web.get(port, f"{CACHED}&sleep=300&herd").text)) for _ in range(8)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    texts = threads.all_of(
+        lambda url: web.get(port, url).text, [f"{CACHED}&sleep=300&herd"] * 8)
     assert len(texts) == 8 and len(set(texts)) == 1
     assert len(host.books.executions("cached/app")) == before + 1
 

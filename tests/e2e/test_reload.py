@@ -5,7 +5,7 @@ import time
 
 import pytest
 
-from lib import books, fcgi, host as host_room, web
+from lib import books, fcgi, host as host_room, threads, web
 
 
 @pytest.fixture
@@ -51,16 +51,12 @@ def test_a_reload_puts_new_settings_into_service(host):
 
 def test_a_reload_keeps_what_runs_and_uses_new_instances_after(host):
     _, before = host.execute("/fn/warm?head")
-    results = []
-    thread = threading.Thread(target=lambda: results.append(
-        host.execute("/fn/warm?sleep=700&head&raw=old")))
-    thread.start()
+    old = threads.begin(host.execute, "/fn/warm?sleep=700&head&raw=old")
     time.sleep(0.2)
     host.configure({"defaults": {"memory": "64M"}})
     assert host.verb("reload").returncode == 0
     _, after = host.execute("/fn/warm?head")
-    thread.join()
-    answer, record = results[0]
+    answer, record = old.result()
     assert answer.text == "old" and answer.is_complete
     assert record["instance"] == before["instance"]
     assert after["instance"] != before["instance"]
@@ -74,7 +70,7 @@ def test_sighup_reloads_as_well(host):
 
 
 def loaders(port_or_host, stop, wrong, done):
-    """Requests without a pause until told to stop."""
+    """Six who ask without a pause until told to stop."""
     def run():
         lap = 0
         while not stop.is_set():
@@ -83,16 +79,13 @@ def loaders(port_or_host, stop, wrong, done):
             if reply.text != str(lap) or not reply.is_whole:
                 wrong.append(reply)
             done.append(lap)
-    threads = [threading.Thread(target=run) for _ in range(6)]
-    for thread in threads:
-        thread.start()
-    return threads
+    return [threads.begin(run) for _ in range(6)]
 
 
 def test_reloads_under_load_fail_no_request(host, start_once):
     nginx = start_once.nginx(host)
     stop, wrong, done = threading.Event(), [], []
-    threads = loaders(nginx.kept, stop, wrong, done)
+    clients = loaders(nginx.kept, stop, wrong, done)
     for lap in range(12):
         host.configure({"defaults": {"idle": f"{30 + lap}s"}})
         if lap == 6:
@@ -103,8 +96,8 @@ def test_reloads_under_load_fail_no_request(host, start_once):
             assert host.verb("reload").returncode == 0
         time.sleep(0.1)
     stop.set()
-    for thread in threads:
-        thread.join()
+    for client in clients:
+        client.result()
     assert not wrong, f"{len(wrong)} of {len(done)} failed: {wrong[0]!r}"
     assert len(done) > 50
     assert len(host.books.executions()) == len(done)
@@ -116,30 +109,23 @@ def test_a_replaced_file_serves_anew_and_the_old_one_finishes(host):
     until = time.monotonic() + 5
     while host.fetch("/fn/job").status == 404:
         assert time.monotonic() < until
-    results = []
-    thread = threading.Thread(
-        target=lambda: results.append(host.execute("/fn/job")))
-    thread.start()
+    old = threads.begin(host.execute, "/fn/job")
     time.sleep(0.3)
     host.add("job.sh", "printf 'Content-Type: a/b\\n\\nnew'\n")
     time.sleep(0.5)
     answer, record = host.execute("/fn/job")
     assert answer.text == "new"
-    thread.join()
-    assert results[0][0].text == "old"
-    assert results[0][1]["version"] != record["version"]
+    answer, old_record = old.result()
+    assert answer.text == "old"
+    assert old_record["version"] != record["version"]
 
 
 def test_drain_finishes_what_runs_and_ends(host):
-    results = []
-    thread = threading.Thread(target=lambda: results.append(
-        host.execute("/fn/swiss?sleep=800&head&raw=whole")))
-    thread.start()
+    asked = threads.begin(host.execute, "/fn/swiss?sleep=800&head&raw=whole")
     time.sleep(0.2)
     done = host.verb("drain")
     assert done.returncode == 0, done.stderr
-    thread.join()
-    answer, record = results[0]
+    answer, record = asked.result()
     assert (answer.text, answer.is_complete) == ("whole", True)
     assert record["outcome"] == "ok"
     host.process.wait(15)
@@ -149,14 +135,11 @@ def test_drain_finishes_what_runs_and_ends(host):
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_signal_to_end_lets_what_runs_finish(host, number):
-    results = []
-    thread = threading.Thread(target=lambda: results.append(
-        host.fetch("/fn/warm?sleep=700&head&raw=whole")))
-    thread.start()
+    asked = threads.begin(host.fetch, "/fn/warm?sleep=700&head&raw=whole")
     time.sleep(0.25)
     host.signal(number)
-    thread.join()
-    assert results[0].text == "whole" and results[0].is_complete
+    answer = asked.result()
+    assert answer.text == "whole" and answer.is_complete
     assert host.process.wait(15) == 0
     records = host.books.all()
     assert (records[-1]["type"], records[-1]["event"]) == ("host", "stop")

@@ -26,12 +26,6 @@ def ask(address, text):
     return connection
 
 
-def is_answered(connection, text):
-    with connection:
-        answer = connection.read_answer()
-    return answer.text == text and answer.is_complete
-
-
 def stored(host):
     """The names of the listening sockets that the manager has."""
     return sorted(name for name, _ in host.manager.store
@@ -49,7 +43,7 @@ def test_who_connects_between_two_runs_waits_and_is_served(host):
         host.stop()
         waiting = [ask(host.socket, "a"), ask(("127.0.0.1", port), "b")]
         host.start()
-        assert is_answered(waiting[0], "a") and is_answered(waiting[1], "b")
+        assert waiting[0].is_answered("a") and waiting[1].is_answered("b")
         assert len(stored(host)) == 2
     assert host.log().count("event=listen_kept") == 6
 
@@ -63,7 +57,7 @@ def test_a_killed_spawner_takes_no_socket_along(host):
     assert not host_room.wait_gone(below, 5)
     waiting = ask(host.socket, "x")
     host.start()
-    assert is_answered(waiting, "x")
+    assert waiting.is_answered("x")
 
 
 def test_a_socket_that_is_no_longer_wanted_is_given_up(host):
@@ -74,7 +68,7 @@ def test_a_socket_that_is_no_longer_wanted_is_given_up(host):
     host.configure({"host": {"listen": host.socket}})
     waiting = ask(host.socket, "x")
     host.start()
-    assert is_answered(waiting, "x")
+    assert waiting.is_answered("x")
     host.wait_log(f'listen_given_up on="{other}"')
     assert stored(host) == [f"listen-{host.socket}"]
     assert not os.path.exists(other)
@@ -90,7 +84,7 @@ def test_the_order_of_the_addresses_does_not_matter(host):
         [host.socket, *reversed(others)])}})
     host.start()
     for path, connection in zip(others, waiting):
-        assert is_answered(connection, path)
+        assert connection.is_answered(path)
     assert host.fetch("/fn/swiss?head&raw=x").text == "x"
 
 
@@ -105,7 +99,7 @@ def test_two_addresses_of_one_name_are_both_stored(host):
     host.stop()
     waiting = ask(others[0], "x")
     host.start()
-    assert is_answered(waiting, "x")
+    assert waiting.is_answered("x")
 
 
 @pytest.mark.parametrize("what", ["removed", "replaced"])
@@ -145,7 +139,7 @@ def test_a_socket_unit_takes_the_place_of_what_was_stored(host):
     host.stop()
     waiting = ask(host.socket, "x")
     host.start()
-    assert is_answered(waiting, "x")
+    assert waiting.is_answered("x")
 
 
 def test_a_manager_that_stores_nothing_is_served_as_well(host):

@@ -1,9 +1,8 @@
 """FastCGI programs that break the protocol harm their own answer, no more."""
-import threading
 
 import pytest
 
-from lib import leaks
+from lib import leaks, threads
 
 BROKEN = ["garbage", "version", "half", "endonly", "close", "exit", "noend",
           "overloaded", "shortend"]
@@ -82,20 +81,12 @@ def test_an_end_that_comes_byte_by_byte_tells_its_status(host):
 
 def test_bytes_after_the_end_never_reach_the_next_request(host):
     """Many at once, so that instances go from hand to hand."""
-    wrong = []
-
-    def ask():
+    def ask(url):
         for _ in range(20):
-            answer = host.fetch("/fn/late")
-            if answer.text != "good" or not answer.is_complete:
-                wrong.append(answer)
+            answer = host.fetch(url)
+            assert answer.text == "good" and answer.is_complete, answer
 
-    threads = [threading.Thread(target=ask) for _ in range(6)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert not wrong, wrong[0]
+    threads.all_of(ask, ["/fn/late"] * 6)
 
 
 # W18

@@ -4,13 +4,12 @@ found here is the table in the README."""
 import os
 import pathlib
 import re
-import threading
 import time
 import zlib
 
 import pytest
 
-from lib import shipped, table, web
+from lib import shipped, table, threads, web
 
 BODY = bytes(range(256)) * 4000
 EVENTS = "field=Content-Type:+text/event-stream&field=X-Accel-Buffering:+no"
@@ -187,12 +186,10 @@ def test_the_hosts_own_answers_reach_the_client(server, found):
     reply = web.get(server.plain, "/fn/swiss?kill=11")
     assert (reply.status, reply.text) == \
         (502, "the program was ended by a signal\n")
-    holder = threading.Thread(target=web.get, args=(
-        server.plain, "/fn/tiny?sleep=700&head"))
-    holder.start()
+    holder = threads.begin(web.get, server.plain, "/fn/tiny?sleep=700&head")
     time.sleep(0.2)
     reply = web.get(server.plain, "/fn/tiny?head")
-    holder.join()
+    holder.result()
     assert (reply.status, reply.header("Retry-After")) == (503, "1")
     assert reply.text == "the function's queue is full\n"
     assert web.get(server.plain, "/fn/tiny?head&raw=x").text == "x"

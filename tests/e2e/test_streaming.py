@@ -7,7 +7,7 @@ import zlib
 
 import pytest
 
-from lib import fcgi, host as host_room, proc, web
+from lib import fcgi, host as host_room, proc, threads, web
 
 MIB = 1 << 20
 BODY = hashlib.shake_128(b"body").digest(MIB) * 64
@@ -239,9 +239,7 @@ def test_what_ends_within_the_grace_ends_in_peace(host):
 
 
 def test_a_waiting_client_that_leaves_is_forgotten(host):
-    holder = threading.Thread(
-        target=lambda: host.execute("/fn/solo?head&sleep=700"))
-    holder.start()
+    holder = threads.begin(host.execute, "/fn/solo?head&sleep=700")
     time.sleep(0.2)
     request_id = host_room.new_id()
     connection = host.connect()
@@ -250,7 +248,7 @@ def test_a_waiting_client_that_leaves_is_forgotten(host):
     time.sleep(0.1)
     connection.close()
     record = host.books.wait_request(request_id, 5)
-    holder.join()
+    holder.result()
     assert record["outcome"] in ("aborted", "refused")
     assert (record["instance"], record["run_us"]) == (None, 0)
     answer, _ = host.execute("/fn/solo?head&raw=next")

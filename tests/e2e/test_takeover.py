@@ -3,12 +3,11 @@ import os
 import pathlib
 import signal
 import socket
-import threading
 import time
 
 import pytest
 
-from lib import books, fcgi, host as host_room, servers
+from lib import books, fcgi, host as host_room, servers, threads
 
 
 @pytest.fixture
@@ -21,12 +20,6 @@ def ask(host, what, **params):
     connection = host.connect()
     connection.send(fcgi.request_bytes(f"/fn/{what}", **params))
     return connection
-
-
-def is_answered(connection, text):
-    with connection:
-        answer = connection.read_answer()
-    return answer.text == text and answer.is_complete
 
 
 def drains(host):
@@ -68,15 +61,14 @@ def test_the_next_host_goes_on_with_the_same_socket(host):
 def test_what_runs_finishes_and_what_comes_meanwhile_waits(host):
     long = ask(host, "swiss?sleep=1500&head&raw=long", REQUEST_ID="long")
     time.sleep(0.3)
-    thread = threading.Thread(target=host.take_over)
-    thread.start()
+    taking_over = threads.begin(host.take_over)
     drains(host)
     started = time.monotonic()
     short = ask(host, "swiss?head&raw=short", REQUEST_ID="short")
-    assert is_answered(long, "long")
-    assert is_answered(short, "short")
+    assert long.is_answered("long")
+    assert short.is_answered("short")
     assert time.monotonic() - started > 0.7, "it did not wait"
-    thread.join()
+    taking_over.result()
     first, second = books.runs(host.books.all())
     assert [r["request_id"] for r in first if r["type"] == "exec"] == ["long"]
     assert [r["request_id"] for r in second if r["type"] == "exec"] == ["short"]
@@ -190,7 +182,7 @@ def test_a_successor_that_dies_while_it_waits_leaves_no_socket(host):
     with door(host) as client:
         client.send(b"go")
         host.wait_log("event=drain ")
-    assert is_answered(running, "x")
+    assert running.is_answered("x")
     assert host.process.wait(20) == 0
     assert list(host.run_dir.glob("*.sock")) == []
 
@@ -205,7 +197,7 @@ def test_the_old_host_may_die_in_the_middle(host):
     old.kill()
     host.wait_notice("READY=1")
     old.wait()
-    assert is_answered(waiting, "x")
+    assert waiting.is_answered("x")
     running.close()
     host.books.wait_request("long")
     first, second = books.runs(host.books.all())
@@ -234,11 +226,10 @@ def test_a_host_that_speaks_otherwise_is_said_to_go_on(start_once, programs,
         except BrokenPipeError:
             pass  # it had heard enough
         client.close()
-    thread = threading.Thread(target=speak)
-    thread.start()
+    speaker = threads.begin(speak)
     done = host.installed.run("run", "--takeover", "-c", host.ini_path,
                               timeout=30)
-    thread.join()
+    speaker.result()
     other.close()
     assert done.returncode == 1
     assert "does not hand over its sockets" in done.stderr

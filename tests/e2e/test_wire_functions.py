@@ -1,11 +1,10 @@
 """The wire as functions see it: what the host sends a FastCGI program, which
 descriptors and which environment a program has, and whom it waits for."""
-import threading
 import time
 
 import pytest
 
-from lib import fcgi, host as host_room, proc
+from lib import fcgi, host as host_room, proc, threads
 
 
 @pytest.fixture(scope="module")
@@ -86,14 +85,8 @@ def test_a_program_is_sent_what_the_specification_draws(host, size):
 # W16
 def test_a_program_has_one_connection_at_a_time(host):
     """Six want it at once; none of them waits in the program's backlog."""
-    got = []
-    threads = [threading.Thread(target=lambda: got.append(
-        host.fetch("/fn/solo?wait=100"))) for _ in range(6)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    seen = [facts(answer) for answer in got]
+    seen = [facts(answer) for answer in
+            threads.all_of(host.fetch, ["/fn/solo?wait=100"] * 6)]
     assert [one["waiting"] for one in seen] == ["0"] * 6
     # libfcgi hangs up on who is silent for two seconds
     assert all(int(one["first_ms"]) < 1000 for one in seen), seen
@@ -110,14 +103,8 @@ def fds(answer):
 def test_a_fastcgi_program_listens_on_0_and_has_pipes_of_its_own(host):
     """libfcgi takes a socket without a peer on 0 for FastCGI.  Of more than
     0, 1 and 2 there is only the connection."""
-    got = []
-    threads = [threading.Thread(target=lambda: got.append(
-        host.fetch("/fn/warm?head&sleep=500&fds"))) for _ in range(3)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    seen = [fds(answer) for answer in got]
+    seen = [fds(answer) for answer in
+            threads.all_of(host.fetch, ["/fn/warm?head&sleep=500&fds"] * 3)]
     assert [one["fd0"] for one in seen] == [["listening", "ENOTCONN"]] * 3
     assert [one["others"] for one in seen] == [["1"]] * 3
     pipes = {(one[name][0], one[name][1]) for one in seen

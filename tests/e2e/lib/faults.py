@@ -1,4 +1,5 @@
 """Making a machine short of something, for a while and for the host alone."""
+from concurrent import futures
 import contextlib
 import os
 import pathlib
@@ -82,27 +83,14 @@ class Neighbour(threading.Thread):
 
 def ask_all(asks, threads=64):
     """Runs the calls, so many at a time; their results in order."""
-    results = [None] * len(asks)
-    places = iter(range(len(asks)))
-    lock = threading.Lock()
+    def ask(call):
+        try:
+            return call()
+        except OSError as error:
+            return error
 
-    def work():
-        while True:
-            with lock:
-                place = next(places, None)
-            if place is None:
-                return
-            try:
-                results[place] = asks[place]()
-            except OSError as error:
-                results[place] = error
-
-    workers = [threading.Thread(target=work) for _ in range(threads)]
-    for worker in workers:
-        worker.start()
-    for worker in workers:
-        worker.join()
-    return results
+    with futures.ThreadPoolExecutor(threads) as pool:
+        return list(pool.map(ask, asks))
 
 
 def in_words(answer, *statuses):

@@ -239,6 +239,12 @@ class Connection:
             if stop and stop(answer):
                 return answer
 
+    def is_answered(self, text):
+        """The answer is whole and is the text; then hangs up."""
+        with self:
+            answer = self.read_answer()
+        return answer.text == text and answer.is_complete
+
     def is_closed_by_peer(self, timeout=5):
         """True when the peer closes within the time; data before is an error."""
         self.sock.settimeout(timeout)
