@@ -252,13 +252,24 @@ add_localtime(struct mounts *mounts, const struct mounts_host *host)
 	    -errno : 0;
 }
 
-/* Opened anew for every start: ldconfig and update-ca-certificates replace
- * these files. */
+/*
+ * Opened anew for every start: ldconfig and update-ca-certificates replace
+ * these files.  Nothing here tells more of the host than its /usr does, and
+ * each is a mount at every start: what only some functions need is for `bind`.
+ */
 static int
 add_etc(struct mounts *mounts, const struct mounts_host *host)
 {
-	static const char *const names[] = { "ld.so.cache", "alternatives",
-		"ssl/certs", "mime.types" };
+	static const char *const names[] = {
+		"ld.so.cache",     /* libraries outside of the usual folders */
+		"alternatives",    /* what many links in /usr/bin lead to */
+		"ssl/certs",       /* whom TLS trusts */
+		"ssl/openssl.cnf", /* the machine's minimum for TLS; making keys */
+		"mime.types",      /* types by extension */
+		"ImageMagick-6",   /* what it may not decode, and its ceilings */
+		"ImageMagick-7",   /* the same */
+		"fonts",           /* fontconfig finds no font without it */
+	};
 	const uint64_t attributes = MOUNT_ATTR_RDONLY | MOUNT_ATTR_NOEXEC;
 
 	for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
