@@ -10,6 +10,8 @@ SERVE_PACKAGES="nginx-light curl python3 perl php-cgi"
 TEST_PACKAGES="libcmocka-dev python3-pytest apache2 caddy haproxy lighttpd
 lighttpd-mod-openssl openssl git jq libfcgi-bin logrotate libfcgi-perl mandoc
 procps strace xz-utils"
+# What docs/PROGRAMS.md says works in a function.
+REAL_PACKAGES="ca-certificates openssl tzdata"
 FUZZ_PACKAGES="clang libclang-rt-14-dev"
 # For `make bench` and `make profile`; ./check does without them.
 BENCH_PACKAGES="nginx-light wrk spawn-fcgi multiwatch fcgiwrap php-fpm php-cgi
