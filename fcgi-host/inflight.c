@@ -1,5 +1,6 @@
 #include "fcgi-host/inflight.h"
 
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -7,7 +8,7 @@
 
 #include "fcgi-host/log.h"
 
-#define INFLIGHT_MAGIC 0x66637433u /* changes with every change of a struct */
+#define INFLIGHT_MAGIC 0x66637434u /* changes with every change of a struct */
 
 struct inflight_head {
 	uint32_t magic;
@@ -21,6 +22,7 @@ struct inflight_head {
 	/* of the batch that is being written: its last seq, and charged_us with
 	 * it */
 	uint64_t batch_seq, batch_charged_us;
+	struct inflight_log log;
 };
 
 struct inflight {
@@ -200,20 +202,37 @@ inflight_seq(const struct inflight *inflight)
 void
 inflight_set_seq(struct inflight *inflight, uint64_t seq)
 {
-	struct inflight_head *head = inflight->head;
+	inflight->head->seq = seq;
+}
 
-	head->seq = seq;
-	if (head->batch_seq != 0 && seq >= head->batch_seq)
-		head->charged_us = head->batch_charged_us;
+/* The successor of a process that is killed here sees the stores before, and none
+ * behind: the compiler must not move them, nor leave one out. */
+static void
+stores_settle(void)
+{
+	atomic_signal_fence(memory_order_seq_cst);
+}
+
+/* charged_us is of what the log had before the batch, so that at each moment it
+ * and batch_charged_us are right for a seq below and from batch_seq on. */
+static void
+charge_settle(struct inflight *inflight, uint64_t charged_us)
+{
+	inflight->head->charged_us = charged_us;
+	stores_settle();
+	inflight->head->batch_seq = 0;
+	stores_settle();
 }
 
 void
 inflight_set_batch(struct inflight *inflight, uint64_t seq,
     uint64_t charged_us)
 {
-	inflight->head->batch_seq = 0;
+	charge_settle(inflight, inflight_charged(inflight));
 	inflight->head->batch_charged_us = charged_us;
+	stores_settle();
 	inflight->head->batch_seq = seq;
+	stores_settle();
 }
 
 uint64_t
@@ -225,7 +244,10 @@ inflight_batch_seq(const struct inflight *inflight)
 uint64_t
 inflight_charged(const struct inflight *inflight)
 {
-	return inflight->head->charged_us;
+	const struct inflight_head *head = inflight->head;
+
+	return head->batch_seq != 0 && head->seq >= head->batch_seq ?
+	    head->batch_charged_us : head->charged_us;
 }
 
 uint64_t
@@ -244,7 +266,7 @@ inflight_set_alive(struct inflight *inflight, uint64_t now_us)
  * can be done again. */
 void
 inflight_begin(struct inflight *inflight, uint64_t run_id,
-    uint64_t charged_us)
+    uint64_t charged_us, const struct inflight_log *log)
 {
 	struct inflight_head *head = inflight->head;
 
@@ -261,10 +283,33 @@ inflight_begin(struct inflight *inflight, uint64_t run_id,
 		if (slot->ended_us == 0)
 			slot->ended_us = head->alive_us;
 	}
+	stores_settle();
+	charge_settle(inflight, charged_us);
 	head->seq = head->number = 0;
-	head->batch_seq = 0;
-	head->charged_us = charged_us;
+	inflight_set_log(inflight, log);
 	head->run_id = run_id;
+	stores_settle();
+}
+
+/* Whoever dies in between leaves a place behind which there is nothing. */
+void
+inflight_set_log(struct inflight *inflight, const struct inflight_log *log)
+{
+	struct inflight_log *kept = &inflight->head->log;
+
+	kept->from = UINT64_MAX;
+	stores_settle();
+	kept->dev = log->dev;
+	kept->ino = log->ino;
+	stores_settle();
+	kept->from = log->from;
+	stores_settle();
+}
+
+struct inflight_log
+inflight_log(const struct inflight *inflight)
+{
+	return inflight->head->log;
 }
 
 uint64_t

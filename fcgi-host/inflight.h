@@ -22,6 +22,12 @@ struct inflight_slot {
 	uint32_t is_invoke;
 };
 
+/* A place in the accounting log: from there on its lines are this run's. */
+struct inflight_log {
+	uint64_t dev, ino;
+	uint64_t from;
+};
+
 struct inflight;
 
 /* Maps the table (fd borrowed).  What a dead gateway left in it is kept, as far
@@ -41,7 +47,8 @@ void inflight_set_seq(struct inflight *inflight, uint64_t seq);
  * before on whose clock it goes on. */
 uint64_t inflight_charged(const struct inflight *inflight);
 /* Before a batch is written: its last seq, and what is charged once that is in
- * the log.  Whoever dies in between, the log tells which of the two holds. */
+ * the log.  Whoever dies in between, the log tells which of the two holds: it is
+ * one store that makes the batch the next, and one (the seq) that ends it. */
 void inflight_set_batch(struct inflight *inflight, uint64_t seq,
     uint64_t charged_us);
 /* That seq: no line of this run in the log has a later one.  0: none was tried. */
@@ -52,9 +59,14 @@ uint64_t inflight_next_number(struct inflight *inflight);
 uint64_t inflight_run(const struct inflight *inflight);
 /* A new run: seq and count begin anew, and of the debts stay those whose line
  * is not in the log (seq: the last that is).  charged_us: what inflight_charged
- * is from here on. */
+ * is from here on; log: where its first line will stand. */
 void inflight_begin(struct inflight *inflight, uint64_t run_id,
-    uint64_t charged_us);
+    uint64_t charged_us, const struct inflight_log *log);
+/* The run goes on in another file.  Nothing of it may be in that one yet. */
+void inflight_set_log(struct inflight *inflight,
+    const struct inflight_log *log);
+/* What was last set; any bytes, if the table's writer was compromised. */
+struct inflight_log inflight_log(const struct inflight *inflight);
 /* A sign of life: nothing in flight has run longer than to the last one. */
 void inflight_set_alive(struct inflight *inflight, uint64_t now_us);
 

@@ -23,6 +23,7 @@ struct ledger {
 	struct inflight *inflight;
 	uint64_t run_id;
 	int fd;
+	struct inflight_log log; /* as the file was when it was switched to */
 	bool is_sync, is_failing;
 	bool no_fallocate; /* the file system cannot: free space is compared */
 	uint64_t size;     /* of the file, its one writer knows */
@@ -61,7 +62,9 @@ ledger_begin(struct ledger *ledger, uint64_t charged_us)
 {
 	if (inflight_run(ledger->inflight) == ledger->run_id)
 		return;
-	inflight_begin(ledger->inflight, ledger->run_id, charged_us);
+	ledger->log.from = ledger->size;
+	inflight_begin(ledger->inflight, ledger->run_id, charged_us,
+	    &ledger->log);
 	ledger->charged_us = charged_us;
 	if (buf_len(&ledger->batch) == 0)
 		ledger->next_seq = 1;
@@ -94,27 +97,32 @@ ledger_set_sync(struct ledger *ledger, bool is_sync)
 	ledger->is_sync = is_sync;
 }
 
-/* The last complete line of the tail, and where it ends. */
-static uint64_t
-tail_read(int fd, uint64_t size, uint64_t *seq)
+/* The last complete line, as far as the tail shows it. */
+struct last_line {
+	uint64_t start, end;
+	uint64_t seq; /* 0: none */
+};
+
+static struct last_line
+tail_read(int fd, uint64_t size)
 {
 	uint64_t from = size > TAIL_SIZE ? size - TAIL_SIZE : 0;
 	char *tail = malloc(TAIL_SIZE);
 	ssize_t n = tail == NULL ? -1 :
 	    pread(fd, tail, TAIL_SIZE, (off_t)from);
 	char *end = n > 0 ? memrchr(tail, '\n', (size_t)n) : NULL;
-	uint64_t line_end = n < 0 ? size : from;
+	struct last_line line = { .end = n < 0 ? size : from };
 
-	*seq = 0;
 	if (end != NULL) {
 		char *start = memrchr(tail, '\n', (size_t)(end - tail));
 
 		start = start == NULL ? tail : start + 1;
-		*seq = record_line_seq(start, (size_t)(end - start));
-		line_end = from + (uint64_t)(end - tail) + 1;
+		line.seq = record_line_seq(start, (size_t)(end - start));
+		line.start = from + (uint64_t)(start - tail);
+		line.end = from + (uint64_t)(end - tail) + 1;
 	}
 	free(tail);
-	return line_end;
+	return line;
 }
 
 /* The beginning of one of our lines, or what a power cut leaves of one: a file
@@ -132,13 +140,12 @@ tail_is_ours(int fd, uint64_t from, uint64_t size)
 
 /* A torn last line belongs to an answer that was never completed. */
 static int
-tail_mend(int fd, uint64_t *size, uint64_t *seq)
+tail_mend(int fd, uint64_t *size, struct last_line *line)
 {
-	uint64_t line_end = tail_read(fd, *size, seq);
-
-	if (line_end >= *size)
+	*line = tail_read(fd, *size);
+	if (line->end >= *size)
 		return 0;
-	if (!tail_is_ours(fd, line_end, *size)) {
+	if (!tail_is_ours(fd, line->end, *size)) {
 		log_event(LOG_ERROR, "accounting_foreign",
 		    "mend=\"the accounting log's last line is no record: name "
 		    "another file, or end that line, and run fcgi-host "
@@ -146,10 +153,10 @@ tail_mend(int fd, uint64_t *size, uint64_t *seq)
 		return -EINVAL;
 	}
 	log_event(LOG_WARN, "accounting_torn", "cut_bytes=%llu",
-	    (unsigned long long)(*size - line_end));
-	if (ftruncate(fd, (off_t)line_end) < 0)
+	    (unsigned long long)(*size - line->end));
+	if (ftruncate(fd, (off_t)line->end) < 0)
 		return -errno;
-	*size = line_end;
+	*size = line->end;
 	return 0;
 }
 
@@ -162,11 +169,42 @@ file_size_most(void)
 	    limit.rlim_cur == RLIM_INFINITY ? UINT64_MAX : limit.rlim_cur;
 }
 
+/* Who died between the write and the note of it is believed by the log: a debt
+ * whose line is there is paid.  But an earlier run's line has a number too, and
+ * then that is one of other debts. */
+static void
+seq_believe(struct ledger *ledger, const struct last_line *line)
+{
+	struct inflight *inflight = ledger->inflight;
+	struct inflight_log log = inflight_log(inflight);
+
+	if (log.dev != ledger->log.dev || log.ino != ledger->log.ino ||
+	    line->start < log.from || line->seq <= inflight_seq(inflight) ||
+	    line->seq > inflight_batch_seq(inflight))
+		return;
+	inflight_set_seq(inflight, line->seq);
+	ledger->next_seq = line->seq + 1;
+	ledger->charged_us = inflight_charged(inflight);
+}
+
+/* An earlier run's table keeps that run's place, until ledger_begin. */
+static void
+log_note(struct ledger *ledger, bool is_again)
+{
+	struct inflight_log log = inflight_log(ledger->inflight);
+
+	if (inflight_run(ledger->inflight) == ledger->run_id &&
+	    (!is_again || log.dev != ledger->log.dev ||
+	    log.ino != ledger->log.ino))
+		inflight_set_log(ledger->inflight, &ledger->log);
+}
+
 int
 ledger_switch(struct ledger *ledger, int fd, bool is_again)
 {
+	struct last_line line;
 	struct stat status;
-	uint64_t size, seq;
+	uint64_t size;
 	int error;
 
 	ledger_flush(ledger);
@@ -175,7 +213,7 @@ ledger_switch(struct ledger *ledger, int fd, bool is_again)
 		return -EINVAL;
 	}
 	size = (uint64_t)status.st_size;
-	error = tail_mend(fd, &size, &seq);
+	error = tail_mend(fd, &size, &line);
 	if (error < 0) {
 		close(fd);
 		return error;
@@ -185,14 +223,11 @@ ledger_switch(struct ledger *ledger, int fd, bool is_again)
 	ledger->size = ledger->reserved_end = size;
 	ledger->no_fallocate = false;
 	ledger->size_most = file_size_most();
-	/* beyond what was tried, the last line is an earlier run's: a debt must not
-	 * be taken for paid by its number */
-	if (is_again && seq > inflight_seq(ledger->inflight) &&
-	    seq <= inflight_batch_seq(ledger->inflight)) {
-		inflight_set_seq(ledger->inflight, seq);
-		ledger->next_seq = seq + 1;
-		ledger->charged_us = inflight_charged(ledger->inflight);
-	}
+	ledger->log = (struct inflight_log){ .dev = status.st_dev,
+		.ino = status.st_ino, .from = size };
+	if (is_again)
+		seq_believe(ledger, &line);
+	log_note(ledger, is_again);
 	/* what was reserved for the admitted went with the old file */
 	error = space_reserve(ledger, 0);
 	if (error < 0)

@@ -348,6 +348,7 @@ end(struct spawner *spawner)
 	tenants_free(spawner->tenants);
 	sandbox_host_free(spawner->host);
 	close_fd(&spawner->accounting_fd);
+	close_fd(&spawner->old_accounting_fd);
 	close_fd(&spawner->inflight_fd);
 	close_fd(&spawner->stderr_fd);
 	close_fd(&spawner->conf_fd);
@@ -370,7 +371,7 @@ int
 main(int argc, char **argv)
 {
 	struct spawner spawner = { .conf_fd = -1, .accounting_fd = -1,
-		.inflight_fd = -1, .stderr_fd = -1, .cgroup.fd = -1,
+		.old_accounting_fd = -1, .inflight_fd = -1, .stderr_fd = -1, .cgroup.fd = -1,
 		.places.control_fd = -1 };
 	char problem[SPAWNER_PROBLEM_MAX] = "";
 	struct programs programs;

@@ -70,6 +70,7 @@ struct spawner {
 
 	struct child *gateway;
 	int accounting_fd, inflight_fd;
+	int old_accounting_fd; /* a gateway may have died writing it; -1: none */
 	int stderr_fd; /* what descriptor 2 was, before a log file was opened */
 	uint64_t last_id;          /* of instances that this gateway asked for */
 	unsigned switches_pending; /* CTL_LOG without CTL_LOG_SWITCHED yet */
@@ -88,8 +89,8 @@ struct spawner {
 extern const struct child_ops spawner_gateway_ops;
 void spawner_gateway_gone(void *spawner, const struct ctl_instance_gone *gone);
 void spawner_send_totals(struct spawner *spawner, bool is_final);
-/* Opens nothing: hands accounting_fd to the gateway. */
-void spawner_send_log(struct spawner *spawner, bool is_first);
+/* Opens nothing: hands accounting_fd to the gateway, to be answered. */
+void spawner_send_log(struct spawner *spawner);
 void spawner_send_drain(struct spawner *spawner);
 /* Lets the gateway accept.  Only behind all functions: what comes before waits in
  * the backlog, instead of being told that there is no such function. */

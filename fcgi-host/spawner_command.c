@@ -222,11 +222,15 @@ switch_logs(struct spawner *spawner, struct logs *logs)
 		close_fd(&logs->log_fd);
 	}
 	if (logs->accounting_fd >= 0) {
+		/* the one that a gateway has, until it says otherwise */
+		if (spawner->old_accounting_fd < 0)
+			spawner->old_accounting_fd =
+			    steal_fd(&spawner->accounting_fd);
 		close_fd(&spawner->accounting_fd);
 		spawner->accounting_fd = steal_fd(&logs->accounting_fd);
 		if (child_is_up(spawner->gateway)) {
 			spawner_send_totals(spawner, false);
-			spawner_send_log(spawner, false);
+			spawner_send_log(spawner);
 		}
 	}
 }
@@ -346,10 +350,6 @@ spawner_reopen(struct spawner *spawner, struct control_client *client)
 	switch_logs(spawner, &logs);
 	log_event(LOG_INFO, "reopen", "file=\"%s\"",
 	    spawner->conf->accounting);
-	/* None that writes the old file: the next one gets the new. */
-	if (!child_is_up(spawner->gateway))
-		spawner_wait_end(spawner, &spawner->reopen, 0,
-		    "the logs are switched");
 }
 
 /* -------------------------------------------------------------------- drain */

@@ -49,21 +49,39 @@ spawner_send_totals(struct spawner *spawner, bool is_final)
 	child_send(spawner->gateway, parcel);
 }
 
-void
-spawner_send_log(struct spawner *spawner, bool is_first)
+static void
+send_log(struct spawner *spawner, int fd, bool is_first)
 {
 	struct parcel *parcel = parcel_new(CTL_LOG);
 
 	if (parcel != NULL) {
 		parcel->msg.u.log.is_first = is_first;
-		if (parcel_lend(parcel, spawner->accounting_fd) != 0) {
+		if (parcel_lend(parcel, fd) != 0) {
 			parcel_unref(parcel);
 			parcel = NULL;
 		}
 	}
-	if (!is_first)
-		spawner->switches_pending++;
 	child_send(spawner->gateway, parcel);
+}
+
+void
+spawner_send_log(struct spawner *spawner)
+{
+	spawner->switches_pending++;
+	send_log(spawner, spawner->accounting_fd, false);
+}
+
+/* One that died in a reopen may have written its last lines to the old file, and
+ * only these tell what it still owed: its successor begins there. */
+static void
+send_first_log(struct spawner *spawner)
+{
+	if (spawner->old_accounting_fd < 0) {
+		send_log(spawner, spawner->accounting_fd, true);
+		return;
+	}
+	send_log(spawner, spawner->old_accounting_fd, true);
+	spawner_send_log(spawner);
 }
 
 void
@@ -224,9 +242,11 @@ on_log_switched(struct spawner *spawner, const struct ctl_msg *msg)
 	(void)msg;
 	if (spawner->switches_pending == 0)
 		return -EPROTO;
-	if (--spawner->switches_pending == 0)
-		spawner_wait_end(spawner, &spawner->reopen, 0,
-		    "the logs are switched");
+	if (--spawner->switches_pending > 0)
+		return 0;
+	close_fd(&spawner->old_accounting_fd);
+	spawner_wait_end(spawner, &spawner->reopen, 0,
+	    "the logs are switched");
 	return 0;
 }
 
@@ -297,7 +317,7 @@ on_up(void *arg)
 	send_start(spawner);
 	spawner_send_fd(gateway, CTL_CONF, spawner->conf_fd);
 	send_used(spawner);
-	spawner_send_log(spawner, true);
+	send_first_log(spawner);
 	/* In a drain it only has to write what its predecessor owed. */
 	if (spawner->phase == SPAWNER_SERVING)
 		for (i = 0; i < registry_count(spawner->registry); i++)
@@ -309,8 +329,6 @@ on_up(void *arg)
 	}
 	if (spawner->phase != SPAWNER_SERVING)
 		spawner_send_drain(spawner);
-	spawner_wait_end(spawner, &spawner->reopen, 0,
-	    "the logs are switched; the gateway was started anew");
 	spawner_tell_ready(spawner);
 }
 

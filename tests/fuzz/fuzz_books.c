@@ -27,6 +27,7 @@ struct books {
 	int table_fd, log_fd;
 	struct server server;
 	size_t debts;
+	bool is_foreign; /* no line of the log is of the table's run */
 };
 
 static int
@@ -55,15 +56,19 @@ honest_record(uint64_t seq)
 }
 
 /* A table as an honest gateway leaves it: `used` in flight, some of them in
- * the batch already. */
+ * the batch already, whose lines would stand from `from` on. */
 static void
-fill_table(int fd, unsigned used)
+fill_table(const struct books *books, unsigned used, uint64_t from)
 {
-	struct inflight *inflight = inflight_open(fd);
+	struct inflight *inflight = inflight_open(books->table_fd);
+	struct inflight_log log = { .from = from };
+	struct stat st;
 	uint64_t seq;
 
-	CLAIM(inflight != NULL);
-	inflight_begin(inflight, RUN_ID, 0);
+	CLAIM(inflight != NULL && fstat(books->log_fd, &st) == 0);
+	log.dev = st.st_dev;
+	log.ino = st.st_ino;
+	inflight_begin(inflight, RUN_ID, 0, &log);
 	for (seq = 1; seq <= used; seq++) {
 		struct inflight_slot *slot = inflight_take(inflight);
 
@@ -73,14 +78,17 @@ fill_table(int fd, unsigned used)
 		slot->started_us = seq;
 	}
 	inflight_set_seq(inflight, 2);
+	inflight_set_batch(inflight, used, 0);
 	inflight_close(inflight);
 }
 
-/* Patches: an offset of two bytes, a length, and so many bytes. */
-static void
+/* Patches: an offset of two bytes, a length, and so many bytes.  Whether there
+ * were any. */
+static bool
 spoil_table(int fd, const uint8_t **data, size_t *n)
 {
 	uint8_t patches = take_byte(data, n) % 8;
+	bool is_spoilt = patches > 0 && *n > 3;
 
 	while (patches-- > 0 && *n > 3) {
 		size_t at = (size_t)take_byte(data, n) << 8;
@@ -97,6 +105,7 @@ spoil_table(int fd, const uint8_t **data, size_t *n)
 		*data += length;
 		*n -= length;
 	}
+	return is_spoilt;
 }
 
 /* `lines` of honest ones, and what the input says behind them. */
@@ -157,14 +166,17 @@ succeed(struct books *books, uint64_t run_id)
 	struct server *server = &books->server;
 	struct record_host host = { .event = "restart" };
 	size_t left = 0;
+	uint64_t seq;
 	int error;
 
 	server->inflight = inflight_open(books->table_fd);
 	CLAIM(server->inflight != NULL);
+	seq = inflight_seq(server->inflight);
 	server->ledger = ledger_new(server->inflight, run_id);
 	CLAIM(server->ledger != NULL);
 	error = ledger_switch(server->ledger, fcntl(books->log_fd,
 	    F_DUPFD_CLOEXEC, 3), inflight_run(server->inflight) != 0);
+	CLAIM(!books->is_foreign || inflight_seq(server->inflight) == seq);
 	if (error == 0) {
 		ledger_begin(server->ledger, 0);
 		CLAIM(ledger_host(server->ledger, &host) == 0);
@@ -265,11 +277,15 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t n)
 		books.table_fd = memory_file(TABLE_SIZE);
 		books.log_fd = memory_file(0);
 		CLAIM(fcntl(books.log_fd, F_SETFL, O_APPEND) == 0);
-		fill_table(books.table_fd, how % (SLOTS + 1));
-		spoil_table(books.table_fd, &data, &n);
+		books.is_foreign = more >> 7;
+		fill_table(&books, how % (SLOTS + 1),
+		    books.is_foreign ? INPUT_MAX * 2 : 0);
+		if (spoil_table(books.table_fd, &data, &n))
+			books.is_foreign = false;
 		fill_log(books.log_fd, more % 4, data, n);
 		/* another gateway of the run, or of the next; and its own */
 		check_succession(&books, RUN_ID + (how >> 7));
+		books.is_foreign = false;
 		check_succession(&books, RUN_ID + (how >> 7));
 		close(books.table_fd);
 		close(books.log_fd);

@@ -415,6 +415,7 @@ open_spawner(struct spawner *spawner, bool is_refused)
 	spawner->run_id = 1;
 	spawner->file_limit = 64;
 	spawner->accounting_fd = play_file("", 0);
+	spawner->old_accounting_fd = -1;
 	spawner->inflight_fd = play_file("", 0);
 	snprintf(path, sizeof(path), "/proc/self/fd/%d",
 	    spawner->inflight_fd); /* whose bytes nobody reads */
@@ -476,6 +477,7 @@ close_spawner(struct spawner *spawner)
 	close_fd(&spawner->places.control_fd);
 	close_fd(&spawner->places.listeners.fd[0]);
 	close_fd(&spawner->accounting_fd);
+	close_fd(&spawner->old_accounting_fd);
 	close_fd(&spawner->inflight_fd);
 	close_fd(&spawner->conf_fd);
 	conf_unref(spawner->conf);

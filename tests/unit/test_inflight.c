@@ -13,6 +13,8 @@
 #include "fcgi-host/inflight.h"
 #include "tests/unit/play.h"
 
+static const struct inflight_log no_log;
+
 static int
 table_of(off_t size)
 {
@@ -100,7 +102,7 @@ what_is_charged_goes_with_the_lines_in_the_log(void **state)
 	struct inflight *inflight = inflight_open(fd);
 
 	(void)state;
-	inflight_begin(inflight, 100, 0);
+	inflight_begin(inflight, 100, 0, &no_log);
 	inflight_set_batch(inflight, 3, 70);
 	assert_int_equal(inflight_charged(inflight), 0);
 	inflight_set_seq(inflight, 3);
@@ -113,7 +115,7 @@ what_is_charged_goes_with_the_lines_in_the_log(void **state)
 	assert_int_equal(inflight_charged(inflight), 70);
 	inflight_set_seq(inflight, 5);
 	assert_int_equal(inflight_charged(inflight), 90);
-	inflight_begin(inflight, 200, 80);
+	inflight_begin(inflight, 200, 80, &no_log);
 	inflight_set_seq(inflight, 6); /* the batch was the old run's */
 	assert_int_equal(inflight_charged(inflight), 80);
 	inflight_close(inflight);
@@ -139,7 +141,7 @@ a_new_run_takes_over_what_was_not_written(void **state)
 	struct inflight_slot *written, *batched, *running, *waiting;
 
 	(void)state;
-	inflight_begin(inflight, 100, 0);
+	inflight_begin(inflight, 100, 0, &no_log);
 	written = inflight_take(inflight);
 	batched = inflight_take(inflight);
 	running = inflight_take(inflight);
@@ -155,7 +157,7 @@ a_new_run_takes_over_what_was_not_written(void **state)
 		inflight = inflight_open(fd);
 		assert_int_equal(inflight_run(inflight), run == 200 ? 100 :
 		    run - 1);
-		inflight_begin(inflight, run, 0);
+		inflight_begin(inflight, run, 0, &no_log);
 		assert_int_equal(inflight_run(inflight), run);
 		assert_int_equal(inflight_seq(inflight), 0);
 		assert_int_equal(inflight_next_number(inflight), 1);
@@ -240,7 +242,7 @@ a_table_that_is_none_is_made_new_or_refused(void **state)
 	assert_int_equal(used(inflight), 0);
 	assert_int_equal(inflight_seq(inflight), 0);
 	/* of a version whose slots were smaller */
-	inflight_begin(inflight, 5, 0);
+	inflight_begin(inflight, 5, 0, &no_log);
 	(void)inflight_take(inflight);
 	inflight_close(inflight);
 	assert_int_equal(pwrite(fd, "\1", 1, 8), 1);
@@ -313,8 +315,8 @@ a_debt_of_an_earlier_run_keeps_its_id(void **state)
 	slot->record.number = 9;
 	slot->started_us = 5000;
 	inflight_set_alive(stage->inflight, 8000);
-	inflight_begin(stage->inflight, STAGE_RUN_ID + 1, 0);
-	inflight_begin(stage->inflight, STAGE_RUN_ID, 0);
+	inflight_begin(stage->inflight, STAGE_RUN_ID + 1, 0, &no_log);
+	inflight_begin(stage->inflight, STAGE_RUN_ID, 0, &no_log);
 	request_record_lost(&stage->server);
 	assert_int_equal(play_records(play, "lost"), 1);
 	assert_int_equal(stage_log_count(stage, "\"id\":\"abcdef-9\""), 1);

@@ -299,97 +299,6 @@ a_switch_to_what_is_no_file_keeps_the_old_one(void **state)
 	whole("log", 1, 1);
 }
 
-/* A log that ends in the torn text is mended to end in the whole one. */
-static void
-mended(const char *before, const char *after, bool is_again, uint64_t next)
-{
-	int fd = open_log("next");
-	size_t n = strlen(before);
-	char *text;
-
-	assert_int_equal(write(fd, before, n), n);
-	assert_int_equal(ledger_switch(ledger, fd, is_again), 0);
-	text = text_of("next", NULL);
-	assert_string_equal(text, after);
-	free(text);
-	assert_int_equal(ledger_seq(ledger) + 1, next);
-	assert_int_equal(ledger_switch(ledger, open_log("log"), false), 0);
-	unlink(path_of("next"));
-}
-
-static void
-a_torn_last_line_is_cut_off(void **state)
-{
-	(void)state;
-	mended("{\"v\":1,\"seq\":5}\n{\"v\":1,\"se", "{\"v\":1,\"seq\":5}\n",
-	    false, 1);
-	mended("{\"v\":1,\"seq\":5}\n", "{\"v\":1,\"seq\":5}\n", false, 1);
-	mended("{\"v\":1,\"seq\":5}", "", false, 1);
-	mended("", "", true, 1);
-}
-
-static void
-after_a_gateway_died_the_sequence_goes_on_behind_the_file(void **state)
-{
-	(void)state;
-	inflight_set_batch(inflight, 43, 0);
-	mended("{\"v\":1,\"seq\":41}\n{\"v\":1,\"seq\":42}\n{\"v\":1,\"seq\":43",
-	    "{\"v\":1,\"seq\":41}\n{\"v\":1,\"seq\":42}\n", true, 43);
-	assert_int_equal(inflight_seq(inflight), 42);
-	/* a file that is behind the table does not turn it back */
-	mended("{\"v\":1,\"seq\":7}\n", "{\"v\":1,\"seq\":7}\n", true, 43);
-}
-
-/* Its gateway dies before a first batch of the new run is in the log, which ends
- * with the last line of the old one. */
-static void
-an_earlier_runs_last_line_is_not_taken_for_ones_own(void **state)
-{
-	static const char old[] = "{\"v\":1,\"seq\":41}\n{\"v\":1,\"seq\":42}\n";
-
-	(void)state;
-	mended(old, old, true, 1);
-	assert_int_equal(inflight_seq(inflight), 0);
-	inflight_set_batch(inflight, 3, 0); /* and could not be written */
-	mended(old, old, true, 1);
-	assert_int_equal(inflight_seq(inflight), 0);
-}
-
-static void
-a_foreign_file_is_refused_and_left_as_it_is(void **state)
-{
-	static const char text[] = "root:x:0:0:root:/root:/bin/bash";
-	int fd = open_log("foreign");
-	char *left;
-
-	(void)state;
-	assert_int_equal(write(fd, text, sizeof(text) - 1), sizeof(text) - 1);
-	assert_int_equal(ledger_switch(ledger, fd, false), -EINVAL);
-	left = text_of("foreign", NULL);
-	assert_string_equal(left, text);
-	free(left);
-	unlink(path_of("foreign"));
-}
-
-static void
-a_torn_line_behind_a_long_log_is_cut_off(void **state)
-{
-	char *before = calloc(1, 200001), *at = before;
-
-	(void)state;
-	for (int i = 1; at - before < 150000; i++)
-		at += sprintf(at, "{\"v\":1,\"seq\":%d}\n", i);
-	*at = '\0';
-	{
-		char *after = strdup(before);
-
-		strcpy(at, "{\"v\":1,\"seq\":77");
-		mended(before, after, false, 1);
-		free(after);
-	}
-	free(before);
-}
-
 static void
 file_size_limit(rlim_t most)
 {
@@ -563,11 +472,6 @@ main(void)
 		TEST(a_switch_writes_what_is_pending_to_the_old_file),
 		TEST(a_switch_reserves_in_the_new_file_what_was_admitted),
 		TEST(a_switch_to_what_is_no_file_keeps_the_old_one),
-		TEST(a_torn_last_line_is_cut_off),
-		TEST(after_a_gateway_died_the_sequence_goes_on_behind_the_file),
-		TEST(an_earlier_runs_last_line_is_not_taken_for_ones_own),
-		TEST(a_torn_line_behind_a_long_log_is_cut_off),
-		TEST(a_foreign_file_is_refused_and_left_as_it_is),
 		TEST(a_partial_write_is_cut_off_and_written_again_without_a_gap),
 		TEST(what_the_old_file_could_not_take_goes_into_the_new_one),
 		TEST(what_was_refused_stands_in_the_next_host_record),
