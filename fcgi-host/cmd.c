@@ -127,7 +127,13 @@ cmd_options(const struct cmd_verb *verb, const struct cmd_option *options,
 			return false;
 		}
 	}
-	*operands = argv + optind;
+	if (operands == NULL && argv[optind] != NULL) {
+		(void)cmd_wrong(verb, "%s takes no %s", verb->name,
+		    argv[optind]);
+		return false;
+	}
+	if (operands != NULL)
+		*operands = argv + optind;
 	return true;
 }
 

@@ -47,8 +47,8 @@ struct cmd_option {
 
 /*
  * Takes the options and --help.  True: go on, *operands of argv are left at
- * its end.  False: *code is what to exit with (help was printed, or the
- * sentence about wrong use).
+ * its end; with operands NULL the verb takes none.  False: *code is what to
+ * exit with (help was printed, or the sentence about wrong use).
  */
 bool cmd_options(const struct cmd_verb *verb, const struct cmd_option *options,
     size_t count, int argc, char **argv, char ***operands, int *code);

@@ -352,13 +352,10 @@ cmd_check(const struct cmd_verb *verb, int argc, char **argv)
 		CMD_OPTION_JSON(&is_json) };
 	struct buf out = { .data = NULL };
 	struct conf *conf;
-	char **operands;
 	int code, error;
 
-	if (!cmd_options(verb, options, 2, argc, argv, &operands, &code))
+	if (!cmd_options(verb, options, 2, argc, argv, NULL, &code))
 		return code;
-	if (*operands != NULL)
-		return cmd_wrong(verb, "check takes no %s", *operands);
 	conf = cmd_conf(report.path);
 	if (conf == NULL) {
 		if (is_json)

@@ -157,13 +157,10 @@ cmd_ctl(const struct cmd_verb *verb, int argc, char **argv)
 	const struct cmd_option options[] = { CMD_OPTION_CONF(&path) };
 	const struct ctl_verb_rule *rule = rules;
 	struct conf *conf;
-	char **operands;
 	int code;
 
-	if (!cmd_options(verb, options, 1, argc, argv, &operands, &code))
+	if (!cmd_options(verb, options, 1, argc, argv, NULL, &code))
 		return code;
-	if (*operands != NULL)
-		return cmd_wrong(verb, "%s takes no %s", verb->name, *operands);
 	while (strcmp(rule->name, verb->name) != 0)
 		rule++;
 	/* Records must go on, and logs turn, while somebody edits the file. */

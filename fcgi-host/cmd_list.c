@@ -500,13 +500,10 @@ cmd_list(const struct cmd_verb *verb, int argc, char **argv)
 	const struct cmd_option options[] = { CMD_OPTION_CONF(&path),
 		CMD_OPTION_JSON(&is_json) };
 	struct conf *conf;
-	char **operands;
 	int code, err = 0;
 
-	if (!cmd_options(verb, options, 2, argc, argv, &operands, &code))
+	if (!cmd_options(verb, options, 2, argc, argv, NULL, &code))
 		return code;
-	if (*operands != NULL)
-		return cmd_wrong(verb, "list takes no %s", *operands);
 	conf = cmd_conf(path);
 	if (conf == NULL)
 		return CMD_WRONG;

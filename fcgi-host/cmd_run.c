@@ -18,13 +18,10 @@ cmd_run(const struct cmd_verb *verb, int argc, char **argv)
 		    "one does", &is_takeover, NULL, NULL } };
 	char spawner[PATH_MAX], file[PATH_MAX];
 	struct conf *conf;
-	char **operands;
 	int code;
 
-	if (!cmd_options(verb, options, 2, argc, argv, &operands, &code))
+	if (!cmd_options(verb, options, 2, argc, argv, NULL, &code))
 		return code;
-	if (*operands != NULL)
-		return cmd_wrong(verb, "run takes no %s", *operands);
 	/* Judged here, where there is somebody to read all the sentences. */
 	conf = cmd_conf(path);
 	if (conf == NULL)

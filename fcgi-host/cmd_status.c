@@ -294,13 +294,10 @@ cmd_status(const struct cmd_verb *verb, int argc, char **argv)
 	struct buf out = { .data = NULL };
 	struct status status;
 	struct conf *conf;
-	char **operands;
 	int code;
 
-	if (!cmd_options(verb, options, 2, argc, argv, &operands, &code))
+	if (!cmd_options(verb, options, 2, argc, argv, NULL, &code))
 		return code;
-	if (*operands != NULL)
-		return cmd_wrong(verb, "status takes no %s", *operands);
 	conf = cmd_conf_running(path);
 	if (conf == NULL)
 		return CMD_WRONG;

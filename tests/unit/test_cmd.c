@@ -96,6 +96,20 @@ wrong_options_are_wrong_use_and_help_is_none(void **state)
 }
 
 static void
+what_is_no_option_is_wrong_use_of_a_verb_without_operands(void **state)
+{
+	char name[] = "test", operand[] = "one";
+	char *argv[] = { name, NULL, NULL };
+	int code;
+
+	(void)state;
+	assert_true(cmd_options(&verb, NULL, 0, 1, argv, NULL, &code));
+	argv[1] = operand;
+	assert_false(cmd_options(&verb, NULL, 0, 2, argv, NULL, &code));
+	assert_int_equal(code, CMD_WRONG);
+}
+
+static void
 a_table_is_aligned_without_blanks_at_the_end(void **state)
 {
 	struct cmd_table table = { .columns = 3, .right = 2 };
@@ -249,6 +263,8 @@ main(void)
 		cmocka_unit_test(
 		    options_are_taken_in_any_order_and_operands_left),
 		cmocka_unit_test(wrong_options_are_wrong_use_and_help_is_none),
+		cmocka_unit_test(
+		    what_is_no_option_is_wrong_use_of_a_verb_without_operands),
 		cmocka_unit_test(a_table_is_aligned_without_blanks_at_the_end),
 		cmocka_unit_test(spans_are_shown_in_two_units),
 		cmocka_unit_test(a_status_is_text_for_people),
