@@ -32,18 +32,6 @@
     const char *value, char *problem, size_t size)
 
 static int
-put_text(char **field, const char *value)
-{
-	char *copy = strdup(value);
-
-	if (copy == NULL)
-		return -ENOMEM;
-	free(*field);
-	*field = copy;
-	return 0;
-}
-
-static int
 put_path(char **field, const char *key, const char *value, char *problem,
     size_t size)
 {
@@ -51,7 +39,7 @@ put_path(char **field, const char *key, const char *value, char *problem,
 		return settings_problem(problem, size, "%s: \"%.80s\" is no "
 		    "absolute path; write it in full, without \"..\" and "
 		    "without a slash at its end", key, value);
-	return put_text(field, value);
+	return settings_put_text(field, value);
 }
 
 static int
@@ -164,7 +152,7 @@ SET(listen_group)
 		return settings_problem(problem, size, "listen_group: "
 		    "\"%.60s\" is no name of a group; write the web server's, "
 		    "as www-data", value);
-	return put_text(&conf->listen_group, value);
+	return settings_put_text(&conf->listen_group, value);
 }
 
 SET(allow_tcp)
@@ -207,12 +195,12 @@ SET(state)
 SET(url_prefix)
 {
 	if (strcmp(value, "/") == 0 || *value == '\0')
-		return put_text(&conf->url_prefix, "");
+		return settings_put_text(&conf->url_prefix, "");
 	if (!settings_path_ok(value) || strpbrk(value, "?#% ") != NULL)
 		return settings_problem(problem, size, "url_prefix: \"%.60s\" "
 		    "is no path of a URL; write /fn, or / for the whole site",
 		    value);
-	return put_text(&conf->url_prefix, value);
+	return settings_put_text(&conf->url_prefix, value);
 }
 
 SET(index)
@@ -221,7 +209,7 @@ SET(index)
 		return settings_problem(problem, size, "index: \"%.60s\" is "
 		    "no name of a function; write it as in `fcgi-host list`",
 		    value);
-	return put_text(&conf->index, value);
+	return settings_put_text(&conf->index, value);
 }
 
 SET(user)
@@ -233,7 +221,7 @@ SET(user)
 		return settings_problem(problem, size, "user: the gateway and "
 		    "the scanner do not run as root; name an account of their "
 		    "own, as " USER_DEFAULT);
-	return put_text(&conf->user, value);
+	return settings_put_text(&conf->user, value);
 }
 
 SET(uid_range)
@@ -293,7 +281,7 @@ SET(require)
 			    "them", n > 40 ? 40 : (int)n, at);
 		at += n;
 	}
-	return put_text(&conf->require, value);
+	return settings_put_text(&conf->require, value);
 }
 
 static int
@@ -332,11 +320,11 @@ SET(max_prepared)
 SET(log)
 {
 	if (strcmp(value, "stderr") == 0)
-		return put_text(&conf->log, value);
+		return settings_put_text(&conf->log, value);
 	if (!settings_path_ok(value) || value[1] == '\0')
 		return settings_problem(problem, size, "log: \"%.80s\" is "
 		    "neither stderr nor an absolute path", value);
-	return put_text(&conf->log, value);
+	return settings_put_text(&conf->log, value);
 }
 
 SET(log_level)
@@ -406,7 +394,7 @@ conf_host_set(struct conf *conf, const char *key, const char *value,
 static int
 default_text(char **field, const char *value)
 {
-	return *field != NULL ? 0 : put_text(field, value);
+	return *field != NULL ? 0 : settings_put_text(field, value);
 }
 
 int
@@ -415,7 +403,7 @@ conf_host_defaults(struct conf *conf)
 	int error = 0;
 
 	if (conf->listen_count == 0) {
-		error = put_text(&conf->listen[0], LISTEN_DEFAULT);
+		error = settings_put_text(&conf->listen[0], LISTEN_DEFAULT);
 		if (error == 0)
 			conf->listen_count = 1;
 	}

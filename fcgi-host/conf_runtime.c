@@ -151,16 +151,8 @@ SET(command)
 SET(bind)
 {
 	int error = settings_check_bind(value, problem, size);
-	char *copy;
 
-	if (error != 0)
-		return error;
-	copy = strdup(value);
-	if (copy == NULL)
-		return -ENOMEM;
-	free(runtime->bind);
-	runtime->bind = copy;
-	return 0;
+	return error != 0 ? error : settings_put_text(&runtime->bind, value);
 }
 
 static const struct runtime_key {

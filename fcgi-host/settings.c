@@ -75,18 +75,6 @@ static const struct {
 static const char *const networks_not_yet[] = { "loopback", "egress" };
 
 static int
-set_text(char **field, const char *value)
-{
-	char *copy = strdup(value);
-
-	if (copy == NULL)
-		return -ENOMEM;
-	free(*field);
-	*field = copy;
-	return 0;
-}
-
-static int
 set_runtime(struct settings *s, const char *value, char *problem, size_t size)
 {
 	size_t n = strlen(value);
@@ -95,7 +83,7 @@ set_runtime(struct settings *s, const char *value, char *problem, size_t size)
 		return settings_problem(problem, size, "runtime: \"%.60s\" is "
 		    "no name; write the NAME of a [runtime NAME] section",
 		    value);
-	return set_text(&s->runtime, value);
+	return settings_put_text(&s->runtime, value);
 }
 
 static int
@@ -121,7 +109,7 @@ set_bind(struct settings *s, const char *value, char *problem, size_t size)
 {
 	int error = settings_check_bind(value, problem, size);
 
-	return error != 0 ? error : set_text(&s->bind, value);
+	return error != 0 ? error : settings_put_text(&s->bind, value);
 }
 
 static bool
@@ -160,7 +148,7 @@ set_pass_params(struct settings *s, const char *value, char *problem,
 			    "by spaces", n > 60 ? 60 : (int)n, at);
 		at += n;
 	}
-	return set_text(&s->pass_params, value);
+	return settings_put_text(&s->pass_params, value);
 }
 
 static int
@@ -173,7 +161,7 @@ set_user(struct settings *s, const char *value, char *problem, size_t size)
 	if (strcmp(value, "root") == 0)
 		return settings_problem(problem, size, "user: functions do "
 		    "not run as root; name an account of the tenant's own");
-	return set_text(&s->user, value);
+	return settings_put_text(&s->user, value);
 }
 
 /* A key that is a text. */

@@ -1,6 +1,7 @@
 #include <errno.h>
 #include <stdarg.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "fcgi-host/settings_text.h"
@@ -28,6 +29,18 @@ settings_problem(char *problem, size_t size, const char *fmt, ...)
 		(void)vsnprintf(problem, size, fmt, args);
 	va_end(args);
 	return -EINVAL;
+}
+
+int
+settings_put_text(char **field, const char *value)
+{
+	char *copy = strdup(value);
+
+	if (copy == NULL)
+		return -ENOMEM;
+	free(*field);
+	*field = copy;
+	return 0;
 }
 
 /* Digits to a number; returns what follows them, or NULL. */

@@ -13,6 +13,9 @@
 int settings_problem(char *problem, size_t size, const char *fmt, ...)
 	__attribute__((format(printf, 3, 4)));
 
+/* *field becomes a copy of the text; what it was is freed.  0 or -ENOMEM. */
+int settings_put_text(char **field, const char *value);
+
 /* Texts ↔ values, for messages and for other sections.  Durations: ms, s, m, h,
  * d; a unit is required except for 0.  Sizes: bytes, K, M, G (1024).  -EINVAL. */
 int settings_parse_duration_ms(const char *text, uint64_t *ms);
