@@ -21,6 +21,8 @@
 #include "fcgi-host/sock.h"
 
 #define SENDING_MAX (64u * 1024)
+/* what most requests need */
+#define REQUEST_MIN 1024
 #define WRITE_SIZE (32u * 1024)
 /* records that hold no answer, stderr above all, come without end from a
  * program that floods: so much of them is read before others have their turn */
@@ -186,29 +188,16 @@ sending_flush(struct backend *backend)
 	}
 }
 
-/* One record, but for an environment of more than 64 KiB. */
 static int
-params_record(struct buf *out, uint16_t id, const struct cgi_env *env)
+params_put_all(struct buf *out, uint16_t id, const struct cgi_env *env)
 {
-	size_t at = buf_len(out), n;
-	struct buf params = { 0 };
+	size_t at = buf_len(out);
 	int error = fcgi_put_header(out, FCGI_PARAMS, id, 0, 0);
 
 	if (error == 0)
 		error = cgi_env_put_params(env, out);
-	n = buf_len(out) - at - FCGI_HEADER_LEN;
-	if (error < 0 || n == 0)
-		return error; /* without any the header is the stream's end */
-	if (n <= FCGI_CONTENT_MAX) {
-		fcgi_write_header(buf_head(out) + at, FCGI_PARAMS, id,
-		    (uint16_t)n, 0);
-		return fcgi_put_stream_end(out, FCGI_PARAMS, id);
-	}
-	error = buf_add(&params, buf_head(out) + at + FCGI_HEADER_LEN, n);
-	out->end = out->start + at;
 	if (error == 0)
-		error = fcgi_put_stream(out, FCGI_PARAMS, id, params.data, n);
-	buf_free(&params);
+		error = fcgi_wrap_stream(out, at, FCGI_PARAMS, id);
 	return error < 0 ? error : fcgi_put_stream_end(out, FCGI_PARAMS, id);
 }
 
@@ -217,11 +206,12 @@ request_put(struct backend *backend, uint16_t id, const struct cgi_env *env,
     bool has_body)
 {
 	struct buf *out = &backend->sending;
-	int error = fcgi_put_begin(out, id, backend->role,
+	int error = buf_reserve(out, REQUEST_MIN) == NULL ? -ENOMEM :
+	    fcgi_put_begin(out, id, backend->role,
 	    backend->keeps ? FCGI_KEEP_CONN : 0);
 
 	if (error == 0)
-		error = params_record(out, id, env);
+		error = params_put_all(out, id, env);
 	if (error == 0 && !has_body)
 		error = fcgi_put_stream_end(out, FCGI_STDIN, id);
 	backend->is_body_ended = !has_body;

@@ -47,7 +47,7 @@ grow(struct buf *b, size_t n)
 }
 
 uint8_t *
-buf_reserve(struct buf *b, size_t n)
+buf_reserve_growing(struct buf *b, size_t n)
 {
 	if (b->data != NULL && b->size - b->end < n)
 		move_to_front(b);
@@ -74,6 +74,42 @@ buf_add_growing(struct buf *b, const void *data, size_t n)
 	memcpy(place, data, n);
 	b->end += n;
 	return 0;
+}
+
+char *
+buf_digits(char text[BUF_DIGITS_SIZE], uint64_t value, size_t width)
+{
+	char *end = text + BUF_DIGITS_SIZE - 1, *at = end;
+
+	*end = '\0';
+	do {
+		*--at = (char)('0' + value % 10);
+		value /= 10;
+	} while (value > 0 || (size_t)(end - at) < width);
+	return at;
+}
+
+char *
+buf_hex(char text[BUF_DIGITS_SIZE], uint64_t value)
+{
+	char *at = text + BUF_DIGITS_SIZE - 1;
+
+	*at = '\0';
+	do {
+		*--at = "0123456789abcdef"[value % 16];
+		value /= 16;
+	} while (value > 0);
+	return at;
+}
+
+int
+buf_add_number(struct buf *b, uint64_t value, size_t width)
+{
+	char text[BUF_DIGITS_SIZE];
+	const char *digits = buf_digits(text, value, width);
+
+	return buf_add(b, digits,
+	    (size_t)(text + BUF_DIGITS_SIZE - 1 - digits));
 }
 
 int

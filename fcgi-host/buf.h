@@ -31,7 +31,16 @@ buf_head(struct buf *b)
 
 /* Room for n more bytes at the tail; returns their place, or NULL (ENOMEM).
  * buf_commit then says how many of them were filled. */
-uint8_t *buf_reserve(struct buf *b, size_t n);
+uint8_t *buf_reserve_growing(struct buf *b, size_t n);
+
+static inline uint8_t *
+buf_reserve(struct buf *b, size_t n)
+{
+	if (b->data == NULL || b->size - b->end < n)
+		return buf_reserve_growing(b, n);
+	return b->data + b->end;
+}
+
 void buf_commit(struct buf *b, size_t n);
 
 /* Append; 0 or -ENOMEM. */
@@ -56,6 +65,15 @@ buf_add_str(struct buf *b, const char *text)
 {
 	return buf_add(b, text, strlen(text));
 }
+
+/* A number's digits, with zeros in front up to a width of at most 20, and a
+ * NUL: written at the end of text, where it begins is returned. */
+#define BUF_DIGITS_SIZE 21
+char *buf_digits(char text[BUF_DIGITS_SIZE], uint64_t value, size_t width);
+/* The same in lower-case hexadecimal, without zeros. */
+char *buf_hex(char text[BUF_DIGITS_SIZE], uint64_t value);
+/* Appends the digits: without printf, since an execution has dozens. */
+int buf_add_number(struct buf *b, uint64_t value, size_t width);
 
 int buf_addf(struct buf *b, const char *fmt, ...)
 	__attribute__((format(printf, 2, 3)));

@@ -9,13 +9,21 @@
 struct variable {
 	size_t text;
 	size_t name_length, length;
+	size_t mark;
 };
 
 struct cgi_env {
 	struct buf text;
 	struct variable *variables;
 	size_t count, size;
+	/* a bit for each that was set, which others may share: where it is not
+	 * there, no variable needs to be looked for */
+	uint64_t marks[4];
 };
+
+/* What a request of an ordinary web server needs. */
+#define VARIABLES_MIN 64
+#define TEXT_MIN 1024
 
 struct cgi_env *
 cgi_env_new(void)
@@ -39,13 +47,27 @@ text_of(const struct cgi_env *env, const struct variable *variable)
 	return (const char *)env->text.data + variable->text;
 }
 
+static size_t
+mark_of(const char *name, size_t name_length)
+{
+	const unsigned char *bytes = (const unsigned char *)name;
+
+	return (name_length + 5u * bytes[0] + 41u * bytes[name_length / 2] +
+	    17u * bytes[name_length - 1]) % 256;
+}
+
 static struct variable *
 find(const struct cgi_env *env, const char *name, size_t name_length)
 {
+	size_t mark = mark_of(name, name_length);
+
+	if ((env->marks[mark / 64] >> mark % 64 & 1) == 0)
+		return NULL;
 	for (size_t i = 0; i < env->count; i++) {
 		struct variable *variable = &env->variables[i];
 
-		if (variable->name_length == name_length &&
+		if (variable->mark == mark &&
+		    variable->name_length == name_length &&
 		    memcmp(text_of(env, variable), name, name_length) == 0)
 			return variable;
 	}
@@ -57,7 +79,8 @@ static struct variable *
 append(struct cgi_env *env)
 {
 	if (env->count == env->size) {
-		size_t size = env->size == 0 ? 32 : env->size * 2;
+		size_t size = env->size == 0 ? VARIABLES_MIN :
+		    env->size * 2;
 		struct variable *variables = reallocarray(env->variables,
 		    size, sizeof(*variables));
 
@@ -73,22 +96,26 @@ static int
 set_pair(struct cgi_env *env, const char *name, size_t name_length,
     const char *value, size_t value_length)
 {
-	size_t at = buf_len(&env->text);
+	size_t at = buf_len(&env->text), mark = mark_of(name, name_length);
 	size_t length = name_length + 1 + value_length;
+	uint8_t *text = buf_reserve(&env->text, at == 0 && length < TEXT_MIN ?
+	    TEXT_MIN : length + 1);
 	struct variable *variable;
 
-	if (buf_reserve(&env->text, length + 1) == NULL)
+	if (text == NULL)
 		return -ENOMEM;
 	variable = find(env, name, name_length);
 	if (variable == NULL)
 		variable = append(env);
 	if (variable == NULL)
 		return -ENOMEM;
-	buf_add(&env->text, name, name_length);
-	buf_add(&env->text, "=", 1);
-	buf_add(&env->text, value, value_length);
-	buf_add(&env->text, "", 1);
-	*variable = (struct variable){ at, name_length, length };
+	memcpy(text, name, name_length);
+	text[name_length] = '=';
+	memcpy(text + name_length + 1, value, value_length);
+	text[length] = '\0';
+	buf_commit(&env->text, length + 1);
+	*variable = (struct variable){ at, name_length, length, mark };
+	env->marks[mark / 64] |= UINT64_C(1) << mark % 64;
 	return 0;
 }
 

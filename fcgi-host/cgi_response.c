@@ -432,8 +432,15 @@ cgi_response_is_bodyless(int status, const char *method)
 static int
 put_status(const struct cgi_response *response, struct buf *out)
 {
-	return buf_addf(out, "Status: %d %s\r\n", response->status,
-	    cgi_response_reason(response->status));
+	int rc = buf_add_str(out, "Status: ");
+
+	if (rc == 0)
+		rc = buf_add_number(out, (uint64_t)response->status, 3);
+	if (rc == 0)
+		rc = buf_add_str(out, " ");
+	if (rc == 0)
+		rc = buf_add_str(out, cgi_response_reason(response->status));
+	return rc == 0 ? buf_add_str(out, "\r\n") : rc;
 }
 
 /* HAProxy takes the status from Status or Location, whichever is last. */

@@ -2,8 +2,6 @@
 
 #include <errno.h>
 #include <fastcgi.h>
-#include <inttypes.h>
-#include <stdio.h>
 #include <string.h>
 
 #include "sandbox/plan.h"
@@ -69,10 +67,9 @@ env_add_params(struct cgi_env *env, const struct exec_env *exec)
 static int
 set_number(struct cgi_env *env, const char *name, uint64_t value)
 {
-	char text[24];
+	char text[BUF_DIGITS_SIZE];
 
-	snprintf(text, sizeof(text), "%" PRIu64, value);
-	return cgi_env_set(env, name, text);
+	return cgi_env_set(env, name, buf_digits(text, value, 1));
 }
 
 /* The file's name below the function's directory in the sandbox. */
@@ -83,7 +80,7 @@ set_script(struct cgi_env *env, const struct exec_env *exec)
 	const char *slash = strrchr(path, '/');
 	char text[CTL_PATH_MAX + sizeof(SANDBOX_FN_DIR) + 1];
 
-	snprintf(text, sizeof(text), SANDBOX_FN_DIR "/%s",
+	strcpy(stpcpy(text, SANDBOX_FN_DIR "/"),
 	    slash == NULL ? path : slash + 1);
 	return cgi_env_set(env, "SCRIPT_FILENAME", text);
 }

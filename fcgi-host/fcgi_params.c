@@ -181,14 +181,68 @@ take_text(struct params *params, const uint8_t *data, size_t *n)
 	return close_text(params);
 }
 
+/* Both lengths, when they stand in data[0..n); how many bytes they are, or 0. */
+static size_t
+read_lengths(const uint8_t *data, size_t n, size_t *name_length,
+    size_t *value_length)
+{
+	size_t first = params_read_length(data, n, name_length), second;
+
+	if (first == 0)
+		return 0;
+	second = params_read_length(data + first, n - first, value_length);
+	return second == 0 ? 0 : first + second;
+}
+
+/* A pair of which nothing was cut off, as nearly all are.  Its bytes, or 0: it
+ * has to be taken in parts, or params->error is set. */
+static size_t
+take_whole(struct params *params, const uint8_t *data, size_t n)
+{
+	size_t name_n, value_n, at;
+	uint8_t *text;
+
+	if (params->in_text || params->lengths_have > 0)
+		return 0;
+	at = read_lengths(data, n, &name_n, &value_n);
+	if (at == 0 || name_n > n - at || value_n > n - at - name_n)
+		return 0;
+	params->error = begin_pair(params, name_n, value_n);
+	data += at;
+	if (params->error == 0 && (memchr(data, '\0', name_n + value_n) != NULL ||
+	    memchr(data, '=', name_n) != NULL))
+		params->error = -EPROTO;
+	if (params->error < 0)
+		return 0;
+	text = buf_reserve(&params->text, name_n + value_n + 2);
+	memcpy(text, data, name_n);
+	text[name_n] = '\0';
+	memcpy(text + name_n + 1, data + name_n, value_n);
+	text[name_n + 1 + value_n] = '\0';
+	buf_commit(&params->text, name_n + value_n + 2);
+	params->pairs[params->count++] = params->pair;
+	params->in_text = false;
+	return at + name_n + value_n;
+}
+
 int
 params_feed(struct params *params, const uint8_t *data, size_t n)
 {
 	if (params->error == 0 && params->is_finished && n > 0)
 		params->error = -EPROTO;
+	/* as text they take as much: lengths go, and NULs come */
+	if (params->count == 0 && params->error == 0 && n > 0 && n <= params->bytes_max &&
+	    buf_reserve(&params->text, n) == NULL)
+		params->error = -ENOMEM;
 	while (n > 0 && params->error == 0) {
-		size_t step = 1;
+		size_t step = take_whole(params, data, n);
 
+		if (step > 0 || params->error < 0) {
+			data += step;
+			n -= step;
+			continue;
+		}
+		step = 1;
 		if (params->in_text) {
 			step = n;
 			params->error = take_text(params, data, &step);
@@ -232,12 +286,14 @@ params_get(const struct params *params, const char *name)
 {
 	size_t length = strlen(name);
 
-	for (size_t i = params->count; i > 0; i--) {
-		struct param param = params_at(params, i - 1);
+	const char *text = (const char *)params->text.data;
 
-		if (param.name_length == length &&
-		    memcmp(param.name, name, length) == 0)
-			return param.value;
+	for (size_t i = params->count; i > 0; i--) {
+		const struct pair *pair = &params->pairs[i - 1];
+
+		if (pair->name_length == length &&
+		    memcmp(text + pair->name, name, length) == 0)
+			return text + pair->value;
 	}
 	return NULL;
 }
@@ -260,16 +316,18 @@ int
 params_put(struct buf *out, const char *name, size_t name_length,
     const char *value, size_t value_length)
 {
-	uint8_t lengths[8];
+	uint8_t *at;
 	size_t used;
 
 	if (name_length > LENGTH_MAX || value_length > LENGTH_MAX)
 		return -EMSGSIZE;
-	used = write_length(lengths, name_length);
-	used += write_length(lengths + used, value_length);
-	if (buf_reserve(out, used + name_length + value_length) == NULL)
+	at = buf_reserve(out, 8 + name_length + value_length);
+	if (at == NULL)
 		return -ENOMEM;
-	buf_add(out, lengths, used);
-	buf_add(out, name, name_length);
-	return buf_add(out, value, value_length);
+	used = write_length(at, name_length);
+	used += write_length(at + used, value_length);
+	memcpy(at + used, name, name_length);
+	memcpy(at + used + name_length, value, value_length);
+	buf_commit(out, used + name_length + value_length);
+	return 0;
 }

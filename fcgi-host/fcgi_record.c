@@ -206,6 +206,26 @@ fcgi_put_stream(struct buf *out, uint8_t type, uint16_t id, const void *data,
 }
 
 int
+fcgi_wrap_stream(struct buf *out, size_t at, uint8_t type, uint16_t id)
+{
+	size_t n = buf_len(out) - at - FCGI_HEADER_LEN;
+	struct buf content = { 0 };
+	int rc = 0;
+
+	if (n > 0 && n <= FCGI_CONTENT_MAX) {
+		fcgi_write_header(buf_head(out) + at, type, id, (uint16_t)n, 0);
+		return 0;
+	}
+	if (n > 0)
+		rc = buf_add(&content, buf_head(out) + at + FCGI_HEADER_LEN, n);
+	out->end = out->start + at;
+	if (rc == 0)
+		rc = fcgi_put_stream(out, type, id, content.data, n);
+	buf_free(&content);
+	return rc;
+}
+
+int
 fcgi_put_stream_end(struct buf *out, uint8_t type, uint16_t id)
 {
 	return fcgi_put_header(out, type, id, 0, 0);

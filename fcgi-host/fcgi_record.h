@@ -57,6 +57,10 @@ int fcgi_put_header(struct buf *out, uint8_t type, uint16_t id,
  * n == 0. */
 int fcgi_put_stream(struct buf *out, uint8_t type, uint16_t id,
     const void *data, size_t n);
+/* The same for content that was appended behind the room for a header at `at`,
+ * counted from the buffer's head: where it fits into one record it is not
+ * copied.  -ENOMEM: it is gone, with its header. */
+int fcgi_wrap_stream(struct buf *out, size_t at, uint8_t type, uint16_t id);
 /* The empty record that ends a stream. */
 int fcgi_put_stream_end(struct buf *out, uint8_t type, uint16_t id);
 int fcgi_put_begin(struct buf *out, uint16_t id, uint16_t role, uint8_t flags);

@@ -47,32 +47,18 @@ record_billed_ms(const struct record_exec *record)
 	return (record->init_us + record->run_us + 999) / 1000;
 }
 
-/* Without printf: a line is made for every execution, and its numbers would
- * be a quarter of what the gateway does for one. */
 static void
 put_digits(struct buf *out, uint64_t value, size_t width)
 {
-	char text[20];
-	size_t at = sizeof(text);
-
-	do {
-		text[--at] = (char)('0' + value % 10);
-		value /= 10;
-	} while (value > 0 || sizeof(text) - at < width);
-	buf_add(out, text + at, sizeof(text) - at);
+	buf_add_number(out, value, width);
 }
 
 static void
 put_hex(struct buf *out, uint64_t value)
 {
-	char text[16];
-	size_t at = sizeof(text);
+	char text[BUF_DIGITS_SIZE];
 
-	do {
-		text[--at] = "0123456789abcdef"[value % 16];
-		value /= 16;
-	} while (value > 0);
-	buf_add(out, text + at, sizeof(text) - at);
+	buf_add_str(out, buf_hex(text, value));
 }
 
 /* A name with what surrounds it is one piece, whose length the compiler knows. */

@@ -142,14 +142,18 @@ relay_body_end(struct relay *relay)
 static int
 head_put(struct relay *relay)
 {
-	struct buf text = { 0 };
-	int error = cgi_response_put_head(&relay->head, &text);
+	struct buf *out = relay->out;
+	size_t at = buf_len(out);
+	int error = fcgi_put_header(out, FCGI_STDOUT, relay->id, 0, 0);
 
 	if (error == 0)
-		error = fcgi_put_stream(relay->out, FCGI_STDOUT, relay->id,
-		    text.data + text.start, buf_len(&text));
-	buf_free(&text);
+		error = cgi_response_put_head(&relay->head, out);
 	if (error == 0)
+		error = fcgi_wrap_stream(out, at, FCGI_STDOUT, relay->id);
+	/* a stream that is cut inside a record could never be mended */
+	if (error < 0)
+		out->end = out->start + at;
+	else
 		relay->is_head_out = true;
 	return error;
 }

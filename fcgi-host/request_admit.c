@@ -1,8 +1,6 @@
 /* From complete params to the queue: route, bounds, admission, environment. */
 #include <ctype.h>
 #include <errno.h>
-#include <inttypes.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -40,15 +38,16 @@ static void
 id_choose(const struct request *request, struct record_exec *record)
 {
 	const char *id = params_get(request->params, "REQUEST_ID");
+	char run[BUF_DIGITS_SIZE], number[BUF_DIGITS_SIZE];
 
 	if (!id_is_usable(id))
 		id = params_get(request->params, "HTTP_X_REQUEST_ID");
 	if (id_is_usable(id))
 		strcpy(record->request_id, id);
 	else
-		snprintf(record->request_id, sizeof(record->request_id),
-		    "%" PRIx64 "-%" PRIu64, request->server->run_id,
-		    record->number);
+		strcpy(stpcpy(stpcpy(record->request_id,
+		    buf_hex(run, request->server->run_id)), "-"),
+		    buf_digits(number, record->number, 1));
 }
 
 static bool

@@ -275,6 +275,27 @@ json_agrees_with_another_reading_of_utf8(void **state)
 	buf_free(&wanted);
 }
 
+static void
+a_number_is_its_digits_with_zeros_up_to_a_width(void **state)
+{
+	struct buf b = { 0 };
+	char text[BUF_DIGITS_SIZE];
+
+	(void)state;
+	assert_string_equal(buf_digits(text, 0, 1), "0");
+	assert_string_equal(buf_digits(text, 7, 3), "007");
+	assert_string_equal(buf_digits(text, 1234, 3), "1234");
+	assert_string_equal(buf_digits(text, UINT64_MAX, 20),
+	    "18446744073709551615");
+	assert_string_equal(buf_hex(text, 0), "0");
+	assert_string_equal(buf_hex(text, UINT64_MAX), "ffffffffffffffff");
+	assert_int_equal(buf_add_number(&b, 42, 1), 0);
+	assert_int_equal(buf_add_number(&b, 5, 2), 0);
+	assert_int_equal(buf_len(&b), 4);
+	assert_memory_equal(buf_head(&b), "4205", 4);
+	buf_free(&b);
+}
+
 int
 main(void)
 {
@@ -297,6 +318,8 @@ main(void)
 		    json_escapes_quotes_backslashes_and_control_bytes),
 		cmocka_unit_test(
 		    json_keeps_utf8_and_replaces_each_byte_that_is_none),
+		cmocka_unit_test(
+		    a_number_is_its_digits_with_zeros_up_to_a_width),
 		cmocka_unit_test(json_agrees_with_another_reading_of_utf8),
 	};
 

@@ -263,6 +263,34 @@ a_long_stream_is_cut_into_records_that_join_to_it(void **state)
 }
 
 static void
+content_behind_the_room_for_a_header_becomes_the_same_records(void **state)
+{
+	static const size_t lengths[] = { 0, 1, 65535, 65536, 200000 };
+	uint8_t *data = malloc(200000);
+
+	(void)state;
+	assert_non_null(data);
+	for (size_t i = 0; i < 200000; i++)
+		data[i] = (uint8_t)(i * 5 ^ i >> 8);
+	for (size_t i = 0; i < sizeof(lengths) / sizeof(lengths[0]); i++) {
+		struct buf wanted = { 0 }, out = { 0 };
+
+		fcgi_put_abort(&wanted, 3);
+		fcgi_put_stream(&wanted, FCGI_PARAMS, 9, data, lengths[i]);
+		fcgi_put_abort(&out, 3);
+		fcgi_put_header(&out, FCGI_PARAMS, 9, 0, 0);
+		buf_add(&out, data, lengths[i]);
+		assert_int_equal(fcgi_wrap_stream(&out, 8, FCGI_PARAMS, 9), 0);
+		assert_int_equal(buf_len(&out), buf_len(&wanted));
+		assert_memory_equal(buf_head(&out), buf_head(&wanted),
+		    buf_len(&out));
+		buf_free(&wanted);
+		buf_free(&out);
+	}
+	free(data);
+}
+
+static void
 a_stream_too_long_for_memory_adds_nothing(void **state)
 {
 	struct buf out = { 0 };
@@ -320,6 +348,8 @@ main(void)
 		    a_stream_of_nothing_writes_no_record_that_would_end_it),
 		cmocka_unit_test(
 		    a_long_stream_is_cut_into_records_that_join_to_it),
+		cmocka_unit_test(
+		    content_behind_the_room_for_a_header_becomes_the_same_records),
 		cmocka_unit_test(a_stream_too_long_for_memory_adds_nothing),
 		cmocka_unit_test(bodies_are_read_as_they_were_written),
 	};
