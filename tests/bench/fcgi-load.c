@@ -24,6 +24,7 @@
 #define REQUEST_ID 1
 #define EVENTS 256
 #define RETRY_US 1000
+#define LOOK_US 100000
 #define PARAMS_MAX 64
 
 static const char usage_text[] =
@@ -41,6 +42,7 @@ static const char usage_text[] =
 "  -e TEXT  the body that is expected; -B N: its length (any)\n"
 "  -T S     seconds until a request counts as a fault (10)\n"
 "  -a       print all first-byte times, in order\n"
+"  -q       print for how much of them this program waited for a processor\n"
 "NAME=VALUE are params, beside the usual ones of a GET.\n";
 
 struct options {
@@ -48,7 +50,7 @@ struct options {
 	unsigned connections, vary, status, pause_ms;
 	uint64_t count, body_bytes, run_us, timeout_us;
 	int64_t answer_bytes;
-	bool keeps, checks_id, prints_all;
+	bool keeps, checks_id, prints_all, tells_wait;
 	const char *params[PARAMS_MAX];
 	size_t param_count;
 };
@@ -56,7 +58,7 @@ struct options {
 struct client {
 	int fd; /* -1: not connected */
 	bool is_running;
-	uint64_t from_us, not_before_us;
+	uint64_t from_us, not_before_us, wait_before_us;
 	char id[32];
 	struct buf request;
 	struct answer answer;
@@ -67,9 +69,12 @@ struct load {
 	int epoll_fd;
 	struct client *clients;
 	uint64_t now_us, from_us, until_us, last_us;
+	uint64_t due_us; /* when the next one's pause or patience ends */
 	uint64_t sent, answers, faults[FAULT_COUNT];
 	unsigned running;
-	struct samples first_byte, whole;
+	struct samples first_byte, whole, late;
+	int schedstat_fd; /* -1: this kernel does not say */
+	struct samples own_wait, without_wait;
 	uint8_t input[64 * 1024];
 };
 
@@ -207,6 +212,9 @@ request_over(struct load *load, struct client *client, enum fault fault)
 	if (load->options.pause_ms > 0)
 		client->not_before_us = load->now_us +
 		    load->options.pause_ms * UINT64_C(1000);
+	if (client->not_before_us > load->now_us &&
+	    client->not_before_us < load->due_us)
+		load->due_us = client->not_before_us;
 }
 
 static bool
@@ -233,10 +241,43 @@ request_send(struct load *load, struct client *client)
 		watch(load, client, EPOLL_CTL_MOD, EPOLLIN | EPOLLOUT);
 }
 
+/* For how long the kernel has let this program wait for a processor, so far. */
+static uint64_t
+own_wait_us(const struct load *load)
+{
+	char text[96];
+	unsigned long long wait_ns;
+	ssize_t n;
+
+	if (load->schedstat_fd < 0)
+		return 0;
+	n = pread(load->schedstat_fd, text, sizeof(text) - 1, 0);
+	text[n < 0 ? 0 : n] = '\0';
+	if (sscanf(text, "%*u %llu", &wait_ns) != 1)
+		errx(1, "/proc/self/schedstat says nothing: leave -q out");
+	return wait_ns / 1000;
+}
+
+/* What a client on a machine of its own would not have seen is kept apart. */
+static void
+first_byte_came(struct load *load, const struct client *client)
+{
+	uint64_t took_us = load->now_us - client->from_us;
+	uint64_t wait_us = own_wait_us(load) - client->wait_before_us;
+
+	samples_add(&load->first_byte, took_us);
+	if (!load->options.tells_wait)
+		return;
+	samples_add(&load->own_wait, wait_us);
+	samples_add(&load->without_wait,
+	    wait_us > took_us ? 0 : took_us - wait_us);
+}
+
 static void
 request_start(struct load *load, struct client *client)
 {
 	request_make(load, client);
+	client->wait_before_us = own_wait_us(load);
 	answer_reset(&client->answer);
 	client->is_running = true;
 	client->from_us = load->now_us = samples_clock_us();
@@ -293,8 +334,7 @@ client_read(struct load *load, struct client *client)
 	fault = answer_feed(&client->answer, REQUEST_ID, load->input,
 	    (size_t)n);
 	if (client->answer.has_begun && !had_begun)
-		samples_add(&load->first_byte,
-		    load->now_us - client->from_us);
+		first_byte_came(load, client);
 	if (fault != FAULT_NONE)
 		request_over(load, client, fault);
 	else if (client->answer.is_over)
@@ -323,13 +363,12 @@ may_start(const struct load *load)
 	    load->now_us < load->until_us;
 }
 
-/* Starts what may be started, ends what takes too long.  Returns for how many
- * milliseconds nothing else is to be done. */
-static int
+/* Starts what may be started, ends what takes too long, and says until when
+ * nothing else is to be done. */
+static void
 turn(struct load *load)
 {
-	uint64_t next_us = load->now_us + 100000;
-
+	load->due_us = load->now_us + LOOK_US;
 	for (unsigned i = 0; i < load->options.connections; i++) {
 		struct client *client = &load->clients[i];
 
@@ -339,37 +378,47 @@ turn(struct load *load)
 		while (!client->is_running && may_start(load) &&
 		    load->now_us >= client->not_before_us)
 			request_start(load, client);
-		if (!client->is_running && client->not_before_us < next_us)
-			next_us = client->not_before_us;
+		if (!client->is_running && may_start(load) &&
+		    client->not_before_us < load->due_us)
+			load->due_us = client->not_before_us;
 	}
-	if (!may_start(load) && load->running == 0)
-		return 0;
-	return next_us <= load->now_us ? 1 :
-	    (int)((next_us - load->now_us + 999) / 1000);
 }
 
-/* A client that has its answer sends the next at once; the others are looked
- * at when the time for it has come. */
+/* Waits for answers, but not beyond what is due.  How late the clock's own
+ * wake-ups are is what this program waits for a processor. */
+static int
+wait_events(struct load *load, struct epoll_event *events)
+{
+	uint64_t left_us = load->due_us <= load->now_us ? 0 :
+	    load->due_us - load->now_us;
+	struct timespec left = { .tv_sec = (time_t)(left_us / 1000000),
+		.tv_nsec = (long)(left_us % 1000000 * 1000) };
+	int count = epoll_pwait2(load->epoll_fd, events, EVENTS, &left, NULL);
+
+	load->now_us = samples_clock_us();
+	if (count == 0 && left_us > 0 && load->now_us >= load->due_us)
+		samples_add(&load->late, load->now_us - load->due_us);
+	return count;
+}
+
+/* A client that has its answer sends the next at once, if it makes no pause;
+ * all are looked at when something is due. */
 static void
 run(struct load *load)
 {
 	struct epoll_event events[EVENTS];
-	uint64_t look_us = 0;
-	int wait_ms = 0;
 
 	load->from_us = load->now_us = samples_clock_us();
 	load->until_us = load->from_us + load->options.run_us;
+	load->due_us = load->now_us;
 	for (;;) {
 		int count;
 
-		if (load->now_us >= look_us) {
-			wait_ms = turn(load);
-			look_us = load->now_us + RETRY_US;
-		}
+		if (load->now_us >= load->due_us)
+			turn(load);
 		if (load->running == 0 && !may_start(load))
 			return;
-		count = epoll_wait(load->epoll_fd, events, EVENTS, wait_ms);
-		load->now_us = samples_clock_us();
+		count = wait_events(load, events);
 		for (int i = 0; i < count; i++) {
 			struct client *client = events[i].data.ptr;
 
@@ -414,6 +463,7 @@ option_take(struct options *options, int option, const char *value)
 		options->timeout_us = (uint64_t)(number(value, 0) * 1e6);
 		break;
 	case 'a': options->prints_all = true; break;
+	case 'q': options->tells_wait = true; break;
 	default: errx(2, "%s", usage_text);
 	}
 }
@@ -432,7 +482,7 @@ options_take(struct options *options, int argc, char **argv)
 
 	*options = (struct options){ .connections = 1, .run_us = 2000000,
 		.status = 200, .timeout_us = 10000000, .answer_bytes = -1 };
-	while ((option = getopt(argc, argv, "c:t:n:kb:w:v:i:Is:e:B:T:a")) != -1)
+	while ((option = getopt(argc, argv, "c:t:n:kb:w:v:i:Is:e:B:T:aq")) != -1)
 		option_take(options, option, optarg);
 	if (optind == argc)
 		errx(2, "%s", usage_text);
@@ -473,6 +523,14 @@ print(struct load *load)
 	samples_summarise(&load->first_byte, "first_byte_us");
 	printf(",");
 	samples_summarise(&load->whole, "answer_us");
+	printf(",");
+	samples_summarise(&load->late, "timer_late_us");
+	if (load->options.tells_wait) {
+		printf(",");
+		samples_summarise(&load->own_wait, "own_wait_us");
+		printf(",");
+		samples_summarise(&load->without_wait, "without_own_wait_us");
+	}
 	printf("}\n");
 	return faults;
 }
@@ -483,6 +541,10 @@ main(int argc, char **argv)
 	static struct load load;
 
 	options_take(&load.options, argc, argv);
+	load.schedstat_fd = !load.options.tells_wait ? -1 :
+	    open("/proc/self/schedstat", O_RDONLY | O_CLOEXEC);
+	if (load.options.tells_wait && load.schedstat_fd < 0)
+		err(1, "/proc/self/schedstat: leave -q out");
 	load.epoll_fd = epoll_create1(EPOLL_CLOEXEC);
 	load.clients = calloc(load.options.connections,
 	    sizeof(load.clients[0]));

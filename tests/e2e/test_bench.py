@@ -125,6 +125,27 @@ def test_a_right_answer_counts_however_it_is_cut(fcgi_load, tmp_path):
     sinner.listener.close()
 
 
+def test_a_pause_lasts_as_long_as_it_is_said_to(fcgi_load, tmp_path):
+    """A pause that outlasts its time makes a run of some dozen requests, whose
+    p99 is their largest."""
+    sinner = Sinner(tmp_path / "s", answer(GOOD))
+    found = fcgi_load(tmp_path / "s", "-n", "50", "-w", "1", "-e", "hello")
+    sinner.listener.close()
+    assert found["answers"] == 50
+    assert 0.049 <= found["seconds"] < 2.5
+
+
+def test_what_the_generator_waits_for_a_processor_is_told_apart(
+        fcgi_load, tmp_path):
+    sinner = Sinner(tmp_path / "s", answer(GOOD))
+    found = fcgi_load(tmp_path / "s", "-n", "50", "-w", "1", "-q")
+    sinner.listener.close()
+    assert 0 < found["without_own_wait_us"]["max"] <= \
+        found["first_byte_us"]["max"]
+    assert found["own_wait_us"]["max"] <= found["first_byte_us"]["max"]
+    assert found["timer_late_us"]["p99"] > 0
+
+
 def test_another_requests_answer_is_a_fault(fcgi_load, tmp_path):
     sinner = Sinner(tmp_path / "s", answer(HEAD + b"load-1-0"))
     found = fcgi_load(tmp_path / "s", "-n", "3", "-i", "REQUEST_ID", "-I")
