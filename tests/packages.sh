@@ -11,7 +11,8 @@ TEST_PACKAGES="libcmocka-dev python3-pytest apache2 caddy haproxy lighttpd
 lighttpd-mod-openssl openssl git jq libfcgi-bin logrotate libfcgi-perl mandoc
 procps strace xz-utils"
 # What docs/PROGRAMS.md says works in a function.
-REAL_PACKAGES="ca-certificates openssl tzdata"
+REAL_PACKAGES="ca-certificates openssl tzdata nodejs php-gd php-mbstring php-sqlite3
+libdbd-sqlite3-perl ruby lua5.4"
 FUZZ_PACKAGES="clang libclang-rt-14-dev"
 # For `make bench` and `make profile`; ./check does without them.
 BENCH_PACKAGES="nginx-light wrk spawn-fcgi multiwatch fcgiwrap php-fpm php-cgi

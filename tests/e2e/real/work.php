@@ -4,7 +4,6 @@ header('Content-Type: text/plain');
 set_error_handler(function ($no, $text, $file, $line) {
 	throw new ErrorException($text, 0, $no, $file, $line);
 });
-assert_options(ASSERT_ACTIVE, 1);
 
 function claim($is_true, $what)
 {
@@ -16,8 +15,7 @@ function part_opcache()
 {
 	$status = opcache_get_status(false);
 	claim($status['opcache_enabled'], 'opcache is off');
-	claim($status['jit']['on'], 'the JIT is off: ' .
-	    json_encode($status['jit']));
+	claim($status['jit']['on'], 'the JIT is off');
 	$sum = 0;
 	for ($i = 0; $i < 3000000; $i++)
 		$sum = ($sum + $i * 7) % 1000003;
