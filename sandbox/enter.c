@@ -6,6 +6,7 @@
 #include <sched.h>
 #include <signal.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/prctl.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
@@ -28,6 +29,7 @@ enter_step_name(uint32_t step)
 		[ENTER_NONE] = "none",
 		[ENTER_PARENT] = "parent's life",
 		[ENTER_SESSION] = "session",
+		[ENTER_TERMINAL] = "terminal",
 		[ENTER_NETWORK] = "network namespace",
 		[ENTER_CGROUP_NS] = "cgroup namespace",
 		[ENTER_HOSTNAME] = "host name",
@@ -322,6 +324,9 @@ enter_child(const struct enter *enter)
 	close(enter->alive_write_fd);
 	must(enter, ENTER_PARENT, follow_parent(enter));
 	must(enter, ENTER_SESSION, start_session());
+	/* Now, since no program of a sandbox may take a terminal by itself. */
+	if (enter->terminal_fd > 0 && ioctl(enter->terminal_fd, TIOCSCTTY, 0) != 0)
+		fail(enter->error_fd, ENTER_TERMINAL, errno);
 	(void)slice_set(SLICE_FUNCTION_US); /* older kernels know none */
 	enter_namespaces(enter);
 	must(enter, ENTER_MOUNTS, mounts_enter(enter->mounts, &proc_fd));

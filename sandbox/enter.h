@@ -18,6 +18,7 @@ enum enter_step {
 	ENTER_NONE,
 	ENTER_PARENT,
 	ENTER_SESSION,
+	ENTER_TERMINAL,
 	ENTER_NETWORK,
 	ENTER_CGROUP_NS,
 	ENTER_HOSTNAME,
@@ -59,6 +60,7 @@ struct enter {
 	int netns_fd;        /* to be joined, or 0 */
 	int init_fd;         /* init's program */
 	int init_sock, listen_fd;
+	int terminal_fd;       /* to be the controlling one, or 0 */
 	int error_fd;          /* write end */
 	int alive_fd, alive_write_fd; /* the parent alone holds the write end */
 	char *const *argv;     /* init's */

@@ -3,12 +3,16 @@
  * tenant's rights.  It starts the program when the gateway says so, reaps,
  * cleans up between CGI executions and reports the end.
  *
- *   fcgi-host-init cgi|fastcgi [plain] -- PROGRAM ARGUMENT…
+ *   fcgi-host-init cgi|fastcgi [plain] [terminal] -- PROGRAM ARGUMENT…
  *
  * It trusts nobody: an order that is malformed ends it, and with it the whole
  * pid namespace.  The program shares its uid, so init is not dumpable and the
  * program runs one Landlock domain deeper: neither /proc/1/mem nor ptrace nor
  * its descriptors can be reached ("plain" leaves the domain out, for tests).
+ *
+ * With "terminal" its session has one, and the program stays in it and in init's
+ * process group: the kernel signals that group (it cannot signal init so), and
+ * does not stop a program of it that no shell would continue.
  */
 #include "sandbox/init_msg.h"
 
@@ -44,6 +48,7 @@ enum init_state { STATE_IDLE, STATE_RUNNING, STATE_GRACE };
 
 struct init {
 	bool is_fastcgi;
+	bool has_terminal;
 	bool has_started; /* FastCGI: the one start has been */
 	const char *program;
 	char *const *argv;
@@ -206,7 +211,8 @@ become_program(const struct init *init, const int fds[3], volatile int *error)
 
 	sigemptyset(&none);
 	sigprocmask(SIG_SETMASK, &none, NULL);
-	setsid();
+	if (!init->has_terminal)
+		setsid();
 	if (init->ruleset_fd >= 0 &&
 	    syscall(SYS_landlock_restrict_self, init->ruleset_fd, 0) != 0)
 		goto out;
@@ -507,6 +513,8 @@ parse_arguments(struct init *init, int argc, char **argv, bool *is_plain)
 		return -1;
 	*is_plain = strcmp(argv[at], "plain") == 0;
 	at += *is_plain;
+	init->has_terminal = at < argc && strcmp(argv[at], "terminal") == 0;
+	at += init->has_terminal;
 	if (at + 1 >= argc || strcmp(argv[at], "--") != 0)
 		return -1;
 	init->argv = argv + at + 1;

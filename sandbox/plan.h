@@ -67,6 +67,12 @@ struct sandbox_plan {
 	int netns_fd;
 	int init_sock; /* init's end of its socket; init's fd 3 */
 	int listen_fd; /* the program's fd 0, or -1: CGI */
+	/*
+	 * A terminal that a person sits at (by way of a pair): it becomes the
+	 * controlling one of the session, and the filter lets a shell set it.
+	 * 0: none, as for every function.
+	 */
+	int terminal_fd;
 	char *const *argv; /* the program's, with "%f" already replaced */
 };
 

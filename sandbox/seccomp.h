@@ -21,6 +21,8 @@ struct seccomp_options {
 	/* memfd_create may be had: the kernel keeps its files from being
 	 * executed.  Where it cannot (before 6.3), the call is refused. */
 	bool has_memfd;
+	/* For a person at a shell: what sets a terminal is allowed. */
+	bool has_terminal;
 };
 
 /* 0, or a negative errno. */

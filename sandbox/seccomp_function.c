@@ -408,6 +408,26 @@ static const struct seccomp_entry ioctls[] = {
 	DENY_IF_MASKED("ioctl", 1, SECCOMP_LOW, TIOCSCTTY),
 };
 
+/*
+ * Setting the terminal that it has.  A function has none, and so no use of these;
+ * a person's shell does.  What types into a terminal, takes one or gives it away
+ * is denied here as everywhere.
+ */
+static const struct seccomp_entry terminal[] = {
+	IOCTL(TCSETS),             /* line editing */
+	IOCTL(TCSETSW),            /* the same */
+	IOCTL(TCSETSF),            /* the same */
+	IOCTL(0x402c542b),         /* TCSETS2: newer C libraries */
+	IOCTL(0x402c542c),         /* TCSETSW2 */
+	IOCTL(0x402c542d),         /* TCSETSF2 */
+	IOCTL(TCSBRK),             /* tcdrain */
+	IOCTL(TCXONC),             /* tcflow */
+	IOCTL(TCFLSH),             /* tcflush */
+	IOCTL(TIOCSPGRP),          /* job control; own session only */
+	IOCTL(TIOCGSID),           /* job control */
+	IOCTL(TIOCSWINSZ),         /* stty cols; of this pair only */
+};
+
 /* Known dangerous: EPERM, so that a person sees at once what was tried. */
 static const struct seccomp_entry dangerous[] = {
 	DENY("mount"), DENY("umount2"), DENY("pivot_root"), DENY("chroot"),
@@ -453,6 +473,11 @@ const struct seccomp_group seccomp_function_groups[] = {
 	SECCOMP_GROUP(fcntls),
 	SECCOMP_GROUP(ioctls),
 	SECCOMP_GROUP(dangerous),
+	{ NULL, 0 },
+};
+
+const struct seccomp_group seccomp_terminal_groups[] = {
+	SECCOMP_GROUP(terminal),
 	{ NULL, 0 },
 };
 

@@ -54,5 +54,7 @@ extern const struct seccomp_group seccomp_gateway_groups[];
 extern const struct seccomp_group seccomp_scanner_groups[];
 /* memfd_create for functions, where the kernel makes it harmless. */
 extern const struct seccomp_group seccomp_memfd_groups[];
+/* What sets a terminal, for a sandbox that has one. */
+extern const struct seccomp_group seccomp_terminal_groups[];
 
 #endif

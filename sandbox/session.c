@@ -19,13 +19,14 @@
 int
 session_signals(void)
 {
-	static const int ends[] = { SIGINT, SIGTERM, SIGHUP, SIGQUIT };
+	static const int taken[] = { SIGINT, SIGTERM, SIGHUP, SIGQUIT,
+		SIGWINCH, SIGCONT };
 	sigset_t set;
 	int fd;
 
 	sigemptyset(&set);
-	for (size_t i = 0; i < sizeof(ends) / sizeof(ends[0]); i++)
-		sigaddset(&set, ends[i]);
+	for (size_t i = 0; i < sizeof(taken) / sizeof(taken[0]); i++)
+		sigaddset(&set, taken[i]);
 	if (sigprocmask(SIG_BLOCK, &set, NULL) != 0 ||
 	    signal(SIGPIPE, SIG_IGN) == SIG_ERR)
 		return -errno;
@@ -75,32 +76,55 @@ take_report(int sock, struct session_end *end)
 }
 
 static bool
-take_signal(int signal_fd, struct session_end *end)
+take_signal(int signal_fd, struct terminal *terminal, struct session_end *end)
 {
 	struct signalfd_siginfo info;
 
 	if (read(signal_fd, &info, sizeof(info)) != (ssize_t)sizeof(info))
 		return false;
+	if (info.ssi_signo == SIGWINCH) {
+		terminal_resize(terminal);
+		return false;
+	}
+	if (info.ssi_signo == SIGCONT) {
+		terminal_again(terminal);
+		return false;
+	}
 	*end = (struct session_end){ SESSION_TOLD, (int)info.ssi_signo };
 	return true;
 }
 
+enum { POLL_INIT, POLL_SIGNAL, POLL_TERMINAL,
+	POLL_COUNT = POLL_TERMINAL + TERMINAL_POLLS };
+
 struct session_end
-session_follow(int sock, int signal_fd)
+session_follow(int sock, int signal_fd, struct terminal *terminal)
 {
 	struct session_end end = { SESSION_LOST, 0 };
-	struct pollfd polls[] = { { .fd = sock, .events = POLLIN },
-		{ .fd = signal_fd, .events = POLLIN } };
+	struct pollfd polls[POLL_COUNT];
 	bool is_over = false;
 
 	while (!is_over) {
-		if (poll(polls, 2, -1) < 0 && errno != EINTR)
+		polls[POLL_INIT] = (struct pollfd){ sock, POLLIN, 0 };
+		polls[POLL_SIGNAL] = (struct pollfd){ signal_fd, POLLIN, 0 };
+		terminal_polls(terminal, polls + POLL_TERMINAL);
+		if (poll(polls, POLL_COUNT, -1) < 0) {
+			if (errno == EINTR)
+				continue;
 			break;
-		if (polls[0].revents != 0)
+		}
+		if (polls[POLL_INIT].revents != 0)
 			is_over = take_report(sock, &end);
-		if (!is_over && polls[1].revents != 0)
-			is_over = take_signal(signal_fd, &end);
+		if (!is_over && polls[POLL_SIGNAL].revents != 0)
+			is_over = take_signal(signal_fd, terminal, &end);
+		if (!is_over && terminal_carry(terminal,
+		    polls + POLL_TERMINAL) != 0) {
+			end = (struct session_end){ SESSION_TOLD, SIGHUP };
+			is_over = true;
+		}
 	}
+	if (end.outcome == SESSION_ENDED)
+		terminal_finish(terminal);
 	return end;
 }
 

@@ -9,6 +9,8 @@
 
 #include <stddef.h>
 
+#include "sandbox/terminal.h"
+
 /* Exit statuses of our own, as env(1) and timeout(1) have them. */
 enum {
 	SESSION_CANNOT = 125,        /* the sandbox, not the program, failed */
@@ -31,7 +33,7 @@ struct session_end {
 
 /*
  * From here on SIGINT, SIGTERM, SIGHUP and SIGQUIT end a session instead of the
- * process, and SIGPIPE nothing.  A descriptor for session_follow, or a negative
+ * process, SIGWINCH and SIGCONT reach its terminal, and SIGPIPE nothing.  A descriptor for session_follow, or a negative
  * errno.
  */
 int session_signals(void);
@@ -41,8 +43,11 @@ int session_signals(void);
  * -E2BIG: the environment is too long. */
 int session_run(int sock, const char *block, size_t length, const int fds[3]);
 
-/* Waits for the end.  Who closes sock then ends what is left of the sandbox. */
-struct session_end session_follow(int sock, int signal_fd);
+/* Carries the terminal, if there is one, and waits for the end.  Who closes sock
+ * then ends what is left of the sandbox.  The terminal's hang-up is an end by
+ * SIGHUP. */
+struct session_end session_follow(int sock, int signal_fd,
+    struct terminal *terminal);
 
 /* What to exit with. */
 int session_status(const struct session_end *end);

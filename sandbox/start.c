@@ -30,6 +30,7 @@ struct sandbox_host {
 	struct mounts_host mounts;
 	struct procfs_host proc;
 	struct seccomp_program seccomp;
+	struct seccomp_program with_terminal; /* made when it is first used */
 	int abi; /* Landlock's; 0: none */
 	int last_capability;
 	int memfd_sysctl_fd;
@@ -85,7 +86,8 @@ sandbox_host_new(const char *init_path, char *problem, size_t size)
 		    strerror(-error));
 		goto out;
 	}
-	options.has_memfd = host->memfd_sysctl_fd >= 0;
+	options = (struct seccomp_options){
+		.has_memfd = host->memfd_sysctl_fd >= 0 };
 	error = seccomp_compile(&host->seccomp, SECCOMP_FUNCTION, &options);
 	if (error != 0) {
 		snprintf(problem, size, "cannot compile the seccomp filter: %s",
@@ -108,6 +110,7 @@ sandbox_host_free(struct sandbox_host *host)
 	mounts_host_close(&host->mounts);
 	close_fd(&host->proc.fd);
 	seccomp_free(&host->seccomp);
+	seccomp_free(&host->with_terminal);
 	close_fd(&host->memfd_sysctl_fd);
 	close_fd(&host->init_fd);
 	free(host);
@@ -160,7 +163,7 @@ check_plan(const struct sandbox_host *host, const struct sandbox_plan *plan)
 	return NULL;
 }
 
-/* fcgi-host-init cgi|fastcgi [plain] -- PROGRAM ARGUMENT… */
+/* fcgi-host-init cgi|fastcgi [plain] [terminal] -- PROGRAM ARGUMENT… */
 static int
 make_arguments(const struct sandbox_plan *plan, const char **argv)
 {
@@ -170,6 +173,8 @@ make_arguments(const struct sandbox_plan *plan, const char **argv)
 	argv[n++] = plan->listen_fd >= 0 ? "fastcgi" : "cgi";
 	if (!(plan->layers & LAYER_LANDLOCK))
 		argv[n++] = "plain";
+	if (plan->terminal_fd > 0)
+		argv[n++] = "terminal";
 	argv[n++] = "--";
 	for (size_t i = 0; plan->argv[i] != NULL; i++) {
 		if (n == ARGUMENTS_MAX - 1)
@@ -197,12 +202,14 @@ fill_enter(struct enter *enter, const struct sandbox_host *host,
 		enter->limits.processes = 0;
 	enter->last_capability = host->last_capability;
 	enter->abi = host->abi;
-	enter->seccomp = &host->seccomp;
+	enter->seccomp = plan->terminal_fd > 0 ? &host->with_terminal :
+	    &host->seccomp;
 	enter->memfd_sysctl_fd = host->memfd_sysctl_fd;
 	enter->netns_fd = plan->netns_fd;
 	enter->init_fd = host->init_fd;
 	enter->init_sock = plan->init_sock;
 	enter->listen_fd = plan->listen_fd;
+	enter->terminal_fd = plan->terminal_fd;
 }
 
 static long
@@ -324,6 +331,19 @@ out:
 	return error;
 }
 
+/* Few hosts ever need it. */
+static int
+compile_with_terminal(struct sandbox_host *host)
+{
+	const struct seccomp_options options = {
+		.has_memfd = host->memfd_sysctl_fd >= 0, .has_terminal = true };
+
+	if (host->with_terminal.code.filter != NULL)
+		return 0;
+	return seccomp_compile(&host->with_terminal, SECCOMP_FUNCTION,
+	    &options);
+}
+
 int
 sandbox_start(struct sandbox_host *host, const struct sandbox_plan *plan,
     struct sandbox_child *child)
@@ -340,6 +360,10 @@ sandbox_start(struct sandbox_host *host, const struct sandbox_plan *plan,
 		return -EINVAL;
 	child->failed_step = "plan: too many arguments";
 	error = make_arguments(plan, argv);
+	if (error != 0)
+		return error;
+	child->failed_step = "seccomp filter for a terminal";
+	error = plan->terminal_fd > 0 ? compile_with_terminal(host) : 0;
 	if (error != 0)
 		return error;
 	error = mounts_prepare(&mounts, &host->mounts, plan,

@@ -26,6 +26,7 @@
 #define LAYERS_MAX 32
 #define INIT_PATH_MAX 512
 #define END_WAIT_MS 2000
+#define TERM_MAX 80
 
 struct tool {
 	const struct tool_options *options;
@@ -37,6 +38,7 @@ struct tool {
 	struct sandbox_plan plan;
 	int sock[2]; /* 0: ours, 1: init's */
 	int signal_fd;
+	struct terminal terminal;
 	struct sandbox_child child;
 };
 
@@ -198,6 +200,12 @@ make_plan(struct tool *tool)
 	plan->uid_processes = options->processes;
 	plan->cgroup_fd = tool->leaf_fd;
 	plan->argv = options->command;
+	error = terminal_open(&tool->terminal);
+	if (error != 0) {
+		tool_say("a terminal for the sandbox: %s", strerror(-error));
+		return error;
+	}
+	plan->terminal_fd = tool->terminal.is_there ? tool->terminal.slave : 0;
 	error = sock_pair(tool->sock);
 	if (error != 0)
 		tool_say("a socket: %s", strerror(-error));
@@ -285,18 +293,29 @@ drop_doubles(char *block, size_t length)
 static int
 order(struct tool *tool)
 {
-	static char block[sizeof(base_env) + sizeof(tool->options->env)];
+	static char block[sizeof(base_env) + TERM_MAX +
+	    sizeof(tool->options->env)];
 	const struct tool_options *options = tool->options;
-	const int fds[3] = { STDIN_FILENO, STDOUT_FILENO, STDERR_FILENO };
-	size_t length = sizeof(base_env) + options->env_length;
-	int error;
+	const char *term = tool->terminal.is_there ? getenv("TERM") : NULL;
+	int fds[3], n, error;
+	size_t length;
 
 	memcpy(block, base_env, sizeof(base_env));
-	memcpy(block + sizeof(base_env), options->env, options->env_length);
+	length = sizeof(base_env);
+	if (term != NULL) {
+		n = snprintf(block + length, TERM_MAX, "TERM=%s", term);
+		if (n > 0 && n < TERM_MAX)
+			length += (size_t)n + 1;
+	}
+	memcpy(block + length, options->env, options->env_length);
+	length += options->env_length;
+	terminal_fds(&tool->terminal, fds);
 	error = session_run(tool->sock[0], block, drop_doubles(block, length),
 	    fds);
 	if (error != 0)
 		tool_say("init takes no order: %s", strerror(-error));
+	else
+		error = terminal_begin(&tool->terminal);
 	return error;
 }
 
@@ -323,7 +342,8 @@ run(struct tool *tool)
 	}
 	if (start(tool) != 0 || order(tool) != 0)
 		return SESSION_CANNOT;
-	end = session_follow(tool->sock[0], tool->signal_fd);
+	end = session_follow(tool->sock[0], tool->signal_fd, &tool->terminal);
+	terminal_close(&tool->terminal);
 	say_end(tool, &end);
 	return session_status(&end);
 }
@@ -374,6 +394,7 @@ clear(struct tool *tool)
 	close_fd(&tool->sock[0]);
 	close_fd(&tool->sock[1]);
 	await_end(tool);
+	terminal_close(&tool->terminal);
 	remove_leaf(tool);
 	close_fd(&tool->cgroup.fd);
 	close_fd(&tool->plan.function_fd);
@@ -404,7 +425,8 @@ main(int argc, char **argv)
 	static struct tool_options options;
 	struct tool tool = { .options = &options, .cgroup.fd = -1,
 		.leaf_fd = -1, .sock = { -1, -1 }, .signal_fd = -1,
-		.child.pidfd = -1, .plan = { .function_fd = -1, .data_fd = -1,
+		.child.pidfd = -1, .terminal = { .outside_in = -1,
+		.outside_out = -1, .master = -1, .slave = -1 }, .plan = { .function_fd = -1, .data_fd = -1,
 		.listen_fd = -1, .cgroup_fd = -1 } };
 	struct sandbox_probe probes[LAYERS_MAX];
 	int status = SESSION_CANNOT;

@@ -20,6 +20,7 @@
 struct pair {
 	int sock[2]; /* 0: ours, 1: init's */
 	int signal_fd;
+	struct terminal terminal; /* none */
 };
 
 static int
@@ -28,6 +29,8 @@ setup(void **state)
 	static struct pair pair;
 
 	pair.signal_fd = session_signals();
+	pair.terminal = (struct terminal){ .outside_in = -1,
+		.outside_out = -1, .master = -1, .slave = -1 };
 	*state = &pair;
 	return pair.signal_fd >= 0 && sock_pair(pair.sock) == 0 ? 0 : -1;
 }
@@ -54,7 +57,8 @@ static struct session_end
 end_by(struct pair *pair, const void *data, size_t n)
 {
 	assert_int_equal(send(pair->sock[1], data, n, 0), (ssize_t)n);
-	return session_follow(pair->sock[0], pair->signal_fd);
+	return session_follow(pair->sock[0], pair->signal_fd,
+	    &pair->terminal);
 }
 
 static void
@@ -158,7 +162,8 @@ an_init_that_hangs_up_ends_the_session(void **state)
 	struct session_end end;
 
 	close_fd(&pair->sock[1]);
-	end = session_follow(pair->sock[0], pair->signal_fd);
+	end = session_follow(pair->sock[0], pair->signal_fd,
+	    &pair->terminal);
 	assert_int_equal(end.outcome, SESSION_LOST);
 }
 
@@ -168,8 +173,11 @@ a_signal_ends_the_session_and_not_the_process(void **state)
 	struct pair *pair = *state;
 	struct session_end end;
 
+	assert_int_equal(raise(SIGCONT), 0);
+	assert_int_equal(raise(SIGWINCH), 0);
 	assert_int_equal(raise(SIGTERM), 0);
-	end = session_follow(pair->sock[0], pair->signal_fd);
+	end = session_follow(pair->sock[0], pair->signal_fd,
+	    &pair->terminal);
 	assert_int_equal(end.outcome, SESSION_TOLD);
 	assert_int_equal(session_status(&end), 128 + SIGTERM);
 }
