@@ -136,7 +136,9 @@ static void
 out_done(struct conn *conn)
 {
 	if (conn->is_ending && conn->request == NULL) {
-		if (conn->is_half_closed)
+		/* the close of a Unix socket leaves the peer what was sent */
+		if (conn->is_half_closed ||
+		    (conn->is_unix && conn->is_complete))
 			conn_close(conn);
 		else if (conn->linger.place == 0)
 			linger(conn);
@@ -216,6 +218,8 @@ request_finished(void *owner, bool is_whole)
 	bool is_over = conn->is_aborted ||
 	    request_is_body_arrived(conn->request);
 
+	conn->is_complete = is_whole && !conn->keeps &&
+	    request_is_body_arrived(conn->request);
 	conn->request = NULL;
 	if (!is_whole) {
 		if (fcgi_put_cut(&conn->out, conn->id) < 0)
@@ -384,7 +388,7 @@ input_end(struct conn *conn, bool is_orderly)
 
 	conn->keeps = false;
 	conn->is_half_closed = true;
-	if (!is_orderly || !sock_is_unix(conn->fd) ||
+	if (!is_orderly || !conn->is_unix ||
 	    (!is_waiting && (conn->request != NULL ||
 	    buf_len(&conn->out) == 0))) {
 		conn_close(conn);
@@ -446,7 +450,7 @@ is_at_ceiling(const struct server *server, int fd)
 }
 
 int
-conn_new(struct conn_list *list, int fd, const char *trigger)
+conn_new(struct conn_list *list, int fd, bool is_unix, const char *trigger)
 {
 	struct server *server = list->server;
 	struct conn *conn = calloc(1, sizeof(*conn));
@@ -456,6 +460,7 @@ conn_new(struct conn_list *list, int fd, const char *trigger)
 		conn->list = list;
 		conn->server = server;
 		conn->fd = fd;
+		conn->is_unix = is_unix;
 		conn->io.fd = -1;
 		conn->trigger = trigger;
 		conn->is_over = is_at_ceiling(server, fd) &&
@@ -471,5 +476,7 @@ conn_new(struct conn_list *list, int fd, const char *trigger)
 	server->connections++;
 	TAILQ_INSERT_TAIL(&list->all, conn, in);
 	idle_begin(&list->idle, &conn->idle, conn, loop_now_us(server->loop));
+	/* who connects has a request in hand: it spares a turn of the loop */
+	conn_read(conn);
 	return 0;
 }

@@ -15,9 +15,11 @@ struct conn_list *conn_list_new(struct server *server);
 /* Closes what is left. */
 void conn_list_free(struct conn_list *list);
 
-/* Serves fd (taken).  trigger: "web" or "invoke", static.  0 or negative
- * errno (fd is closed then). */
-int conn_new(struct conn_list *list, int fd, const char *trigger);
+/* Serves fd (taken), and reads at once what it has sent already.  is_unix: it is
+ * a Unix socket; trigger: "web" or "invoke", static.  0 or negative errno (fd is
+ * closed then). */
+int conn_new(struct conn_list *list, int fd, bool is_unix,
+    const char *trigger);
 
 /*
  * Lets go of those between requests; of the others when their request is done.

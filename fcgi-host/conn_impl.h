@@ -23,6 +23,7 @@ struct conn {
 	struct server *server;
 	struct loop_io io;
 	int fd;
+	bool is_unix;
 	const char *trigger;
 	struct fcgi_parser parser;
 	struct request *request;
@@ -31,6 +32,7 @@ struct conn {
 	bool has_params_ended;
 	bool is_aborted; /* by ABORT_REQUEST: nothing more of it comes */
 	bool is_ending;   /* nothing more is read as FastCGI; out, then close */
+	bool is_complete; /* all that its last request promised has come and gone */
 	bool is_cut;      /* it must not look like a whole answer */
 	bool is_closed, is_over;
 	bool is_half_closed; /* the peer sends no more, but reads */

@@ -136,14 +136,16 @@ conn_list_adopt(struct conn_list *list, int fd)
 
 	for (messages = 0; messages < ADOPT_MAX; messages++) {
 		CLEANUP_FD int conn_fd = -1;
+		bool is_unix;
 		ssize_t n = sock_recv(fd, &byte, 1, &conn_fd, 1, &fd_count);
 
 		/* -EMSGSIZE: no descriptor is free for this one. */
 		if (n <= 0 && n != -EMSGSIZE)
 			break;
+		is_unix = conn_fd >= 0 && sock_is_unix(conn_fd);
 		if (conn_fd >= 0 && sock_is_connected(conn_fd) &&
 		    fd_set_nonblock(conn_fd, true) == 0 &&
-		    conn_new(list, steal_fd(&conn_fd), "web") == 0)
+		    conn_new(list, steal_fd(&conn_fd), is_unix, "web") == 0)
 			count++;
 	}
 	return count;

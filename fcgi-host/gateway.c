@@ -123,14 +123,17 @@ static void
 listener_accept(struct gateway *gateway, int listen_fd)
 {
 	for (int i = 0; i < ACCEPTS_PER_EVENT; i++) {
+		struct sockaddr from = { .sa_family = AF_UNSPEC };
+		socklen_t size = sizeof(from);
 		int fd;
 
 		if (is_beyond_words(gateway))
 			return;
-		fd = accept4(listen_fd, NULL, NULL,
+		fd = accept4(listen_fd, &from, &size,
 		    SOCK_CLOEXEC | SOCK_NONBLOCK);
 		if (fd >= 0)
-			conn_new(gateway->conns, fd, "web");
+			conn_new(gateway->conns, fd,
+			    from.sa_family == AF_UNIX, "web");
 		else if (errno == EMFILE || errno == ENFILE ||
 		    errno == ENOBUFS || errno == ENOMEM)
 			accept_pause(gateway, strerror(errno),

@@ -426,7 +426,7 @@ on_client(struct gateway *gateway, const struct ctl_msg *msg, int *fds,
 	if (fd < 0 || fd_set_nonblock(fd, true) < 0)
 		close_fd(&fd);
 	else if (msg->u.command.verb == CTL_VERB_INVOKE)
-		conn_new(gateway->conns, fd, "invoke");
+		conn_new(gateway->conns, fd, sock_is_unix(fd), "invoke");
 	else
 		gateway_status(gateway, fd);
 }

@@ -408,6 +408,6 @@ stage_connect(struct stage *stage)
 
 	LOG_ASSERT(socketpair(AF_UNIX,
 	    SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, fds) == 0);
-	LOG_ASSERT(conn_new(stage->conns, fds[0], "web") == 0);
+	LOG_ASSERT(conn_new(stage->conns, fds[0], true, "web") == 0);
 	return fds[1];
 }

@@ -85,7 +85,7 @@ a_short_answer_and_its_end_are_sent_in_one_piece(void **state)
 	web_free(&play->web);
 	assert_int_equal(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC |
 	    SOCK_NONBLOCK, 0, fds), 0);
-	assert_int_equal(conn_new(play->stage.conns, fds[0], "web"), 0);
+	assert_int_equal(conn_new(play->stage.conns, fds[0], true, "web"), 0);
 	web_init(&play->web, fds[1]);
 	actor = play_dispatch(play, "GET", "");
 	assert_int_equal(write(actor->fds[1], PLAIN "hello",
@@ -489,12 +489,53 @@ a_held_answer_waits_for_the_end_of_the_request(void **state)
 #define TEST(name) cmocka_unit_test_setup_teardown(name, play_set_up, \
 	    play_tear_down)
 
+static void
+of_one_that_is_not_kept_the_rest_of_a_request_is_read_and_dropped(void **state)
+{
+	struct play *play = *state;
+	struct buf bytes = { 0 };
+
+	web_put_head(&bytes, 1, 0, "/fn/no-such", NULL);
+	web_send(&play->web, &bytes);
+	play_turn(play, 0);
+	assert_int_equal(play->web.ends, 1);
+	assert_int_equal(play->stage.server.connections, 1);
+	web_put_body(&bytes, 1, "x", 1);
+	web_send(&play->web, &bytes);
+	play_turn(play, 0);
+	close(play->web.fd);
+	play->web.fd = -1;
+	stage_turn(&play->stage, 0);
+	assert_int_equal(play->stage.server.connections, 0);
+}
+
+static void
+what_was_sent_before_a_connection_is_taken_spares_a_turn(void **state)
+{
+	struct play *play = *state;
+	int fds[2];
+
+	web_free(&play->web);
+	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC |
+	    SOCK_NONBLOCK, 0, fds), 0);
+	web_init(&play->web, fds[1]);
+	web_get(&play->web, 1, 0, "/fn/f");
+	assert_int_equal(conn_new(play->stage.conns, fds[0], true, "web"), 0);
+	assert_int_equal(play->stage.server.active, 1);
+	play_turn(play, 0);
+	play_say(play, play_run(play), PLAIN "hello");
+	play_end(play, stage_last(&play->stage), 0);
+	assert_int_equal(play->web.ends, 1);
+}
+
 int
 main(void)
 {
 	const struct CMUnitTest tests[] = {
 		TEST(an_answer_passes_as_it_comes_and_ends_with_a_record),
 		TEST(a_short_answer_and_its_end_are_sent_in_one_piece),
+		TEST(of_one_that_is_not_kept_the_rest_of_a_request_is_read_and_dropped),
+		TEST(what_was_sent_before_a_connection_is_taken_spares_a_turn),
 		TEST(the_second_execution_of_an_instance_is_warm),
 		TEST(without_a_length_the_end_waits_for_the_record),
 		TEST(with_a_length_the_last_byte_waits_for_the_record),

@@ -109,6 +109,8 @@ a_connection_that_is_not_kept_closes_behind_the_answer(void **state)
 	served(play, "");
 	assert_true(play->web.is_closed);
 	assert_false(play->web.is_cut);
+	/* nothing can come any more: it is not waited for */
+	assert_int_equal(play->stage.server.connections, 0);
 }
 
 static void
