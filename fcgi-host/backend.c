@@ -69,9 +69,10 @@ program_start(struct instance *instance, const struct cgi_env *env)
 		goto out;
 	fds[0] = out[1];
 	fds[1] = err[1];
-	error = instance_order(instance, INIT_RUN, &block, fds, 2);
+	/* the order comes last: what fails before it leaves init as it was */
+	error = instance_watch_output(instance, &out[0], &err[0]);
 	if (error == 0)
-		error = instance_watch_output(instance, &out[0], &err[0]);
+		error = instance_order(instance, INIT_RUN, &block, fds, 2);
 	if (error == 0)
 		instance->is_program_running = true;
 out:

@@ -61,6 +61,7 @@ struct backend {
 	bool is_body_ended;
 	bool is_instance_usable; /* it may serve again */
 	bool is_undelivered;     /* LOST, and no program has seen the request */
+	bool is_short;           /* that, for want of descriptors or memory */
 	int exit_code;           /* -1: none */
 	int signal_number;       /* 0: none */
 	int exec_error;          /* errno of an execve that failed, 0 */
@@ -99,7 +100,9 @@ int backend_boot(struct instance *instance, const struct cgi_env *env);
  * unless backend_needs_program; role what it is to be: FCGI_RESPONDER, or
  * FCGI_AUTHORIZER.  That has no STDIN, but an end of one is sent: libfcgi would
  * wait for it where a program reads.
- * 0; or negative errno: the instance is to be killed, backend_close called.
+ * 0; or negative errno, and backend_close is to be called.  Of a shortage (but
+ * -EAGAIN: it takes nothing) and of -E2BIG the instance knows nothing, and can
+ * serve on; else it is to be killed.
  */
 int backend_start(struct backend *backend, struct instance *instance,
     const struct cgi_env *env, const struct cgi_env *program_env,

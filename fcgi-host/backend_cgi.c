@@ -103,14 +103,15 @@ cgi_start(struct backend *backend, const struct cgi_env *env, bool has_body)
 	fd_set_nonblock(in[1], true);
 	fd_set_nonblock(out[0], true);
 	fd_set_nonblock(err[0], true);
-	error = instance_order(backend->instance, INIT_RUN, &block, fds, 3);
-	if (error < 0)
-		goto out;
 	backend->in_fd = has_body ? steal_fd(&in[1]) : -1;
 	backend->out_fd = steal_fd(&out[0]);
 	backend->err_fd = steal_fd(&err[0]);
 	error = loop_io_add(backend->instance->fleet->loop, &backend->err_io,
 	    backend->err_fd, EPOLLIN, err_ready, backend);
+	/* it comes last: what fails before it leaves init as it was */
+	if (error == 0)
+		error = instance_order(backend->instance, INIT_RUN, &block,
+		    fds, 3);
 out:
 	for (int i = 0; i < 2; i++) {
 		close_fd(&in[i]);

@@ -123,6 +123,16 @@ not_taken(struct backend *backend, int error)
 		backend_set_end(backend, BACKEND_LOST);
 }
 
+/* There is no descriptor for it, or no memory: the program has no part in that,
+ * and serves others. */
+static void
+not_connected(struct backend *backend)
+{
+	backend->is_undelivered = backend->is_short = true;
+	backend->is_instance_usable = true;
+	backend_set_end(backend, BACKEND_LOST);
+}
+
 /* The program has closed its kept connection and has read nothing of this
  * request: it gets it on a new one, if it lives. */
 static bool
@@ -143,10 +153,12 @@ send_again(struct backend *backend)
 	}
 	if (backend->instance->is_program_running)
 		error = channel_open(backend);
-	if (error < 0) {
+	if (sock_is_shortage(-error) && error != -EAGAIN)
+		not_connected(backend);
+	else if (error < 0)
 		not_taken(backend, error);
+	if (error < 0)
 		return false;
-	}
 	fcgi_renumber(&backend->sending, channel->id);
 	return true;
 }
@@ -189,19 +201,6 @@ sending_flush(struct backend *backend)
 }
 
 static int
-params_put_all(struct buf *out, uint16_t id, const struct cgi_env *env)
-{
-	size_t at = buf_len(out);
-	int error = fcgi_put_header(out, FCGI_PARAMS, id, 0, 0);
-
-	if (error == 0)
-		error = cgi_env_put_params(env, out);
-	if (error == 0)
-		error = fcgi_wrap_stream(out, at, FCGI_PARAMS, id);
-	return error < 0 ? error : fcgi_put_stream_end(out, FCGI_PARAMS, id);
-}
-
-static int
 request_put(struct backend *backend, uint16_t id, const struct cgi_env *env,
     bool has_body)
 {
@@ -211,7 +210,7 @@ request_put(struct backend *backend, uint16_t id, const struct cgi_env *env,
 	    backend->keeps ? FCGI_KEEP_CONN : 0);
 
 	if (error == 0)
-		error = params_put_all(out, id, env);
+		error = cgi_env_put_stream(env, out, id);
 	if (error == 0 && !has_body)
 		error = fcgi_put_stream_end(out, FCGI_STDIN, id);
 	backend->is_body_ended = !has_body;

@@ -4,6 +4,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "fcgi-host/fcgi_record.h"
+
 /* One variable is one string "NAME=VALUE", which stands in the text of all; an
  * offset, because that moves as it grows.  What was replaced stays there. */
 struct variable {
@@ -226,4 +228,17 @@ cgi_env_put_params(const struct cgi_env *env, struct buf *out)
 			return rc;
 	}
 	return 0;
+}
+
+int
+cgi_env_put_stream(const struct cgi_env *env, struct buf *out, uint16_t id)
+{
+	size_t at = buf_len(out);
+	int error = fcgi_put_header(out, FCGI_PARAMS, id, 0, 0);
+
+	if (error == 0)
+		error = cgi_env_put_params(env, out);
+	if (error == 0)
+		error = fcgi_wrap_stream(out, at, FCGI_PARAMS, id);
+	return error < 0 ? error : fcgi_put_stream_end(out, FCGI_PARAMS, id);
 }

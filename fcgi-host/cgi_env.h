@@ -7,6 +7,7 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 
 #include "fcgi-host/buf.h"
 #include "fcgi-host/cgi_name.h"
@@ -34,5 +35,8 @@ int cgi_env_add_block(struct cgi_env *env, const char *block, size_t n);
 /* Appends "NAME=VALUE\0" … (for execve) or FastCGI pairs (for PARAMS). */
 int cgi_env_put_block(const struct cgi_env *env, struct buf *out);
 int cgi_env_put_params(const struct cgi_env *env, struct buf *out);
+/* Appends the stream of them that belongs to the request id, and its end. */
+int cgi_env_put_stream(const struct cgi_env *env, struct buf *out,
+    uint16_t id);
 
 #endif

@@ -261,6 +261,10 @@ instance_watch_output(struct instance *instance, int *out_fd, int *err_fd)
 	struct loop *loop = instance->fleet->loop;
 	int error;
 
+	loop_io_del(loop, &instance->out_io);
+	loop_io_del(loop, &instance->err_io);
+	close_fd(&instance->out_fd);
+	close_fd(&instance->err_fd);
 	instance->out_fd = steal_fd(out_fd);
 	instance->err_fd = steal_fd(err_fd);
 	fd_set_nonblock(instance->out_fd, true);

@@ -162,7 +162,8 @@ bool instance_had_oom(struct instance *instance);
 int instance_order(struct instance *instance, enum init_order_type type,
     const struct buf *env, const int *fds, size_t fd_count);
 
-/* A FastCGI program's stdout and stderr (taken) go to the log from now on. */
+/* A FastCGI program's stdout and stderr (taken) go to the log from now on, in place
+ * of what a start has left that could not be ordered. */
 int instance_watch_output(struct instance *instance, int *out_fd, int *err_fd);
 
 const char *instance_state_name(enum instance_state state);

@@ -8,6 +8,9 @@
 
 #include "fcgi-host/log.h"
 #include "fcgi-host/pool_impl.h"
+#include "fcgi-host/sock.h"
+
+#define HOLD_US 50000
 
 static void pool_run(void *arg);
 
@@ -383,6 +386,14 @@ pool_release(struct instance *instance, const char *reason,
 	pool_wake(pool);
 }
 
+void
+pool_hold(struct instance *instance)
+{
+	struct pool *pool = instance->pool;
+
+	pool->held_until_us = pool_now_us(pool) + HOLD_US;
+}
+
 /* ---- one pool's decisions ---- */
 
 static struct instance *
@@ -421,7 +432,7 @@ serve_first(struct pool *pool, enum policy_role role)
 static void
 serve_all(struct pool *pool)
 {
-	for (;;) {
+	while (pool->held_until_us <= pool_now_us(pool)) {
 		switch (policy_next(&pool->policy, pool_now_us(pool))) {
 		case POLICY_TAKE_IDLE:
 			serve_first(pool, POLICY_IDLE);
@@ -488,7 +499,7 @@ boot(struct pool *pool)
 		else
 			pool_retire(instance, "memory");
 	}
-	if (pool_is_shortage(-error))
+	if (sock_is_shortage(-error))
 		policy_pause(&pool->policy, pool_now_us(pool));
 	else if (error < 0)
 		policy_fail(&pool->policy, pool_now_us(pool),
@@ -509,6 +520,9 @@ timer_set(struct pool *pool, uint64_t expiry_us)
 
 	if (due_us == 0 || (expiry_us != 0 && expiry_us < due_us))
 		due_us = expiry_us;
+	if (pool->held_until_us > pool_now_us(pool) &&
+	    (due_us == 0 || pool->held_until_us < due_us))
+		due_us = pool->held_until_us;
 	if (due_us == 0)
 		loop_timer_cancel(loop, &pool->timer);
 	else if (due_us != pool->timer.when_us || pool->timer.place == 0)

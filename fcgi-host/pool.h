@@ -63,13 +63,14 @@ int pool_resubmit(struct instance *instance, struct waiter *waiter);
 /* Leaves the queue; harmless when it does not wait. */
 void pool_cancel(struct pools *pools, struct waiter *waiter);
 
-/* Whether an errno says that the machine has no more to give now, and nothing of
- * the function or the request. */
-bool pool_is_shortage(int error);
 /* The execution is over and its backend closed: the instance serves again or
  * is retired.  reason (static): why it must not serve again, or NULL. */
 void pool_release(struct instance *instance, const char *reason,
     enum pool_verdict verdict);
+/* Before that: the machine had not what it takes to hand the request over.  The
+ * next one that waits is tried a little later, so that the moment does not cost
+ * all of them. */
+void pool_hold(struct instance *instance);
 
 /* The function changed (function: the new one) or is gone (NULL). */
 void pools_change(struct pools *pools, const char *name,

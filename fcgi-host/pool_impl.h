@@ -21,6 +21,7 @@ struct pool {
 	struct instance_list all, idle, ready;
 	struct waiter_list waiting;
 	uint64_t executions;
+	uint64_t held_until_us; /* none is served before; 0: no hold */
 	struct funclog_quota log_quota;
 	struct log_limit log_limit; /* of what is said of its failing starts */
 	/* the end of whatever window ends first, of instances and of a pause */

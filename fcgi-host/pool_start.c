@@ -5,6 +5,7 @@
 
 #include "fcgi-host/log.h"
 #include "fcgi-host/pool_impl.h"
+#include "fcgi-host/sock.h"
 
 static void pools_run(void *arg);
 
@@ -23,17 +24,10 @@ pool_instance_compare(const void *a, const void *b)
 	return (x > y) - (x < y);
 }
 
-bool
-pool_is_shortage(int error)
-{
-	return error == EMFILE || error == ENFILE || error == ENOMEM ||
-	    error == EAGAIN || error == ENOBUFS;
-}
-
 enum pool_refusal
 pool_refusal_of(int error)
 {
-	if (pool_is_shortage(error))
+	if (sock_is_shortage(error))
 		return POOL_SHORTAGE;
 	switch (error) {
 	case ENOSPC:

@@ -7,11 +7,13 @@
 #include "fcgi-host/exec_env.h"
 #include "fcgi-host/log.h"
 #include "fcgi-host/request_impl.h"
+#include "fcgi-host/sock.h"
 
 /* An instance that has just answered is the next one's, though it may be about
  * to end; where each program ends with its first answer, one request may meet
  * some of them. */
 #define RETURNS_MAX 16
+#define SHORT "the host is short of descriptors or memory"
 
 uint64_t
 request_limit(const struct request *request, enum limit_key key)
@@ -276,6 +278,68 @@ wait_split(struct request *request, const struct instance *instance)
 	request->slot->started_us = now_us;
 }
 
+/* The instance that was to run it has no part in it. */
+static void
+untake(struct request *request)
+{
+	request->granted_us = 0;
+	request->slot->started_us = 0;
+	request->slot->record.instance = 0;
+	request->slot->record.start = START_NONE;
+	request->slot->record.init_us = 0;
+	instance_untake(request->relay.backend.instance);
+	relay_close(&request->relay);
+}
+
+/* Nothing of the request has reached the instance; reason: why it serves no other,
+ * or NULL. */
+static void
+give_up(struct request *request, const char *reason)
+{
+	struct instance *instance = request->relay.backend.instance;
+
+	untake(request);
+	pool_release(instance, reason, POOL_BLAMELESS);
+	request_step(request, REQUEST_EVENT_GONE);
+}
+
+static void
+give_up_short(struct request *request, const char *reason)
+{
+	request->extra = RETRY_AFTER;
+	request_fault(request, OUTCOME_REFUSED, 503, SHORT);
+	pool_hold(request->relay.backend.instance);
+	give_up(request, reason);
+}
+
+static void
+grant_failed(struct request *request, int error)
+{
+	struct instance *instance = request->relay.backend.instance;
+
+	log_event(LOG_ERROR, "dispatch", "request=%s error=\"%s\"",
+	    request->slot->record.request_id, strerror(-error));
+	if (!request->relay.has_backend) {
+		request_fault(request, OUTCOME_ERROR, 503,
+		    "there is no memory left");
+		request_step(request, REQUEST_EVENT_GONE);
+	} else if (error == -EAGAIN) {
+		/* its init or its program does not take what comes */
+		request->extra = RETRY_AFTER;
+		instance_kill(instance, "shortage");
+		request_kill(request, OUTCOME_REFUSED, 503, SHORT);
+	} else if (sock_is_shortage(-error)) {
+		give_up_short(request, NULL);
+	} else if (error == -E2BIG) {
+		request_fault(request, OUTCOME_ERROR, 502,
+		    "the environment is too large");
+		give_up(request, NULL);
+	} else {
+		request_kill(request, OUTCOME_ERROR, 502,
+		    "the request could not be handed to the instance");
+	}
+}
+
 static void
 granted(void *arg, struct instance *instance)
 {
@@ -301,33 +365,17 @@ granted(void *arg, struct instance *instance)
 		program_env = exec_env_program(&exec);
 	wait_split(request, instance);
 	request_step(request, REQUEST_EVENT_GRANT);
-	if (env != NULL && (program_env != NULL || !is_first))
+	if (env != NULL && (program_env != NULL || !is_first)) {
 		error = relay_start(&request->relay, instance, env,
 		    program_env, request->slot->record.request_id);
-	else
-		pool_release(instance, "memory", POOL_BLAMELESS);
+	} else {
+		pool_hold(instance);
+		pool_release(instance, NULL, POOL_BLAMELESS);
+	}
 	cgi_env_free(env);
 	cgi_env_free(program_env);
-	if (error == 0)
-		return;
-	log_event(LOG_ERROR, "dispatch", "request=%s error=\"%s\"",
-	    request->slot->record.request_id, strerror(-error));
-	if (request->relay.has_backend && pool_is_shortage(-error)) {
-		/* whatever of it began, the program has seen no request */
-		request->extra = RETRY_AFTER;
-		instance_kill(instance, "shortage");
-		request_kill(request, OUTCOME_REFUSED, 503,
-		    "the host is short of descriptors or memory");
-		return;
-	}
-	if (request->relay.has_backend) {
-		request_kill(request, OUTCOME_ERROR, 502,
-		    error == -E2BIG ? "the environment is too large" :
-		    "the request could not be handed to the instance");
-		return;
-	}
-	request_fault(request, OUTCOME_ERROR, 503, "there is no memory left");
-	request_step(request, REQUEST_EVENT_GONE);
+	if (error < 0)
+		grant_failed(request, error);
 }
 
 /* One that has served ends as it likes, and what it was handed a moment later it
@@ -338,6 +386,12 @@ request_return(struct request *request)
 	const struct backend *backend = &request->relay.backend;
 	struct instance *instance = backend->instance;
 
+	if (backend->is_short && (request->state == REQUEST_RUNNING ||
+	    request->state == REQUEST_LEFT)) {
+		give_up_short(request,
+		    backend->is_instance_usable ? NULL : "exit");
+		return true;
+	}
 	if (!backend->is_undelivered || request->state != REQUEST_RUNNING ||
 	    request->has_fault || instance->served <= 1 ||
 	    request->returns >= RETURNS_MAX ||
@@ -345,15 +399,8 @@ request_return(struct request *request)
 	    pool_resubmit(instance, &request->waiter) < 0)
 		return false;
 	request->returns++;
-	request->granted_us = 0;
-	request->slot->started_us = 0;
-	/* that instance has no part in it */
-	request->slot->record.instance = 0;
-	request->slot->record.start = START_NONE;
-	request->slot->record.init_us = 0;
 	request_step(request, REQUEST_EVENT_RETURN);
-	instance_untake(instance);
-	relay_close(&request->relay);
+	untake(request);
 	pool_release(instance, "exit", POOL_BLAMELESS);
 	return true;
 }

@@ -63,7 +63,8 @@ void request_kill(struct request *request, enum record_outcome outcome,
 void request_admit(struct request *request);
 void request_submit(struct request *request);
 /* Of one whose instance ended before it saw the request: it goes back to the
- * queue.  False: it does not. */
+ * queue; or is refused, where only the host had no means to hand it over.  False:
+ * neither. */
 bool request_return(struct request *request);
 /* Arms the timer for the state. */
 void request_arm(struct request *request);

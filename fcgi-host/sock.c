@@ -20,6 +20,13 @@
 #define MFD_NOEXEC_SEAL 0x0008U
 #endif
 
+bool
+sock_is_shortage(int error)
+{
+	return error == EMFILE || error == ENFILE || error == ENOMEM ||
+	    error == EAGAIN || error == ENOBUFS || error == ETOOMANYREFS;
+}
+
 /* From linux/un.h, which has a struct sockaddr_un of its own. */
 #ifndef SIOCUNIXFILE
 #define SIOCUNIXFILE 0x89e0

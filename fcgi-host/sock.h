@@ -30,6 +30,10 @@ void close_fd(int *fd);
 
 int fd_set_nonblock(int fd, bool is_nonblock);
 
+/* Whether an errno (positive) says that the machine has no more to give now, and
+ * nothing of what was asked for. */
+bool sock_is_shortage(int error);
+
 /* A listening Unix socket at path; a stale socket file there is replaced, any
  * other file is -EEXIST, a socket that answers is -EADDRINUSE.  gid -1 keeps
  * the group.  Non-blocking. */
