@@ -43,6 +43,8 @@ gone_take(void *arg)
 	struct backend *backend = arg;
 
 	backend->is_instance_usable = false;
+	if (backend->end == BACKEND_RUNNING && backend->kind->gone != NULL)
+		backend->kind->gone(backend);
 	backend->events->gone(backend->arg);
 }
 

@@ -47,6 +47,8 @@ struct backend_kind {
 	void (*want)(struct backend *backend, bool is_read, bool is_write);
 	void (*report)(struct backend *backend,
 	    const struct init_report *report);
+	/* the instance is dead; NULL: that says nothing */
+	void (*gone)(struct backend *backend);
 	void (*close)(struct backend *backend);
 };
 

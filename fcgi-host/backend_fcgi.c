@@ -552,6 +552,15 @@ fcgi_report(struct backend *backend, const struct init_report *report)
 	backend->events->readable(backend->arg);
 }
 
+/* The spawner's word may overtake the reset that tells so. */
+static void
+fcgi_gone(struct backend *backend)
+{
+	backend->is_undelivered = backend->may_send_again &&
+	    (buf_len(&backend->sending) > 0 ||
+	    channel_is_reset(channel_of(backend)));
+}
+
 /* A connection that is kept is one of the instance's descriptors. */
 static bool
 may_be_kept(const struct backend *backend)
@@ -585,5 +594,6 @@ const struct backend_kind backend_fcgi = {
 	.body_end = fcgi_body_end,
 	.want = fcgi_want,
 	.report = fcgi_report,
+	.gone = fcgi_gone,
 	.close = fcgi_close,
 };

@@ -142,6 +142,16 @@ channel_watch(struct channel *channel, uint32_t events, loop_io_fn *fn,
 }
 
 bool
+channel_is_reset(struct channel *channel)
+{
+	uint8_t byte;
+
+	take(channel);
+	return recv(channel->fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT) < 0 &&
+	    errno == ECONNRESET;
+}
+
+bool
 channel_is_read(const struct channel *channel)
 {
 	int left = 0;

@@ -52,6 +52,9 @@ int channel_watch(struct channel *channel, uint32_t events, loop_io_fn *fn,
 ssize_t channel_look(struct channel *channel, void *out, size_t size);
 ssize_t channel_receive(struct channel *channel, void *out, size_t size);
 ssize_t channel_send(struct channel *channel, const void *data, size_t n);
+/* Whether it was closed while bytes of ours lay unread, and nothing had come.  Says
+ * so once: to look takes the reset away. */
+bool channel_is_reset(struct channel *channel);
 /* Whether the program has read all that was sent on it. */
 bool channel_is_read(const struct channel *channel);
 /* An event while nothing is to come: closes it, unless it was a false alarm. */

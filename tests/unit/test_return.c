@@ -260,6 +260,41 @@ one_whose_function_was_removed_is_told_so(void **state)
 	assert_int_equal(play_executions(play), 2);
 }
 
+/* Nobody has told of its end but the spawner. */
+static void
+a_request_that_nobody_read_is_returned_though_the_death_is_known_first(
+    void **state)
+{
+	struct play *play = *state;
+	struct actor *actor = program_warm(&program, play);
+
+	play_request(play, "GET", "");
+	close_fd(&program.fd); /* a reset that is not looked at yet */
+	play_gone(play, actor, 9);
+	assert_int_equal(play->web.ends, 1);
+	close_fd(&program.listen_fd);
+	program.listen_fd = steal_fd(&next_listen_fd);
+	actor = play_run(play);
+	program_receive(&program);
+	next_answers(play, actor);
+}
+
+/* The program has read it: it may have done anything. */
+static void
+a_request_that_was_read_is_not_returned_when_its_instance_dies(void **state)
+{
+	struct play *play = *state;
+	struct actor *actor = program_warm(&program, play);
+
+	play_request(play, "GET", "");
+	program_receive(&program);
+	close_fd(&program.fd);
+	play_gone(play, actor, 9);
+	assert_int_equal(play->web.ends, 2);
+	assert_true(play_has(play, "Status: 502 "));
+	assert_int_equal(play_executions(play), 2);
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
 
 int
@@ -277,6 +312,10 @@ main(void)
 		TEST(one_that_waits_again_waits_no_longer_than_queue_timeout),
 		TEST(a_client_that_leaves_one_that_waits_again_is_recorded_once),
 		TEST(one_whose_function_was_removed_is_told_so),
+		TEST(
+		    a_request_that_nobody_read_is_returned_though_the_death_is_known_first),
+		TEST(
+		    a_request_that_was_read_is_not_returned_when_its_instance_dies),
 	};
 
 	if (!program_is_possible())
