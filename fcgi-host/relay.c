@@ -9,18 +9,21 @@
 #define PIECE (32u * 1024)
 /* of a body, what is kept of it while nothing says that it is read */
 #define WRITTEN_MAX (512u * 1024)
+#define WRITTEN_FEW 4096u
 /* one function that floods does not hold the loop */
 #define READS_PER_PUMP 16
 
 void
 relay_init(struct relay *relay, struct loop *loop, int spool_dir_fd,
-    uint64_t header_max, const struct relay_events *events, void *arg)
+    uint64_t header_max, uint64_t *written_all,
+    const struct relay_events *events, void *arg)
 {
 	memset(relay, 0, sizeof(*relay));
 	relay->loop = loop;
 	relay->events = events;
 	relay->arg = arg;
 	relay->role = FCGI_RESPONDER;
+	relay->written_all = written_all;
 	relay->body_left = -1;
 	spool_init(&relay->spool, spool_dir_fd, SPOOL_MEMORY);
 	cgi_response_init(&relay->head, (size_t)header_max);
@@ -68,14 +71,25 @@ static void
 written_drop(struct relay *relay)
 {
 	relay->keeps_body = false;
+	*relay->written_all -= relay->written.size;
 	buf_free(&relay->written);
 }
 
 static void
 written_keep(struct relay *relay, const uint8_t *data, size_t n)
 {
-	if (relay->keeps_body && (buf_len(&relay->written) + n > WRITTEN_MAX ||
-	    buf_add(&relay->written, data, n) < 0))
+	struct buf *written = &relay->written;
+	size_t size = written->size, most = WRITTEN_MAX;
+	int error;
+
+	if (!relay->keeps_body)
+		return;
+	if (*relay->written_all >= RELAY_WRITTEN_ALL_MAX)
+		most = WRITTEN_FEW;
+	error = buf_len(written) + n > most ? -EFBIG :
+	    buf_add(written, data, n);
+	*relay->written_all += written->size - size;
+	if (error < 0)
 		written_drop(relay);
 }
 

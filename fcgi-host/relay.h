@@ -16,6 +16,10 @@
 #include "fcgi-host/cgi_response.h"
 #include "fcgi-host/spool.h"
 
+/* Of all bodies that are sent, so much may be kept until their answers begin; beyond
+ * it only the first 4 KiB of each. */
+#define RELAY_WRITTEN_ALL_MAX (32u * 1024 * 1024)
+
 /* An answer waits in the kernel and the function once so much is unsent. */
 #define RELAY_OUT_HIGH (64u * 1024)
 
@@ -42,6 +46,7 @@ struct relay {
 	bool is_body_refused; /* the function reads no more: dropped */
 	bool keeps_body;     /* until the answer begins it may be taken back */
 	struct buf written;  /* what was given of it to the function so far */
+	uint64_t *written_all; /* memory of that, of all relays */
 	uint64_t bytes_in;
 	/* answer */
 	struct cgi_response head;
@@ -58,8 +63,10 @@ struct relay {
 	bool is_done_told;
 };
 
+/* written_all is borrowed, and shared by all relays; 0 at first. */
 void relay_init(struct relay *relay, struct loop *loop, int spool_dir_fd,
-    uint64_t header_max, const struct relay_events *events, void *arg);
+    uint64_t header_max, uint64_t *written_all,
+    const struct relay_events *events, void *arg);
 /* Only after relay_close. */
 void relay_free(struct relay *relay);
 

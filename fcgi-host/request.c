@@ -316,7 +316,7 @@ request_new(struct server *server, const struct request_ops *ops, void *owner,
 	request->conf = conf_ref(server->conf);
 	server->active++;
 	relay_init(&request->relay, server->loop, server->spool_fd, 0,
-	    &relay_events, request);
+	    &server->written_all, &relay_events, request);
 	relay_set_out(&request->relay, out, id);
 	request->relay.role = role;
 	if (server->active > CROWD)

@@ -30,6 +30,7 @@ struct server {
 	struct inflight *inflight;
 	uint64_t run_id;
 	int spool_fd;
+	uint64_t written_all; /* for relay_init */
 	int fd_ceiling; /* connections from this number on are refused */
 	bool is_draining;
 	/* counters, shown by `status` */

@@ -178,6 +178,36 @@ a_large_body_goes_to_the_next_instance_whole(void **state)
 	next_answers(play, actor);
 }
 
+/* What others are sending uses up what all may keep: a short body is kept still,
+ * of a long one nothing, and its memory is given back. */
+static void
+in_a_crowd_only_short_bodies_go_to_the_next_instance(void **state)
+{
+	struct play *play = *state;
+	uint64_t *all = &play->stage.server.written_all;
+	struct actor *actor = program_warm(&program, play);
+	char body[8001];
+
+	*all = RELAY_WRITTEN_ALL_MAX;
+	memset(body, 'x', sizeof(body));
+	body[4000] = '\0';
+	play_request(play, "POST", body);
+	assert_true(*all > RELAY_WRITTEN_ALL_MAX);
+	exits(play, actor, 0);
+	assert_int_equal(*all, RELAY_WRITTEN_ALL_MAX);
+	actor = next_takes(play, actor);
+	assert_int_equal(buf_len(&program.got), 4000);
+	next_answers(play, actor);
+	assert_int_equal(*all, RELAY_WRITTEN_ALL_MAX);
+	body[4000] = 'x';
+	body[8000] = '\0';
+	play_request(play, "POST", body);
+	assert_int_equal(*all, RELAY_WRITTEN_ALL_MAX);
+	exits(play, actor, 0);
+	assert_int_equal(play->web.ends, 3);
+	assert_true(play_has(play, "Status: 502 "));
+}
+
 /* The first-job rule is for those. */
 static void
 a_program_that_ends_before_its_first_answer_has_failed(void **state)
@@ -307,6 +337,7 @@ main(void)
 		TEST(init_may_tell_of_the_end_before_the_reset_is_seen),
 		TEST(a_socket_that_is_gone_sends_a_request_to_the_next_instance),
 		TEST(a_large_body_goes_to_the_next_instance_whole),
+		TEST(in_a_crowd_only_short_bodies_go_to_the_next_instance),
 		TEST(a_program_that_ends_before_its_first_answer_has_failed),
 		TEST(what_a_program_had_accepted_is_not_executed_again),
 		TEST(one_that_waits_again_waits_no_longer_than_queue_timeout),
