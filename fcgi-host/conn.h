@@ -28,6 +28,8 @@ int conn_new(struct conn_list *list, int fd, bool is_unix,
  * next request has been read.
  */
 void conn_list_drain(struct conn_list *list, int next_fd);
+/* That took too long: what is still arriving is not waited for. */
+void conn_list_hurry(struct conn_list *list);
 /* Serves all that a predecessor has sent; fd is borrowed.  How many there were. */
 size_t conn_list_adopt(struct conn_list *list, int fd);
 

@@ -128,6 +128,17 @@ conn_list_drain(struct conn_list *list, int next_fd)
 	}
 }
 
+void
+conn_list_hurry(struct conn_list *list)
+{
+	struct conn *conn;
+
+	/* an answer is sent by a task, which closes none here */
+	TAILQ_FOREACH(conn, &list->all, in)
+		if (conn->request != NULL)
+			request_hurry(conn->request);
+}
+
 size_t
 conn_list_adopt(struct conn_list *list, int fd)
 {

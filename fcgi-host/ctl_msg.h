@@ -101,7 +101,8 @@ enum ctl_type {
 	 * fd, if has_next: a socket for kept connections, one descriptor in a
 	 * message of one byte, for the next run's gateway */
 	CTL_DRAIN,
-	/* gateway → spawner: all done, records written but the last */
+	/* gateway → spawner: all done, records written but the last; behind it no
+	 * instance is asked for */
 	CTL_DRAINED,
 	/* spawner → gateway: the parent cgroup's totals; answers DRAINED or comes
 	 * before a reopen; the gateway writes them into a `host` record */

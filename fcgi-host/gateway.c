@@ -190,7 +190,8 @@ drain_over(void *arg)
 
 	log_event(LOG_WARN, "drain", "why=\"executions were cut short\"");
 	gateway->is_overdue = true;
-	pools_kill_all(gateway->server.pools, "stop");
+	conn_list_hurry(gateway->conns);
+	pools_end(gateway->server.pools);
 }
 
 void
@@ -227,6 +228,8 @@ drained_check(struct gateway *gateway)
 	    (gateway->server.connections > 0 && !gateway->is_overdue))
 		return;
 	gateway->is_drained_said = true;
+	/* a client that was on its way here would have one started */
+	pools_end(gateway->server.pools);
 	loop_timer_cancel(gateway->loop, &gateway->drain_timer);
 	ctl_msg_init(&msg, CTL_DRAINED);
 	gateway_send(gateway, &msg);

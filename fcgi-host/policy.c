@@ -231,7 +231,8 @@ has_room(const struct policy_pool *pool)
 enum policy_act
 policy_next(const struct policy_pool *pool, uint64_t now_us)
 {
-	if (pool->waiting == 0 || pool->limits == NULL)
+	if (pool->waiting == 0 || pool->limits == NULL ||
+	    pool->policy->is_over)
 		return POLICY_WAIT;
 	if (pool->count[POLICY_IDLE] > 0)
 		return POLICY_TAKE_IDLE;

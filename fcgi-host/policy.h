@@ -72,6 +72,7 @@ struct policy {
 	uint64_t max_instances; /* of the host; 0: none */
 	uint64_t max_prepared;
 	bool is_draining;
+	bool is_over; /* nothing is started any more, and nobody served */
 	uint64_t count[POLICY_ROLE_COUNT];
 	/* no start before, unless one of that pool ends, which gave way */
 	uint64_t room_us;

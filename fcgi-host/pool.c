@@ -544,6 +544,8 @@ pool_run(void *arg)
 			pool_free(pool);
 		return;
 	}
+	if (pools->policy.is_over)
+		pool_refuse_all(pool, POOL_ENDING);
 	serve_all(pool);
 	if (pools->policy.is_draining)
 		pool_retire_resting(pool);

@@ -21,6 +21,7 @@ enum pool_refusal {
 	POOL_SHORTAGE,     /* of descriptors, processes, memory: it passes */
 	POOL_NO_SPACE,     /* the instance's record could not be reserved */
 	POOL_FUNCTION_GONE,
+	POOL_ENDING,    /* the host ends, and has waited long enough */
 	POOL_THROTTLED, /* it keeps dying; see policy.h */
 	POOL_REFUSAL_COUNT
 };
@@ -84,6 +85,8 @@ void pools_new_generation(struct pools *pools);
 void pools_drain(struct pools *pools);
 /* Kills every instance now. */
 void pools_kill_all(struct pools *pools, const char *reason);
+/* Does so, and starts none any more: who waits is refused, now and later. */
+void pools_end(struct pools *pools);
 
 /* The spawner's answers, by instance id; an unknown id is ignored (-ENOENT,
  * the descriptors are closed).  -EMFILE: descriptors are missing, which did not

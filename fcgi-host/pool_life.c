@@ -106,6 +106,17 @@ pools_kill_all(struct pools *pools, const char *reason)
 		}
 }
 
+void
+pools_end(struct pools *pools)
+{
+	struct pool *pool;
+
+	pools->policy.is_draining = pools->policy.is_over = true;
+	pools_kill_all(pools, "stop");
+	TAILQ_FOREACH(pool, &pools->all, in)
+		pool_wake(pool);
+}
+
 /* ---- the spawner's answers ---- */
 
 static struct instance *

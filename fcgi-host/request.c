@@ -451,6 +451,17 @@ request_leave(struct request *request)
 }
 
 void
+request_hurry(struct request *request)
+{
+	if (request->state == REQUEST_PARAMS || request->state == REQUEST_BODY)
+		request->extra = RETRY_AFTER;
+	if (request->state == REQUEST_PARAMS)
+		request_reject(request, 503, "the host is ending");
+	else if (request->state == REQUEST_BODY)
+		request_refuse(request, 503, "the host is ending");
+}
+
+void
 request_drained(struct request *request)
 {
 	request->relay.progress_us = loop_now_us(request->server->loop);

@@ -94,6 +94,10 @@ void request_abort(struct request *request);
 /* The connection is gone; the request forgets its owner at once. */
 void request_leave(struct request *request);
 
+/* The host ends, and waits for nothing that has not come yet: refused, unless it
+ * waits or runs already. */
+void request_hurry(struct request *request);
+
 /* The connection's buffer has room again. */
 void request_drained(struct request *request);
 /* Whether what stands in the buffer may be sent now; not while the record is in

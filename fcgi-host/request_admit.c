@@ -241,6 +241,7 @@ refused(void *arg, enum pool_refusal why)
 		    { 503, "the accounting log has no room for a record" },
 		[POOL_SHORTAGE] = { 503, "the host is short of descriptors, "
 		    "processes or memory" },
+		[POOL_ENDING] = { 503, "the host is ending" },
 		[POOL_FUNCTION_GONE] = { 404, "the function was removed" },
 		[POOL_THROTTLED] = { 502, "the function ended before its first "
 		    "answer, again and again; it is tried anew soon" },

@@ -196,8 +196,9 @@ on_instance_start(struct spawner *spawner, const struct ctl_msg *msg)
 	uint32_t suppressed;
 	int error;
 
-	/* An id that comes again could stand for another's processes. */
-	if (wanted->id <= spawner->last_id)
+	/* An id that comes again could stand for another's processes.  And behind
+	 * its own word that all is done nothing that was on its way excuses one. */
+	if (wanted->id <= spawner->last_id || spawner->phase == SPAWNER_DRAINED)
 		return -EPROTO;
 	spawner->last_id = wanted->id;
 	error = find_function(spawner, wanted, &function);

@@ -286,6 +286,37 @@ all_connections_are_closed_by_draining_but_those_with_work(void **state)
 	web_free(&other);
 }
 
+/* Its head, or its body where that has to come first. */
+static void
+what_is_still_arriving_is_not_waited_for_at_the_end(void **state)
+{
+	struct play *play = *state;
+	struct buf bytes = { 0 };
+
+	assert_int_equal(fcgi_put_begin(&bytes, 1, FCGI_RESPONDER,
+	    FCGI_KEEP_CONN), 0);
+	web_send(&play->web, &bytes);
+	play_turn(play, 0);
+	conn_list_hurry(play->stage.conns);
+	play_turn(play, 0);
+	assert_int_equal(play->web.ends, 1);
+	assert_int_equal(play_executions(play), 0);
+	play_reconnect(play);
+	play_open(play); /* without a length, and CGI needs one */
+	conn_list_hurry(play->stage.conns);
+	play_turn(play, 0);
+	assert_int_equal(play->web.ends, 1);
+	assert_true(play_has(play, "Status: 503 "));
+	assert_int_equal(play_records(play, "refused"), 1);
+	assert_int_equal(play->stage.server.active, 0);
+	play_reconnect(play);
+	play_request(play, "GET", ""); /* what has come is not touched */
+	conn_list_hurry(play->stage.conns);
+	play_say(play, play_run(play), PLAIN "last");
+	play_end(play, stage_last(&play->stage), 0);
+	assert_true(play_has(play, "last"));
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, play_set_up, \
 	    play_tear_down)
 
@@ -307,6 +338,7 @@ main(void)
 		TEST(by_half_only_it_still_gets_its_answer),
 		TEST(by_half_and_then_wholly_it_is_noticed),
 		TEST(all_connections_are_closed_by_draining_but_those_with_work),
+		TEST(what_is_still_arriving_is_not_waited_for_at_the_end),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

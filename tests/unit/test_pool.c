@@ -289,6 +289,32 @@ draining_serves_those_who_wait_and_then_retires_all(void **state)
 }
 
 static void
+at_the_end_all_are_killed_and_none_is_started_for_who_waits(void **state)
+{
+	struct function *function = make(2, 64, 60000);
+
+	(void)state;
+	serve(function, 0);
+	submit(function, 1, 2); /* for whom one is being started */
+	assert_int_equal(stage.actor_count, 2);
+	pools_end(stage.pools);
+	stage_turn(&stage, 0);
+	assert_true(stage.actors[0].is_killed);
+	assert_true(stage.actors[1].is_killed);
+	submit(function, 3, 1); /* or comes later */
+	stage_up(&stage, &stage.actors[1]);
+	stage_gone(&stage, &stage.actors[1], 9);
+	leave(&guests[0], NULL);
+	stage_turn(&stage, 100);
+	for (size_t i = 1; i < 4; i++) {
+		assert_null(guests[i].instance);
+		assert_int_equal(guests[i].calls, 1);
+		assert_int_equal(guests[i].refusal, POOL_ENDING);
+	}
+	assert_int_equal(stage.actor_count, 2);
+}
+
+static void
 messages_about_unknown_instances_are_refused(void **state)
 {
 	struct ctl_instance_up up = { .id = 99 };
@@ -321,6 +347,7 @@ main(void)
 		TEST(a_removed_function_refuses_those_who_wait),
 		TEST(a_new_generation_retires_between_executions),
 		TEST(draining_serves_those_who_wait_and_then_retires_all),
+		TEST(at_the_end_all_are_killed_and_none_is_started_for_who_waits),
 		TEST(messages_about_unknown_instances_are_refused),
 	};
 

@@ -309,6 +309,25 @@ a_request_that_nobody_read_is_returned_though_the_death_is_known_first(
 	next_answers(play, actor);
 }
 
+/* None is started for it any more. */
+static void
+when_the_host_is_ending_it_is_refused(void **state)
+{
+	struct play *play = *state;
+	struct actor *actor = program_warm(&program, play);
+
+	play_request(play, "GET", "");
+	pools_end(play->stage.pools);
+	play_turn(play, 0);
+	assert_true(actor->is_killed);
+	close_fd(&program.fd);
+	play_gone(play, actor, 9);
+	assert_int_equal(play->web.ends, 2);
+	assert_true(play_has(play, "Status: 503 "));
+	assert_int_equal(play_records(play, "refused"), 1);
+	assert_int_equal(play->stage.actor_count, 1);
+}
+
 /* The program has read it: it may have done anything. */
 static void
 a_request_that_was_read_is_not_returned_when_its_instance_dies(void **state)
@@ -345,6 +364,7 @@ main(void)
 		TEST(one_whose_function_was_removed_is_told_so),
 		TEST(
 		    a_request_that_nobody_read_is_returned_though_the_death_is_known_first),
+		TEST(when_the_host_is_ending_it_is_refused),
 		TEST(
 		    a_request_that_was_read_is_not_returned_when_its_instance_dies),
 	};

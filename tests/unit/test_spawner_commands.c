@@ -350,6 +350,28 @@ a_gateway_that_dies_in_a_drain_is_followed_by_one_that_records(void **state)
 	assert_int_equal(world_wait(&world), 0);
 }
 
+/* Before its word that all is done, one that waits may need one. */
+static void
+an_instance_is_started_in_a_drain_but_not_behind_its_end(void **state)
+{
+	struct ctl_msg msg, start = start_of(1, "unknown");
+	struct stat st;
+
+	(void)state;
+	assert_int_equal(kill(world.spawner, SIGTERM), 0);
+	puppet_expect_only(&world.gateway, CTL_DRAIN, &msg);
+	puppet_send(&world.gateway, &start, NULL, 0);
+	puppet_expect_only(&world.gateway, CTL_INSTANCE_FAILED, &msg);
+	assert_int_equal(msg.u.instance_failed.error, EIDRM);
+	puppet_say(&world.gateway, CTL_DRAINED);
+	puppet_expect_only(&world.gateway, CTL_TOTALS, &msg);
+	start = start_of(2, "unknown");
+	puppet_send(&world.gateway, &start, NULL, 0);
+	/* killed, and what it left is not believed to be nothing */
+	assert_int_equal(world_wait(&world), 0);
+	assert_int_equal(stat(world_path(&world, "run/inflight"), &st), 0);
+}
+
 static void
 while_it_drains_nothing_new_is_begun(void **state)
 {
@@ -385,6 +407,7 @@ main(int argc, char **argv)
 		TEST(strangers_and_the_services_own_account_give_no_commands),
 		TEST(a_drain_ends_everything_and_is_answered),
 		TEST(a_gateway_that_dies_in_a_drain_is_followed_by_one_that_records),
+		TEST(an_instance_is_started_in_a_drain_but_not_behind_its_end),
 		TEST(while_it_drains_nothing_new_is_begun),
 	};
 
