@@ -344,6 +344,88 @@ a_request_that_was_read_is_not_returned_when_its_instance_dies(void **state)
 	assert_int_equal(play_executions(play), 2);
 }
 
+#define WARM 17 /* one more than a request returns from */
+
+/* So many instances, each of which has answered once. */
+static void
+warm_many(struct play *play, struct program *programs)
+{
+	struct web webs[WARM];
+
+	for (size_t i = 0; i < WARM; i++) {
+		programs[i] = (struct program){ .fd = -1,
+			.listen_fd = i == 0 ? program.listen_fd : i == 1 ?
+			next_listen_fd : program_listen((unsigned)i + 1) };
+		web_init(&webs[i], stage_connect(&play->stage));
+		web_get(&webs[i], 1, 0, "/fn/f");
+	}
+	play_turn(play, 0);
+	for (size_t i = 0; i < WARM; i++) {
+		struct actor *actor = &play->stage.actors[i];
+
+		stage_up(&play->stage, actor);
+		play_turn(play, 0);
+		assert_true(actor_order(actor));
+		program_receive(&programs[i]);
+	}
+	for (size_t i = 0; i < WARM; i++) {
+		program_answer(&programs[i], play, &play->stage.actors[i],
+		    "warm");
+		web_free(&webs[i]);
+	}
+	assert_int_equal(play_records(play, "ok"), WARM);
+}
+
+static struct actor *
+busy_one(struct play *play)
+{
+	for (size_t i = 0; i < play->stage.actor_count; i++) {
+		struct actor *actor = &play->stage.actors[i];
+
+		if (!actor->is_gone && actor->instance != NULL &&
+		    actor->instance->state == INSTANCE_BUSY)
+			return actor;
+	}
+	return NULL;
+}
+
+/* Each of them ends when it gets the request, and has not accepted it. */
+static void
+one_request_returns_sixteen_times_and_no_more(void **state)
+{
+	struct play *play = *state;
+	struct program programs[WARM];
+	char path[32];
+
+	play->info.limits.value[LIMIT_INSTANCES] = WARM;
+	play_put(play);
+	warm_many(play, programs);
+	play_request(play, "POST", "a body");
+	for (size_t i = 0; i < WARM; i++) {
+		struct actor *actor = busy_one(play);
+
+		assert_non_null(actor);
+		assert_int_equal(play->web.ends, 0);
+		actor_report(actor, INIT_EXIT, 0);
+		play_turn(play, 0);
+		assert_true(actor->is_killed);
+	}
+	assert_null(busy_one(play));
+	assert_int_equal(play->web.ends, 1);
+	assert_true(play_has(play, "Status: 502 "));
+	assert_int_equal(play_records(play, "error"), 1);
+	assert_int_equal(play_executions(play), WARM + 1);
+	for (size_t i = 0; i < WARM; i++) {
+		close_fd(&programs[i].fd);
+		buf_free(&programs[i].got);
+		if (i < 2)
+			continue;
+		close_fd(&programs[i].listen_fd);
+		snprintf(path, sizeof(path), "/%zu.sock", i + 1);
+		unlink(path);
+	}
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
 
 int
@@ -365,6 +447,7 @@ main(void)
 		TEST(
 		    a_request_that_nobody_read_is_returned_though_the_death_is_known_first),
 		TEST(when_the_host_is_ending_it_is_refused),
+		TEST(one_request_returns_sixteen_times_and_no_more),
 		TEST(
 		    a_request_that_was_read_is_not_returned_when_its_instance_dies),
 	};
