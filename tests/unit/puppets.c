@@ -380,29 +380,6 @@ world_tear_down(void **state)
 	return 0;
 }
 
-static bool
-log_has(const struct world *world, const char *text)
-{
-	char command[512];
-
-	snprintf(command, sizeof(command), "grep -qF -e '%s' %s/spawner.log",
-	    text, world->dir);
-	return system(command) == 0;
-}
-
-void
-world_expect_log(const struct world *world, const char *text)
-{
-	int i;
-
-	for (i = 0; i < PATIENCE_MS / 20; i++) {
-		if (log_has(world, text))
-			return;
-		(void)usleep(20000);
-	}
-	fail_msg("not in the log: %s", text);
-}
-
 void
 world_expect_notice(const struct world *world, const char *text)
 {

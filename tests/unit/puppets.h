@@ -59,8 +59,6 @@ void world_write(const struct world *world, const char *name, const char *text,
     mode_t mode);
 /* The configuration anew. */
 void world_configure(const struct world *world, const char *more);
-/* The spawner's log so far contains the text (waits a little for it). */
-void world_expect_log(const struct world *world, const char *text);
 /* What systemd was told next. */
 void world_expect_notice(const struct world *world, const char *text);
 

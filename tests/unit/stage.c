@@ -121,17 +121,6 @@ stage_gone(struct stage *stage, struct actor *actor, int wait_status)
 	LOG_ASSERT(pools_instance_gone(stage->pools, &gone) == 0);
 }
 
-size_t
-stage_living(const struct stage *stage)
-{
-	size_t n = 0;
-
-	for (size_t i = 0; i < stage->actor_count; i++)
-		if (!stage->actors[i].is_gone && !stage->actors[i].is_killed)
-			n++;
-	return n;
-}
-
 struct actor *
 stage_last(struct stage *stage)
 {
@@ -205,17 +194,6 @@ actor_env(const struct actor *actor, const char *name)
 		at += strlen(entry) + 1;
 	}
 	return NULL;
-}
-
-void
-actor_answer(struct actor *actor, const char *text, int wait_status)
-{
-	size_t n = strlen(text);
-
-	LOG_ASSERT(actor_order(actor) && actor->order.type == INIT_RUN);
-	LOG_ASSERT(write(actor->fds[1], text, n) == (ssize_t)n);
-	actor_close(actor);
-	actor_report(actor, INIT_EXIT, wait_status);
 }
 
 /* ---- the functions ---- */

@@ -79,8 +79,6 @@ void stage_turn(struct stage *stage, unsigned ms);
 void stage_up(struct stage *stage, struct actor *actor);
 void stage_failed(struct stage *stage, struct actor *actor, int error);
 void stage_gone(struct stage *stage, struct actor *actor, int wait_status);
-/* The instances that are neither gone nor told to end. */
-size_t stage_living(const struct stage *stage);
 struct actor *stage_last(struct stage *stage);
 
 /* init: takes the next order, or returns false. */
@@ -92,8 +90,6 @@ void actor_report(struct actor *actor, enum init_report_type type,
 void actor_close(struct actor *actor);
 /* The value of a variable in the last order's block, or NULL. */
 const char *actor_env(const struct actor *actor, const char *name);
-/* A CGI program: takes an order, writes text to stdout, ends. */
-void actor_answer(struct actor *actor, const char *text, int wait_status);
 
 /* The accounting file's bytes, NUL-terminated, to be freed. */
 char *stage_log(const struct stage *stage);
