@@ -13,6 +13,9 @@ procps strace xz-utils"
 # What docs/PROGRAMS.md says works in a function.
 REAL_PACKAGES="ca-certificates openssl tzdata nodejs php-gd php-mbstring php-sqlite3
 libdbd-sqlite3-perl ruby lua5.4"
+# A virtual machine, `make check-vm`; the first is there for amd64 only.
+VM_PACKAGES="user-mode-linux mmdebstrap e2fsprogs"
+[ "$(dpkg --print-architecture)" = amd64 ] || VM_PACKAGES=
 FUZZ_PACKAGES="clang libclang-rt-14-dev"
 # For `make bench` and `make profile`; ./check does without them.
 BENCH_PACKAGES="nginx-light wrk spawn-fcgi multiwatch fcgiwrap php-fpm php-cgi

@@ -99,7 +99,7 @@ def test_a_host_whose_gateway_finds_no_process_still_ends(few_processes):
     started = time.monotonic()
     assert host.process.wait(30) == 0
     assert time.monotonic() - started < 10
-    limit.set("max")
+    limit.end()
     host.start()
     assert in_words(host.execute("/fn/cold?head")[0], 200)
 
@@ -175,7 +175,7 @@ def wild_clock(start_once, programs, tmp_path):
                            f"exec {real} \"$@\"\n")
         wrapper.chmod(0o755)
     shutil.copy(host.installed.libexec / "fcgi-host-init", libexec)
-    host.wrap = ["env", f"FCGI_HOST_LIBEXEC={libexec}"]
+    host.wrap += ["env", f"FCGI_HOST_LIBEXEC={libexec}"]
     if host.installed.is_sanitized:
         pytest.skip("NOT RUN: a sanitizer must be the first library; build "
                     "without one")

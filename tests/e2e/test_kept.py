@@ -11,7 +11,7 @@ MODES = ("honest", "closes", "late", "chaos")
 
 @pytest.fixture(scope="module")
 def host(start, programs):
-    keeper = programs.build("keeper.c", "keeper.fcgi")
+    keeper = programs.keeper
     host = start.host({f"{mode}.fcgi": keeper for mode in MODES},
                       {"defaults": {"instances": "2", "timeout": "5s"}},
                       is_started=False)

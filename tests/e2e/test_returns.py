@@ -32,7 +32,7 @@ FUNCTIONS = ("once", "thrice", "perl", "page")
 
 @pytest.fixture(scope="module")
 def host(start, programs):
-    keeper = programs.build("keeper.c", "keeper.fcgi")
+    keeper = programs.keeper
     host = start.host({"once.fcgi": keeper, "thrice.fcgi": keeper,
                        "perl.fcgi": PERL, "page.php": PHP},
                       {"defaults": {"instances": "2", "idle": "2s"}},

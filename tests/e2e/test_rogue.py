@@ -14,7 +14,7 @@ MODES = BROKEN + HANGING + ODD + ["slowend"]
 
 @pytest.fixture(scope="module")
 def host(start, programs):
-    rogue = programs.build("rogue.c", "rogue.fcgi")
+    rogue = programs.rogue
     functions = {f"{mode}.fcgi": rogue for mode in MODES}
     functions["good.cgi"] = programs.cgi
     host = start.host(functions, {"defaults": {"timeout": "1s",

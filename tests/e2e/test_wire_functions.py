@@ -9,7 +9,7 @@ from lib import fcgi, host as host_room, proc, threads
 
 @pytest.fixture(scope="module")
 def host(start, programs):
-    wire = programs.build("wire.c", "wire.fcgi")
+    wire = programs.wire
     return start.host({
         "wire.fcgi": wire, "solo.fcgi": wire,
         "swiss.cgi": programs.cgi, "warm.fcgi": programs.fcgi,

@@ -106,7 +106,10 @@ def in_words(answer, *statuses):
 
 class ProcessLimit:
     """Lets the host and its instances have so many processes: by the pids
-    controller of its own cgroup, or (version 1) of one made for it."""
+    controller of its own cgroup, or (version 1) of one made for it.
+
+    Where the controller is delegated, the roles stand beside the instances'
+    parent, so that the cgroup of both is the one above."""
 
     V1 = pathlib.Path("/sys/fs/cgroup/pids")
 
@@ -114,7 +117,7 @@ class ProcessLimit:
         group = host.find_cgroup()
         self.made = None
         if group is not None and (group / "pids.max").exists():
-            self.group = group
+            self.group = group.parent
         elif (self.V1 / "cgroup.procs").exists():
             self.made = self.group = self.V1 / f"fh-test-{host.pid}"
             self.group.mkdir()
@@ -146,8 +149,10 @@ class ProcessLimit:
         (self.group / "pids.max").write_text(str(most))
 
     def end(self):
-        self.set("max")
-        if self.made is None:
+        # one that went with the host limits nobody any more
+        with contextlib.suppress(FileNotFoundError):
+            self.set("max")
+        if self.made is None or not self.made.exists():
             return
         for pid in (self.made / "cgroup.procs").read_text().split():
             with contextlib.suppress(OSError):

@@ -104,7 +104,9 @@ class Host:
         self.socket = str(self.run_dir / socket_name)
         self.ini_path = self.dir / "h.ini"
         self.text, self.runtimes = text, runtimes
-        self.wrap = list(wrap)
+        # HOST_WRAP: a command before all of them, as a service manager's that
+        # gives each a cgroup of its own
+        self.wrap = os.environ.get("HOST_WRAP", "").split() + list(wrap)
         self.sections = {"host": {
             "listen": self.socket, "listen_mode": "0666",
             "functions": self.functions, "accounting": self.accounting,

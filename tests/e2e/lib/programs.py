@@ -72,11 +72,16 @@ class Installed:
 
 
 class Compiler:
-    """Compiles tests/e2e/programs/*.c, each once, into one directory."""
+    """Compiles tests/e2e/programs/*.c, each once, into one directory; but takes
+    what PROGRAMS has, a directory with some that were compiled elsewhere."""
 
     def __init__(self, directory):
         self.directory = pathlib.Path(directory)
         self.done = {}
+        ready = os.environ.get("PROGRAMS")
+        if ready:
+            self.done = {path.name: path
+                         for path in pathlib.Path(ready).iterdir()}
 
     def build(self, source, name, *flags):
         if name not in self.done:
@@ -95,6 +100,28 @@ class Compiler:
     def fcgi(self):
         """The swiss knife as a FastCGI program, by libfcgi."""
         return self.build("swiss.c", "swiss.fcgi", "-DWITH_FCGI", "-lfcgi")
+
+    @property
+    def keeper(self):
+        """Keeps its connections, or does not, as its environment says."""
+        return self.build("keeper.c", "keeper.fcgi")
+
+    @property
+    def rogue(self):
+        """Breaks the protocol as its environment says."""
+        return self.build("rogue.c", "rogue.fcgi")
+
+    @property
+    def wire(self):
+        """Tells byte by byte what it was sent."""
+        return self.build("wire.c", "wire.fcgi")
+
+    @property
+    def probe(self):
+        """The hostile one: static, and not only tests/e2e's."""
+        return self.build("../../probes/probe.c", "probe", "-static",
+                          "-D_GNU_SOURCE", f"-I{TREE}",
+                          *sorted((TREE / "tests/probes").glob("probe_*.c")))
 
 
 def need(*commands):
