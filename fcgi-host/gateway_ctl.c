@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "fcgi-host/backend.h"
+#include "fcgi-host/conf_effect.h"
 #include "fcgi-host/exec_env.h"
 #include "fcgi-host/log.h"
 #include "fcgi-host/sock.h"
@@ -136,11 +137,27 @@ on_start(struct gateway *gateway, const struct ctl_msg *msg, int *fds,
 	    loop_clock_us() : 0; /* never an id of a predecessor */
 }
 
+/* What a reload brings, and what stood before. */
+struct change {
+	struct conf *old, *new;
+};
+
+static bool
+is_same(const struct function *function, void *arg)
+{
+	const struct change *change = arg;
+
+	return conf_effect_same(change->old, change->new,
+	    function->info.tenant, function->info.name,
+	    function->info.runtime);
+}
+
 static void
 on_conf(struct gateway *gateway, const struct ctl_msg *msg, int *fds,
     size_t fd_count)
 {
 	struct conf_errors errors = { 0 };
+	struct change change = { .old = gateway->conf };
 	struct conf *conf;
 
 	(void)msg;
@@ -153,17 +170,16 @@ on_conf(struct gateway *gateway, const struct ctl_msg *msg, int *fds,
 		    "why=\"the spawner's copy cannot be read\"");
 		return;
 	}
-	conf_unref(gateway->conf);
-	gateway->conf = conf;
+	change.new = gateway->conf = gateway->server.conf = conf;
 	log_set_level(conf->log_level);
 	ledger_set_sync(gateway->server.ledger, conf->is_sync);
 	pools_set_limits(gateway->server.pools, conf->max_instances,
 	    conf->max_prepared);
-	if (gateway->server.conf != NULL) {
-		pools_new_generation(gateway->server.pools);
-		gateway_host_record(gateway, "reload");
-	}
-	gateway->server.conf = conf;
+	if (change.old == NULL)
+		return;
+	pools_new_generation(gateway->server.pools, is_same, &change);
+	gateway_host_record(gateway, "reload");
+	conf_unref(change.old);
 }
 
 /* What the instances of dead predecessors used, and no line tells. */

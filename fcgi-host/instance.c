@@ -80,7 +80,6 @@ instance_new(struct fleet *fleet, struct function *function, void *pool,
 	instance->pool = pool;
 	instance->log_quota = log_quota;
 	instance->id = ++fleet->next_id;
-	instance->generation = fleet->generation;
 	instance->asked_us = loop_now_us(fleet->loop);
 	instance->init_fd = instance->out_fd = instance->err_fd = -1;
 	instance->cpu_fd = instance->peak_fd = instance->events_fd = -1;

@@ -56,7 +56,6 @@ struct fleet {
 	const struct fleet_ops *ops;
 	void *ops_arg;
 	uint64_t next_id;
-	uint64_t generation; /* of the configuration */
 	uint64_t count;      /* instances that are not gone */
 	int fd_ceiling; /* descriptors from this number on keep nothing; 0 */
 };
@@ -80,7 +79,7 @@ struct instance {
 	struct funclog_quota *log_quota; /* the pool's: of all instances */
 	uint64_t id;
 	enum instance_state state;
-	uint64_t generation;
+	uint64_t generation; /* the pool's, when it was asked for */
 	uint64_t asked_us, up_us, taken_us, idle_since_us;
 	uint64_t start_us, idle_us, served;
 	bool is_admitted, is_program_running;

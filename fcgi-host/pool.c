@@ -327,7 +327,7 @@ pool_retire_reason(const struct instance *instance)
 		return "removed";
 	if (instance->function != pool->function)
 		return "changed";
-	if (instance->generation != pool->pools->fleet->generation)
+	if (instance->generation != pool->generation)
 		return "reload";
 	most = policy_max_served(&pool->policy, instance->id);
 	if (most > 0 && instance->served >= most)

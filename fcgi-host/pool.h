@@ -79,8 +79,10 @@ void pools_change(struct pools *pools, const char *name,
 /* The host's ceilings; max_instances 0: none. */
 void pools_set_limits(struct pools *pools, uint64_t max_instances,
     uint64_t max_prepared);
-/* A new configuration: idle instances of an older generation are retired. */
-void pools_new_generation(struct pools *pools);
+/* A new configuration: of functions for which it is not the same as before, idle
+ * instances are retired, and the others when they are released. */
+void pools_new_generation(struct pools *pools,
+    bool (*is_same)(const struct function *function, void *arg), void *arg);
 /* Retires every idle instance, and the others when they are released. */
 void pools_drain(struct pools *pools);
 /* Kills every instance now. */

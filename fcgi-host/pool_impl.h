@@ -18,6 +18,7 @@ struct pool {
 	struct pools *pools;
 	char name[CTL_NAME_MAX + 1];
 	struct function *function; /* the current one, a reference; NULL: gone */
+	uint64_t generation; /* of what the configuration says of it */
 	struct instance_list all, idle, ready;
 	struct waiter_list waiting;
 	uint64_t executions;

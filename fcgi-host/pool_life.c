@@ -73,13 +73,20 @@ pools_set_limits(struct pools *pools, uint64_t max_instances,
 }
 
 void
-pools_new_generation(struct pools *pools)
+pools_new_generation(struct pools *pools,
+    bool (*is_same)(const struct function *function, void *arg), void *arg)
 {
 	struct pool *pool;
 
-	pools->fleet->generation++;
-	TAILQ_FOREACH(pool, &pools->all, in)
+	TAILQ_FOREACH(pool, &pools->all, in) {
+		if (pool->function == NULL || is_same(pool->function, arg))
+			continue;
+		pool->generation++;
 		pool_retire_idle(pool);
+		/* what was wrong with it may have been just that */
+		policy_change(&pool->policy, &pool->function->info.limits,
+		    pool_now_us(pool));
+	}
 }
 
 void

@@ -75,6 +75,7 @@ instance_start(struct pool *pool, struct policy_pool *victim)
 	}
 	pool_give_way(victim);
 	instance->role = POLICY_NONE;
+	instance->generation = pool->generation;
 	instance->taken_us = pool_now_us(pool);
 	TAILQ_INSERT_TAIL(&pool->all, instance, in_pool);
 	pool_role(instance, POLICY_STARTING);

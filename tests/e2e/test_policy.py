@@ -100,9 +100,10 @@ def test_a_prepared_sandbox_never_serves_an_old_version(host, programs):
     assert (answer.text, record["start"]) == ("second", "prepared")
 
 
-def test_a_reload_makes_prepared_ones_anew(host):
+def test_a_reload_with_other_settings_makes_prepared_ones_anew(host):
     host.execute("/fn/last?head")
     old, = wait_states(host, "last", ["prepared"])
+    host.configure({"function last": {"env.word": "new"}})
     assert host.verb("reload").returncode == 0
     until = time.monotonic() + 10
     while True:

@@ -253,20 +253,66 @@ a_removed_function_refuses_those_who_wait(void **state)
 	assert_true(stage.actors[0].is_killed);
 }
 
+static bool
+said_to_be(const struct function *function, void *arg)
+{
+	(void)function;
+	return *(const bool *)arg;
+}
+
 static void
 a_new_generation_retires_between_executions(void **state)
 {
 	struct function *function = make(2, 64, 60000);
+	bool is_same = false;
 
 	(void)state;
 	serve(function, 0);
 	serve(function, 1);
 	leave(&guests[0], NULL);
-	pools_new_generation(stage.pools);
+	pools_new_generation(stage.pools, said_to_be, &is_same);
 	assert_true(stage.actors[0].is_killed);
 	assert_false(stage.actors[1].is_killed);
 	leave(&guests[1], NULL);
 	assert_true(stage.actors[1].is_killed);
+}
+
+static void
+a_new_generation_that_says_the_same_keeps_all(void **state)
+{
+	struct function *function = make(2, 64, 60000);
+	bool is_same = true;
+
+	(void)state;
+	serve(function, 0);
+	serve(function, 1);
+	leave(&guests[0], NULL);
+	pools_new_generation(stage.pools, said_to_be, &is_same);
+	leave(&guests[1], NULL);
+	stage_turn(&stage, 0);
+	assert_false(stage.actors[0].is_killed);
+	assert_false(stage.actors[1].is_killed);
+	assert_int_equal(stage.actor_count, 2);
+}
+
+static void
+one_that_was_asked_for_before_a_new_generation_serves_nobody(void **state)
+{
+	struct function *function = make(1, 64, 60000);
+	bool is_same = false;
+
+	(void)state;
+	submit(function, 0, 1);
+	stage_turn(&stage, 0);
+	pools_new_generation(stage.pools, said_to_be, &is_same);
+	stage_up(&stage, &stage.actors[0]);
+	stage_turn(&stage, 0);
+	assert_true(stage.actors[0].is_killed);
+	assert_null(guests[0].instance);
+	assert_int_equal(stage.actor_count, 2);
+	stage_up(&stage, &stage.actors[1]);
+	stage_turn(&stage, 0);
+	assert_ptr_equal(guests[0].instance, stage.actors[1].instance);
 }
 
 static void
@@ -346,6 +392,8 @@ main(void)
 		TEST(a_changed_function_retires_the_idle_at_once_and_the_busy_when_done),
 		TEST(a_removed_function_refuses_those_who_wait),
 		TEST(a_new_generation_retires_between_executions),
+		TEST(a_new_generation_that_says_the_same_keeps_all),
+		TEST(one_that_was_asked_for_before_a_new_generation_serves_nobody),
 		TEST(draining_serves_those_who_wait_and_then_retires_all),
 		TEST(at_the_end_all_are_killed_and_none_is_started_for_who_waits),
 		TEST(messages_about_unknown_instances_are_refused),
