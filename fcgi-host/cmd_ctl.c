@@ -1,4 +1,5 @@
 #include <errno.h>
+#include <fcntl.h>
 #include <poll.h>
 #include <stdio.h>
 #include <string.h>
@@ -78,6 +79,7 @@ ctl_ask(const struct conf *conf, enum ctl_verb verb, int fd)
 		return sock;
 	ctl_msg_init(&msg, CTL_COMMAND);
 	msg.u.command.verb = verb;
+	msg.u.command.has_file = fd >= 0 && verb == CTL_VERB_RELOAD;
 	error = sock_send(sock, &msg, msg.size, &fd, fd >= 0 ? 1 : 0);
 	/* A host that hung up has perhaps said why: its answer is read. */
 	if (error != 0 && error != -EPIPE) {
@@ -128,10 +130,20 @@ ctl_receive(int sock, struct ctl_msg *msg, int timeout_ms)
 	return error;
 }
 
+/* The host reads its own file, and must say so if that is not the one that was
+ * judged here. */
+static int
+open_judged(const struct conf *conf, const struct ctl_verb_rule *rule)
+{
+	return rule->verb == CTL_VERB_RELOAD ?
+	    open(conf->file, O_PATH | O_CLOEXEC) : -1;
+}
+
 static int
 ask_once(const struct conf *conf, const struct ctl_verb_rule *rule)
 {
-	CLEANUP_FD int sock = ctl_ask(conf, rule->verb, -1);
+	CLEANUP_FD int file = open_judged(conf, rule);
+	CLEANUP_FD int sock = ctl_ask(conf, rule->verb, file);
 	struct ctl_msg msg;
 
 	if (sock < 0 || ctl_receive(sock, &msg, rule->timeout_ms) != 0)

@@ -283,8 +283,10 @@ check_command(const struct ctl_msg *msg)
 {
 	const struct ctl_command *command = &msg->u.command;
 
-	return command->verb > CTL_VERB_NONE &&
-	    command->verb < CTL_VERB_COUNT && command->pad == 0 ? 0 : -EPROTO;
+	if (command->verb <= CTL_VERB_NONE || command->verb >= CTL_VERB_COUNT)
+		return -EPROTO;
+	return command->has_file <= (command->verb == CTL_VERB_RELOAD) ? 0 :
+	    -EPROTO;
 }
 
 /* The spawner hands on only what the gateway answers. */
@@ -404,7 +406,8 @@ fds_of_body(const struct ctl_msg *msg)
 	case CTL_DRAIN:
 		return msg->u.drain.has_next;
 	case CTL_COMMAND:
-		return msg->u.command.verb == CTL_VERB_INVOKE ? 1 : 0;
+		return msg->u.command.verb == CTL_VERB_INVOKE ? 1 :
+		    msg->u.command.has_file;
 	default:
 		return 0;
 	}

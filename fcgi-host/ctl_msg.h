@@ -111,7 +111,8 @@ enum ctl_type {
 	 * client of the control socket, for `status` (SOCK_SEQPACKET) and
 	 * `invoke` (a FastCGI stream) */
 	CTL_CLIENT,
-	/* command → spawner; with invoke fd: one end of a stream socket pair */
+	/* command → spawner; with invoke fd: one end of a stream socket pair;
+	 * with reload, if has_file: the file that was judged */
 	CTL_COMMAND,
 	/* to the command */
 	CTL_REPLY,        /* the last message of an answer */
@@ -254,7 +255,7 @@ enum ctl_verb {
 
 struct ctl_command {
 	uint32_t verb;
-	uint32_t pad;
+	uint32_t has_file; /* 0 or 1, reload only: one descriptor comes along */
 };
 
 struct ctl_reply {

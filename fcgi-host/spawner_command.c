@@ -4,6 +4,7 @@
  */
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -125,6 +126,30 @@ spawner_read_conf(const char *path, struct conf **conf, int *conf_fd,
 	conf_errors_free(&errors);
 	*conf_fd = fd;
 	return *conf != NULL ? 0 : -EINVAL;
+}
+
+/* The same name counts too: one that is replaced by an editor becomes another
+ * file between two looks. */
+static bool
+is_file(const char *path, int fd)
+{
+	static const char gone[] = " (deleted)";
+	char link[64], named[PATH_MAX], ours[PATH_MAX];
+	struct stat a, b;
+	ssize_t n;
+
+	if (stat(path, &a) == 0 && fstat(fd, &b) == 0 &&
+	    a.st_dev == b.st_dev && a.st_ino == b.st_ino)
+		return true;
+	snprintf(link, sizeof(link), "/proc/self/fd/%d", fd);
+	n = readlink(link, named, sizeof(named) - 1);
+	if (n <= 0 || realpath(path, ours) == NULL)
+		return false;
+	named[n] = '\0';
+	if ((size_t)n >= sizeof(gone) &&
+	    strcmp(named + n - (sizeof(gone) - 1), gone) == 0)
+		named[(size_t)n - (sizeof(gone) - 1)] = '\0';
+	return strcmp(named, ours) == 0;
 }
 
 static bool
@@ -452,7 +477,13 @@ on_command(void *arg, struct control_client *client, enum ctl_verb verb,
 
 	switch (verb) {
 	case CTL_VERB_RELOAD:
-		spawner_reload(spawner, client);
+		if (*fd >= 0 && !is_file(spawner->conf_path, *fd))
+			refuse(client, EINVAL, "the host that runs in %s has "
+			    "another file, %s; nothing was changed; name that "
+			    "one, or start the host with the one that was "
+			    "named", spawner->conf->run, spawner->conf_path);
+		else
+			spawner_reload(spawner, client);
 		return;
 	case CTL_VERB_REOPEN:
 		spawner_reopen(spawner, client);

@@ -63,6 +63,26 @@ def test_a_reload_keeps_what_runs_and_uses_new_instances_after(host):
     assert (record["mem_limit_mib"], after["mem_limit_mib"]) == (128, 64)
 
 
+def test_another_file_than_the_hosts_own_is_refused(host):
+    other = host.dir / "other.ini"
+    other.write_text(host.ini_path.read_text().replace("/fn", "/run"))
+    done = host.installed.run("reload", "-c", other)
+    assert done.returncode == 2
+    assert f"has another file, {host.ini_path}; nothing was changed" in \
+        done.stderr, done.stderr
+    assert host.fetch("/fn/swiss?head&raw=x").text == "x"
+    assert not [r for r in host.books.all() if r.get("event") == "reload"]
+
+
+def test_the_hosts_own_file_may_be_named_by_another_way(host):
+    way = host.dir / "way.ini"
+    way.symlink_to(host.ini_path)
+    copy = host.dir / "linked.ini"
+    copy.hardlink_to(host.ini_path)
+    for name in (way, copy):
+        assert host.installed.run("reload", "-c", name).returncode == 0
+
+
 def test_sighup_reloads_as_well(host):
     host.configure({"host": {"url_prefix": "/hup"}})
     host.signal(signal.SIGHUP)

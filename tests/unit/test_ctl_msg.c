@@ -278,6 +278,29 @@ an_instance_comes_with_a_descriptor_for_each_bit(void **state)
 }
 
 static void
+only_reload_may_bring_a_file(void **state)
+{
+	struct ctl_msg msg;
+	uint32_t verb;
+
+	(void)state;
+	for (verb = 1; verb < CTL_VERB_COUNT; verb++) {
+		bool is_reload = verb == CTL_VERB_RELOAD;
+
+		ctl_msg_init(&msg, CTL_COMMAND);
+		msg.u.command.verb = verb;
+		msg.u.command.has_file = 1;
+		assert_int_equal(ctl_msg_check(&msg, msg.size, 1, ANY_WAY),
+		    is_reload ? 0 : -EPROTO);
+		assert_int_equal(ctl_msg_check(&msg, msg.size, 0, ANY_WAY),
+		    -EPROTO);
+		msg.u.command.has_file = 2;
+		assert_int_equal(ctl_msg_check(&msg, msg.size, 1, ANY_WAY),
+		    -EPROTO);
+	}
+}
+
+static void
 only_invoke_brings_a_descriptor_and_only_two_verbs_reach_the_gateway(
     void **state)
 {
@@ -382,6 +405,7 @@ main(void)
 		    an_environment_comes_with_exactly_one_descriptor),
 		cmocka_unit_test(
 		    an_instance_comes_with_a_descriptor_for_each_bit),
+		cmocka_unit_test(only_reload_may_bring_a_file),
 		cmocka_unit_test(
 		    only_invoke_brings_a_descriptor_and_only_two_verbs_reach_the_gateway),
 		cmocka_unit_test(names_follow_the_pattern),
