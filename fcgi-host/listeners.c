@@ -2,6 +2,7 @@
 #include <grp.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "fcgi-host/listeners.h"
@@ -52,6 +53,16 @@ was_stored(const struct given_fd *given)
 	    strlen(LISTENERS_STORED)) == 0;
 }
 
+/* Two descriptors of one socket. */
+static bool
+is_same(int a, int b)
+{
+	struct stat of_a, of_b;
+
+	return fstat(a, &of_a) == 0 && fstat(b, &of_b) == 0 &&
+	    of_a.st_dev == of_b.st_dev && of_a.st_ino == of_b.st_ino;
+}
+
 static int
 place(struct listeners *listeners, const struct conf *conf,
     struct given_fd *given, char *problem, size_t size)
@@ -82,6 +93,13 @@ place(struct listeners *listeners, const struct conf *conf,
 		    "leads to it, so nobody can connect; restart the .socket "
 		    "unit", given->number, given->name, where);
 		return -ENOENT;
+	}
+	/* one .socket unit's, handed to the host that runs and to this one */
+	if (listeners->fd[i] >= 0 &&
+	    strcmp(given->name, LISTENERS_HANDED_ON) == 0 &&
+	    is_same(listeners->fd[i], given->fd)) {
+		close_fd(&given->fd);
+		return 0;
 	}
 	if (listeners->fd[i] >= 0) {
 		snprintf(problem, size, "descriptor %d (%s), which was "

@@ -15,6 +15,8 @@
 #include "fcgi-host/given.h"
 
 #define LISTENERS_STORED "listen-"
+/* The name of one that the host which is taken over was given. */
+#define LISTENERS_HANDED_ON "of the host that runs"
 
 struct listeners {
 	int fd[CONF_LISTEN_MAX];       /* in the order of conf->listen */

@@ -105,7 +105,10 @@ open_own(const char *path, const char *key, unsigned lock_within_ms,
 		    "go-w %s", path, key, path, path);
 	if (lock_within(fd, lock_within_ms) != 0)
 		return fail(-EBUSY, problem, size, "another host runs in %s; "
-		    "stop it, or give this one a `%s` of its own", path, key);
+		    "stop it,%s or give this one a `%s` of its own", path,
+		    strcmp(key, "run") == 0 ?
+		    " or start this one with --takeover in its place," : "",
+		    key);
 	return steal_fd(&fd);
 }
 

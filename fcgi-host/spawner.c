@@ -254,14 +254,28 @@ open_cgroup(struct spawner *spawner)
 		    spawner->cgroup.path, spawner->cgroup.reason);
 }
 
+/* Asked for while it waited for its predecessor's end: nothing is open yet but
+ * what places_open has closed again. */
+static _Noreturn void
+stop_early(const struct spawner *spawner)
+{
+	log_event(LOG_INFO, "ended", "run_id=%llu why=\"told to stop before it "
+	    "had taken over\"", (unsigned long long)spawner->run_id);
+	exit(0);
+}
+
 static void
 open_everything(struct spawner *spawner, const struct programs *programs,
     struct given *given)
 {
 	char problem[SPAWNER_PROBLEM_MAX] = "";
+	int error;
 
-	if (places_open(&spawner->places, spawner->conf, given,
-	    spawner->is_takeover, problem, sizeof(problem)) != 0)
+	error = places_open(&spawner->places, spawner->conf, given,
+	    spawner->is_takeover, problem, sizeof(problem));
+	if (error == -ECANCELED)
+		stop_early(spawner);
+	if (error != 0)
 		give_up(spawner, "places", "%s", problem);
 	open_logs(spawner);
 	spawner->tenants = tenants_new(spawner->places.state_fd, problem,

@@ -1,5 +1,6 @@
 #include <errno.h>
 #include <poll.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -24,6 +25,8 @@
 #define ANSWER_MS 5000
 /* Longer than a drain may take, with all that can go wrong in it. */
 #define DRAIN_MS 60000
+/* How soon a signal to stop is seen. */
+#define SLICE_MS 100
 /* The successor has nothing to do meanwhile but look. */
 #define SILENCE_MS 10000
 
@@ -42,17 +45,32 @@ is_word(const char *word, ssize_t n, const char *wanted)
 
 /* ------------------------------------------------------------- the new host */
 
-/* 0, or a negative errno. */
+/* The spawner's signals are blocked from its start on, and the loop that takes
+ * them does not run yet. */
+static bool
+is_told_to_stop(void)
+{
+	sigset_t pending;
+
+	return sigpending(&pending) == 0 && (sigismember(&pending, SIGTERM) ||
+	    sigismember(&pending, SIGINT));
+}
+
+/* 0, or a negative errno; -ECANCELED: told to stop meanwhile. */
 static int
 hear(int fd, int within_ms, char word[WORD_MAX], ssize_t *n, int *with)
 {
 	struct pollfd wait = { .fd = fd, .events = POLLIN };
 	size_t count = 0;
-	int ready;
+	int ready, waited_ms = 0;
 
 	do {
-		ready = poll(&wait, 1, within_ms);
-	} while (ready < 0 && errno == EINTR);
+		if (is_told_to_stop())
+			return -ECANCELED;
+		ready = poll(&wait, 1, SLICE_MS);
+		waited_ms += SLICE_MS;
+	} while (ready == 0 ? waited_ms < within_ms :
+	    ready < 0 && errno == EINTR);
 	if (ready == 0)
 		return -ETIMEDOUT;
 	*n = sock_recv(fd, word, WORD_MAX, with, 1, &count);
@@ -100,7 +118,7 @@ take(struct given *given, const char *word, ssize_t n, int *fd)
 		snprintf(place->name, sizeof(place->name), CARRIED_NAME);
 	else if (is_word(word, n, GIVEN))
 		snprintf(place->name, sizeof(place->name),
-		    "of the host that runs");
+		    LISTENERS_HANDED_ON);
 	else
 		return -EPROTO;
 	if (*fd < 0)
@@ -142,7 +160,7 @@ takeover_ask(const char *run, struct given *given, char *problem, size_t size)
 
 	if (error == 0)
 		return steal_fd(&fd);
-	if (error != -ENOENT)
+	if (error != -ENOENT && error != -ECANCELED)
 		snprintf(problem, size, "the host that runs in %s does not "
 		    "hand over its sockets: %s; it goes on; stop it, then "
 		    "start this one", run, error == -EPROTO ?
@@ -164,6 +182,8 @@ takeover_go(int fd, char *problem, size_t size)
 	/* One that dies meanwhile leaves what it owes in the table. */
 	if (error == 0 || error == -EPIPE || error == -ECONNRESET)
 		return 0;
+	if (error == -ECANCELED)
+		return error;
 	snprintf(problem, size, "the host that ran here was told to end, and "
 	    "does not: %s; look into its log", strerror(-error));
 	return error;

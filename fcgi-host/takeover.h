@@ -21,11 +21,12 @@
 
 /* The new host.  Adds the sockets of the host that runs in `run` to given, under
  * names as if they had been stored.  A connection to it; -ENOENT: none runs
- * there; or another negative errno with a sentence. */
+ * there; -ECANCELED: SIGTERM or SIGINT came
+ * meanwhile; or another negative errno with a sentence. */
 int takeover_ask(const char *run, struct given *given, char *problem,
     size_t size);
-/* Says go, and waits until the old host has ended.  0,
- * or a negative errno with a sentence. */
+/* Says go, and waits until the old host has ended.  0; -ECANCELED, as above: the
+ * old one ends all the same; or a negative errno with a sentence. */
 int takeover_go(int fd, char *problem, size_t size);
 
 /* The old host. */

@@ -249,6 +249,49 @@ def test_a_given_socket_is_handed_on_and_stays_with_who_gave_it(
     held[0].close()
 
 
+def test_both_hosts_may_be_given_the_same_socket(start_once, programs):
+    """As of a .socket unit for several services, or an ExecStart= with
+    --takeover."""
+    host = start_once.host({"swiss.cgi": programs.cgi}, is_started=False)
+    host.manager.hold("fcgi-host.socket", host.socket)
+    host.launch("--takeover")
+    host.wait_notice("READY=1")
+    for lap in range(2):
+        running = ask(host, f"swiss?sleep=400&head&raw={lap}")
+        time.sleep(0.2)
+        host.take_over()
+        assert is_answered(running, str(lap))
+        assert host.fetch("/fn/swiss?head&raw=x").text == "x"
+    host.stop()
+    assert os.path.exists(host.socket)
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_one_that_waits_for_its_turn_may_be_told_to_stop(host, number):
+    running = ask(host, "swiss?sleep=4000&head&raw=x")
+    time.sleep(0.3)
+    old = host.process
+    host.launch("--takeover")
+    drains(host)
+    started = time.monotonic()
+    host.signal(number)
+    assert host.process.wait(10) == 0
+    assert time.monotonic() - started < 2
+    assert "told to stop before it had taken over" in host.log()
+    assert old.poll() is None
+    assert is_answered(running, "x")
+    assert old.wait(20) == 0
+    assert list(host.run_dir.glob("*.sock")) == []
+
+
+def test_a_host_that_finds_another_names_the_way_to_take_over(host):
+    done = host.installed.run("run", "-c", host.ini_path, timeout=20)
+    assert done.returncode == 1
+    said = done.stdout + done.stderr
+    assert f"another host runs in {host.run_dir}; stop it, or start this one " \
+        "with --takeover in its place, or give this one a `run` of its own" in said
+
+
 def test_of_two_successors_one_goes_on(host):
     first = host.process
     host.launch("--takeover")
