@@ -193,16 +193,25 @@ open_directories(struct places *places, const struct conf *conf,
 	return 0;
 }
 
+/* What others may write cannot be believed, whoever owns the files in it: they
+ * could put one function in another's place. */
 static int
 open_functions(struct places *places, const struct conf *conf, char *problem,
     size_t size)
 {
+	struct stat st;
+
 	places->functions_fd = open(conf->functions,
 	    O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	if (places->functions_fd < 0)
 		return fail(-errno, problem, size, "the functions directory "
 		    "%s cannot be opened: %s; make it, or name another: [host] "
 		    "functions", conf->functions, strerror(errno));
+	if (fstat(places->functions_fd, &st) == 0 &&
+	    (st.st_mode & S_IWOTH) != 0)
+		return fail(-EPERM, problem, size, "[host] functions: whoever "
+		    "is on this machine can drop functions into %s: chmod o-w "
+		    "%s", conf->functions, conf->functions);
 	return 0;
 }
 
@@ -267,8 +276,10 @@ places_renew_functions(struct places *places, const struct conf *conf)
 		return -errno;
 	if (now.st_dev == before.st_dev && now.st_ino == before.st_ino)
 		return 0;
-	log_event(LOG_INFO, "functions_replaced", "path=\"%s\"",
-	    conf->functions);
+	log_event((now.st_mode & S_IWOTH) != 0 ? LOG_WARN : LOG_INFO,
+	    "functions_replaced", "path=\"%s\"%s", conf->functions,
+	    (now.st_mode & S_IWOTH) != 0 ? " why=\"whoever is on this machine "
+	    "can drop functions into it\" mend=\"chmod o-w\"" : "");
 	return dup3(fd, places->functions_fd, O_CLOEXEC) < 0 ? -errno : 0;
 }
 

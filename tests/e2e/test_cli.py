@@ -168,6 +168,21 @@ def test_check_names_the_mend_of_accounts_and_directories(start_once):
     assert "install -d" in one_error(host, "[host] functions")
 
 
+@pytest.mark.parametrize("mode", [0o777, 0o1777])
+def test_a_functions_directory_of_everybodys_is_refused_in_the_same_words(
+        start_once, mode):
+    host = start_once.host({"echo.cgi": ECHO}, is_started=False)
+    host.functions.chmod(mode)
+    said = one_error(host, "can drop functions into")
+    assert f"chmod o-w {host.functions}" in said
+    done = host.verb("run", timeout=20)
+    assert done.returncode == 1
+    assert said in done.stdout + done.stderr
+    host.functions.chmod(0o775)
+    host.start()
+    assert host.fetch("/fn/echo").status == 200
+
+
 def test_check_fails_when_a_required_layer_is_missing(start_once):
     host = start_once.host(is_started=False)
     layers = {layer["layer"]: layer["on"] for layer in
