@@ -178,6 +178,7 @@ look(struct report *report)
 
 	check_accounts(conf, findings);
 	check_places(conf, findings);
+	check_numbers(conf, findings);
 	check_listen(conf, findings);
 	check_programs(conf, findings);
 	check_web_servers(conf, "", findings);

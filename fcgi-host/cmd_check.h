@@ -35,6 +35,8 @@ void findings_free(struct findings *findings);
 
 /* Accounts and groups that the configuration names. */
 void check_accounts(const struct conf *conf, struct findings *findings);
+/* Numbers that tenants have had from uid_range and must keep. */
+void check_numbers(const struct conf *conf, struct findings *findings);
 /* Directories and their owners and modes. */
 void check_places(const struct conf *conf, struct findings *findings);
 /* TCP addresses on which another program listens. */

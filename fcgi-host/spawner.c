@@ -284,6 +284,10 @@ open_everything(struct spawner *spawner, const struct programs *programs,
 	    tenants_set_accounts(spawner->tenants, spawner->conf,
 	    spawner->places.uid, problem, sizeof(problem)) != 0)
 		give_up(spawner, "tenants", "%s", problem);
+	/* one tenant's functions are not started then; the others' are */
+	if (tenants_check_range(spawner->tenants, spawner->conf, problem,
+	    sizeof(problem)) != 0)
+		log_event(LOG_WARN, "uid_range", "why=\"%s\"", problem);
 	open_cgroup(spawner);
 	spawner->host = sandbox_host_new(programs->init, problem,
 	    sizeof(problem));

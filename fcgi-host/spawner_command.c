@@ -287,6 +287,8 @@ prepare(struct spawner *spawner, struct conf *conf, struct logs *logs,
 		    "nothing was changed", conf->file, key);
 		return -EINVAL;
 	}
+	if (tenants_check_range(spawner->tenants, conf, problem, size) != 0)
+		return -EINVAL;
 	error = open_logs(spawner, conf,
 	    !same_text(old->accounting, conf->accounting),
 	    !same_text(old->log, conf->log), logs, problem, size);

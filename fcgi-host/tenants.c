@@ -323,6 +323,31 @@ is_in_range(const struct conf *conf, uid_t uid)
 }
 
 int
+tenants_check_range(const struct tenants *tenants, const struct conf *conf,
+    char *problem, size_t size)
+{
+	size_t i;
+
+	for (i = 0; i < tenants->number_count; i++) {
+		const struct number *number = &tenants->numbers[i];
+		const struct settings *section = conf_tenant(conf,
+		    number->name);
+
+		if (is_in_range(conf, number->uid) ||
+		    (section != NULL && section->user != NULL))
+			continue;
+		snprintf(problem, size, "%s: [host] uid_range has not the "
+		    "number %lu that the tenant %s has for good, by "
+		    "%s/" TENANTS_FILE "; make the range wider, or name an "
+		    "account: user in [tenant %s]", conf->file,
+		    (unsigned long)number->uid, number->name, conf->state,
+		    number->name);
+		return -ERANGE;
+	}
+	return 0;
+}
+
+int
 tenants_find(const struct tenants *tenants, const struct conf *conf,
     const char *tenant, struct tenants_id *id)
 {

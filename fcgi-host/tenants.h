@@ -38,6 +38,13 @@ int tenants_set_accounts(struct tenants *tenants, const struct conf *conf,
     uid_t reserved, char *problem, size_t size);
 
 /*
+ * Whether uid_range of a configuration still has the numbers of all tenants that
+ * have no account there.  0; -ERANGE with a sentence about the first.
+ */
+int tenants_check_range(const struct tenants *tenants, const struct conf *conf,
+    char *problem, size_t size);
+
+/*
  * The ids of a tenant.  0; -ENOENT: it has none yet (tenants_take gives it
  * one); -ERANGE: its number is outside of uid_range, which was changed.
  */

@@ -168,6 +168,34 @@ def test_check_names_the_mend_of_accounts_and_directories(start_once):
     assert "install -d" in one_error(host, "[host] functions")
 
 
+def test_a_range_without_a_tenants_number_is_refused_and_told(start_once):
+    host = start_once.host({"alice/echo.cgi": ECHO}, {
+        "host": {"uid_range": "1900000100-1900000199"}})
+    assert host.fetch("/fn/alice/echo").status == 200
+    words = (" uid_range has not the number 1900000100 that the tenant alice "
+             f"has for good, by {host.state}/tenants; make the range wider, "
+             "or name an account: user in [tenant alice]")
+    host.configure({"host": {"uid_range": "1900000200-1900000299"}})
+    assert words in one_error(host, "uid_range")
+    done = host.verb("reload")
+    assert done.returncode == 2
+    assert f"{host.ini_path}: [host]{words}" in done.stderr
+    assert host.fetch("/fn/alice/echo").status == 200
+    host.stop()
+    host.start()  # the others' functions are served
+    assert words in host.log()
+    assert host.fetch("/fn/alice/echo").status == 502
+    host.configure({"host": {"uid_range": "1900000150-1900000299"},
+                    "tenant alice": {"user": "nobody"}})
+    check(host, 0)
+    assert host.verb("reload").returncode == 0
+    del host.sections["tenant alice"]
+    host.configure({"host": {"uid_range": "1900000000-1900000299"}})
+    check(host, 0)
+    assert host.verb("reload").returncode == 0
+    assert host.fetch("/fn/alice/echo").status == 200
+
+
 @pytest.mark.parametrize("mode", [0o777, 0o1777])
 def test_a_functions_directory_of_everybodys_is_refused_in_the_same_words(
         start_once, mode):
