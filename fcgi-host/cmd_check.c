@@ -7,6 +7,7 @@
 #include "fcgi-host/cmd.h"
 #include "fcgi-host/cmd_check.h"
 #include "fcgi-host/cmd_list.h"
+#include "fcgi-host/cmd_unused.h"
 #include "sandbox/cgroup_place.h"
 #include "sandbox/plan.h"
 
@@ -22,6 +23,7 @@ struct report {
 	bool has_cpu; /* the controller */
 	bool was_listed, has_index;
 	size_t served, not_served;
+	struct known known;
 };
 
 /* Which controllers this kernel has on cgroup v2: what a service with
@@ -134,6 +136,8 @@ take_function(const struct ctl_function *function, void *arg)
 {
 	struct report *report = arg;
 
+	if (known_add(&report->known, function->name) != 0)
+		return -ENOMEM;
 	if (function->problem == CTL_PROBLEM_NONE) {
 		report->served++;
 		if (report->conf->index != NULL)
@@ -153,6 +157,13 @@ take_function(const struct ctl_function *function, void *arg)
 }
 
 static void
+take_unused(void *arg, const char *sentence)
+{
+	findings_add(&((struct report *)arg)->findings, FINDING_WARNING, "%s",
+	    sentence);
+}
+
+static void
 look_at_functions(struct report *report)
 {
 	const struct conf *conf = report->conf;
@@ -168,6 +179,8 @@ look_at_functions(struct report *report)
 		    "index: no function %s is served, and %s is answered by "
 		    "404; drop it, name another, or take the line out",
 		    conf->index, conf->url_prefix);
+	if (error == 0)
+		known_each_unused(&report->known, conf, take_unused, report);
 }
 
 static void
@@ -371,6 +384,7 @@ cmd_check(const struct cmd_verb *verb, int argc, char **argv)
 		code = CMD_FAILED;
 	buf_free(&out);
 	findings_free(&report.findings);
+	known_free(&report.known);
 	conf_unref(conf);
 	return code;
 }

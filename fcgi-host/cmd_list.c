@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "fcgi-host/cmd.h"
+#include "fcgi-host/cmd_unused.h"
 #include "fcgi-host/sock.h"
 
 #define SCANNER "fcgi-host-scanner"
@@ -205,6 +206,7 @@ struct row {
 
 struct table {
 	const struct conf *conf;
+	struct known known;
 	struct row *rows;
 	size_t count, size;
 	int width[COLUMN_COUNT];
@@ -332,7 +334,8 @@ table_add(const struct ctl_function *function, void *arg)
 		[COLUMN_VERSION] = strdup(function->version[0] == '\0' ? "-" :
 		    function->version),
 	}, .note = note_of(table->conf, function) };
-	bool is_whole = row.note != NULL;
+	bool is_whole = row.note != NULL &&
+	    known_add(&table->known, function->name) == 0;
 
 	for (int i = 0; i < COLUMN_COUNT; i++)
 		is_whole = is_whole && row.cells[i] != NULL;
@@ -412,6 +415,7 @@ table_print(struct table *table)
 
 struct json {
 	const struct conf *conf;
+	struct known known;
 	struct buf out;
 };
 
@@ -436,7 +440,8 @@ json_add(const struct ctl_function *function, void *arg)
 	bool is_served = function->problem == CTL_PROBLEM_NONE;
 	char *route = route_of(json->conf, function);
 	char *detail = detail_of(json->conf, function);
-	int err = route == NULL || detail == NULL ? -ENOMEM :
+	int err = route == NULL || detail == NULL ||
+	    known_add(&json->known, function->name) != 0 ? -ENOMEM :
 	    buf_add_str(out, "{");
 
 	if (err == 0)
@@ -466,6 +471,14 @@ json_add(const struct ctl_function *function, void *arg)
 	return err;
 }
 
+/* Beside what is asked for: a section of nobody is no function. */
+static void
+warn(void *arg, const char *sentence)
+{
+	(void)arg;
+	(void)cmd_fail("warning: %s", sentence);
+}
+
 static int
 print_json(const struct conf *conf, int *collect_err)
 {
@@ -475,6 +488,9 @@ print_json(const struct conf *conf, int *collect_err)
 	*collect_err = list_collect(conf, json_add, &json);
 	if (*collect_err == 0)
 		code = cmd_print(&json.out);
+	if (*collect_err == 0)
+		known_each_unused(&json.known, conf, warn, NULL);
+	known_free(&json.known);
 	buf_free(&json.out);
 	return code;
 }
@@ -488,6 +504,9 @@ print_table(const struct conf *conf, int *collect_err)
 	*collect_err = list_collect(conf, table_add, &table);
 	if (*collect_err == 0)
 		code = table_print(&table);
+	if (*collect_err == 0)
+		known_each_unused(&table.known, conf, warn, NULL);
+	known_free(&table.known);
 	table_free(&table);
 	return code;
 }

@@ -32,6 +32,7 @@ struct conf_runtime {
 /* A [defaults], [tenant] or [function] section. */
 struct conf_section {
 	char *name;
+	unsigned line; /* of the file */
 	struct settings settings;
 };
 
@@ -127,6 +128,14 @@ void conf_binds_free(struct conf_bind *binds, size_t count);
  * with a terminating NUL. */
 int conf_pass_params(const struct conf *conf, const char *tenant,
     const char *name, struct buf *out);
+
+/*
+ * Says a sentence, with file and line, about each [tenant] and [function] of
+ * which is_known tells that there is no such one: it may be to come, or misspelt.
+ */
+void conf_each_unused(const struct conf *conf,
+    bool (*is_known)(void *arg, bool is_tenant, const char *name),
+    void (*say)(void *arg, const char *sentence), void *arg);
 
 /*
  * Reads a sidecar (section [function]).  0; -EINVAL with the first error's

@@ -188,7 +188,7 @@ struct target {
 
 static bool
 make_target(struct builder *b, enum conf_kind kind, const char *name,
-    struct target *target)
+    unsigned line, struct target *target)
 {
 	struct conf *conf = b->conf;
 	struct conf_section *section;
@@ -218,8 +218,11 @@ make_target(struct builder *b, enum conf_kind kind, const char *name,
 	default:
 		return false;
 	}
-	target->settings = section != NULL ? &section->settings : NULL;
-	return section != NULL;
+	if (section == NULL)
+		return false;
+	section->line = line;
+	target->settings = &section->settings;
+	return true;
 }
 
 static void
@@ -236,7 +239,7 @@ build_part(struct builder *b, const struct conf_part *part)
 	}
 	if (!part_name_ok(b, part, kind, name) ||
 	    stands_twice(b, part, kind, name) ||
-	    !make_target(b, kind, name, &target))
+	    !make_target(b, kind, name, part->line, &target))
 		return;
 	for (i = 0; i < part->count; i++) {
 		const struct conf_entry *entry = &part->entries[i];

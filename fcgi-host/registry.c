@@ -266,6 +266,23 @@ registry_find(const struct registry *registry, const char *name)
 	    &registry->entries[place].parcel->msg.u.function : NULL;
 }
 
+bool
+registry_has_tenant(const struct registry *registry, const char *tenant)
+{
+	char folder[CTL_TENANT_MAX + 2];
+	size_t n = strlen(tenant), place;
+	bool is_there;
+
+	if (n > CTL_TENANT_MAX)
+		return false;
+	memcpy(folder, tenant, n);
+	folder[n++] = '/';
+	folder[n] = '\0';
+	place = place_of(registry, folder, &is_there);
+	return place < registry->count && strncmp(folder,
+	    name_of(&registry->entries[place]), n) == 0;
+}
+
 size_t
 registry_count(const struct registry *registry)
 {

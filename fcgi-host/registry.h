@@ -8,6 +8,7 @@
 #ifndef FCGI_HOST_REGISTRY_H
 #define FCGI_HOST_REGISTRY_H
 
+#include <stdbool.h>
 #include <stddef.h>
 
 #include "fcgi-host/conf.h"
@@ -38,6 +39,9 @@ int registry_del(struct registry *registry, const char *name);
 /* Borrowed; NULL: not known. */
 const struct ctl_function *registry_find(const struct registry *registry,
     const char *name);
+
+/* Whether a function of the tenant is known, served or not. */
+bool registry_has_tenant(const struct registry *registry, const char *tenant);
 
 size_t registry_count(const struct registry *registry);
 /* The i-th in the order of names; borrowed. */

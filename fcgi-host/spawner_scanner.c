@@ -9,6 +9,9 @@
 #include "fcgi-host/notify.h"
 #include "fcgi-host/spawner.h"
 
+/* Lines in the log about one configuration. */
+#define UNUSED_SAID_MAX 20
+
 void
 spawner_send_fd(struct child *child, enum ctl_type type, int fd)
 {
@@ -74,6 +77,45 @@ spawner_tell_ready(struct spawner *spawner)
 	notify_send("READY=1");
 }
 
+/* ------------------------------------------------- sections of nobody */
+
+struct unused {
+	const struct spawner *spawner;
+	size_t count;
+};
+
+static bool
+is_known(void *arg, bool is_tenant, const char *name)
+{
+	const struct registry *registry =
+	    ((const struct unused *)arg)->spawner->registry;
+
+	return is_tenant ? registry_has_tenant(registry, name) :
+	    registry_find(registry, name) != NULL;
+}
+
+static void
+say_unused(void *arg, const char *sentence)
+{
+	struct unused *unused = arg;
+
+	if (unused->count++ < UNUSED_SAID_MAX)
+		log_event(LOG_WARN, "section_unused", "why=\"%s\"", sentence);
+}
+
+/* Once for each configuration, when all functions are known. */
+static void
+tell_unused(const struct spawner *spawner)
+{
+	struct unused unused = { .spawner = spawner };
+
+	conf_each_unused(spawner->conf, is_known, say_unused, &unused);
+	if (unused.count > UNUSED_SAID_MAX)
+		log_event(LOG_WARN, "section_unused", "more=%zu "
+		    "mend=\"fcgi-host check tells all\"",
+		    unused.count - UNUSED_SAID_MAX);
+}
+
 static int
 on_sync(struct spawner *spawner, const struct ctl_msg *msg, int *fd)
 {
@@ -83,6 +125,8 @@ on_sync(struct spawner *spawner, const struct ctl_msg *msg, int *fd)
 		registry_sweep(spawner->registry, tell_del, spawner);
 	spawner->has_scan = true;
 	child_send(spawner->gateway, parcel_new(CTL_FN_SYNC));
+	if (!spawner->has_synced || spawner->reload.is_on)
+		tell_unused(spawner);
 	if (!spawner->has_synced)
 		spawner_send_listeners(spawner);
 	spawner->has_synced = true;

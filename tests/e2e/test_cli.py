@@ -196,6 +196,37 @@ def test_a_range_without_a_tenants_number_is_refused_and_told(start_once):
     assert host.fetch("/fn/alice/echo").status == 200
 
 
+def test_sections_of_nobody_are_told_with_their_line(start_once):
+    host = start_once.host({"top.cgi": ECHO, "alice/echo.cgi": ECHO,
+                            "bob/Broken.cgi": ECHO}, {
+        "tenant alice": {"memory": "64M"}, "tenant default": {"idle": "9s"},
+        "tenant bob": {"memory": "64M"}, "tenant bo": {"memory": "64M"},
+        "function top": {"idle": "9s"}, "function alice/echo": {"idle": "9s"},
+        "function alice/ecco": {"idle": "9s"},
+        "function echo": {"idle": "9s"}}, is_started=False)
+    lines = host.ini_path.read_text().splitlines()
+    words = [f"{host.ini_path}:{lines.index(f'[{name}]') + 1}: [{name}]: "
+             "there is no function of that " for name in
+             ("tenant bo", "function alice/ecco", "function echo")]
+    warnings = [w for w in check(host, 0)["warnings"] if "misspelt" in w]
+    assert len(warnings) == 3
+    assert all(any(w.startswith(part) for w in warnings) for part in words)
+    for options in ((), ("--json",)):
+        done = host.verb("list", *options)
+        assert done.returncode == 0
+        assert done.stderr.count("fcgi-host: warning: ") == 3
+        assert all(part in done.stderr for part in words)
+        assert "misspelt" not in done.stdout
+    host.start()
+    assert host.log().count("event=section_unused") == 3
+    assert all(part in host.log() for part in words)
+    host.add("echo.cgi", ECHO)
+    host.wait_served("/fn/echo")
+    assert host.log().count("event=section_unused") == 3
+    assert host.verb("reload").returncode == 0
+    assert host.log().count("event=section_unused") == 5
+
+
 @pytest.mark.parametrize("mode", [0o777, 0o1777])
 def test_a_functions_directory_of_everybodys_is_refused_in_the_same_words(
         start_once, mode):
