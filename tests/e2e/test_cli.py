@@ -1,6 +1,8 @@
 """The command: wrong use, wrong configurations, and the verbs on a host."""
 import json
 import os
+import pathlib
+import re
 import socket
 import subprocess
 import time
@@ -311,6 +313,22 @@ def test_list_says_whose_interpreter_is_not_installed(start_once):
 
 
 # ----------------------------------------------------- verbs on a host
+
+
+def test_every_field_of_the_status_is_in_its_manual_page(host):
+    page = (pathlib.Path(__file__).parents[2] /
+            "docs/man/fcgi-host-status.8.in").read_text()
+    parts = dict(zip(("host", "functions", "instances"), re.split(
+        r"\nIn(?: each of)?\n\.Li (?:host|functions|instances) [:,]", page)[1:]))
+    assert host.fetch("/fn/echo").status == 200
+    report = json.loads(host.verb("status", "--json").stdout)
+    rows = {"host": report["host"], "functions": report["functions"][0],
+            "instances": report["instances"][0]}
+    for name, row in rows.items():
+        told = {word for line in re.findall(r"^\.It Li (.*)$", parts[name],
+                                            re.M)
+                for word in line.split(" , ")}
+        assert told == set(row), name
 
 
 def test_status_shows_functions_and_instances(host):

@@ -108,6 +108,37 @@ every_shown_key_can_be_switched_on(void **state)
 	free(text);
 }
 
+/* What no example says otherwise; the paths, the listening group and the prefix
+ * are set. */
+static void
+keys_of_the_host_show_the_built_in_values(void **state)
+{
+	char *text = read_sample();
+	struct conf *builtin = parse("[host]\n"), *sample;
+
+	(void)state;
+	switch_on(text);
+	sample = parse(text);
+	assert_int_equal(sample->listen_mode, builtin->listen_mode);
+	assert_int_equal(sample->allow_tcp, builtin->allow_tcp);
+	assert_int_equal(sample->is_sync, builtin->is_sync);
+	assert_string_equal(sample->url_prefix, builtin->url_prefix);
+	assert_int_equal(sample->uid_first, builtin->uid_first);
+	assert_int_equal(sample->uid_count, builtin->uid_count);
+	assert_string_equal(sample->require, builtin->require);
+	assert_int_equal(sample->max_connections, builtin->max_connections);
+	assert_int_equal(sample->max_instances, builtin->max_instances);
+	assert_int_equal(sample->max_prepared, builtin->max_prepared);
+	assert_string_equal(sample->log, builtin->log);
+	assert_int_equal(sample->log_level, builtin->log_level);
+	/* the one that is an example */
+	assert_null(builtin->index);
+	assert_non_null(strstr(text, "An example: built in is\n; none"));
+	conf_unref(builtin);
+	conf_unref(sample);
+	free(text);
+}
+
 static void
 every_key_is_shown(void **state)
 {
@@ -135,6 +166,7 @@ main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(the_sample_is_right_as_it_is),
 		cmocka_unit_test(every_shown_key_can_be_switched_on),
+		cmocka_unit_test(keys_of_the_host_show_the_built_in_values),
 		cmocka_unit_test(every_key_is_shown),
 	};
 
