@@ -84,7 +84,8 @@ enum ctl_type {
 	 * is not was escaped by the scanner), no path, tenant or version. */
 	CTL_FN_PUT,
 	CTL_FN_DEL,
-	/* every function found so far has been reported */
+	/* every function found so far has been reported; from the gateway: it
+	 * has taken all that stood before that */
 	CTL_FN_SYNC,
 	/* spawner → scanner: look at the whole directory again, then FN_SYNC */
 	CTL_SCAN,

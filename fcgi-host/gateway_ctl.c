@@ -313,6 +313,15 @@ on_fn_del(struct gateway *gateway, const struct ctl_msg *msg, int *fds,
 }
 
 static void
+on_fn_sync(struct gateway *gateway, const struct ctl_msg *msg, int *fds,
+    size_t fd_count)
+{
+	(void)fds;
+	(void)fd_count;
+	gateway_send(gateway, msg);
+}
+
+static void
 shortage_log(struct gateway *gateway, enum ctl_type type)
 {
 	uint32_t suppressed;
@@ -456,6 +465,7 @@ static handler_fn *const handlers[CTL_TYPE_COUNT] = {
 	[CTL_ADOPT] = on_adopt,
 	[CTL_FN_PUT] = on_fn_put,
 	[CTL_FN_DEL] = on_fn_del,
+	[CTL_FN_SYNC] = on_fn_sync,
 	[CTL_INSTANCE_UP] = on_up,
 	[CTL_INSTANCE_FAILED] = on_failed,
 	[CTL_INSTANCE_GONE] = on_gone,

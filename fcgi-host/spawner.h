@@ -74,6 +74,7 @@ struct spawner {
 	int stderr_fd; /* what descriptor 2 was, before a log file was opened */
 	uint64_t last_id;          /* of instances that this gateway asked for */
 	unsigned switches_pending; /* CTL_LOG without CTL_LOG_SWITCHED yet */
+	unsigned syncs_pending;    /* CTL_FN_SYNC that it has not sent back */
 	bool is_again;             /* a gateway died before this one */
 	bool is_end_for_good;      /* asked for by a person: no restart */
 	bool has_next;             /* perhaps: what is kept goes to it */
@@ -83,6 +84,7 @@ struct spawner {
 	uint64_t gateway_down_us;
 
 	struct spawner_wait reload, reopen, drain;
+	bool is_read; /* the scanner's part of the reload is done */
 };
 
 /* spawner_gateway.c */
@@ -92,6 +94,8 @@ void spawner_send_totals(struct spawner *spawner, bool is_final);
 /* Opens nothing: hands accounting_fd to the gateway, to be answered. */
 void spawner_send_log(struct spawner *spawner);
 void spawner_send_drain(struct spawner *spawner);
+/* Behind all functions; it sends it back when it has taken them. */
+void spawner_send_sync(struct spawner *spawner);
 /* Lets the gateway accept.  Only behind all functions: what comes before waits in
  * the backlog, instead of being told that there is no such function. */
 void spawner_send_listeners(struct spawner *spawner);

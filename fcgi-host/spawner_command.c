@@ -269,8 +269,8 @@ reload_late(void *arg)
 
 	notify_send("READY=1");
 	spawner_wait_end(spawner, &spawner->reload, ETIMEDOUT,
-	    "the new configuration serves, but the functions directory was "
-	    "not read within 30 s; look into the log for the scanner");
+	    "the functions directory was not read within 30 s, or the gateway "
+	    "does not take what was found; look into the log for both");
 }
 
 /* Everything that can fail, before anything is changed. */
@@ -335,6 +335,7 @@ spawner_reload(struct spawner *spawner, struct control_client *client)
 	close_fd(&spawner->conf_fd);
 	spawner->conf_fd = conf_fd;
 	log_set_level(conf->log_level);
+	spawner->is_read = false;
 	notify_reloading();
 	wait_begin(spawner, &spawner->reload, client, RELOAD_MS, reload_late);
 	spawner_send_fd(spawner->gateway, CTL_CONF, conf_fd);

@@ -9,6 +9,7 @@
 #include <sys/wait.h>
 
 #include "fcgi-host/log.h"
+#include "fcgi-host/notify.h"
 #include "fcgi-host/sock.h"
 #include "fcgi-host/spawner.h"
 
@@ -99,6 +100,16 @@ spawner_send_drain(struct spawner *spawner)
 		parcel = NULL;
 	}
 	child_send(spawner->gateway, parcel);
+}
+
+void
+spawner_send_sync(struct spawner *spawner)
+{
+	/* one that is down gets it when it comes up */
+	if (!child_is_up(spawner->gateway))
+		return;
+	spawner->syncs_pending++;
+	child_send(spawner->gateway, parcel_new(CTL_FN_SYNC));
 }
 
 static void
@@ -251,6 +262,22 @@ on_log_switched(struct spawner *spawner, const struct ctl_msg *msg)
 	return 0;
 }
 
+/* A reload is over when whoever asks then is served by it. */
+static int
+on_synced(struct spawner *spawner, const struct ctl_msg *msg)
+{
+	(void)msg;
+	if (spawner->syncs_pending == 0)
+		return -EPROTO;
+	if (--spawner->syncs_pending > 0 || !spawner->reload.is_on ||
+	    !spawner->is_read)
+		return 0;
+	notify_send("READY=1");
+	spawner_wait_end(spawner, &spawner->reload, 0,
+	    "the new configuration serves");
+	return 0;
+}
+
 static int
 on_drained(struct spawner *spawner, const struct ctl_msg *msg)
 {
@@ -274,6 +301,7 @@ static const struct {
 	{ CTL_INSTANCE_START, on_instance_start },
 	{ CTL_INSTANCE_KILL, on_instance_kill },
 	{ CTL_LOG_SWITCHED, on_log_switched },
+	{ CTL_FN_SYNC, on_synced },
 	{ CTL_DRAINED, on_drained },
 };
 
@@ -315,6 +343,7 @@ on_up(void *arg)
 
 	spawner->last_id = 0;
 	spawner->switches_pending = 0;
+	spawner->syncs_pending = 0;
 	send_start(spawner);
 	spawner_send_fd(gateway, CTL_CONF, spawner->conf_fd);
 	send_used(spawner);
@@ -325,7 +354,7 @@ on_up(void *arg)
 			child_send(gateway,
 			    parcel_ref(registry_at(spawner->registry, i)));
 	if (spawner->has_synced) {
-		child_send(gateway, parcel_new(CTL_FN_SYNC));
+		spawner_send_sync(spawner);
 		spawner_send_listeners(spawner);
 	}
 	if (spawner->phase != SPAWNER_SERVING)

@@ -124,18 +124,14 @@ on_sync(struct spawner *spawner, const struct ctl_msg *msg, int *fd)
 	if (!spawner->has_scan)
 		registry_sweep(spawner->registry, tell_del, spawner);
 	spawner->has_scan = true;
-	child_send(spawner->gateway, parcel_new(CTL_FN_SYNC));
+	spawner->is_read = true;
+	spawner_send_sync(spawner);
 	if (!spawner->has_synced || spawner->reload.is_on)
 		tell_unused(spawner);
 	if (!spawner->has_synced)
 		spawner_send_listeners(spawner);
 	spawner->has_synced = true;
 	spawner_tell_ready(spawner);
-	if (spawner->reload.is_on) {
-		notify_send("READY=1");
-		spawner_wait_end(spawner, &spawner->reload, 0,
-		    "the new configuration serves");
-	}
 	return 0;
 }
 

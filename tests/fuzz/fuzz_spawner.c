@@ -194,6 +194,8 @@ gateway_may(const struct sent *sent)
 		return msg->u.instance_kill.id <= spawner->last_id;
 	case CTL_LOG_SWITCHED:
 		return spawner->switches_pending > 0;
+	case CTL_FN_SYNC:
+		return spawner->syncs_pending > 0;
 	case CTL_DRAINED:
 		return spawner->phase == SPAWNER_DRAINING;
 	default:
@@ -206,7 +208,7 @@ gateway_speaks(void)
 {
 	static const enum ctl_type types[] = { CTL_INSTANCE_START,
 		CTL_INSTANCE_START, CTL_INSTANCE_START, CTL_INSTANCE_KILL,
-		CTL_LOG_SWITCHED, CTL_DRAINED };
+		CTL_LOG_SWITCHED, CTL_DRAINED, CTL_FN_SYNC };
 	struct sent sent;
 	struct asked *asked = NULL;
 	bool may, is_up, has_drained;

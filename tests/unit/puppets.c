@@ -520,6 +520,7 @@ world_serve(struct world *world)
 	puppet_expect_only(&world->gateway, CTL_LOG, &msg);
 	puppet_expect_only(&world->gateway, CTL_FN_PUT, &msg);
 	puppet_expect_only(&world->gateway, CTL_FN_SYNC, &msg);
+	puppet_send(&world->gateway, &msg, NULL, 0);
 	puppet_expect_only(&world->gateway, CTL_LISTEN, &msg);
 }
 

@@ -79,6 +79,10 @@ void puppet_expect(const struct puppet *puppet, enum ctl_type type,
 /* The same, and closes its descriptors. */
 void puppet_expect_only(const struct puppet *puppet, enum ctl_type type,
     struct ctl_msg *msg);
+/* A message of that type comes, whatever stands before it. */
+void puppet_pass(const struct puppet *puppet, enum ctl_type type);
+/* The scanner has said all, and the gateway has taken it. */
+void world_sync(const struct world *world);
 /* Nothing comes within a moment. */
 void puppet_expect_silence(const struct puppet *puppet);
 

@@ -64,8 +64,11 @@ a_reload_is_answered_when_the_new_configuration_serves(void **state)
 	    32 << 20);
 	expect_no_reply(connection);
 	puppet_say(&world.scanner, CTL_FN_SYNC);
-	assert_int_equal(command_reply(connection, text), 0);
 	puppet_expect_only(&world.gateway, CTL_FN_SYNC, &msg);
+	/* and when the gateway has taken all of it */
+	expect_no_reply(connection);
+	puppet_say(&world.gateway, CTL_FN_SYNC);
+	assert_int_equal(command_reply(connection, text), 0);
 	world_expect_notice(&world, "READY=1");
 }
 
@@ -103,7 +106,26 @@ a_bad_configuration_is_answered_in_words_and_changes_nothing(void **state)
 	world_configure(&world, "");
 	connection = command_send(&world, CTL_VERB_RELOAD, -1);
 	puppet_expect_only(&world.scanner, CTL_CONF, &msg);
+	world_sync(&world);
+	assert_int_equal(command_reply(connection, text), 0);
+}
+
+static void
+a_gateway_that_dies_in_a_reload_does_not_lose_the_answer(void **state)
+{
+	struct ctl_msg msg;
+	int connection = command_send(&world, CTL_VERB_RELOAD, -1);
+
+	(void)state;
+	puppet_expect_only(&world.scanner, CTL_CONF, &msg);
 	puppet_say(&world.scanner, CTL_FN_SYNC);
+	puppet_expect_only(&world.gateway, CTL_CONF, &msg);
+	assert_int_equal(kill(world.gateway.pid, SIGKILL), 0);
+	puppet_await_successor(&world, &world.gateway);
+	puppet_expect_only(&world.gateway, CTL_START, &msg);
+	puppet_pass(&world.gateway, CTL_FN_SYNC);
+	expect_no_reply(connection);
+	puppet_say(&world.gateway, CTL_FN_SYNC);
 	assert_int_equal(command_reply(connection, text), 0);
 }
 
@@ -116,7 +138,7 @@ only_one_reload_at_a_time(void **state)
 	expect_no_reply(first);
 	assert_int_equal(command_reply(command_send(&world, CTL_VERB_RELOAD,
 	    -1), text), EBUSY);
-	puppet_say(&world.scanner, CTL_FN_SYNC);
+	world_sync(&world);
 	assert_int_equal(command_reply(first, text), 0);
 }
 
@@ -145,7 +167,7 @@ a_scanner_that_dies_in_a_reload_does_not_lose_the_answer(void **state)
 	puppet_await_successor(&world, &world.scanner);
 	puppet_expect_only(&world.scanner, CTL_CONF, &msg);
 	expect_no_reply(connection);
-	puppet_say(&world.scanner, CTL_FN_SYNC);
+	world_sync(&world);
 	assert_int_equal(command_reply(connection, text), 0);
 }
 
@@ -400,6 +422,7 @@ main(int argc, char **argv)
 		TEST(only_one_reload_at_a_time),
 		TEST(a_hangup_signal_is_a_reload),
 		TEST(a_scanner_that_dies_in_a_reload_does_not_lose_the_answer),
+		TEST(a_gateway_that_dies_in_a_reload_does_not_lose_the_answer),
 		TEST(a_client_of_status_is_handed_to_the_gateway),
 		TEST(invoke_hands_over_a_stream_and_nothing_else),
 		TEST(what_is_no_command_is_refused),

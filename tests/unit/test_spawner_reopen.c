@@ -187,9 +187,8 @@ the_hosts_own_log_is_switched_in_all_roles(void **state)
 	close(fds[0]);
 	puppet_expect_only(&world.scanner, CTL_CONF, &msg);
 	puppet_expect_only(&world.scanner, CTL_STDERR, &msg);
-	puppet_say(&world.scanner, CTL_FN_SYNC);
+	world_sync(&world);
 	assert_int_equal(command_reply(connection, text), 0);
-	puppet_expect_only(&world.gateway, CTL_FN_SYNC, &msg);
 
 	rotate("log/host.log");
 	assert_int_equal(kill(world.spawner, SIGUSR1), 0);
@@ -214,6 +213,7 @@ the_hosts_own_log_is_switched_in_all_roles(void **state)
 	puppet_say(&world.scanner, CTL_FN_SYNC);
 	puppet_expect_only(&world.gateway, CTL_FN_DEL, &msg);
 	puppet_expect_only(&world.gateway, CTL_FN_SYNC, &msg);
+	puppet_say(&world.gateway, CTL_FN_SYNC);
 
 	/* And back to what the host was started with. */
 	world_configure(&world, "");
@@ -224,7 +224,7 @@ the_hosts_own_log_is_switched_in_all_roles(void **state)
 	close(fds[0]);
 	puppet_expect_only(&world.scanner, CTL_CONF, &msg);
 	puppet_expect_only(&world.scanner, CTL_STDERR, &msg);
-	puppet_say(&world.scanner, CTL_FN_SYNC);
+	world_sync(&world);
 	assert_int_equal(command_reply(connection, text), 0);
 }
 
