@@ -154,7 +154,10 @@ struct ctl_function {
 	uint8_t is_folder; /* the file is main.* or index.* in the folder NAME */
 	uint8_t is_fastcgi;
 	uint8_t has_env; /* one sealed descriptor "NAME=VALUE\0"… comes along */
-	uint32_t note;   /* 1: detail is a note about a served function */
+	uint16_t note;   /* 1: detail is a note about a served function */
+	/* the spawner's: how often other ids stood behind the tenant's account,
+	 * in this run; instances under the ones before are of no use */
+	uint16_t ids_changed;
 	struct limits limits; /* effective: merged and clamped */
 };
 

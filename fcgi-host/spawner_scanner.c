@@ -46,9 +46,13 @@ on_put(struct spawner *spawner, const struct ctl_msg *msg, int *fd)
 
 	if (error == -EPROTO)
 		return error;
-	if (error == 0)
+	if (error == 0) {
+		struct ctl_function *function = &parcel->msg.u.function;
+
+		function->ids_changed = tenants_ids_changed(spawner->tenants,
+		    function->tenant);
 		child_send(spawner->gateway, parcel_ref(parcel));
-	else if (log_limit_pass(&limit, 1, 60000, loop_clock_us(), &suppressed))
+	} else if (log_limit_pass(&limit, 1, 60000, loop_clock_us(), &suppressed))
 		log_event(LOG_WARN, "function_dropped", "error=\"%s\" "
 		    "kept=%zu suppressed=%u", strerror(-error),
 		    registry_count(spawner->registry), suppressed);

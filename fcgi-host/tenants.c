@@ -26,6 +26,7 @@ struct number {
 struct account {
 	char name[CTL_TENANT_MAX + 1];
 	struct tenants_id id;
+	uint16_t changed; /* how often the id has */
 };
 
 struct tenants {
@@ -262,6 +263,39 @@ tenants_free(struct tenants *tenants)
 
 /* ---------------------------------------------------------------- accounts */
 
+static const struct account *
+account_find(const struct tenants *tenants, const char *tenant)
+{
+	size_t i;
+
+	for (i = 0; i < tenants->account_count; i++)
+		if (strcmp(tenants->accounts[i].name, tenant) == 0)
+			return &tenants->accounts[i];
+	return NULL;
+}
+
+uint16_t
+tenants_ids_changed(const struct tenants *tenants, const char *tenant)
+{
+	const struct account *account = account_find(tenants, tenant);
+
+	return account == NULL ? 0 : account->changed;
+}
+
+/* With what the accounts before say of the tenant. */
+static void
+account_count_change(const struct tenants *tenants, struct account *account)
+{
+	const struct account *before = account_find(tenants, account->name);
+
+	if (before == NULL)
+		return;
+	account->changed = before->changed;
+	if (account->id.uid != before->id.uid ||
+	    account->id.gid != before->id.gid)
+		account->changed++;
+}
+
 static int
 account_resolve(const struct conf_section *section, uid_t reserved,
     struct account *account, char *problem, size_t size)
@@ -307,6 +341,8 @@ tenants_set_accounts(struct tenants *tenants, const struct conf *conf,
 		free(accounts);
 		return error;
 	}
+	for (i = 0; i < count; i++)
+		account_count_change(tenants, &accounts[i]);
 	free(tenants->accounts);
 	tenants->accounts = accounts;
 	tenants->account_count = count;
@@ -351,14 +387,12 @@ int
 tenants_find(const struct tenants *tenants, const struct conf *conf,
     const char *tenant, struct tenants_id *id)
 {
+	const struct account *account = account_find(tenants, tenant);
 	const struct number *number;
-	size_t i;
 
-	for (i = 0; i < tenants->account_count; i++) {
-		if (strcmp(tenants->accounts[i].name, tenant) == 0) {
-			*id = tenants->accounts[i].id;
-			return 0;
-		}
+	if (account != NULL) {
+		*id = account->id;
+		return 0;
 	}
 	number = number_find(tenants, tenant);
 	if (number == NULL)

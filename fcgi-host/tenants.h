@@ -9,6 +9,7 @@
 #define FCGI_HOST_TENANTS_H
 
 #include <stddef.h>
+#include <stdint.h>
 #include <sys/types.h>
 
 #include "fcgi-host/conf.h"
@@ -36,6 +37,11 @@ void tenants_free(struct tenants *tenants);
  */
 int tenants_set_accounts(struct tenants *tenants, const struct conf *conf,
     uid_t reserved, char *problem, size_t size);
+
+/* How often a tenant's account came to stand for other ids than before, by
+ * tenants_set_accounts. */
+uint16_t tenants_ids_changed(const struct tenants *tenants,
+    const char *tenant);
 
 /*
  * Whether uid_range of a configuration still has the numbers of all tenants that

@@ -187,6 +187,67 @@ an_account_of_the_administrator_is_used(void **state)
 }
 
 static void
+other_ids_behind_an_account_are_counted(void **state)
+{
+	struct place *place = *state;
+	struct conf *nobody = conf_of("[tenant alice]\nuser = nobody\n"
+	    "[tenant bob]\nuser = nobody\n");
+	struct conf *daemon = conf_of("[tenant alice]\nuser = daemon\n"
+	    "[tenant bob]\nuser = nobody\n");
+	struct conf *none = conf_of("");
+	struct tenants *tenants = open_tenants(place, nobody);
+	struct conf *all[] = { nobody, daemon, daemon, nobody, none };
+	static const uint16_t wanted[] = { 0, 1, 1, 2, 0 };
+	size_t i;
+
+	for (i = 0; i < 5; i++) {
+		assert_int_equal(tenants_set_accounts(tenants, all[i], 12345,
+		    place->problem, sizeof(place->problem)), 0);
+		assert_int_equal(tenants_ids_changed(tenants, "alice"),
+		    wanted[i]);
+		assert_int_equal(tenants_ids_changed(tenants, "bob"), 0);
+		assert_int_equal(tenants_ids_changed(tenants, "carol"), 0);
+	}
+	tenants_free(tenants);
+	conf_unref(nobody);
+	conf_unref(daemon);
+	conf_unref(none);
+}
+
+static void
+a_range_must_have_the_numbers_of_those_without_an_account(void **state)
+{
+	struct place *place = *state;
+	struct conf *wide = conf_of("[host]\nuid_range = 700000-700999\n");
+	struct conf *narrow = conf_of("[host]\nuid_range = 700500-700999\n");
+	struct conf *named = conf_of("[host]\nuid_range = 700500-700999\n"
+	    "[tenant alice]\nuser = nobody\n");
+	struct tenants *tenants;
+	struct tenants_id id;
+	char problem[1024];
+
+	NEED_ROOT();
+	tenants = open_tenants(place, wide);
+	assert_int_equal(tenants_check_range(tenants, narrow, problem,
+	    sizeof(problem)), 0);
+	assert_int_equal(tenants_take(tenants, wide, "alice", &id), 0);
+	assert_int_equal(id.uid, 700000);
+	assert_int_equal(tenants_check_range(tenants, wide, problem,
+	    sizeof(problem)), 0);
+	assert_int_equal(tenants_check_range(tenants, named, problem,
+	    sizeof(problem)), 0);
+	assert_int_equal(tenants_check_range(tenants, narrow, problem,
+	    sizeof(problem)), -ERANGE);
+	assert_non_null(strstr(problem, "uid_range has not the number 700000 "
+	    "that the tenant alice has for good, by /var/lib/fcgi-host/"
+	    "tenants; "));
+	tenants_free(tenants);
+	conf_unref(wide);
+	conf_unref(narrow);
+	conf_unref(named);
+}
+
+static void
 the_hosts_own_and_unknown_accounts_are_refused_in_words(void **state)
 {
 	static const char *const texts[] = {
@@ -374,6 +435,8 @@ main(void)
 		TEST(a_used_up_range_refuses_and_the_host_own_number_is_nobody_else),
 		TEST(a_number_outside_of_a_narrowed_range_is_not_used),
 		TEST(an_account_of_the_administrator_is_used),
+		TEST(other_ids_behind_an_account_are_counted),
+		TEST(a_range_must_have_the_numbers_of_those_without_an_account),
 		TEST(the_hosts_own_and_unknown_accounts_are_refused_in_words),
 		TEST(a_damaged_file_is_no_basis_for_a_start),
 		TEST(a_file_with_a_nul_byte_is_refused),
