@@ -59,10 +59,9 @@ mark_of(const char *name, size_t name_length)
 }
 
 static struct variable *
-find(const struct cgi_env *env, const char *name, size_t name_length)
+find(const struct cgi_env *env, const char *name, size_t name_length,
+    size_t mark)
 {
-	size_t mark = mark_of(name, name_length);
-
 	if ((env->marks[mark / 64] >> mark % 64 & 1) == 0)
 		return NULL;
 	for (size_t i = 0; i < env->count; i++) {
@@ -106,7 +105,7 @@ set_pair(struct cgi_env *env, const char *name, size_t name_length,
 
 	if (text == NULL)
 		return -ENOMEM;
-	variable = find(env, name, name_length);
+	variable = find(env, name, name_length, mark);
 	if (variable == NULL)
 		variable = append(env);
 	if (variable == NULL)
@@ -135,7 +134,8 @@ bool
 cgi_env_is_safe(const struct cgi_env *env)
 {
 	static const char name[] = "REQUEST_METHOD";
-	const struct variable *variable = find(env, name, sizeof(name) - 1);
+	const struct variable *variable = find(env, name,
+	    sizeof(name) - 1, mark_of(name, sizeof(name) - 1));
 	const char *method = variable == NULL ? "" :
 	    text_of(env, variable) + sizeof(name);
 
@@ -146,8 +146,9 @@ cgi_env_is_safe(const struct cgi_env *env)
 void
 cgi_env_unset(struct cgi_env *env, const char *name)
 {
-	struct variable *variable = find(env, name, strlen(name));
-	size_t after;
+	size_t name_length = strlen(name), after;
+	struct variable *variable = find(env, name, name_length,
+	    mark_of(name, name_length));
 
 	if (variable == NULL)
 		return;

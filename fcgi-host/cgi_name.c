@@ -34,92 +34,136 @@ struct rule {
 
 #define NAME(text, topic) { text, sizeof(text) - 1, false, topic }
 #define BEGIN(text, topic) { text, sizeof(text) - 1, true, topic }
+#define COUNT(table) (sizeof(table) / sizeof((table)[0]))
 
-/* Every param of every request comes by here: in the order of their first
- * letters, so that only those of one are looked at. */
-static const struct rule rules[] = {
-	BEGIN("AUTH_", CUSTOM), NAME("AUTH_TYPE", META),
+/*
+ * Every param of every request comes by here: the rules stand by their first
+ * letters, and first what web servers send with each.  Of two that name the
+ * same one the first counts.
+ */
+static const struct rule rules_a[] = {
+	NAME("AUTH_TYPE", META), BEGIN("AUTH_", CUSTOM),
+};
+static const struct rule rules_b[] = {
 	BEGIN("BASH", SHELL), BEGIN("BUNDLE_", INTERPRETER),
-	NAME("CDPATH", SHELL), NAME("CONTENT_LENGTH", META),
-	NAME("CONTENT_TYPE", META),
+};
+static const struct rule rules_c[] = {
+	NAME("CONTENT_TYPE", META), NAME("CONTENT_LENGTH", META),
+	NAME("CDPATH", SHELL),
+};
+static const struct rule rules_d[] = {
 	NAME("DOCUMENT_ROOT", CUSTOM), NAME("DOCUMENT_URI", CUSTOM),
+};
+static const struct rule rules_e[] = {
 	NAME("ENV", SHELL),
+};
+static const struct rule rules_f[] = {
 	BEGIN("FCGI_", HOST),
+};
+static const struct rule rules_g[] = {
 	NAME("GATEWAY_INTERFACE", META), NAME("GCONV_PATH", LOADER),
 	BEGIN("GEM_", INTERPRETER), NAME("GETCONF_DIR", LOADER),
 	BEGIN("GLIBC_", LOADER), NAME("GODEBUG", INTERPRETER),
 	NAME("GOTRACEBACK", INTERPRETER),
+};
+static const struct rule rules_h[] = {
 	BEGIN("HTTP_", CUSTOM), NAME("HTTPS", CUSTOM), NAME("HOME", SHELL),
 	NAME("HOSTALIASES", LOADER),
+};
+static const struct rule rules_i[] = {
 	NAME("IFS", SHELL),
+};
+static const struct rule rules_j[] = {
 	NAME("JAVA_TOOL_OPTIONS", INTERPRETER),
 	NAME("JDK_JAVA_OPTIONS", INTERPRETER),
+};
+static const struct rule rules_l[] = {
 	BEGIN("LD_", LOADER), BEGIN("LISTEN_", HOST),
 	NAME("LOCALDOMAIN", LOADER), NAME("LOCPATH", LOADER),
 	NAME("LOGNAME", SHELL), BEGIN("LUA_", INTERPRETER),
+};
+static const struct rule rules_m[] = {
 	BEGIN("MALLOC_", LOADER),
+};
+static const struct rule rules_n[] = {
 	NAME("NLSPATH", LOADER), BEGIN("NODE_", INTERPRETER),
 	NAME("NOTIFY_SOCKET", HOST),
+};
+static const struct rule rules_o[] = {
 	NAME("OLDPWD", SHELL), BEGIN("ORIG_", HOST),
-	NAME("PATH", SHELL), NAME("PATH_INFO", META),
+};
+static const struct rule rules_p[] = {
+	NAME("PATH_INFO", META), NAME("PATH", SHELL),
 	NAME("PATH_TRANSLATED", META), BEGIN("PERL5", INTERPRETER),
 	NAME("PERLLIB", INTERPRETER), BEGIN("PERL_", INTERPRETER),
 	NAME("PHPRC", INTERPRETER), NAME("PHP_ADMIN_VALUE", INTERPRETER),
-	BEGIN("PHP_FCGI_", INTERPRETER),
-	NAME("PHP_INI_SCAN_DIR", INTERPRETER), NAME("PHP_VALUE", INTERPRETER),
-	NAME("PS4", SHELL), NAME("PWD", SHELL), BEGIN("PYTHON", INTERPRETER),
+	BEGIN("PHP_FCGI_", INTERPRETER), NAME("PHP_INI_SCAN_DIR", INTERPRETER),
+	NAME("PHP_VALUE", INTERPRETER), NAME("PS4", SHELL), NAME("PWD", SHELL),
+	BEGIN("PYTHON", INTERPRETER),
+};
+static const struct rule rules_q[] = {
 	NAME("QUERY_STRING", META),
-	BEGIN("REDIRECT_", CUSTOM), NAME("REMOTE_ADDR", META),
+};
+static const struct rule rules_r[] = {
+	NAME("REQUEST_METHOD", META), NAME("REQUEST_URI", CUSTOM),
+	NAME("REQUEST_SCHEME", CUSTOM), NAME("REQUEST_ID", CUSTOM),
+	NAME("REMOTE_ADDR", META), NAME("REMOTE_PORT", CUSTOM),
+	NAME("REMOTE_USER", META), BEGIN("REDIRECT_", CUSTOM),
 	NAME("REMOTE_HOST", META), NAME("REMOTE_IDENT", META),
-	NAME("REMOTE_PORT", CUSTOM), NAME("REMOTE_USER", META),
-	NAME("REQUEST_ID", CUSTOM), NAME("REQUEST_METHOD", META),
-	NAME("REQUEST_SCHEME", CUSTOM), NAME("REQUEST_URI", CUSTOM),
 	BEGIN("RESOLV_", LOADER), NAME("RES_OPTIONS", LOADER),
 	BEGIN("RUBY", INTERPRETER),
-	NAME("SCRIPT_FILENAME", HOST), NAME("SCRIPT_NAME", META),
-	NAME("SERVER_ADDR", CUSTOM), NAME("SERVER_NAME", META),
-	NAME("SERVER_PORT", META), NAME("SERVER_PROTOCOL", META),
-	NAME("SERVER_SOFTWARE", META), NAME("SHELL", SHELL),
+};
+static const struct rule rules_s[] = {
+	NAME("SERVER_NAME", META), NAME("SERVER_PORT", META),
+	NAME("SERVER_PROTOCOL", META), NAME("SERVER_SOFTWARE", META),
+	NAME("SERVER_ADDR", CUSTOM), NAME("SCRIPT_NAME", META),
+	NAME("SCRIPT_FILENAME", HOST), NAME("SHELL", SHELL),
 	NAME("SHELLOPTS", SHELL), BEGIN("SSL_", CUSTOM),
+};
+static const struct rule rules_t[] = {
 	NAME("TMPDIR", SHELL), NAME("TZDIR", SHELL),
+};
+static const struct rule rules_u[] = {
 	NAME("USER", SHELL),
+};
+static const struct rule rules_line[] = {
 	NAME("_JAVA_OPTIONS", INTERPRETER),
 };
 
-#define COUNT(table) (sizeof(table) / sizeof((table)[0]))
+#define LETTER(letter, rules) [letter - 'A'] = { rules, COUNT(rules) }
 
-/* The first rule of the letter, or where it would stand. */
-static const struct rule *
-rules_of(char letter)
-{
-	size_t low = 0, high = COUNT(rules);
+static const struct {
+	const struct rule *rules;
+	size_t count;
+} by_letter['_' - 'A' + 1] = {
+	LETTER('A', rules_a), LETTER('B', rules_b), LETTER('C', rules_c),
+	LETTER('D', rules_d), LETTER('E', rules_e), LETTER('F', rules_f),
+	LETTER('G', rules_g), LETTER('H', rules_h), LETTER('I', rules_i),
+	LETTER('J', rules_j), LETTER('L', rules_l), LETTER('M', rules_m),
+	LETTER('N', rules_n), LETTER('O', rules_o), LETTER('P', rules_p),
+	LETTER('Q', rules_q), LETTER('R', rules_r), LETTER('S', rules_s),
+	LETTER('T', rules_t), LETTER('U', rules_u), LETTER('_', rules_line),
+};
 
-	while (low < high) {
-		size_t middle = (low + high) / 2;
-
-		if (rules[middle].text[0] < letter)
-			low = middle + 1;
-		else
-			high = middle;
-	}
-	return rules + low;
-}
-
-/* All that the name is known for. */
+/* What the name is known for, or 0. */
 static unsigned
-topics_of(const char *name, size_t length)
+topic_of(const char *name, size_t length)
 {
-	const struct rule *rule = rules_of(name[0]);
-	unsigned topics = 0;
+	size_t letter = (size_t)(unsigned char)name[0] - 'A';
+	const struct rule *rule, *end;
 
-	for (; rule < rules + COUNT(rules) && rule->text[0] == name[0]; rule++)
+	if (letter >= COUNT(by_letter))
+		return 0;
+	rule = by_letter[letter].rules;
+	end = rule + by_letter[letter].count;
+	for (; rule < end; rule++)
 		/* names of one length often begin alike */
 		if (length >= rule->length &&
 		    name[rule->length - 1] == rule->text[rule->length - 1] &&
 		    (rule->is_prefix || length == rule->length) &&
 		    memcmp(name, rule->text, rule->length) == 0)
-			topics |= rule->topic;
-	return topics;
+			return rule->topic;
+	return 0;
 }
 
 /* A trailing * makes a prefix. */
@@ -182,7 +226,7 @@ cgi_env_allowed(const char *name, const char *pass_params)
 {
 	static const char proxy[] = "HTTP_PROXY";
 	size_t length = variable_length(name);
-	unsigned topics;
+	unsigned topic;
 
 	if (length == 0)
 		return false;
@@ -190,10 +234,10 @@ cgi_env_allowed(const char *name, const char *pass_params)
 	 * whatever case a library looks for it. */
 	if (length == sizeof(proxy) - 1 && strcasecmp(name, proxy) == 0)
 		return false;
-	topics = topics_of(name, length);
-	if ((topics & REFUSED) != 0)
+	topic = topic_of(name, length);
+	if ((topic & REFUSED) != 0)
 		return false;
-	return (topics & PASSES) != 0 || in_words(pass_params, name);
+	return (topic & PASSES) != 0 || in_words(pass_params, name);
 }
 
 bool
@@ -208,5 +252,5 @@ cgi_env_name_ok(const char *name)
 	while (is_upper_or_line(name[n]) || is_digit(name[n]))
 		n++;
 	return n > 0 && name[n] == '\0' && !in_words(words, name) &&
-	    (topics_of(name, n) & META) == 0;
+	    topic_of(name, n) != META;
 }
