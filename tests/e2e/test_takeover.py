@@ -260,7 +260,7 @@ def test_both_hosts_may_be_given_the_same_socket(start_once, programs):
         running = ask(host, f"swiss?sleep=400&head&raw={lap}")
         time.sleep(0.2)
         host.take_over()
-        assert is_answered(running, str(lap))
+        assert running.is_answered(str(lap))
         assert host.fetch("/fn/swiss?head&raw=x").text == "x"
     host.stop()
     assert os.path.exists(host.socket)
@@ -279,7 +279,7 @@ def test_one_that_waits_for_its_turn_may_be_told_to_stop(host, number):
     assert time.monotonic() - started < 2
     assert "told to stop before it had taken over" in host.log()
     assert old.poll() is None
-    assert is_answered(running, "x")
+    assert running.is_answered("x")
     assert old.wait(20) == 0
     assert list(host.run_dir.glob("*.sock")) == []
 
