@@ -43,7 +43,9 @@ rights_limit(const struct rights_limits *limits)
 		{ RLIMIT_MSGQUEUE, 0 }, /* queues would outlive an execution */
 		{ RLIMIT_NICE, 0 },     /* no way to raise its own priority */
 		{ RLIMIT_RTPRIO, 0 },   /* a real-time loop stops the machine */
-		{ RLIMIT_RTTIME, 0 },
+		/* At 0 the kernel kills whoever's timer of processor time
+		 * fires, real-time or not. */
+		{ RLIMIT_RTTIME, 1 },
 		{ RLIMIT_SIGPENDING, SIGNALS_PENDING },
 	};
 	int error = 0;
