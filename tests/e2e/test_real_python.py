@@ -10,6 +10,7 @@ from lib import real
 FOUND = {
     "subprocess": "42", "pool": "285", "shared": "300", "ssl": "TLSv1.3",
     "network": "no network", "threads": "328350", "files": "100000",
+    "timers": r"\['SIGPROF', 'SIGVTALRM', 'SIGALRM'\]",
     "time": "2024-07-01T21:00:00[+]09:00", "names": "fn",
     "ctypes": r"\[1, 2, 3, 4, 5\]", "asyncio": "144",
     "logs": r"\['log', 'log.1', 'log.2'\]",

@@ -67,7 +67,7 @@ def host(start):
 def test_each_part_of_the_program_is_asked_for(language):
     asked = set(FOUND[language])
     if language == "php":
-        asked.add("opcache")
+        asked |= {"opcache", "limit"}
     assert asked == set(real.parts(f"work.{language}", PATTERN[language]))
 
 
@@ -82,6 +82,14 @@ def test_php_s_opcache_compiles_to_machine_code(host):
     assert found == "315"
     found, again = real.ask(host, "/fn/php/jit", "opcache")
     assert (found, again["instance"]) == ("315", first["instance"])
+
+
+def test_a_php_page_that_computes_too_long_is_told_so_and_the_next_runs(host):
+    answer, first = host.execute("/fn/php/work?limit")
+    assert answer.status == 500
+    host.wait_log("Maximum execution time of 1 second exceeded")
+    _, next_one = real.ask(host, "/fn/php/work", "processes")
+    assert first["instance"] == next_one["instance"]
 
 
 def test_a_php_session_is_seen_by_other_instances(host):

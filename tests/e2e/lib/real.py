@@ -31,7 +31,7 @@ def parts(name, pattern):
 
 def ask(host, url, part, **more):
     """What a part found, and its record."""
-    answer, record = host.execute(url, QUERY_STRING=part, **more)
+    answer, record = host.execute(f"{url}?{part}", **more)
     assert answer.status == 200, (answer.text, record, host.log()[-2000:])
     begin, ok, found = answer.text.partition(": ok ")
     assert (begin, ok) == (part, ": ok "), answer.text

@@ -24,6 +24,14 @@ function part_opcache()
 	return $sum;
 }
 
+/* A page that computes for longer than it may is told so. */
+function part_limit()
+{
+	set_time_limit(1);
+	while (true)
+		sqrt(2);
+}
+
 function part_session()
 {
 	session_start();
