@@ -184,13 +184,3 @@ catalog_count(const struct catalog *catalog)
 {
 	return catalog->count;
 }
-
-void
-catalog_each(const struct catalog *catalog,
-    void (*fn)(struct function *function, void *arg), void *arg)
-{
-	size_t i;
-
-	for (i = 0; i < catalog->count; i++)
-		fn(catalog->functions[i], arg);
-}

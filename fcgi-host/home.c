@@ -26,7 +26,7 @@ struct homes {
 	void *arg;
 	uint32_t serial; /* of branches */
 	void *by_name;   /* tsearch(3) */
-	size_t count, unused_count;
+	size_t unused_count;
 	TAILQ_HEAD(home_list, home) unused; /* the one used last first */
 };
 
@@ -76,7 +76,6 @@ unused_shrink(struct homes *homes, size_t most)
 
 		unused_remove(last);
 		tdelete(last, &homes->by_name, compare);
-		homes->count--;
 		home_free(last);
 	}
 }
@@ -129,7 +128,6 @@ home_new(struct homes *homes, const struct home *key, struct home **out)
 		home_free(home);
 		return error;
 	}
-	homes->count++;
 	*out = home;
 	return 0;
 }
@@ -173,10 +171,4 @@ const char *
 home_branch(const struct home *home)
 {
 	return home->branch;
-}
-
-size_t
-homes_count(const struct homes *homes)
-{
-	return homes->count;
 }

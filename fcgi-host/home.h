@@ -39,7 +39,5 @@ void home_drop(struct home *home);
 int home_netns(const struct home *home);
 /* The branch's name; "" where there is no cgroup. */
 const char *home_branch(const struct home *home);
-/* How many there are, for tests. */
-size_t homes_count(const struct homes *homes);
 
 #endif

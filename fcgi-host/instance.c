@@ -52,7 +52,7 @@ instance_next_state(enum instance_state state, enum instance_event event)
 static void
 instance_step(struct instance *instance, enum instance_event event)
 {
-	int next = next_state[instance->state][event];
+	int next = instance_next_state(instance->state, event);
 
 	LOG_ASSERT(next != BUG);
 	if (instance->state == INSTANCE_IDLE && instance->served > 0)

@@ -166,7 +166,7 @@ int instance_order(struct instance *instance, enum init_order_type type,
 int instance_watch_output(struct instance *instance, int *out_fd, int *err_fd);
 
 const char *instance_state_name(enum instance_state state);
-/* The table, for tests: the next state, or -1 where the event is a bug. */
+/* The table: the next state, or -1 where the event is a bug. */
 int instance_next_state(enum instance_state state, enum instance_event event);
 
 #endif

@@ -478,12 +478,6 @@ ledger_seq(const struct ledger *ledger)
 }
 
 uint64_t
-ledger_executions(const struct ledger *ledger)
-{
-	return ledger->executions;
-}
-
-uint64_t
 ledger_refused(const struct ledger *ledger)
 {
 	return ledger->refused;

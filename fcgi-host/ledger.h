@@ -69,7 +69,6 @@ void ledger_flush(struct ledger *ledger);
 bool ledger_is_failing(const struct ledger *ledger);
 
 uint64_t ledger_seq(const struct ledger *ledger);
-uint64_t ledger_executions(const struct ledger *ledger);
 /* Refused by ledger_admit since the last host record. */
 uint64_t ledger_refused(const struct ledger *ledger);
 uint64_t ledger_errors(const struct ledger *ledger);

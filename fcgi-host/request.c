@@ -98,7 +98,7 @@ void
 request_step(struct request *request, enum request_event event)
 {
 	enum request_state from = request->state;
-	int next = next_state[from][event];
+	int next = request_next_state(from, event);
 
 	LOG_ASSERT(next != BUG);
 	if ((enum request_state)next == from)
@@ -106,7 +106,7 @@ request_step(struct request *request, enum request_event event)
 	request->state = (enum request_state)next;
 	log_event(LOG_DEBUG, "request", "request=%s from=%s to=%s",
 	    request->slot == NULL ? "-" : request->slot->record.request_id,
-	    state_names[from], state_names[next]);
+	    request_state_name(from), request_state_name(request->state));
 	request_arm(request);
 	if (next == REQUEST_RECORDING)
 		request_record(request);

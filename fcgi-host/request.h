@@ -109,7 +109,7 @@ bool request_is_body_arrived(const struct request *request);
 /* Writes the debts of a gateway that died into the ledger as lost. */
 void request_record_lost(struct server *server);
 
-/* The table, for tests: the next state, or -1 where the event is a bug. */
+/* The table: the next state, or -1 where the event is a bug. */
 int request_next_state(enum request_state state, enum request_event event);
 const char *request_state_name(enum request_state state);
 

@@ -101,28 +101,6 @@ the_same_report_again_changes_nothing_and_any_other_does(void **state)
 }
 
 static void
-add_name(struct function *function, void *arg)
-{
-	strcat(arg, function->info.name);
-}
-
-static void
-functions_are_visited_in_the_order_of_their_names(void **state)
-{
-	struct catalog *catalog = catalog_new();
-	char seen[32] = "";
-
-	(void)state;
-	put(catalog, "m", "1");
-	put(catalog, "z", "1");
-	put(catalog, "a/b", "1");
-	put(catalog, "a", "1");
-	catalog_each(catalog, add_name, seen);
-	assert_string_equal(seen, "aa/bmz");
-	catalog_free(catalog);
-}
-
-static void
 a_full_catalogue_refuses_the_new_but_still_replaces(void **state)
 {
 	struct catalog *catalog = catalog_new();
@@ -164,8 +142,6 @@ main(void)
 		    a_new_version_is_a_new_function_and_who_holds_the_old_keeps_it),
 		cmocka_unit_test(
 		    the_same_report_again_changes_nothing_and_any_other_does),
-		cmocka_unit_test(
-		    functions_are_visited_in_the_order_of_their_names),
 		cmocka_unit_test(
 		    a_full_catalogue_refuses_the_new_but_still_replaces),
 	};
