@@ -107,6 +107,15 @@ conn_hand_on(struct conn *conn)
 	return true;
 }
 
+/* An answer that is still on its way, to a web server that is slow in reading, is
+ * not the end of its connection: that goes on behind it, as after a request. */
+static bool
+follows(const struct conn *conn)
+{
+	return conn->list->next_fd >= 0 && !conn->is_ending &&
+	    buf_len(&conn->out) > 0 && fcgi_parser_is_between(&conn->parser);
+}
+
 void
 conn_list_drain(struct conn_list *list, int next_fd)
 {
@@ -119,7 +128,8 @@ conn_list_drain(struct conn_list *list, int next_fd)
 		if (conn->request == NULL && !conn->is_closed &&
 		    !conn->is_ending)
 			conn_read(conn);
-		if (conn->request != NULL || conn_hand_on(conn))
+		if (conn->request != NULL || conn_hand_on(conn) ||
+		    follows(conn))
 			continue;
 		if (buf_len(&conn->out) == 0)
 			conn_close(conn);

@@ -1,4 +1,5 @@
 """Kept connections of web servers, from one run of the host to the next."""
+import functools
 import os
 import pathlib
 import signal
@@ -8,7 +9,7 @@ import time
 
 import pytest
 
-from lib import fcgi, servers
+from lib import fcgi, servers, threads
 
 
 @pytest.fixture
@@ -30,6 +31,15 @@ class Kept:
             f"/fn/{what}", body, request_id=self.count,
             flags=fcgi.KEEP_CONN))
         return self
+
+    def begin(self, what, n=None, body=b""):
+        """Sends so much of a request; returns the rest of it."""
+        self.count += 1
+        data = fcgi.request_bytes(f"/fn/{what}", body, request_id=self.count,
+                                  flags=fcgi.KEEP_CONN)
+        n = len(data) if n is None else n % len(data)
+        self.connection.send(data[:n])
+        return data[n:]
 
     def read(self):
         answer = self.connection.read_answer(self.count)
@@ -85,6 +95,63 @@ def test_a_connection_that_is_busy_is_kept_behind_its_answer(host):
     assert used.read() == "old"
     assert used.send("swiss?head&raw=new").read() == "new"
     thread.join()
+
+
+def part_of_params(one):
+    return one.begin("swiss?head&raw=x", 60), "x"
+
+
+def part_of_a_body(one):
+    return one.begin("warm?head&echo", -40, b"z" * 3000), "z" * 3000
+
+
+def answer_unread(one, size):
+    """It waits in the socket, and in the host, and in the function."""
+    return one.begin(f"swiss?head&out={size}"), size
+
+
+def answer_begun(one):
+    return one.begin("warm?head&raw=a&sleep=700&raw=b"), "ab"
+
+
+def nothing_asked(one):
+    return one.begin("swiss?head&raw=x", 0), "x"
+
+
+SIZES = (150000, 200000, 225000, 250000, 275000, 300000, 350000, 900000)
+STATES = [part_of_params, part_of_a_body, answer_begun, nothing_asked] * 4 + \
+    [functools.partial(answer_unread, size=size) for size in SIZES]
+
+
+def finish(begun):
+    """In the middle of the drain, which waits for those that are not read."""
+    def one_of_them(one):
+        kept, rest, wanted = one
+        kept.connection.send(rest)
+        answer = kept.connection.read_answer(kept.count)
+        assert answer.is_complete, answer
+        assert wanted in (answer.text, len(answer.body))
+
+    time.sleep(0.3)
+    threads.all_of(one_of_them, begun)
+
+
+@pytest.mark.parametrize("again", [restart, take_over])
+def test_connections_outlive_the_host_whatever_is_on_its_way(host, again):
+    """And the next request on each of them is the next host's."""
+    host.configure({"host": {"listen": str(host.socket)},
+                    "defaults": {"instances": "8"}})
+    restart(host)
+    kept = [(Kept(host.socket), state) for state in STATES]
+    for one, _ in kept:
+        assert one.send("warm?head&raw=1").read() == "1"
+    begun = [(one, *state(one)) for one, state in kept]
+    time.sleep(0.4)
+    finished = threads.begin(finish, begun)
+    again(host)
+    finished.result()
+    for one, _ in kept:
+        assert one.send("warm?head&raw=2").read() == "2"
 
 
 def test_what_the_web_server_does_not_keep_is_not_kept(host):

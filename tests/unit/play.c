@@ -3,6 +3,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <unistd.h>
 
 #include "fcgi-host/log.h"
@@ -98,6 +99,21 @@ play_say(struct play *play, struct actor *actor, const char *text)
 	LOG_ASSERT(write(actor->fds[1], text, strlen(text)) ==
 	    (ssize_t)strlen(text));
 	play_turn(play, 0);
+}
+
+void
+play_flood(struct play *play, struct actor *actor)
+{
+	static const char text[4096] = "";
+	int left = 0;
+
+	play_say(play, actor, PLAIN);
+	while (left == 0) {
+		LOG_ASSERT(write(actor->fds[1], text, sizeof(text)) ==
+		    sizeof(text));
+		stage_turn(&play->stage, 0);
+		LOG_ASSERT(ioctl(actor->fds[1], FIONREAD, &left) == 0);
+	}
 }
 
 void

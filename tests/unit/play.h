@@ -33,6 +33,8 @@ struct actor *play_dispatch(struct play *play, const char *method,
 
 /* The program writes; the web server reads what has come. */
 void play_say(struct play *play, struct actor *actor, const char *text);
+/* It writes until nothing more is taken from it: nobody reads. */
+void play_flood(struct play *play, struct actor *actor);
 /* The program ends. */
 void play_end(struct play *play, struct actor *actor, int wait_status);
 /* The instance is gone. */

@@ -471,29 +471,13 @@ a_connection_too_many_is_told_so_and_not_kept(void **state)
 	served(play, "abc");
 }
 
-/* The program writes until the gateway takes no more. */
-static void
-say_until_full(struct play *play, struct actor *actor)
-{
-	static const char text[4096] = "";
-	int left = 0;
-
-	play_say(play, actor, PLAIN);
-	while (left == 0) {
-		assert_int_equal(write(actor->fds[1], text, sizeof(text)),
-		    sizeof(text));
-		stage_turn(&play->stage, 0);
-		assert_int_equal(ioctl(actor->fds[1], FIONREAD, &left), 0);
-	}
-}
-
 static void
 an_answer_that_is_still_on_its_way_does_not_hold_up_a_drain(void **state)
 {
 	struct play *play = *state;
 	struct actor *actor = play_dispatch(play, "GET", "");
 
-	say_until_full(play, actor);
+	play_flood(play, actor);
 	actor_close(actor);
 	actor_report(actor, INIT_EXIT, 0);
 	stage_turn(&play->stage, 0);

@@ -78,6 +78,34 @@ a_busy_one_follows_when_its_answer_is_out(void **state)
 	assert_int_equal(play->web.ends, 2);
 }
 
+/* A web server that is slow in reading has had its answer when it has read it. */
+static void
+one_whose_answer_is_still_on_its_way_follows_behind_it(void **state)
+{
+	struct play *play = *state;
+	struct actor *actor = play_dispatch(play, "GET", "");
+	int pair_fd;
+
+	play_flood(play, actor);
+	actor_close(actor);
+	actor_report(actor, INIT_EXIT, 0);
+	stage_turn(&play->stage, 0);
+	assert_int_equal(play->stage.server.active, 0);
+	pair_fd = drain(play);
+	assert_int_equal(play->stage.server.connections, 1);
+	for (int i = 0; i < 100 && play->web.ends == 0; i++)
+		play_turn(play, 0);
+	assert_int_equal(play->web.ends, 1);
+	assert_int_equal(play->stage.server.connections, 0);
+	assert_false(play->web.is_closed);
+	play_request(play, "GET", "");
+	adopt(play, pair_fd, 1);
+	play_turn(play, 0);
+	play_say(play, play_run(play), PLAIN "next");
+	play_end(play, stage_last(&play->stage), 0);
+	assert_int_equal(play->web.ends, 2);
+}
+
 static void
 what_arrived_before_is_served_and_what_is_not_kept_is_closed(void **state)
 {
@@ -160,6 +188,7 @@ main(void)
 	const struct CMUnitTest tests[] = {
 		TEST(an_idle_connection_is_served_by_the_next),
 		TEST(a_busy_one_follows_when_its_answer_is_out),
+		TEST(one_whose_answer_is_still_on_its_way_follows_behind_it),
 		TEST(what_arrived_before_is_served_and_what_is_not_kept_is_closed),
 		TEST(one_in_the_middle_of_a_record_is_closed),
 		TEST(those_that_find_no_room_or_nobody_are_closed),
