@@ -215,8 +215,7 @@ static void
 request_finished(void *owner, bool is_whole)
 {
 	struct conn *conn = owner;
-	bool is_over = conn->is_aborted ||
-	    request_is_body_arrived(conn->request);
+	bool is_over = conn->is_aborted || request_is_read(conn->request);
 
 	conn->is_complete = is_whole && !conn->keeps &&
 	    request_is_body_arrived(conn->request);

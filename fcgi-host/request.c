@@ -484,3 +484,11 @@ request_is_body_arrived(const struct request *request)
 {
 	return request->relay.is_body_arrived;
 }
+
+bool
+request_is_read(const struct request *request)
+{
+	return request->relay.is_body_arrived ||
+	    (request->content_length >= 0 && request->relay.bytes_in ==
+	    (uint64_t)request->content_length);
+}

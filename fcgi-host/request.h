@@ -105,6 +105,9 @@ void request_drained(struct request *request);
 bool request_may_send(const struct request *request);
 /* The body has ended as far as the web server sent it. */
 bool request_is_body_arrived(const struct request *request);
+/* That, or all of its length is there and only the mark of its end is not: nothing
+ * else of the request can come. */
+bool request_is_read(const struct request *request);
 
 /* Writes the debts of a gateway that died into the ledger as lost. */
 void request_record_lost(struct server *server);

@@ -1,4 +1,5 @@
-/* Kept connections go to the next gateway, through a pair of sockets. */
+/* Which connections are kept, and how they go to the next gateway, through a pair of
+ * sockets. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -179,6 +180,64 @@ only_connected_streams_are_adopted(void **state)
 	close(pair[1]);
 }
 
+/* A program that reads its length, and no further, has answered before the mark of
+ * the body's end is there. */
+static void
+a_connection_is_kept_though_the_mark_of_the_bodys_end_comes_late(void **state)
+{
+	static const char *const params[] = { "REQUEST_METHOD=POST",
+		"CONTENT_LENGTH=6", NULL };
+	struct play *play = *state;
+	struct buf bytes = { 0 };
+	struct actor *actor;
+	int pair_fd;
+
+	for (size_t lap = 1; lap <= 2; lap++) {
+		/* the mark that was missing comes with the next request */
+		if (lap == 2)
+			assert_int_equal(fcgi_put_stream_end(&bytes,
+			    FCGI_STDIN, 1), 0);
+		web_put_head(&bytes, 1, FCGI_KEEP_CONN, "/fn/f", params);
+		assert_int_equal(fcgi_put_stream(&bytes, FCGI_STDIN, 1,
+		    "a body", 6), 0);
+		web_send(&play->web, &bytes);
+		play_turn(play, 0);
+		actor = play_run(play);
+		play_say(play, actor, PLAIN "read");
+		play_end(play, actor, 0);
+		assert_int_equal(play->web.ends, lap);
+		assert_false(play->web.is_closed);
+		if (lap == 1) { /* nor does it hinder the next gateway */
+			pair_fd = drain(play);
+			assert_int_equal(play->stage.server.connections, 0);
+			adopt(play, pair_fd, 1);
+		}
+	}
+	assert_int_equal(play_records(play, "ok"), 2);
+}
+
+/* What is to come of it would be taken for the next request. */
+static void
+a_connection_is_not_kept_where_a_rest_of_the_body_is_to_come(void **state)
+{
+	static const char *const params[] = { "REQUEST_METHOD=POST",
+		"CONTENT_LENGTH=7", NULL };
+	struct play *play = *state;
+	struct buf bytes = { 0 };
+	struct actor *actor;
+
+	web_put_head(&bytes, 1, FCGI_KEEP_CONN, "/fn/f", params);
+	assert_int_equal(fcgi_put_stream(&bytes, FCGI_STDIN, 1, "a body", 6),
+	    0);
+	web_send(&play->web, &bytes);
+	play_turn(play, 0);
+	actor = play_run(play);
+	play_say(play, actor, PLAIN "unread");
+	play_end(play, actor, 0);
+	assert_int_equal(play->web.ends, 1);
+	assert_true(play->web.is_closed);
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, play_set_up, \
 	    play_tear_down)
 
@@ -193,6 +252,10 @@ main(void)
 		TEST(one_in_the_middle_of_a_record_is_closed),
 		TEST(those_that_find_no_room_or_nobody_are_closed),
 		TEST(only_connected_streams_are_adopted),
+		TEST(
+		    a_connection_is_kept_though_the_mark_of_the_bodys_end_comes_late),
+		TEST(
+		    a_connection_is_not_kept_where_a_rest_of_the_body_is_to_come),
 	};
 
 	return cmocka_run_group_tests_name("conn_next", tests, NULL, NULL);
