@@ -69,18 +69,14 @@ connect_control(const struct conf *conf)
 }
 
 int
-ctl_ask(const struct conf *conf, enum ctl_verb verb, int fd)
+ctl_send(const struct conf *conf, const struct ctl_msg *msg, int fd)
 {
 	CLEANUP_FD int sock = connect_control(conf);
-	struct ctl_msg msg;
 	int error;
 
 	if (sock < 0)
 		return sock;
-	ctl_msg_init(&msg, CTL_COMMAND);
-	msg.u.command.verb = verb;
-	msg.u.command.has_file = fd >= 0 && verb == CTL_VERB_RELOAD;
-	error = sock_send(sock, &msg, msg.size, &fd, fd >= 0 ? 1 : 0);
+	error = sock_send(sock, msg, msg->size, &fd, fd >= 0 ? 1 : 0);
 	/* A host that hung up has perhaps said why: its answer is read. */
 	if (error != 0 && error != -EPIPE) {
 		(void)cmd_fail("the host takes no command: %s",
@@ -91,27 +87,53 @@ ctl_ask(const struct conf *conf, enum ctl_verb verb, int fd)
 }
 
 int
-ctl_take(int sock, struct ctl_msg *msg)
+ctl_ask(const struct conf *conf, enum ctl_verb verb, int fd)
 {
-	ssize_t n = sock_recv(sock, msg, sizeof(*msg), NULL, 0, NULL);
+	struct ctl_msg msg;
+
+	ctl_msg_init(&msg, CTL_COMMAND);
+	msg.u.command.verb = verb;
+	msg.u.command.has_file = fd >= 0 && verb == CTL_VERB_RELOAD;
+	return ctl_send(conf, &msg, fd);
+}
+
+static int
+take(int sock, struct ctl_msg *msg, int *fds, size_t max)
+{
+	size_t count = 0, i;
+	ssize_t n = sock_recv(sock, msg, sizeof(*msg), fds, max, &count);
+	int error;
 
 	/* A host that hung up on a command that it did not read may have said
 	 * why before; Linux reports the reset first. */
 	if (n == -ECONNRESET)
-		n = sock_recv(sock, msg, sizeof(*msg), NULL, 0, NULL);
+		n = sock_recv(sock, msg, sizeof(*msg), fds, max, &count);
 	if (n == 0)
 		return -ECONNRESET;
 	if (n < 0)
 		return (int)n;
-	return ctl_msg_check(msg, (size_t)n, 0, CTL_WAY_TO_COMMAND);
+	error = ctl_msg_check(msg, (size_t)n, count, CTL_WAY_TO_COMMAND);
+	for (i = 0; i < count && error != 0; i++)
+		close_fd(&fds[i]);
+	return error;
 }
 
 int
-ctl_receive(int sock, struct ctl_msg *msg, int timeout_ms)
+ctl_take(int sock, struct ctl_msg *msg)
+{
+	return take(sock, msg, NULL, 0);
+}
+
+int
+ctl_receive_fds(int sock, struct ctl_msg *msg, int timeout_ms, int *fds,
+    size_t max)
 {
 	struct pollfd wait = { .fd = sock, .events = POLLIN };
 	int ready, error;
+	size_t i;
 
+	for (i = 0; i < max; i++)
+		fds[i] = -1;
 	do {
 		ready = poll(&wait, 1, timeout_ms);
 	} while (ready < 0 && errno == EINTR);
@@ -119,7 +141,7 @@ ctl_receive(int sock, struct ctl_msg *msg, int timeout_ms)
 		(void)cmd_fail("the host does not answer; look at its log");
 		return -ETIMEDOUT;
 	}
-	error = ready < 0 ? -errno : ctl_take(sock, msg);
+	error = ready < 0 ? -errno : take(sock, msg, fds, max);
 	if (error == -ECONNRESET)
 		(void)cmd_fail("the host ended the connection without an "
 		    "answer; look at its log");
@@ -128,6 +150,12 @@ ctl_receive(int sock, struct ctl_msg *msg, int timeout_ms)
 		    "command and host are of different versions",
 		    strerror(-error));
 	return error;
+}
+
+int
+ctl_receive(int sock, struct ctl_msg *msg, int timeout_ms)
+{
+	return ctl_receive_fds(sock, msg, timeout_ms, NULL, 0);
 }
 
 /* The host reads its own file, and must say so if that is not the one that was

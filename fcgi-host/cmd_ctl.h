@@ -18,10 +18,18 @@
  */
 int ctl_ask(const struct conf *conf, enum ctl_verb verb, int fd);
 
+/* The same with a message of any kind. */
+int ctl_send(const struct conf *conf, const struct ctl_msg *msg, int fd);
+
 /* Receives one message that may go to a command.  0, or a negative errno after
  * a sentence on standard error (also when the host ended the connection).
  * timeout_ms -1: waits for ever. */
 int ctl_receive(int sock, struct ctl_msg *msg, int timeout_ms);
+
+/* The same with up to `max` descriptors, the caller's; those that did not come
+ * are -1. */
+int ctl_receive_fds(int sock, struct ctl_msg *msg, int timeout_ms, int *fds,
+    size_t max);
 
 /* The same without waiting on a non-blocking socket and without sentences:
  * 0, -EAGAIN, -ECONNRESET (the end), -EPROTO, or another negative errno. */

@@ -21,6 +21,7 @@ struct control_client {
 	struct loop_timer timer;
 	struct loop_task free_task;
 	bool is_asking; /* its command came, its answer is not out */
+	uid_t uid;
 };
 
 struct control {
@@ -92,6 +93,19 @@ control_reply(struct control_client *client, int code, const char *fmt, ...)
 	drop(client);
 }
 
+int
+control_send(struct control_client *client, const struct ctl_msg *msg,
+    const int *fds, size_t fd_count)
+{
+	return sock_send(client->io.fd, msg, msg->size, fds, fd_count);
+}
+
+uid_t
+control_uid(const struct control_client *client)
+{
+	return client->uid;
+}
+
 static void
 on_silence(void *arg)
 {
@@ -138,8 +152,11 @@ on_client(void *arg, uint32_t events)
 	}
 	loop_timer_cancel(control->loop, &client->timer);
 	client->is_asking = true;
-	control->ops->command(control->arg, client,
-	    (enum ctl_verb)msg.u.command.verb, &fd);
+	if (msg.type == CTL_SHELL)
+		control->ops->shell(control->arg, client, &msg.u.shell, &fd);
+	else
+		control->ops->command(control->arg, client,
+		    (enum ctl_verb)msg.u.command.verb, &fd);
 }
 
 /* 0, or a negative errno; takes fd. */
@@ -158,6 +175,7 @@ welcome(struct control *control, int fd)
 	}
 	client->control = control;
 	client->io.fd = -1;
+	client->uid = uid;
 	error = loop_io_add(control->loop, &client->io, fd, EPOLLIN, on_client,
 	    client);
 	if (error == 0)

@@ -22,6 +22,9 @@ struct control_ops {
 	 * client is answered, now or later, by control_reply, or taken. */
 	void (*command)(void *arg, struct control_client *client,
 	    enum ctl_verb verb, int *fd);
+	/* The same of one who asks for a shell. */
+	void (*shell)(void *arg, struct control_client *client,
+	    const struct ctl_shell *shell, int *fd);
 	/* A client left before its answer; it is no more. */
 	void (*left)(void *arg, struct control_client *client);
 };
@@ -37,6 +40,13 @@ void control_free(struct control *control);
  * accepted: nobody waits. */
 void control_reply(struct control_client *client, int code, const char *fmt,
     ...) __attribute__((format(printf, 3, 4)));
+
+/* Sends a message with descriptors (borrowed) and keeps the client, whose leaving
+ * is told.  0 or negative errno. */
+int control_send(struct control_client *client, const struct ctl_msg *msg,
+    const int *fds, size_t fd_count);
+/* Who it is, as the kernel says. */
+uid_t control_uid(const struct control_client *client);
 
 /* Lets go of the client and returns its connection, owned by the caller. */
 int control_take(struct control_client *client);

@@ -309,6 +309,63 @@ check_reply(const struct ctl_msg *msg)
 	    0 : -EPROTO;
 }
 
+/* Arguments of root's command: any bytes, but as many as it says, and nothing
+ * behind them. */
+static int
+check_shell(const struct ctl_msg *msg)
+{
+	const struct ctl_shell *shell = &msg->u.shell;
+	uint32_t count = 0, i;
+
+	if (!IS_TEXT(shell->name) || !ctl_name_ok(shell->name) ||
+	    shell->has_terminal > 1 || !IS_ZERO(shell->pad) ||
+	    shell->count == 0 || shell->count > CTL_SHELL_ARGUMENTS_MAX ||
+	    shell->length > CTL_SHELL_TEXT_MAX)
+		return -EPROTO;
+	for (i = 0; i < shell->length; i++)
+		count += shell->text[i] == '\0';
+	return count == shell->count && shell->text[i - 1] == '\0' &&
+	    is_zero(shell->text + i, CTL_SHELL_TEXT_MAX - i) ? 0 : -EPROTO;
+}
+
+static int
+check_shell_ask(const struct ctl_msg *msg)
+{
+	return msg->u.shell_ask.serial != 0 ? 0 : -EPROTO;
+}
+
+static int
+check_shell_answer(const struct ctl_msg *msg)
+{
+	const struct ctl_shell_answer *answer = &msg->u.shell_answer;
+
+	return answer->serial != 0 && answer->error >= 0 &&
+	    (answer->id != 0) == (answer->error == 0) && answer->pad == 0 ?
+	    0 : -EPROTO;
+}
+
+/* One that is served, of course. */
+static int
+check_shell_up(const struct ctl_msg *msg)
+{
+	return msg->u.function.problem == CTL_PROBLEM_NONE ?
+	    check_function(msg) : -EPROTO;
+}
+
+static int
+check_shell_gone(const struct ctl_msg *msg)
+{
+	const struct ctl_shell_gone *shell = &msg->u.shell_gone;
+
+	return shell->gone.id != 0 && shell->gone.has_cgroup <= 1 &&
+	    IS_ZERO(shell->gone.pad) && shell->was_up <= 1 &&
+	    IS_ZERO(shell->pad) && IS_TEXT(shell->tenant) &&
+	    ctl_segment_ok(shell->tenant, strlen(shell->tenant)) &&
+	    IS_TEXT(shell->name) && ctl_name_ok(shell->name) &&
+	    IS_TEXT(shell->version) && is_version(shell->version) ? 0 :
+	    -EPROTO;
+}
+
 static int
 check_status_host(const struct ctl_msg *msg)
 {
@@ -384,6 +441,16 @@ static const struct type_rule rules[CTL_TYPE_COUNT] = {
 	    check_status_fn },
 	[CTL_STATUS_INSTANCE] = { "status_instance", SIZE_OF(status_instance),
 	    OUT, 0, check_status_instance },
+	[CTL_SHELL] = { "shell", SIZE_OF(shell), CMD, FDS_BY_BODY,
+	    check_shell },
+	[CTL_SHELL_ASK] = { "shell_ask", SIZE_OF(shell_ask), S2G, 0,
+	    check_shell_ask },
+	[CTL_SHELL_ANSWER] = { "shell_answer", SIZE_OF(shell_answer), G2S, 0,
+	    check_shell_answer },
+	[CTL_SHELL_UP] = { "shell_up", SIZE_OF(function), OUT, FDS_BY_BODY,
+	    check_shell_up },
+	[CTL_SHELL_GONE] = { "shell_gone", SIZE_OF(shell_gone), S2G, 0,
+	    check_shell_gone },
 };
 
 void
@@ -406,6 +473,10 @@ fds_of_body(const struct ctl_msg *msg)
 		return 1 + (size_t)__builtin_popcount(msg->u.instance_up.has);
 	case CTL_DRAIN:
 		return msg->u.drain.has_next;
+	case CTL_SHELL:
+		return msg->u.shell.has_terminal;
+	case CTL_SHELL_UP:
+		return 2u + msg->u.function.has_env;
 	case CTL_COMMAND:
 		return msg->u.command.verb == CTL_VERB_INVOKE ? 1 :
 		    msg->u.command.has_file;

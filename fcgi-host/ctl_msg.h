@@ -12,7 +12,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define CTL_MAGIC 0x66637334u /* changes with every change of a struct */
+#define CTL_MAGIC 0x66637336u /* changes with every change of a struct */
 #define CTL_NAME_MAX 200      /* a function's name */
 #define CTL_SEGMENTS_MAX 8    /* parts of a name between slashes */
 #define CTL_PATH_MAX 216      /* its file below the functions directory */
@@ -120,6 +120,18 @@ enum ctl_type {
 	CTL_STATUS_HOST,
 	CTL_STATUS_FN,
 	CTL_STATUS_INSTANCE,
+	/* root's command → spawner; fd: a terminal's end, if has_terminal */
+	CTL_SHELL,
+	/* spawner → gateway: may one run, of which a line will tell? */
+	CTL_SHELL_ASK,
+	/* gateway → spawner: its answer */
+	CTL_SHELL_ANSWER,
+	/* spawner → command (struct ctl_function: whose sandbox is there); fds: an
+	 * end of init's socket, the configuration, sealed, and the function's
+	 * environment, if has_env */
+	CTL_SHELL_UP,
+	/* spawner → gateway: it has ended, or (was_up 0) did not begin */
+	CTL_SHELL_GONE,
 	CTL_TYPE_COUNT
 };
 
@@ -262,6 +274,39 @@ struct ctl_command {
 	uint32_t has_file; /* 0 or 1, reload only: one descriptor comes along */
 };
 
+#define CTL_SHELL_ARGUMENTS_MAX 64
+#define CTL_SHELL_TEXT_MAX 2048
+
+struct ctl_shell {
+	char name[CTL_NAME_MAX + 1];
+	uint8_t has_terminal;
+	uint8_t pad[2];
+	uint32_t count;             /* of arguments, at least 1 */
+	uint32_t length;            /* of what follows, that is used */
+	char text[CTL_SHELL_TEXT_MAX]; /* the arguments, each with its NUL */
+};
+
+struct ctl_shell_ask {
+	uint64_t serial; /* the spawner's number for it */
+};
+
+struct ctl_shell_answer {
+	uint64_t serial;
+	uint64_t id;   /* chosen like that of any instance */
+	int32_t error; /* positive errno: it may not; 0 */
+	uint32_t pad;
+};
+
+struct ctl_shell_gone {
+	struct ctl_instance_gone gone;
+	uint64_t start_us, lifetime_us;
+	uint8_t was_up;
+	uint8_t pad[5];
+	char tenant[CTL_TENANT_MAX + 1];
+	char name[CTL_NAME_MAX + 1];
+	char version[CTL_VERSION_LENGTH + 1];
+};
+
 struct ctl_reply {
 	int32_t code; /* 0 done, else a positive errno */
 	uint32_t pad;
@@ -311,6 +356,10 @@ struct ctl_msg {
 		struct ctl_drain drain;
 		struct ctl_command command;
 		struct ctl_reply reply;
+		struct ctl_shell shell;
+		struct ctl_shell_ask shell_ask;
+		struct ctl_shell_answer shell_answer;
+		struct ctl_shell_gone shell_gone;
 		struct ctl_status_host status_host;
 		struct ctl_status_fn status_fn;
 		struct ctl_status_instance status_instance;

@@ -4,44 +4,18 @@
 #include <fastcgi.h>
 #include <string.h>
 
+#include "fcgi-host/function_env.h"
 #include "sandbox/plan.h"
 
-/* What a program may rely on, whatever the daemon's own environment is. */
-static const char *const base[][2] = {
-	{ "PATH", "/usr/local/bin:/usr/bin:/bin" },
-	{ "HOME", "/tmp" },
-	{ "TMPDIR", "/tmp" },
-	{ "LANG", "C.UTF-8" },
-};
-
-/* Later ones override: built-in, configuration, sidecar, and once more the
- * administrator's own section of the function. */
 static int
 env_add_function(struct cgi_env *env, const struct exec_env *exec)
 {
-	const struct ctl_function *info = &exec->route->function->info;
-	const struct settings *own = conf_function(exec->conf, info->name);
 	const struct buf *sidecar = &exec->route->function->env;
-	struct buf block = { 0 };
-	int error = 0;
 
-	for (size_t i = 0; i < sizeof(base) / sizeof(base[0]); i++)
-		if (error == 0)
-			error = cgi_env_set(env, base[i][0], base[i][1]);
-	if (error == 0)
-		error = conf_env(exec->conf, info->tenant, info->name,
-		    info->runtime, &block);
-	if (error == 0 && buf_len(&block) > 0)
-		error = cgi_env_add_block(env, (const char *)block.data +
-		    block.start, buf_len(&block));
-	if (error == 0 && sidecar->data != NULL)
-		error = cgi_env_add_block(env, (const char *)sidecar->data +
-		    sidecar->start, sidecar->end - sidecar->start);
-	if (error == 0 && own != NULL && own->env.data != NULL)
-		error = cgi_env_add_block(env, (const char *)own->env.data +
-		    own->env.start, own->env.end - own->env.start);
-	buf_free(&block);
-	return error;
+	return function_env_add(env, exec->conf, &exec->route->function->info,
+	    sidecar->data == NULL ? NULL :
+	    (const char *)sidecar->data + sidecar->start,
+	    sidecar->end - sidecar->start);
 }
 
 static int

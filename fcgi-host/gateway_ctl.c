@@ -438,6 +438,24 @@ on_totals(struct gateway *gateway, const struct ctl_msg *msg, int *fds,
 }
 
 static void
+on_shell_ask(struct gateway *gateway, const struct ctl_msg *msg, int *fds,
+    size_t fd_count)
+{
+	(void)fds;
+	(void)fd_count;
+	gateway_shell_ask(gateway, &msg->u.shell_ask);
+}
+
+static void
+on_shell_gone(struct gateway *gateway, const struct ctl_msg *msg, int *fds,
+    size_t fd_count)
+{
+	(void)fds;
+	(void)fd_count;
+	gateway_shell_gone(gateway, &msg->u.shell_gone);
+}
+
+static void
 on_client(struct gateway *gateway, const struct ctl_msg *msg, int *fds,
     size_t fd_count)
 {
@@ -472,6 +490,8 @@ static handler_fn *const handlers[CTL_TYPE_COUNT] = {
 	[CTL_DRAIN] = on_drain,
 	[CTL_TOTALS] = on_totals,
 	[CTL_CLIENT] = on_client,
+	[CTL_SHELL_ASK] = on_shell_ask,
+	[CTL_SHELL_GONE] = on_shell_gone,
 };
 
 static void

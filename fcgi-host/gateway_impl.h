@@ -71,6 +71,12 @@ void gateway_drain(struct gateway *gateway, uint64_t longest_ms, int next_fd);
 /* Writes the status to a client's socket (taken). */
 void gateway_status(struct gateway *gateway, int fd);
 
+/* gateway_shell.c: root's shells, of which only the books are kept here. */
+void gateway_shell_ask(struct gateway *gateway,
+    const struct ctl_shell_ask *ask);
+void gateway_shell_gone(struct gateway *gateway,
+    const struct ctl_shell_gone *shell);
+
 extern const struct fleet_ops gateway_fleet_ops;
 
 #endif

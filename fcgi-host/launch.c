@@ -23,6 +23,7 @@ struct start {
 	const struct conf *conf;
 	const struct ctl_function *function;
 	uint64_t id;
+	struct launch_shell *shell; /* NULL: the function itself */
 	const struct conf_runtime *runtime; /* NULL: executed directly */
 	struct limits limits;
 	struct instance *instance;
@@ -42,8 +43,8 @@ static int
 step_room(struct start *s)
 {
 	s->step = "room for an instance";
-	return sandboxes_add(s->site->sandboxes, s->function, s->id,
-	    &s->instance);
+	return (s->shell != NULL ? sandboxes_add_shell : sandboxes_add)(
+	    s->site->sandboxes, s->function, s->id, &s->instance);
 }
 
 /* The file first: only a folder that is there can cost a number. */
@@ -81,8 +82,9 @@ step_runtime(struct start *s)
 		if (s->runtime == NULL)
 			return -ESTALE;
 	}
-	s->argv = resolve_argv(s->runtime, s->file.name);
-	if (s->argv == NULL)
+	if (s->shell == NULL)
+		s->argv = resolve_argv(s->runtime, s->file.name);
+	if (s->shell == NULL && s->argv == NULL)
 		return -ENOMEM;
 	/* The report may be older than the configuration. */
 	s->limits = s->function->limits;
@@ -151,6 +153,8 @@ step_counters(struct start *s)
 	size_t i;
 
 	s->step = "counters of the cgroup leaf";
+	if (s->shell != NULL) /* they are read at its end */
+		return 0;
 	for (i = 0; i < COUNTERS && s->instance->leaf_fd >= 0; i++) {
 		int fd = cgroup_leaf_open(s->instance->leaf_fd,
 		    counters[i].file, counters[i].is_writable);
@@ -169,7 +173,7 @@ step_sockets(struct start *s)
 
 	s->step = "socket for init";
 	error = sock_pair(s->sock);
-	if (error != 0 || !s->function->is_fastcgi)
+	if (error != 0 || !s->function->is_fastcgi || s->shell != NULL)
 		return error;
 	s->step = "listening socket";
 	s->listen_fd = instance_make_socket(s->instance, s->site->gateway_gid);
@@ -203,6 +207,11 @@ make_plan(struct start *s)
 	plan->init_sock = s->sock[1];
 	plan->listen_fd = s->listen_fd;
 	plan->argv = s->argv;
+	if (s->shell != NULL) {
+		plan->argv = s->shell->argv;
+		plan->terminal_fd = s->shell->terminal_fd > 0 ?
+		    s->shell->terminal_fd : 0;
+	}
 }
 
 static void
@@ -306,10 +315,9 @@ was_replaced(const struct start *s)
 	    st.st_nlink == 0;
 }
 
-int
-launch_start(const struct launch_site *site, const struct conf *conf,
-    const struct ctl_function *function, uint64_t id, struct parcel *up,
-    char *step, size_t size)
+/* up: of a function; else shell is set. */
+static int
+launch(const struct start *begin, struct parcel *up, char *step, size_t size)
 {
 	uint64_t start_us = loop_clock_us();
 	bool is_again = true;
@@ -317,20 +325,46 @@ launch_start(const struct launch_site *site, const struct conf *conf,
 	size_t i;
 
 	for (tries = 0; is_again && tries < TRIES_MAX; tries++) {
-		struct start s = { .site = site, .conf = conf,
-			.function = function, .id = id, .file.fd = -1,
-			.data_fd = -1, .listen_fd = -1, .sock = { -1, -1 },
-			.counters = { -1, -1, -1, -1 } };
+		struct start s = *begin;
 
 		error = 0;
 		for (i = 0; i < sizeof(steps) / sizeof(steps[0]) &&
 		    error == 0; i++)
 			error = steps[i](&s);
-		if (error == 0)
+		if (error == 0 && up != NULL) {
 			fill_up(&s, start_us, up);
+		} else if (error == 0) {
+			s.shell->init_sock = steal_fd(&s.sock[0]);
+			s.shell->start_us = loop_clock_us() - start_us;
+		}
 		snprintf(step, size, "%s", error != 0 ? s.step : "");
 		is_again = error != 0 && was_replaced(&s);
 		start_end(&s, error == 0);
 	}
 	return error;
+}
+
+#define START_INIT .file.fd = -1, .data_fd = -1, .listen_fd = -1, \
+	.sock = { -1, -1 }, .counters = { -1, -1, -1, -1 }
+
+int
+launch_start(const struct launch_site *site, const struct conf *conf,
+    const struct ctl_function *function, uint64_t id, struct parcel *up,
+    char *step, size_t size)
+{
+	const struct start begin = { .site = site, .conf = conf,
+		.function = function, .id = id, START_INIT };
+
+	return launch(&begin, up, step, size);
+}
+
+int
+launch_shell(const struct launch_site *site, const struct conf *conf,
+    const struct ctl_function *function, uint64_t id,
+    struct launch_shell *shell, char *step, size_t size)
+{
+	const struct start begin = { .site = site, .conf = conf,
+		.function = function, .id = id, .shell = shell, START_INIT };
+
+	return launch(&begin, NULL, step, size);
 }

@@ -37,4 +37,21 @@ int launch_start(const struct launch_site *site, const struct conf *conf,
     const struct ctl_function *function, uint64_t id, struct parcel *up,
     char *step, size_t size);
 
+/* A person's program in the place of the function's. */
+struct launch_shell {
+	char *const *argv; /* borrowed */
+	int terminal_fd;   /* borrowed; -1: none */
+	int init_sock;     /* out: an end of init's socket, the caller's */
+	uint64_t start_us; /* out */
+};
+
+/*
+ * The same sandbox for a person: by the function's file, ids, numbers, binds and
+ * data, with a leaf of its own; but no socket to listen on.  It is in no ceiling
+ * of the function.  As above.
+ */
+int launch_shell(const struct launch_site *site, const struct conf *conf,
+    const struct ctl_function *function, uint64_t id,
+    struct launch_shell *shell, char *step, size_t size);
+
 #endif

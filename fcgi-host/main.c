@@ -19,6 +19,10 @@ static const struct cmd_verb verbs[] = {
 	    "\nThe request waits in the same queue and runs in the same "
 	    "sandboxes as a web\nserver's, and leaves a record.  The answer's "
 	    "body goes to standard output.", cmd_invoke },
+	{ "shell", "FUNCTION [-- COMMAND [ARGUMENT ...]]",
+	    "Open a shell in a function's sandbox.",
+	    "\nThe running host makes it as for a request: the same files, "
+	    "user, ceilings and\nenvironment.  For root.", cmd_shell },
 	{ "reload", "", "Put a changed configuration into service.", NULL,
 	    cmd_ctl },
 	{ "reopen", "", "Switch to a new accounting log after a rotation.",

@@ -283,6 +283,17 @@ registry_has_tenant(const struct registry *registry, const char *tenant)
 	    name_of(&registry->entries[place]), n) == 0;
 }
 
+int
+registry_env(const struct registry *registry, const char *name)
+{
+	bool is_there;
+	size_t place = place_of(registry, name, &is_there);
+	const struct parcel *parcel = is_there ?
+	    registry->entries[place].parcel : NULL;
+
+	return parcel != NULL && parcel->fd_count > 0 ? parcel->fds[0] : -1;
+}
+
 size_t
 registry_count(const struct registry *registry)
 {

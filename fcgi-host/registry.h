@@ -42,7 +42,8 @@ const struct ctl_function *registry_find(const struct registry *registry,
 
 /* Whether a function of the tenant is known, served or not. */
 bool registry_has_tenant(const struct registry *registry, const char *tenant);
-
+/* The descriptor of its environment, borrowed; -1: it has none. */
+int registry_env(const struct registry *registry, const char *name);
 size_t registry_count(const struct registry *registry);
 /* The i-th in the order of names; borrowed. */
 struct parcel *registry_at(const struct registry *registry, size_t i);

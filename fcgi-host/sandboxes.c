@@ -146,20 +146,25 @@ instance_make_leaf(struct instance *instance, const struct limits *limits)
 /* --------------------------------------------------------------- one's life */
 
 static int
-may_add(const struct sandboxes *sandboxes, const struct ctl_function *function,
-    uint64_t id)
+may_add_any(const struct sandboxes *sandboxes, uint64_t id)
 {
-	size_t i, same = 0;
-
 	if (sandboxes_count(sandboxes) >= SANDBOXES_MAX)
 		return -ENFILE;
 	if (sandboxes->count > 0 &&
 	    sandboxes->live[sandboxes->count - 1]->id >= id)
 		return -EINVAL;
+	return 0;
+}
+
+static int
+may_add(const struct sandboxes *sandboxes, const struct ctl_function *function)
+{
+	size_t i, same = 0;
+
 	for (i = 0; i < sandboxes->count; i++) {
 		const struct instance *other = sandboxes->live[i];
 
-		same += !other->is_killed &&
+		same += !other->is_killed && !other->is_shell &&
 		    strcmp(other->name, function->name) == 0 &&
 		    strcmp(other->version, function->version) == 0;
 	}
@@ -168,16 +173,12 @@ may_add(const struct sandboxes *sandboxes, const struct ctl_function *function,
 	return same < 2 * function->limits.value[LIMIT_INSTANCES] ? 0 : -EAGAIN;
 }
 
-int
-sandboxes_add(struct sandboxes *sandboxes, const struct ctl_function *function,
+static int
+add(struct sandboxes *sandboxes, const struct ctl_function *function,
     uint64_t id, struct instance **out)
 {
-	struct instance *instance;
-	int error = may_add(sandboxes, function, id);
+	struct instance *instance = calloc(1, sizeof(*instance));
 
-	if (error != 0)
-		return error;
-	instance = calloc(1, sizeof(*instance));
 	if (instance == NULL)
 		return -ENOMEM;
 	instance->sandboxes = sandboxes;
@@ -189,6 +190,30 @@ sandboxes_add(struct sandboxes *sandboxes, const struct ctl_function *function,
 	instance->pid = -1;
 	*out = instance;
 	return 0;
+}
+
+int
+sandboxes_add(struct sandboxes *sandboxes, const struct ctl_function *function,
+    uint64_t id, struct instance **out)
+{
+	int error = may_add_any(sandboxes, id);
+
+	if (error == 0)
+		error = may_add(sandboxes, function);
+	return error != 0 ? error : add(sandboxes, function, id, out);
+}
+
+int
+sandboxes_add_shell(struct sandboxes *sandboxes,
+    const struct ctl_function *function, uint64_t id, struct instance **out)
+{
+	int error = may_add_any(sandboxes, id);
+
+	if (error == 0)
+		error = add(sandboxes, function, id, out);
+	if (error == 0)
+		(*out)->is_shell = true;
+	return error;
 }
 
 int

@@ -35,6 +35,7 @@ struct instance {
 	struct loop_io io;
 	struct loop_task free_task;
 	bool is_killed;
+	bool is_shell;    /* a person's; in no ceiling of the function */
 	bool is_disowned; /* killed, and nobody is told of its end */
 	struct instance *next; /* among the disowned */
 };
@@ -51,6 +52,9 @@ void sandboxes_free(struct sandboxes *sandboxes);
  * of all; -EAGAIN: too many of this function; -EINVAL: ids must rise; -ENOMEM.
  */
 int sandboxes_add(struct sandboxes *sandboxes,
+    const struct ctl_function *function, uint64_t id, struct instance **out);
+/* The same for a person's shell, which takes no function's place. */
+int sandboxes_add_shell(struct sandboxes *sandboxes,
     const struct ctl_function *function, uint64_t id, struct instance **out);
 
 /* What it shares with the function's other instances.  Its network namespace

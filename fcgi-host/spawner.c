@@ -350,6 +350,7 @@ end(struct spawner *spawner)
 	child_free(spawner->gateway);
 	child_free(spawner->scanner);
 	sandboxes_free(spawner->sandboxes);
+	spawner_shells_forget(spawner);
 	cgroup_parent_close(&spawner->cgroup);
 	spawner_wait_end(spawner, &spawner->drain,
 	    spawner->is_settled ? 0 : EIO, spawner->is_settled ?

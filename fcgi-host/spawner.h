@@ -83,6 +83,10 @@ struct spawner {
 	unsigned drain_failures;   /* starts of one that failed, the same */
 	uint64_t gateway_down_us;
 
+	bool is_drained; /* says the gateway; shells may not be gone yet */
+	struct spawner_shell *shells;
+	uint64_t shell_serial;
+
 	struct spawner_wait reload, reopen, drain;
 	bool is_read; /* the scanner's part of the reload is done */
 };
@@ -99,6 +103,25 @@ void spawner_send_sync(struct spawner *spawner);
 /* Lets the gateway accept.  Only behind all functions: what comes before waits in
  * the backlog, instead of being told that there is no such function. */
 void spawner_send_listeners(struct spawner *spawner);
+
+/* Goes on with the end, if the gateway has drained and no shell is left. */
+void spawner_drained(struct spawner *spawner);
+
+/* spawner_shell.c; ask is one of the control socket's operations */
+void spawner_shell_ask(void *spawner, struct control_client *client,
+    const struct ctl_shell *asked, int *fd);
+/* As an entry of the gateway's permit table. */
+int spawner_shell_answer(struct spawner *spawner, const struct ctl_msg *msg);
+/* Whether the gateway owes the answer of this one. */
+bool spawner_shell_is_asked(const struct spawner *spawner, uint64_t serial);
+/* False: that was no shell. */
+bool spawner_shell_gone(struct spawner *spawner,
+    const struct ctl_instance_gone *gone);
+void spawner_shell_left(struct spawner *spawner,
+    const struct control_client *client);
+void spawner_shells_kill(struct spawner *spawner);
+/* The gateway is gone, and the instances are disowned. */
+void spawner_shells_forget(struct spawner *spawner);
 
 /* spawner_scanner.c */
 extern const struct child_ops spawner_scanner_ops;

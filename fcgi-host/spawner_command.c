@@ -427,6 +427,7 @@ spawner_drain(struct spawner *spawner, struct control_client *client)
 	spawner_wait_end(spawner, &spawner->reload, ESHUTDOWN,
 	    "the host is ending");
 	wait_begin(spawner, &spawner->drain, client, DRAIN_MS, drain_late);
+	spawner_shells_kill(spawner);
 	/* One that is being started anew has its predecessor's debts to write:
 	 * that is not put off. */
 	if (child_is_up(spawner->gateway))
@@ -528,9 +529,11 @@ on_left(void *arg, struct control_client *client)
 	for (i = 0; i < sizeof(waits) / sizeof(waits[0]); i++)
 		if (waits[i]->client == client)
 			waits[i]->client = NULL;
+	spawner_shell_left(spawner, client);
 }
 
 const struct control_ops spawner_control_ops = {
 	.command = on_command,
+	.shell = spawner_shell_ask,
 	.left = on_left,
 };

@@ -31,8 +31,11 @@ void
 spawner_gateway_gone(void *arg, const struct ctl_instance_gone *gone)
 {
 	struct spawner *spawner = arg;
-	struct parcel *parcel = parcel_new(CTL_INSTANCE_GONE);
+	struct parcel *parcel;
 
+	if (spawner_shell_gone(spawner, gone))
+		return;
+	parcel = parcel_new(CTL_INSTANCE_GONE);
 	if (parcel != NULL)
 		parcel->msg.u.instance_gone = *gone;
 	child_send(spawner->gateway, parcel);
@@ -278,18 +281,29 @@ on_synced(struct spawner *spawner, const struct ctl_msg *msg)
 	return 0;
 }
 
-static int
-on_drained(struct spawner *spawner, const struct ctl_msg *msg)
+/* Of shells there will be lines, too, before the last. */
+void
+spawner_drained(struct spawner *spawner)
 {
-	(void)msg;
-	if (spawner->phase != SPAWNER_DRAINING)
-		return -EPROTO;
+	if (!spawner->is_drained || spawner->shells != NULL ||
+	    spawner->phase != SPAWNER_DRAINING)
+		return;
 	spawner->phase = SPAWNER_DRAINED;
 	/* What it did not kill is nobody's any more, and its time belongs
 	 * into the totals. */
 	sandboxes_kill_all(spawner->sandboxes);
 	spawner_send_totals(spawner, true);
 	child_end(spawner->gateway, LAST_RECORD_MS);
+}
+
+static int
+on_drained(struct spawner *spawner, const struct ctl_msg *msg)
+{
+	(void)msg;
+	if (spawner->phase != SPAWNER_DRAINING || spawner->is_drained)
+		return -EPROTO;
+	spawner->is_drained = true;
+	spawner_drained(spawner);
 	return 0;
 }
 
@@ -303,6 +317,7 @@ static const struct {
 	{ CTL_LOG_SWITCHED, on_log_switched },
 	{ CTL_FN_SYNC, on_synced },
 	{ CTL_DRAINED, on_drained },
+	{ CTL_SHELL_ANSWER, spawner_shell_answer },
 };
 
 static int
@@ -371,6 +386,8 @@ on_down(void *arg, int wait_status)
 	spawner->gateway_down_us = loop_clock_us();
 	/* init sees the hang-up too; this is for one that does not care. */
 	sandboxes_disown(spawner->sandboxes);
+	spawner_shells_forget(spawner);
+	spawner->is_drained = false;
 	if (spawner->phase == SPAWNER_DRAINED) {
 		spawner->is_settled = WIFEXITED(wait_status) &&
 		    WEXITSTATUS(wait_status) == 0;

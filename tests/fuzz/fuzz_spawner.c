@@ -105,6 +105,22 @@ make_message(struct ctl_msg *msg, const enum ctl_type *types, size_t count)
 	case CTL_INSTANCE_KILL:
 		msg->u.instance_kill.id = next() % 32;
 		break;
+	case CTL_SHELL:
+		PICK(msg->u.shell.name, names);
+		msg->u.shell.has_terminal = next() & 1;
+		memcpy(msg->u.shell.text, "sh", 3);
+		msg->u.shell.length = 3;
+		msg->u.shell.count = 1;
+		break;
+	case CTL_SHELL_ANSWER:
+		msg->u.shell_answer.serial = play.spawner.shell_serial -
+		    next() % 3;
+		if ((next() & 3) == 3)
+			msg->u.shell_answer.error = ENOSPC;
+		else
+			msg->u.shell_answer.id = play.spawner.last_id +
+			    (next() + 1u) % 4;
+		break;
 	case CTL_COMMAND:
 		msg->u.command.verb = next() % (CTL_VERB_COUNT + 1);
 		break;
@@ -152,6 +168,7 @@ send_message(int sock, struct sent *sent)
 
 	sent->n = msg->size >= CTL_HEAD_SIZE ? msg->size : CTL_HEAD_SIZE;
 	sent->fd_count = msg->type == CTL_FN_PUT ? msg->u.function.has_env & 1 :
+	    msg->type == CTL_SHELL ? msg->u.shell.has_terminal & 1 :
 	    msg->type == CTL_COMMAND &&
 	    msg->u.command.verb == CTL_VERB_INVOKE;
 	if (how >= 0xe0) {
@@ -197,7 +214,13 @@ gateway_may(const struct sent *sent)
 	case CTL_FN_SYNC:
 		return spawner->syncs_pending > 0;
 	case CTL_DRAINED:
-		return spawner->phase == SPAWNER_DRAINING;
+		return spawner->phase == SPAWNER_DRAINING &&
+		    !spawner->is_drained;
+	case CTL_SHELL_ANSWER:
+		return spawner_shell_is_asked(spawner,
+		    msg->u.shell_answer.serial) &&
+		    (msg->u.shell_answer.error != 0 ||
+		    msg->u.shell_answer.id > spawner->last_id);
 	default:
 		return false;
 	}

@@ -158,10 +158,47 @@ check_ceiling(const struct play *play, const struct ctl_function *function)
 
 	for (i = 0; i < play->alive_count; i++)
 		same += !play->alive[i]->is_killed &&
+		    !play->alive[i]->is_shell &&
 		    !play->alive[i]->is_disowned &&
 		    strcmp(play->alive[i]->name, function->name) == 0 &&
 		    strcmp(play->alive[i]->version, function->version) == 0;
 	CLAIM(same < 2 * function->limits.value[LIMIT_INSTANCES]);
+}
+
+static void
+make_alive(struct play *play, struct instance *instance)
+{
+	int fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+
+	play->eventfds[play->alive_count] = fcntl(fd, F_DUPFD_CLOEXEC, 3);
+	play->alive[play->alive_count++] = instance;
+	CLAIM(instance_watch(instance, NO_PID, fd) == 0);
+}
+
+int
+launch_shell(const struct launch_site *site, const struct conf *conf,
+    const struct ctl_function *function, uint64_t id,
+    struct launch_shell *shell, char *step, size_t size)
+{
+	struct play *play = cast.play;
+	struct instance *instance = NULL;
+	int error = play->alive_count == ALIVE_MAX ? -EMFILE :
+	    sandboxes_add_shell(site->sandboxes, function, id, &instance);
+
+	(void)conf;
+	CLAIM(function->problem == CTL_PROBLEM_NONE);
+	CLAIM(shell->argv[0] != NULL);
+	if (error == 0 && play->launch_error != 0) {
+		instance_drop(instance);
+		error = play->launch_error;
+	}
+	snprintf(step, size, "%s", error != 0 ? "a step" : "");
+	if (error != 0)
+		return error;
+	make_alive(play, instance);
+	shell->init_sock = play_file("", 0);
+	shell->start_us = 1;
+	return 0;
 }
 
 /* The books of the real one, and no process. */
@@ -189,10 +226,7 @@ launch_start(const struct launch_site *site, const struct conf *conf,
 		snprintf(step, size, "a step\twith \xc3\xa4");
 		return error;
 	}
-	fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-	play->eventfds[play->alive_count] = fcntl(fd, F_DUPFD_CLOEXEC, 3);
-	play->alive[play->alive_count++] = instance;
-	CLAIM(instance_watch(instance, NO_PID, fd) == 0);
+	make_alive(play, instance);
 	fd = play_file("", 0);
 	up->msg.u.instance_up.id = id;
 	parcel_give(up, &fd);

@@ -71,6 +71,30 @@ make_valid(struct ctl_msg *msg, enum ctl_type type)
 	case CTL_STATUS_FN:
 		strcpy(msg->u.status_fn.name, "alice/resize");
 		return 0;
+	case CTL_SHELL:
+		strcpy(msg->u.shell.name, "alice/resize");
+		memcpy(msg->u.shell.text, "ls\0-l", 6);
+		msg->u.shell.length = 6;
+		msg->u.shell.count = 2;
+		msg->u.shell.has_terminal = 1;
+		return 1;
+	case CTL_SHELL_ASK:
+		msg->u.shell_ask.serial = 1;
+		return 0;
+	case CTL_SHELL_ANSWER:
+		msg->u.shell_answer.serial = 1;
+		msg->u.shell_answer.id = 1;
+		return 0;
+	case CTL_SHELL_UP:
+		set_served(msg);
+		msg->type = CTL_SHELL_UP;
+		return 2;
+	case CTL_SHELL_GONE:
+		msg->u.shell_gone.gone.id = 1;
+		strcpy(msg->u.shell_gone.tenant, "alice");
+		strcpy(msg->u.shell_gone.name, "alice/resize");
+		strcpy(msg->u.shell_gone.version, "0123456789abcdef");
+		return 0;
 	default:
 		return 0;
 	}
@@ -127,6 +151,9 @@ every_type_goes_only_its_way(void **state)
 		[CTL_CLIENT] = S2G, [CTL_COMMAND] = CMD, [CTL_REPLY] = OUT,
 		[CTL_STATUS_HOST] = OUT, [CTL_STATUS_FN] = OUT,
 		[CTL_STATUS_INSTANCE] = OUT,
+		[CTL_SHELL] = CMD, [CTL_SHELL_ASK] = S2G,
+		[CTL_SHELL_ANSWER] = G2S, [CTL_SHELL_UP] = OUT,
+		[CTL_SHELL_GONE] = S2G,
 	};
 	int type;
 	unsigned way;
@@ -387,6 +414,37 @@ every_problem_has_a_text_of_its_own(void **state)
 	    "unknown problem");
 }
 
+static void
+a_shell_has_as_many_arguments_as_it_says(void **state)
+{
+	static const struct {
+		char text[6];
+		uint32_t length, count;
+		int result;
+	} cases[] = {
+		{ "ls\0-l", 6, 2, 0 }, { "", 1, 1, 0 }, { "\xff\n", 3, 1, 0 },
+		{ "ls\0-l", 6, 1, -EPROTO }, { "ls\0-l", 6, 3, -EPROTO },
+		{ "ls\0-l", 5, 2, -EPROTO }, { "ls\0-l", 3, 1, -EPROTO },
+		{ "", 0, 0, -EPROTO }, { "", 0, 1, -EPROTO },
+		{ "", CTL_SHELL_TEXT_MAX + 1, 1, -EPROTO },
+		{ "", CTL_SHELL_ARGUMENTS_MAX + 1,
+		    CTL_SHELL_ARGUMENTS_MAX + 1, -EPROTO },
+	};
+	size_t i;
+
+	(void)state;
+	for (i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		struct ctl_msg msg;
+
+		make_valid(&msg, CTL_SHELL);
+		memcpy(msg.u.shell.text, cases[i].text, 6);
+		msg.u.shell.length = cases[i].length;
+		msg.u.shell.count = cases[i].count;
+		assert_int_equal(ctl_msg_check(&msg, msg.size, 1, ANY_WAY),
+		    cases[i].result);
+	}
+}
+
 int
 main(void)
 {
@@ -411,6 +469,7 @@ main(void)
 		cmocka_unit_test(names_follow_the_pattern),
 		cmocka_unit_test(a_path_is_its_name_with_at_most_one_extension),
 		cmocka_unit_test(every_problem_has_a_text_of_its_own),
+		cmocka_unit_test(a_shell_has_as_many_arguments_as_it_says),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -76,7 +76,7 @@ class Terminal:
     def ask(self, command, seconds=SECONDS):
         """What a shell that runs here answers to one line."""
         self.send(f"echo \"<<\"; {command}; echo \">>\"\r")
-        found = self.expect(r"\n<<\r?\n(.*?)>>\r?\n", seconds).group(1)
+        found = self.expect(r"<<\r?\n(.*?)>>\r?\n", seconds).group(1)
         return found.decode("utf-8", "replace").replace("\r\n", "\n")
 
     def is_restored(self):
