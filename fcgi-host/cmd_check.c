@@ -2,6 +2,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/utsname.h>
 #include <unistd.h>
 
 #include "fcgi-host/cmd.h"
@@ -13,6 +14,7 @@
 
 #define LAYERS_MAX 32
 #define CONTROLLERS_MAX 512
+#define KERNEL_MAX 256
 
 struct report {
 	const char *path;
@@ -49,10 +51,13 @@ find_controllers(struct cgroup_parent *parent, bool is_hybrid)
 		parent->has_pids |= strcmp(word, "pids") == 0;
 		parent->has_cpu |= strcmp(word, "cpu") == 0;
 	}
-	if (!parent->has_memory || !parent->has_pids || !parent->has_cpu)
-		(void)snprintf(parent->reason, sizeof(parent->reason), "%s",
-		    is_hybrid ? "memory, pids or cpu are on cgroup v1: boot "
-		    "with systemd.unified_cgroup_hierarchy=1" :
+	if (parent->has_memory && parent->has_pids && parent->has_cpu)
+		return;
+	if (is_hybrid)
+		cgroup_place_explain_v1(parent->reason,
+		    sizeof(parent->reason));
+	else
+		(void)snprintf(parent->reason, sizeof(parent->reason),
 		    "the kernel or the container withholds the others");
 }
 
@@ -65,6 +70,7 @@ probe_layers(struct report *report)
 
 	if (error == 0) {
 		parent.fd = place.fd;
+		memcpy(parent.mount, place.mount, sizeof(parent.mount));
 		find_controllers(&parent, place.is_hybrid);
 	} else {
 		(void)snprintf(parent.reason, sizeof(parent.reason),
@@ -219,18 +225,34 @@ put_findings(const struct report *report, struct buf *out)
 	return error;
 }
 
+/* The facts behind the layers are its. */
+static const char *
+kernel_name(char out[KERNEL_MAX])
+{
+	struct utsname name;
+
+	if (uname(&name) != 0)
+		return "unknown";
+	(void)snprintf(out, KERNEL_MAX, "%s %s %s", name.sysname, name.release,
+	    name.machine);
+	return out;
+}
+
 static int
 put_text(const struct report *report, struct buf *out)
 {
-	int error = buf_addf(out, "%s: the configuration can be read\n\n",
-	    report->path);
+	char kernel[KERNEL_MAX];
+	int error = buf_addf(out, "%s: the configuration can be read\n\n"
+	    "kernel %s\n", report->path, kernel_name(kernel));
 	size_t i;
 
 	for (i = 0; i < report->layer_count && error == 0; i++) {
 		const struct sandbox_probe *layer = &report->layers[i];
 
-		error = buf_addf(out, "layer %-13s %-3s  %s\n", layer->name,
-		    layer->is_on ? "on" : "off", layer->fact);
+		error = buf_addf(out, "layer %-13s %-3s  %-8s  %s\n",
+		    layer->name, layer->is_on ? "on" : "off",
+		    is_required(report->conf, layer->name) ? "required" : "-",
+		    layer->fact);
 	}
 	if (error == 0 && report->was_listed)
 		error = buf_addf(out, "\n%zu functions served, %zu not\n",
@@ -254,8 +276,14 @@ put_pair(struct buf *out, const char *key, const char *text)
 static int
 put_json_layers(const struct report *report, struct buf *out)
 {
-	int error = buf_add_str(out, ",\"layers\":[");
+	char kernel[KERNEL_MAX];
+	int error = buf_add_str(out, ",");
 	size_t i;
+
+	if (error == 0)
+		error = put_pair(out, "kernel", kernel_name(kernel));
+	if (error == 0)
+		error = buf_add_str(out, ",\"layers\":[");
 
 	for (i = 0; i < report->layer_count && error == 0; i++) {
 		const struct sandbox_probe *layer = &report->layers[i];

@@ -223,9 +223,8 @@ explain(struct cgroup_parent *parent, const struct cgroup_place *place)
 	if (parent->has_memory && parent->has_pids && parent->has_cpu)
 		return;
 	if (place->is_hybrid)
-		snprintf(parent->reason, sizeof(parent->reason),
-		    "memory, pids or cpu are on cgroup v1: boot with "
-		    "systemd.unified_cgroup_hierarchy=1");
+		cgroup_place_explain_v1(parent->reason,
+		    sizeof(parent->reason));
 	else if (place->is_shared)
 		snprintf(parent->reason, sizeof(parent->reason),
 		    "other processes share the cgroup: start as a service "
@@ -280,6 +279,7 @@ parent_make(struct cgroup_parent *parent, struct cgroup_place *place,
 		enable_controllers(place->fd);
 	enable_controllers(parent->fd);
 	look_at_controllers(parent);
+	memcpy(parent->mount, place->mount, sizeof(parent->mount));
 	snprintf(parent->path, sizeof(parent->path), "%s/%s",
 	    strcmp(place->path, "/") == 0 ? "" : place->path, name);
 	explain(parent, place);
@@ -327,6 +327,7 @@ find_used(struct cgroup_parent *parent, const char *path, bool *is_hybrid)
 	*is_hybrid = place.is_hybrid;
 	if (path == NULL) {
 		parent->fd = place.fd;
+		memcpy(parent->mount, place.mount, sizeof(parent->mount));
 		snprintf(parent->path, sizeof(parent->path), "%s", place.path);
 		return error;
 	}
@@ -358,10 +359,13 @@ cgroup_parent_use(struct cgroup_parent *parent, const char *path)
 		return error;
 	}
 	look_at_controllers(parent);
-	if (!parent->has_memory || !parent->has_pids || !parent->has_cpu)
-		snprintf(parent->reason, sizeof(parent->reason), "%s",
-		    is_hybrid ? "memory, pids or cpu are on cgroup v1: boot "
-		    "with systemd.unified_cgroup_hierarchy=1" : "the cgroup "
+	if (parent->has_memory && parent->has_pids && parent->has_cpu)
+		return 0;
+	if (is_hybrid)
+		cgroup_place_explain_v1(parent->reason,
+		    sizeof(parent->reason));
+	else
+		snprintf(parent->reason, sizeof(parent->reason), "the cgroup "
 		    "gives its children no others: see its "
 		    "cgroup.subtree_control");
 	return 0;

@@ -19,8 +19,9 @@ struct cgroup_cpu {
 struct cgroup_parent {
 	int fd;        /* the parent's directory, or -1: no cgroup v2 to be had */
 	bool has_memory, has_pids, has_cpu; /* controllers delegated to leaves */
-	char path[512]; /* below the mount of cgroup2, for people */
-	char reason[128]; /* why something is missing, with the mend; "" */
+	char mount[256]; /* of cgroup2, and */
+	char path[512]; /* the place below that: for people */
+	char reason[160]; /* why something is missing, with the mend; "" */
 	/* What instances of hosts that died here had used before. */
 	struct cgroup_cpu left;
 };

@@ -66,6 +66,67 @@ find_mount(char *mount, size_t size)
 	return error;
 }
 
+/* Whether a word stands in a list separated by commas. */
+static bool
+has_option(const char *list, const char *word)
+{
+	size_t n = strlen(word);
+
+	for (;; list++) {
+		if (strncmp(list, word, n) == 0 &&
+		    (list[n] == ',' || list[n] == '\0'))
+			return true;
+		list = strchr(list, ',');
+		if (list == NULL)
+			return false;
+	}
+}
+
+/* The folder of a v1 mount with the controller, if the line is of one:
+ * "… ROOT POINT … - cgroup SOURCE rw,memory". */
+static bool
+is_v1_with(const char *line, const char *controller, char folder[256])
+{
+	const char *type = strstr(line, " - cgroup ");
+	const char *options = type == NULL ? NULL : strrchr(line, ' ');
+	char *slash;
+
+	if (options == NULL || !has_option(options + 1, controller) ||
+	    sscanf(line, "%*s %*s %*s %*s %255s", folder) != 1)
+		return false;
+	slash = strrchr(folder, '/');
+	if (slash != NULL && slash != folder)
+		*slash = '\0';
+	return true;
+}
+
+void
+cgroup_place_explain_v1(char *out, size_t size)
+{
+	static const char *const wanted[] = { "memory", "pids", "cpu" };
+	FILE *file = fopen("/proc/self/mountinfo", "re");
+	char line[1024], folder[256] = "", words[64] = "";
+	size_t n = 0;
+
+	for (size_t i = 0; i < 3 && file != NULL; i++) {
+		bool is_there = false;
+
+		rewind(file);
+		while (!is_there && fgets(line, sizeof(line), file) != NULL) {
+			line[strcspn(line, "\n")] = '\0';
+			is_there = is_v1_with(line, wanted[i], folder);
+		}
+		if (is_there)
+			n += (size_t)snprintf(words + n, sizeof(words) - n,
+			    "%s%s", n > 0 ? ", " : "", wanted[i]);
+	}
+	if (file != NULL)
+		fclose(file);
+	snprintf(out, size, "on cgroup v1: %s, below %s; boot with "
+	    "systemd.unified_cgroup_hierarchy=1", n > 0 ? words :
+	    "some controllers", folder[0] != '\0' ? folder : "/sys/fs/cgroup");
+}
+
 /* Whether a process other than this one stands in the cgroup.  Those that this
  * process cannot name show as 0. */
 static bool
@@ -99,14 +160,14 @@ has_controllers(int dir)
 int
 cgroup_place_find(struct cgroup_place *place)
 {
-	char mount[256], path[700];
+	char path[700];
 	size_t length;
 	int error = find_own_path(place->path, sizeof(place->path),
 	    &place->is_hybrid);
 
 	place->fd = -1;
 	if (error == 0)
-		error = find_mount(mount, sizeof(mount));
+		error = find_mount(place->mount, sizeof(place->mount));
 	if (error != 0)
 		return error;
 	/* Started again in the place into which a predecessor stepped. */
@@ -115,7 +176,7 @@ cgroup_place_find(struct cgroup_place *place)
 	    strcmp(place->path + length - sizeof(OWN_CHILD),
 	        "/" OWN_CHILD) == 0)
 		place->path[length - sizeof(OWN_CHILD)] = '\0';
-	snprintf(path, sizeof(path), "%s%s", mount, place->path);
+	snprintf(path, sizeof(path), "%s%s", place->mount, place->path);
 	place->fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	if (place->fd < 0)
 		return -errno;

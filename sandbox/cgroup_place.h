@@ -7,10 +7,12 @@
 #define SANDBOX_CGROUP_PLACE_H
 
 #include <stdbool.h>
+#include <stddef.h>
 
 struct cgroup_place {
 	int fd; /* the own cgroup's directory */
-	char path[400]; /* below the mount of cgroup2 */
+	char mount[256]; /* of cgroup2 */
+	char path[400]; /* below that */
 	bool is_hybrid; /* v1 hierarchies hold controllers */
 	bool is_root;   /* the root may hold processes and children */
 	bool is_shared; /* processes that are not ours stand in it */
@@ -26,6 +28,10 @@ int cgroup_place_find(struct cgroup_place *place);
  * the step was refused.
  */
 bool cgroup_place_leave(struct cgroup_place *place);
+
+/* Which of memory, pids and cpu are on cgroup v1, where, and the mend: a sentence
+ * for people. */
+void cgroup_place_explain_v1(char *out, size_t size);
 
 /* Steps back into the directory, if it was left, and removes the child. */
 void cgroup_place_return(int place_fd);

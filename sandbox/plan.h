@@ -112,7 +112,7 @@ struct sandbox_probe {
 	unsigned layer;
 	const char *name; /* "landlock", as `require` spells it */
 	bool is_on;
-	char fact[160]; /* "ABI 7", or why not and the mend */
+	char fact[640]; /* "ABI 7: …", or why not and the mend */
 };
 /* Fills up to max; returns how many.  parent may be NULL (not opened). */
 size_t sandbox_probe(const struct cgroup_parent *parent,

@@ -6,16 +6,20 @@
 #include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/capability.h>
 #include <sys/mount.h>
 #include <sys/prctl.h>
+#include <sys/resource.h>
 #include <sys/syscall.h>
+#include <sys/utsname.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include "sandbox/landlock.h"
 #include "sandbox/plan.h"
+#include "sandbox/rights.h"
 #include "sandbox/seccomp.h"
 
 static const struct {
@@ -78,27 +82,61 @@ try_namespace(uint64_t flag)
 	return 0;
 }
 
-static void
-probe_namespace(struct sandbox_probe *probe, uint64_t flag)
+/* How many of them the kernel allows, or 0: it does not say. */
+static unsigned long
+namespaces_max(const char *kind)
 {
-	int error = try_namespace(flag);
+	char path[64], text[24] = "";
+	int fd;
+
+	snprintf(path, sizeof(path), "/proc/sys/user/max_%s_namespaces", kind);
+	fd = open(path, O_RDONLY | O_CLOEXEC);
+	if (fd < 0)
+		return 0;
+	if (read(fd, text, sizeof(text) - 1) < 0)
+		text[0] = '\0';
+	close(fd);
+	return strtoul(text, NULL, 10);
+}
+
+static const struct namespace_kind {
+	unsigned layer;
+	uint64_t flag;
+	const char *kind; /* as in user.max_KIND_namespaces */
+	const char *what;
+} namespaces[] = {
+	{ LAYER_MOUNT, CLONE_NEWNS, "mnt", "a fresh read-only root in a mount "
+	    "namespace, mounts by descriptor" },
+	{ LAYER_PID, CLONE_NEWPID, "pid", "a namespace of its own" },
+	{ LAYER_NET, CLONE_NEWNET, "net", "a namespace of its own" },
+	{ LAYER_IPC, CLONE_NEWIPC, "ipc", "a namespace of its own" },
+	{ LAYER_UTS, CLONE_NEWUTS, "uts", "a namespace of its own" },
+	{ LAYER_CGROUP_NS, CLONE_NEWCGROUP, "cgroup", "a namespace of its own" },
+};
+#define NAMESPACE_COUNT (sizeof(namespaces) / sizeof(namespaces[0]))
+
+static void
+probe_namespace(struct sandbox_probe *probe, const struct namespace_kind *kind)
+{
+	int error = try_namespace(kind->flag);
 
 	if (error == 0)
-		say(probe, true, "a namespace of its own");
+		say(probe, true, "%s; user.max_%s_namespaces is %lu",
+		    kind->what, kind->kind, namespaces_max(kind->kind));
 	else if (error == EPERM)
 		say(probe, false, "not permitted: start as root");
 	else
 		say(probe, false, "%s: the kernel has no such namespace, or "
-		    "/proc/sys/user/max_*_namespaces is used up",
-		    strerror(error));
+		    "user.max_%s_namespaces, %lu, is used up",
+		    strerror(error), kind->kind, namespaces_max(kind->kind));
 }
 
 static void
-probe_mount(struct sandbox_probe *probe)
+probe_mount(struct sandbox_probe *probe, const struct namespace_kind *kind)
 {
 	int fd;
 
-	probe_namespace(probe, CLONE_NEWNS);
+	probe_namespace(probe, kind);
 	if (!probe->is_on)
 		return;
 	fd = fsopen("tmpfs", FSOPEN_CLOEXEC);
@@ -106,9 +144,22 @@ probe_mount(struct sandbox_probe *probe)
 		say(probe, false, "mounts by descriptor: %s; Linux 5.12 or "
 		    "newer and CAP_SYS_ADMIN are needed", strerror(errno));
 	else
-		say(probe, true, "fresh read-only root");
-	if (fd >= 0)
 		close(fd);
+}
+
+/* False: the layer is none of them. */
+static bool
+probe_namespaces(struct sandbox_probe *probe)
+{
+	size_t i = 0;
+
+	while (i < NAMESPACE_COUNT && namespaces[i].layer != probe->layer)
+		i++;
+	if (i == NAMESPACE_COUNT)
+		return false;
+	(probe->layer == LAYER_MOUNT ? probe_mount : probe_namespace)(probe,
+	    &namespaces[i]);
+	return true;
 }
 
 static bool
@@ -129,8 +180,8 @@ probe_identity(struct sandbox_probe *probe)
 {
 	bool is_on = has_capability(CAP_SETUID) && has_capability(CAP_SETGID);
 
-	say(probe, is_on, "%s", is_on ? "a user id for every tenant" :
-	    "all tenants run as one user: start as root");
+	say(probe, is_on, "%s", is_on ? "a user id for every tenant; "
+	    "CAP_SETUID and CAP_SETGID are held" : "all tenants run as one user: start as root");
 }
 
 static void
@@ -138,7 +189,8 @@ probe_capabilities(struct sandbox_probe *probe)
 {
 	bool is_on = has_capability(CAP_SETPCAP);
 
-	say(probe, is_on, is_on ? "all five sets emptied (0 to %d)" :
+	say(probe, is_on, is_on ? "all five sets emptied (0 to %d); "
+	    "CAP_SETPCAP is held" :
 	    "the bounding set (0 to %d) cannot be emptied: start as root",
 	    (int)cap_max_bits() - 1);
 }
@@ -154,9 +206,11 @@ probe_landlock(struct sandbox_probe *probe)
 		    "not in this kernel: Linux 5.13 or newer with "
 		    "CONFIG_SECURITY_LANDLOCK");
 	else
-		say(probe, true, "ABI %d%s", abi, abi >= 6 ? "" :
-		    abi >= 4 ? ": signals and abstract sockets are not scoped" :
-		    ": TCP, signals and abstract sockets are not covered");
+		say(probe, true, "ABI %d: %s", abi, abi >= 6 ?
+		    "files, TCP, abstract sockets, signals" : abi >= 4 ?
+		    "files, TCP; abstract sockets and signals from ABI 6 "
+		    "(Linux 6.12)" : "files; TCP from ABI 4 (Linux 6.7), "
+		    "abstract sockets and signals from ABI 6 (Linux 6.12)");
 }
 
 static void
@@ -164,7 +218,8 @@ probe_seccomp(struct sandbox_probe *probe)
 {
 	bool is_on = seccomp_is_there();
 
-	say(probe, is_on, "%s", is_on ? "allow-list" :
+	say(probe, is_on, "%s", is_on ?
+	    "an allow-list; the kernel has filters that kill the process" :
 	    "not in this kernel: CONFIG_SECCOMP_FILTER");
 }
 
@@ -178,8 +233,8 @@ probe_cgroup(struct sandbox_probe *probe, const struct cgroup_parent *parent)
 		return;
 	}
 	say(probe, parent->has_memory && parent->has_pids,
-	    "cpu.stat and kill, memory %s, pids %s, cpu %s%s%s",
-	    parent->has_memory ? "on" : "off", parent->has_pids ? "on" : "off",
+	    "cgroup v2 at %s%s: cpu.stat and kill, memory %s, pids %s, "
+	    "cpu %s%s%s", parent->mount, parent->path, parent->has_memory ? "on" : "off", parent->has_pids ? "on" : "off",
 	    parent->has_cpu ? "on" : "off",
 	    parent->reason[0] != '\0' ? "; " : "", parent->reason);
 }
@@ -188,35 +243,34 @@ static void
 probe_memfd(struct sandbox_probe *probe)
 {
 	bool has_sysctl = access("/proc/sys/vm/memfd_noexec", W_OK) == 0;
+	struct utsname name;
 
+	if (uname(&name) != 0)
+		strcpy(name.release, "?");
 	/* Either way no memfd can be executed. */
-	say(probe, true, "%s", has_sysctl ?
+	say(probe, true, "Linux %s: %s", name.release, has_sysctl ?
 	    "vm.memfd_noexec = 2 in every instance" :
-	    "memfd_create refused by seccomp (Linux 6.3 has a better way)");
+	    "memfd_create refused by seccomp; 6.3 has vm.memfd_noexec");
+}
+
+static void
+probe_rlimits(struct sandbox_probe *probe)
+{
+	struct rlimit files;
+
+	if (getrlimit(RLIMIT_NOFILE, &files) != 0)
+		files.rlim_max = 0;
+	say(probe, true, "%d files, 1 GiB a file, no locked memory, no core; "
+	    "the hard limit of files is %llu here", RIGHTS_FILES,
+	    (unsigned long long)files.rlim_max);
 }
 
 static void
 probe_one(struct sandbox_probe *probe, const struct cgroup_parent *parent)
 {
+	if (probe_namespaces(probe))
+		return;
 	switch (probe->layer) {
-	case LAYER_MOUNT:
-		probe_mount(probe);
-		break;
-	case LAYER_PID:
-		probe_namespace(probe, CLONE_NEWPID);
-		break;
-	case LAYER_NET:
-		probe_namespace(probe, CLONE_NEWNET);
-		break;
-	case LAYER_IPC:
-		probe_namespace(probe, CLONE_NEWIPC);
-		break;
-	case LAYER_UTS:
-		probe_namespace(probe, CLONE_NEWUTS);
-		break;
-	case LAYER_CGROUP_NS:
-		probe_namespace(probe, CLONE_NEWCGROUP);
-		break;
 	case LAYER_IDENTITY:
 		probe_identity(probe);
 		break;
@@ -237,10 +291,10 @@ probe_one(struct sandbox_probe *probe, const struct cgroup_parent *parent)
 		break;
 	case LAYER_NO_NEW_PRIVS:
 		say(probe, prctl(PR_GET_NO_NEW_PRIVS, 0, 0, 0, 0) >= 0,
-		    "setuid files change nothing");
+		    "setuid files change nothing, by prctl(2)");
 		break;
 	default:
-		say(probe, true, "files, sizes, locked memory, cores");
+		probe_rlimits(probe);
 		break;
 	}
 }

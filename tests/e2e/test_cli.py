@@ -1,4 +1,5 @@
 """The command: wrong use, wrong configurations, and the verbs on a host."""
+import ctypes
 import json
 import os
 import pathlib
@@ -9,7 +10,7 @@ import time
 
 import pytest
 
-from lib import host as host_room, servers, threads
+from lib import host as host_room, proc, servers, threads
 
 ECHO = """#!/bin/sh
 printf 'Content-Type: text/plain\\r\\n\\r\\n'
@@ -126,6 +127,66 @@ def test_check_finds_nothing_wrong_with_a_good_host(host):
     text = host.verb("check")
     assert text.returncode == 0
     assert "5 functions served, 0 not" in text.stdout
+
+
+def facts_of_the_kernel():
+    """What some layers' facts must say here, asked of the kernel otherwise."""
+    call = ctypes.CDLL(None, use_errno=True).syscall
+    abi = call(444, None, ctypes.c_size_t(0), ctypes.c_uint(1))
+    facts = {"memfd_noexec": f"Linux {os.uname().release}: "}
+    if abi > 0:
+        facts["landlock"] = f"ABI {abi}: "
+    for layer, kind in (("mount", "mnt"), ("pid", "pid"), ("net", "net"),
+                        ("ipc", "ipc"), ("uts", "uts"),
+                        ("cgroup_ns", "cgroup")):
+        with open(f"/proc/sys/user/max_{kind}_namespaces",
+                  encoding="ascii") as file:
+            facts[layer] = f"user.max_{kind}_namespaces is " + \
+                file.read().strip()
+    last = int(open("/proc/sys/kernel/cap_last_cap", encoding="ascii").read())
+    facts["capabilities"] = f"(0 to {last})"
+    mount = proc.cgroup_v2_mount()
+    if mount:
+        facts["cgroup"] = f"cgroup v2 at {mount}"
+    return facts
+
+
+def test_check_tells_the_fact_of_the_kernel_behind_each_layer(host):
+    report = check(host, 0)
+    name = os.uname()
+    assert report["kernel"] == f"{name.sysname} {name.release} {name.machine}"
+    layers = {layer["layer"]: layer for layer in report["layers"]}
+    assert all(layer["fact"] for layer in layers.values())
+    for layer, fact in facts_of_the_kernel().items():
+        assert fact in layers[layer]["fact"], layers[layer]
+    v1 = [line.split()[4] for line in open("/proc/self/mountinfo",
+                                           encoding="ascii")
+          if " - cgroup " in line and
+          {"memory", "pids", "cpu"} & set(line.split()[-1].split(","))]
+    if v1:
+        assert not layers["cgroup"]["on"]
+        assert "on cgroup v1: " in layers["cgroup"]["fact"]
+        assert os.path.dirname(v1[0]) in layers["cgroup"]["fact"]
+    text = host.verb("check").stdout
+    assert f"kernel {report['kernel']}\n" in text
+    for layer in layers.values():
+        assert layer["fact"] in text
+
+
+def test_check_says_of_each_layer_whether_it_is_required(start_once):
+    host = start_once.host(is_started=False)
+    report = check(host, 0)
+    assert not any(layer["required"] for layer in report["layers"])
+    text = host.verb("check").stdout
+    assert re.search(r"^layer seccomp +on +-  ", text, re.M), text
+    host.configure({"host": {"require": "seccomp mount"}})
+    report = check(host, 0)
+    assert [layer["layer"] for layer in report["layers"]
+            if layer["required"]] == ["mount", "seccomp"]
+    text = host.verb("check").stdout
+    assert re.search(r"^layer seccomp +on +required  ", text, re.M), text
+    assert re.search(r"^layer mount +on +required  ", text, re.M), text
+    assert re.search(r"^layer net +on +-  ", text, re.M), text
 
 
 def test_check_says_why_a_function_is_not_served(start_once):
