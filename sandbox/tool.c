@@ -4,6 +4,7 @@
  * what a program can do there before it is a function, and what each layer is
  * worth.  Root's tool.  It plays both spawner and gateway for one execution.
  */
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
@@ -27,6 +28,9 @@
 #define INIT_PATH_MAX 512
 #define END_WAIT_MS 2000
 #define TERM_MAX 80
+/* Stands for the function's folder where none is named.  It stays: what one run
+ * made and removed, a run that is killed would leave. */
+#define EMPTY_FOLDER "/run/" TOOL_NAME
 
 struct tool {
 	const struct tool_options *options;
@@ -34,7 +38,6 @@ struct tool {
 	struct cgroup_parent cgroup;
 	char leaf[48]; /* "": none */
 	int leaf_fd;
-	char empty[40]; /* a folder that stands for the function's; "": none */
 	struct sandbox_plan plan;
 	int sock[2]; /* 0: ours, 1: init's */
 	int signal_fd;
@@ -79,6 +82,33 @@ open_cgroup(struct tool *tool)
 	return -EINVAL;
 }
 
+/* Of runs that were killed.  One that is in use cannot be removed, but one that
+ * is being made could: so not while its maker lives. */
+static void
+remove_stale_leaves(const struct tool *tool)
+{
+	static const char prefix[] = TOOL_NAME "-";
+	int copy = openat(tool->cgroup.fd, ".", O_RDONLY | O_DIRECTORY |
+	    O_CLOEXEC);
+	DIR *dir = copy < 0 ? NULL : fdopendir(copy);
+	const struct dirent *entry;
+
+	if (dir == NULL) {
+		close_fd(&copy);
+		return;
+	}
+	while ((entry = readdir(dir)) != NULL) {
+		long pid;
+
+		if (strncmp(entry->d_name, prefix, sizeof(prefix) - 1) != 0)
+			continue;
+		pid = strtol(entry->d_name + sizeof(prefix) - 1, NULL, 10);
+		if (pid > 0 && kill((pid_t)pid, 0) != 0 && errno == ESRCH)
+			(void)cgroup_leaf_remove(&tool->cgroup, entry->d_name);
+	}
+	closedir(dir);
+}
+
 static int
 make_leaf(struct tool *tool)
 {
@@ -95,6 +125,7 @@ make_leaf(struct tool *tool)
 		    tool->cgroup.reason);
 	if (tool->cgroup.fd < 0 || (options->without & LAYER_CGROUP))
 		return 0;
+	remove_stale_leaves(tool);
 	snprintf(tool->leaf, sizeof(tool->leaf), TOOL_NAME "-%d",
 	    (int)getpid());
 	tool->leaf_fd = cgroup_leaf_make(&tool->cgroup, tool->leaf, &limits);
@@ -118,6 +149,24 @@ open_place(const char *option, const char *path, bool is_folder)
 }
 
 static int
+make_empty_folder(void)
+{
+	struct stat st;
+
+	if (mkdir(EMPTY_FOLDER, 0755) != 0 && errno != EEXIST) {
+		tool_say("%s: %s; name another folder with --function",
+		    EMPTY_FOLDER, strerror(errno));
+		return -EINVAL;
+	}
+	if (lstat(EMPTY_FOLDER, &st) == 0 && S_ISDIR(st.st_mode) &&
+	    st.st_uid == 0 && (st.st_mode & 022) == 0)
+		return 0;
+	tool_say("%s is no folder of root's that only root may write; remove "
+	    "it, or name another with --function", EMPTY_FOLDER);
+	return -EINVAL;
+}
+
+static int
 plan_function(struct tool *tool)
 {
 	struct sandbox_plan *plan = &tool->plan;
@@ -125,15 +174,9 @@ plan_function(struct tool *tool)
 	struct stat st;
 
 	if (path == NULL) {
-		strcpy(tool->empty, "/tmp/" TOOL_NAME ".XXXXXX");
-		if (mkdtemp(tool->empty) == NULL) {
-			tool_say("%s: %s", tool->empty, strerror(errno));
-			tool->empty[0] = '\0';
+		if (make_empty_folder() != 0)
 			return -EINVAL;
-		}
-		if (chmod(tool->empty, 0755) != 0)
-			return -errno;
-		path = tool->empty;
+		path = EMPTY_FOLDER;
 	}
 	plan->function_fd = open_place("function", path, false);
 	if (plan->function_fd < 0 || fstat(plan->function_fd, &st) != 0)
@@ -401,8 +444,6 @@ clear(struct tool *tool)
 	close_fd(&tool->plan.data_fd);
 	for (size_t i = 0; i < tool->plan.bind_count; i++)
 		close_fd(&tool->plan.binds[i].fd);
-	if (tool->empty[0] != '\0' && rmdir(tool->empty) != 0)
-		tool_say("%s is left: %s", tool->empty, strerror(errno));
 	close_fd(&tool->signal_fd);
 	sandbox_host_free(tool->host);
 }
