@@ -108,7 +108,7 @@ a_predecessors_leaves_are_killed_and_removed(void **state)
 	open_parent(&dead);
 	assert_int_equal(cgroup_branch_make(&dead, "branch"), 0);
 	leaf = cgroup_leaf_make(&dead, "branch/left", &none);
-	pid = start_in(leaf, 0);
+	pid = start_in(leaf, 30);
 	close_fd(&dead.fd); /* it dies without a word */
 	open_parent(&parent);
 	waitpid(pid, &status, 0);

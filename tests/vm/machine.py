@@ -35,11 +35,12 @@ def memory_place(count, fallback):
 
 
 class Machine:
-    """directory: a fresh one of its own; base: the root image, which is only
-    read; job: a folder whose contents go to the machine's root."""
+    """directory: its own, which is made; base: the root image, which is only
+    read; job: a tar archive that the machine unpacks at its root."""
 
     def __init__(self, directory, base, job):
         self.dir = pathlib.Path(directory)
+        self.dir.mkdir()
         self.base, self.job = base, job
         self.process = None
         self.results = self.console = -1
@@ -49,27 +50,22 @@ class Machine:
         self.heard = time.monotonic()
         self.is_whole = False  # it has said how many tests it has run
 
-    def pack(self):
-        """The job as a raw tar archive on a disk, and one for the answer."""
-        subprocess.run(["tar", "-c", "-f", self.dir / "job.tar", "-C",
-                        self.job, "."], check=True)
+    def command(self, *more):
         with open(self.dir / "out.img", "wb") as out:
             out.truncate(OUT_BYTES)
-
-    def command(self, *more):
         # what the root image would change goes to a file beside it
         return ["linux.uml", f"ubda={self.dir}/root.cow,{self.base}",
-                f"ubdb={self.dir}/job.tar", f"ubdc={self.dir}/out.img",
+                f"ubdbr={self.job}", f"ubdc={self.dir}/out.img",
                 f"mem={MEMORY_MIB}M", "root=/dev/ubda", "rw", "con=null",
                 *more]
 
-    def start(self, place):
-        self.pack()
+    def start(self, place, *words):
+        """place: for its memory; words: of its kernel's command line."""
         self.results, results = os.pipe()
         self.console, console = os.pipe()
         self.process = subprocess.Popen(
             self.command("con0=null,fd:1", f"ssl0=null,fd:{results}",
-                         "ssl=null"),
+                         "ssl=null", *words),
             stdin=subprocess.DEVNULL, stdout=console, stderr=console,
             pass_fds=[results], start_new_session=True,
             env={"PATH": os.environ["PATH"], "TMPDIR": str(place),
@@ -80,7 +76,6 @@ class Machine:
 
     def shell(self, place):
         """In the foreground, on this terminal."""
-        self.pack()
         is_terminal = os.isatty(0)
         before = termios.tcgetattr(0) if is_terminal else None
         try:

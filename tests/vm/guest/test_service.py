@@ -1,48 +1,172 @@
-"""The host as a service of systemd, behind the machine's own nginx."""
-import json
-import os
-import pathlib
+"""The host as a service of systemd, behind the machine's own nginx: what it is
+given, and what it makes of it."""
+import contextlib
 import re
-import subprocess
-import urllib.request
+import threading
 
-INI = pathlib.Path(os.environ["SYSCONFDIR"]) / "fcgi-host/fcgi-host.ini"
+import pytest
 
-
-def setting(key):
-    """What the installed configuration says."""
-    return re.search(rf"^{key} = (.*)$", INI.read_text(), re.M)[1]
+import service
+from lib import books, fcgi, proc, web
 
 
-def records():
-    """The accounting records so far."""
-    text = pathlib.Path(setting("accounting")).read_text()
-    return [json.loads(line) for line in text.splitlines()]
-
-
-def shown(unit, *names):
-    """Properties of a unit, as systemd tells them."""
-    done = subprocess.run(["systemctl", "show", unit, "-p", ",".join(names)],
-                          check=True, text=True, stdout=subprocess.PIPE)
-    return dict(line.split("=", 1) for line in done.stdout.splitlines())
+def test_the_units_are_without_fault():
+    done = service.run("systemd-analyze", "verify", "--man=no",
+                       "fcgi-host.service", "fcgi-host.socket")
+    assert done.stdout == ""
 
 
 def test_the_service_is_up_by_its_own_unit():
-    facts = shown("fcgi-host", "ActiveState", "SubState", "Type", "NRestarts",
-                  "Delegate")
-    assert facts == {"ActiveState": "active", "SubState": "running",
-                     "Type": "notify", "NRestarts": "0", "Delegate": "yes"}
+    assert service.shown("ActiveState", "SubState", "Type", "Delegate",
+                         "UnitFileState") == {
+        "ActiveState": "active", "SubState": "running", "Type": "notify",
+        "Delegate": "yes", "UnitFileState": "enabled"}
 
 
 def test_a_dropped_function_answers_through_nginx_and_leaves_a_record():
-    path = pathlib.Path(setting("functions"))
-    (path / "first.sh").write_text("printf 'Content-Type: text/plain\\n\\nfirst\\n'\n")
-    subprocess.run(["fcgi-host", "invoke", "first"], check=True, timeout=30,
-                   stdout=subprocess.DEVNULL)
-    with urllib.request.urlopen("http://127.0.0.1:8080/fn/first",
-                                timeout=30) as answer:
-        assert (answer.status, answer.read()) == (200, b"first\n")
-    found = [r for r in records() if r["type"] == "exec"]
-    assert [(r["function"], r["trigger"], r["outcome"], r["status"])
-            for r in found] == [("first", "invoke", "ok", 200),
-                                ("first", "web", "ok", 200)]
+    (service.FUNCTIONS / "first.sh").write_text(
+        "printf 'Content-Type: text/plain\\n\\nfirst\\n'\n")
+    service.run("fcgi-host", "invoke", "first")
+    reply = web.get(service.NGINX, "/fn/first")
+    assert (reply.status, reply.text, reply.is_whole) == (200, "first\n", True)
+    assert [(r["trigger"], r["outcome"], r["status"])
+            for r in service.BOOKS.executions("first")] == [
+        ("invoke", "ok", 200), ("web", "ok", 200)]
+
+
+def test_the_check_misses_landlock_and_nothing_else():
+    """That kernel is built without it; the host says so at its start, too."""
+    said = service.told("check")
+    off = {layer["layer"]: layer["fact"] for layer in said["layers"]
+           if not layer["on"]}
+    assert set(off) == {"landlock"}, off
+    assert "not in this kernel" in off["landlock"]
+    assert said["ok"] and said["errors"] == []
+    assert re.search(r"event=layer_off layer=landlock", service.journal(500))
+
+
+def test_a_required_layer_that_is_missing_is_a_start_refused():
+    before = service.INI.read_text()
+    service.INI.write_text(before.replace("[host]\n",
+                                          "[host]\nrequire = landlock\n", 1))
+    try:
+        done = service.systemctl("restart", service.UNIT, is_checked=False)
+    finally:
+        service.INI.write_text(before)
+        service.again()
+    assert done.returncode == 1
+    assert 'event=layer_missing why="landlock is required: not in this ' \
+        "kernel" in service.journal(200)
+
+
+# ----------------------------------------------------------------- cgroup
+
+@contextlib.contextmanager
+def leaf_of(url, program):
+    """The leaf in which a request of 2 s runs, as it is meanwhile."""
+    thread = threading.Thread(target=service.fetch, args=(url,))
+    thread.start()
+    try:
+        pid = service.wait(lambda: next(
+            (pid for pid in proc.descendants(service.main_pid())
+             if proc.program(pid) == program), None), what="the execution")
+        yield proc.cgroup_v2(pid)
+    finally:
+        thread.join()
+
+
+def words(path):
+    return set(path.read_text().split())
+
+
+def test_roles_and_instances_stand_in_cgroups_of_their_own(functions):
+    unit = service.cgroup()
+    assert (unit / "cgroup.procs").read_text() == ""
+    assert words(unit / "cgroup.subtree_control") == {"cpu", "memory", "pids"}
+    roles = {pid: proc.program(pid) for pid in
+             [service.main_pid(), *proc.descendants(service.main_pid())]}
+    for pid, name in roles.items():
+        if name in ("fcgi-host-spawner", "fcgi-host-gateway",
+                    "fcgi-host-scanner"):
+            assert proc.cgroup_v2(pid) == unit / "supervisor", name
+    assert len(words(unit / "supervisor/cgroup.procs")) == 3
+
+
+@pytest.mark.parametrize("name", ["c", "f"])
+def test_a_leaf_has_every_ceiling(functions, programs, name):
+    source = programs.cgi if name == "c" else programs.fcgi
+    service.add(f"bounds/{name}{source.suffix}", source, memory="96M",
+                processes="20", cpu="0.5")
+    with leaf_of(f"/fn/bounds/{name}?head&sleep=2000",
+                        f"{name}{source.suffix}") as leaf:
+        assert leaf.is_relative_to(service.cgroup())
+        assert len(leaf.relative_to(service.cgroup()).parts) == 3, leaf
+        assert words(leaf / "cgroup.controllers") == {"cpu", "memory", "pids"}
+        facts = {key: (leaf / key).read_text().strip() for key in (
+            "memory.max", "memory.oom.group", "pids.max", "cpu.max")}
+        assert facts == {"memory.max": str(96 << 20), "memory.oom.group": "1",
+                         "pids.max": "20", "cpu.max": "50000 100000"}
+        swap = leaf / "memory.swap.max"
+        assert not swap.exists() or swap.read_text() == "0\n"
+
+
+@pytest.mark.parametrize("name", ["c", "f"])
+def test_who_takes_more_memory_than_his_is_ended_alone_and_recorded_so(
+        functions, name):
+    """By the kernel, in the leaf: outcome oom, and nobody else feels it."""
+    pid = service.main_pid()
+    roles = words(service.cgroup() / "supervisor/cgroup.procs")
+    answer, record = service.execute(f"/fn/{name}?head&hold=300000&raw=ok")
+    assert record["outcome"] == "oom", (answer, record)
+    assert record["mem_limit_mib"] == 128
+    assert not answer.is_complete or answer.status == 502
+    answer, record = service.execute(f"/fn/{name}?head&raw=ok")
+    assert (answer.text, record["outcome"]) == ("ok", "ok")
+    assert service.main_pid() == pid
+    assert words(service.cgroup() / "supervisor/cgroup.procs") == roles
+    assert "Memory cgroup out of memory" in service.run(
+        "journalctl", "-k", "-q", "--no-pager").stdout
+
+
+def test_a_flood_of_processes_ends_at_the_leafs_ceiling(functions, programs):
+    service.add("flood.cgi", programs.probe, processes="8")
+    answer, record = service.execute("/fn/flood", QUERY_STRING="35")
+    assert "probe 35: denied" in answer.text, answer.text
+    assert record["outcome"] == "ok"
+
+
+def test_the_books_of_a_run_balance_with_the_units_clock(functions):
+    """A run of its own, with executions of every kind; within 1 %."""
+    service.again()
+    for url in ("/fn/c?head&cpu=400", "/fn/f?head&cpu=400",
+                "/fn/f?head&after=300", "/fn/r?x", "/fn/c?head&hold=300000",
+                "/fn/c?head&kill=9") * 2:
+        service.fetch(url)
+    service.systemctl("stop", service.UNIT)
+    service.systemctl("start", service.UNIT)
+    *_, run, _ = books.runs(service.BOOKS.all())
+    books.check_seq(run, True)
+    assert run[-1]["event"] == "stop"
+    charged = sum(r["cpu_us"] for r in run if r["type"] == "exec") + \
+        sum(r["start_cpu_us"] + r["idle_cpu_us"] for r in run
+            if r["type"] == "instance")
+    total = run[-1]["cgroup_cpu_us"]
+    assert total > 2000000
+    assert 0.99 <= charged / total <= 1.01, f"{charged} of {total} µs"
+
+
+# -------------------------------------------------------------- processes
+
+def test_a_stop_leaves_nothing_of_it(functions):
+    service.fetch("/fn/f?head")
+    unit = service.cgroup()
+    service.systemctl("stop", service.UNIT)
+    try:
+        assert not unit.exists()
+        # whose file stays, for a systemd that may hold the socket
+        with pytest.raises(ConnectionRefusedError):
+            fcgi.Connection(service.SOCKET, 5)
+        assert web.get(service.NGINX, "/fn/c").status == 502
+    finally:
+        service.systemctl("start", service.UNIT)
+    assert service.fetch("/fn/c?head&raw=x").text == "x"
