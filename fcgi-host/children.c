@@ -377,7 +377,14 @@ child_kill(struct child *child, const char *why)
 static void
 log_end(const struct child *child, int status)
 {
-	if (WIFSIGNALED(status))
+	int again_exit = child->spec.again_exit;
+
+	if (again_exit != 0 && WIFEXITED(status) &&
+	    WEXITSTATUS(status) == again_exit)
+		log_event(LOG_INFO, "role_ended", "which=%s pid=%d exit=%d "
+		    "why=\"it asks for a new one in its place\"",
+		    child->spec.name, (int)child->pid, again_exit);
+	else if (WIFSIGNALED(status))
 		log_event(child->is_wanted ? LOG_ERROR : LOG_INFO, "role_ended",
 		    "which=%s pid=%d signal=%d", child->spec.name,
 		    (int)child->pid, WTERMSIG(status));

@@ -187,12 +187,6 @@ event_folder(void *arg, const char *name)
 }
 
 static void
-event_lost(void *arg)
-{
-	scan_units_wake(&((struct scan *)arg)->units);
-}
-
-static void
 event_root_gone(void *arg)
 {
 	struct scan *scan = arg;
@@ -203,10 +197,21 @@ event_root_gone(void *arg)
 	scan->is_gone = true;
 }
 
-/* A directory that could not be read could not be watched either, so its mode
- * is seen from outside. */
 static void
-event_beside(void *arg, const char *name, bool is_new)
+event_lost(void *arg)
+{
+	struct scan *scan = arg;
+
+	scan_units_wake(&scan->units);
+	/* What stands there now was lost too: the spawner will see. */
+	if (scan->is_gone || scan_watch_is_removed(scan->setup.root_fd))
+		scan->is_gone = scan->is_back = true;
+}
+
+/* A directory that could not be read could not be watched either, so its mode
+ * is seen from outside; and that it was removed is, while it is held. */
+static void
+event_beside(void *arg, const char *name, enum scan_watch_beside what)
 {
 	struct scan *scan = arg;
 	const char *path = scan->conf->functions;
@@ -217,10 +222,13 @@ event_beside(void *arg, const char *name, bool is_new)
 	if (end <= length || path[end - length - 1] != '/' ||
 	    memcmp(path + end - length, name, length) != 0)
 		return;
-	if (!scan->is_gone)
+	if (what == SCAN_WATCH_CHANGED && !scan->is_gone)
 		scan_units_wake(&scan->units);
-	else if (is_new)
-		scan->is_back = true;
+	else if (what == SCAN_WATCH_LEFT) {
+		scan->is_gone = true;
+		scan->is_back = false;
+	} else if (what == SCAN_WATCH_CAME)
+		scan->is_gone = scan->is_back = true;
 }
 
 static int
@@ -239,6 +247,17 @@ take_events(struct scan *scan)
 	return scan_watch_drain(scan->setup.watch, &calls, scan);
 }
 
+static void
+take_leave(struct scan *scan)
+{
+	report_all_gone(scan);
+	if (!scan->is_back)
+		log_event(LOG_WARN, "functions_missing", "path=\"%s\" "
+		    "error=\"it was moved away or removed\" mend=\"make the "
+		    "directory again: it is served as soon as it is there\"",
+		    scan->conf->functions);
+}
+
 int
 scan_take_events(struct scan *scan)
 {
@@ -246,7 +265,7 @@ scan_take_events(struct scan *scan)
 	int err = take_events(scan);
 
 	if (scan->is_gone && !was_gone)
-		report_all_gone(scan);
+		take_leave(scan);
 	return err;
 }
 
@@ -468,7 +487,7 @@ look_in_time(struct scan *scan, struct scan_unit *unit)
 	else if (err != 0)
 		fail_top(scan, err);
 	if (scan->is_gone)
-		report_all_gone(scan);
+		take_leave(scan);
 }
 
 void
@@ -526,6 +545,9 @@ scan_all(struct scan *scan)
 	bool is_fresh = false;
 	int err = scan_take_events(scan);
 
+	/* asked to look again: what the path leads to now, the spawner sees */
+	if (scan->is_gone)
+		scan->is_back = true;
 	if (err != 0 || scan->is_gone)
 		return err;
 	scan_units_wake(&scan->units);
@@ -538,7 +560,7 @@ scan_all(struct scan *scan)
 	if (err != 0 && !scan_is_shortage(err))
 		fail_top(scan, err);
 	else if (scan->is_gone)
-		report_all_gone(scan);
+		take_leave(scan);
 	return err;
 }
 

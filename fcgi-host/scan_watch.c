@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/inotify.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "fcgi-host/log.h"
@@ -95,7 +96,8 @@ scan_watch_parent(struct scan_watch *watch, int dir_fd)
 	if (fchdir(dir_fd) != 0)
 		return -errno;
 	watch->parent = inotify_add_watch(watch->fd, "..",
-	    IN_CREATE | IN_MOVED_TO | IN_ATTRIB | IN_ONLYDIR);
+	    IN_CREATE | IN_MOVED_TO | IN_DELETE | IN_MOVED_FROM | IN_ATTRIB |
+	    IN_ONLYDIR);
 	return watch->parent >= 0 ? 0 : -errno;
 }
 
@@ -103,6 +105,14 @@ bool
 scan_watch_has_parent(const struct scan_watch *watch)
 {
 	return watch->parent >= 0;
+}
+
+bool
+scan_watch_is_removed(int dir_fd)
+{
+	struct stat st;
+
+	return fstat(dir_fd, &st) == 0 && st.st_nlink == 0;
 }
 
 /* Where the number stands, or would stand. */
@@ -329,6 +339,15 @@ take_self(struct scan_watch *watch, struct directory *directory, uint32_t mask,
 		calls->changed(arg, unit);
 }
 
+static enum scan_watch_beside
+beside_of(uint32_t mask)
+{
+	if ((mask & IN_ATTRIB) != 0)
+		return SCAN_WATCH_CHANGED;
+	return (mask & (IN_DELETE | IN_MOVED_FROM)) != 0 ? SCAN_WATCH_LEFT :
+	    SCAN_WATCH_CAME;
+}
+
 static void
 take_event(struct scan_watch *watch, const struct inotify_event *event,
     const struct scan_watch_calls *calls, void *arg)
@@ -345,7 +364,7 @@ take_event(struct scan_watch *watch, const struct inotify_event *event,
 			watch->parent = -1;
 		else if ((event->mask & IN_ISDIR) != 0 && event->len > 0)
 			calls->beside(arg, event->name,
-			    (event->mask & IN_ATTRIB) == 0);
+			    beside_of(event->mask));
 		return;
 	}
 	directory = find(watch, event->wd);

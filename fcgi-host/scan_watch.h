@@ -22,6 +22,12 @@ enum scan_watch_kind {
 	SCAN_WATCH_FOLDER  /* a function's own: main.* and index.* matter */
 };
 
+enum scan_watch_beside {
+	SCAN_WATCH_CAME,    /* was made there, or moved there */
+	SCAN_WATCH_LEFT,    /* was removed, or moved away */
+	SCAN_WATCH_CHANGED  /* got another owner or mode */
+};
+
 /* What an event means to the caller; `unit` is the number that it gave the
  * directory. */
 struct scan_watch_calls {
@@ -32,9 +38,10 @@ struct scan_watch_calls {
 	void (*lost)(void *arg);
 	/* The functions directory was removed, moved or unmounted. */
 	void (*root_gone)(void *arg);
-	/* In the parent of the functions directory a folder of that name
-	 * appeared, or (is_new false) got another owner or mode. */
-	void (*beside)(void *arg, const char *name, bool is_new);
+	/* What befell a folder of that name in the parent of the functions
+	 * directory. */
+	void (*beside)(void *arg, const char *name,
+	    enum scan_watch_beside what);
 };
 
 struct scan_watch;
@@ -50,6 +57,10 @@ int scan_watch_parent(struct scan_watch *watch, int dir_fd);
 
 /* False when nobody will tell of its return. */
 bool scan_watch_has_parent(const struct scan_watch *watch);
+
+/* True of an open directory that was removed.  The kernel tells of that by an
+ * event of its own only when nobody holds the directory any more. */
+bool scan_watch_is_removed(int dir_fd);
 
 /* One directory that is watched; valid until the next call that is no query. */
 struct scan_watched {

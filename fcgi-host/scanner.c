@@ -19,6 +19,7 @@
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/stat.h>
+#include <sysexits.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -30,7 +31,7 @@
 #include "fcgi-host/sock.h"
 #include "sandbox/confine.h"
 
-enum { PEER_FD = 3, ROOT_FD = 4, EXIT_WRONG = 2, EXIT_AGAIN = 75 };
+enum { PEER_FD = 3, ROOT_FD = 4, EXIT_WRONG = 2, EXIT_AGAIN = EX_TEMPFAIL };
 
 /* Events are taken this long after the first: most changes come in several
  * (create, write, close), and a writer without end wakes us so often only. */

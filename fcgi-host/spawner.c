@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sysexits.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -314,7 +315,8 @@ make_rooms(struct spawner *spawner, const struct programs *programs)
 	const struct child_spec scanner = { .name = "scanner",
 		.program = programs->scanner, .uid = places->uid,
 		.gid = places->gid, .fds = { places->functions_fd, -1 },
-		.way = CTL_WAY_SCANNER_TO_SPAWNER, .may_send_fd = true };
+		.way = CTL_WAY_SCANNER_TO_SPAWNER, .may_send_fd = true,
+		.again_exit = EX_TEMPFAIL };
 
 	spawner->registry = registry_new(spawner->file_limit / 4);
 	spawner->sandboxes = sandboxes_new(spawner->loop, &spawner->cgroup,

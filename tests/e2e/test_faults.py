@@ -229,10 +229,11 @@ def test_a_functions_directory_that_goes_and_comes_back_loses_nothing(
             answers.append(host.fetch("/fn/good?head&sleep=20&raw=x"))
 
     clients = [threads.begin(load) for _ in range(4)]
-    for _ in range(3):
+    for lap in range(1, 4):
         time.sleep(0.3)
         host.functions.rename(aside)
         host.wait_served("/fn/good?head", 10, 404)
+        assert host.log().count("event=functions_missing") == lap
         aside.rename(host.functions)
         host.wait_served("/fn/good?head", 10)
     over.set()
@@ -243,6 +244,50 @@ def test_a_functions_directory_that_goes_and_comes_back_loses_nothing(
             assert answer.text == "x"
     assert all(r["outcome"] in ("ok", "refused")
                for r in host.books.executions())
+    assert not [line for line in host.log().splitlines()
+                if "level=error" in line]
+
+
+def copy_whole(there, copy):
+    subprocess.run(["cp", "-a", copy, there], check=True)
+
+
+def copy_into(there, copy):
+    there.mkdir()
+    for one in copy.iterdir():
+        time.sleep(0.2)
+        shutil.copy(one, there)
+
+
+def move_copy(there, copy):
+    copy.rename(there)
+
+
+@pytest.mark.parametrize("again", [copy_whole, copy_into, move_copy])
+@pytest.mark.parametrize("pause", [2, 0])
+def test_a_functions_directory_deleted_and_made_again_is_served(
+        start_once, programs, again, pause):
+    """And what replaces it later by two renames is served, too."""
+    host = start_once.host({"good.cgi": programs.cgi})
+    copy, swapped = host.dir / "copy", host.dir / "swapped"
+    for place in (copy, swapped):
+        copy_whole(place, host.functions)
+    host.fetch("/fn/good?head")
+    shutil.rmtree(host.functions)
+    if pause:
+        host.wait_served("/fn/good?head", 10, 404)
+        host.wait_log("event=functions_missing")
+        time.sleep(pause)
+    again(host.functions, copy)
+    host.wait_served("/fn/good?head", 10)
+    scanner = host.roles()["scanner"]
+    host.functions.rename(host.dir / "old")
+    swapped.rename(host.functions)
+    (host.functions / "late.cgi").write_bytes(
+        (host.functions / "good.cgi").read_bytes())
+    (host.functions / "late.cgi").chmod(0o755)
+    host.wait_served("/fn/late?head", 10)
+    assert host.roles()["scanner"] != scanner
 
 
 def test_a_sidecar_rewritten_a_thousand_times_fails_no_request(start_once,

@@ -468,6 +468,53 @@ a_directory_replaced_while_nobody_looked_is_back_at_once(void **state)
 	assert_true(scan_is_back(tree->scan));
 }
 
+/* The watched directory is held open, as the scanner holds it. */
+static void
+a_functions_directory_made_again_after_its_removal_is_back(void **state)
+{
+	struct scan_tree *tree = *state;
+	char command[160];
+
+	snprintf(command, sizeof(command), "rm -r %s", tree->root);
+	assert_int_equal(system(command), 0);
+	expect_soon(tree, scan_tree_is_absent, "first");
+	assert_true(scan_is_gone(tree->scan));
+	assert_false(scan_is_back(tree->scan));
+	assert_int_equal(mkdir(tree->root, 0755), 0);
+	assert_int_equal(scan_take_events(tree->scan), 0);
+	assert_true(scan_is_back(tree->scan));
+}
+
+static void
+a_directory_renamed_over_an_empty_one_is_back_at_once(void **state)
+{
+	struct scan_tree *tree = *state;
+	char other[128], command[160];
+
+	snprintf(command, sizeof(command), "rm -r %s/*", tree->root);
+	assert_int_equal(system(command), 0);
+	snprintf(other, sizeof(other), "%s/other", tree->parent);
+	assert_int_equal(mkdir(other, 0755), 0);
+	assert_int_equal(rename(other, tree->root), 0);
+	assert_int_equal(scan_take_events(tree->scan), 0);
+	assert_true(scan_is_gone(tree->scan));
+	assert_true(scan_is_back(tree->scan));
+}
+
+static void
+a_look_at_a_directory_that_is_gone_asks_for_a_new_scanner(void **state)
+{
+	struct scan_tree *tree = *state;
+	char aside[128];
+
+	snprintf(aside, sizeof(aside), "%s/aside", tree->parent);
+	assert_int_equal(rename(tree->root, aside), 0);
+	assert_int_equal(scan_take_events(tree->scan), 0);
+	assert_false(scan_is_back(tree->scan));
+	assert_int_equal(scan_tree_scan(tree), 0);
+	assert_true(scan_is_back(tree->scan));
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, \
 	    scan_tree_tear_down)
 
@@ -494,6 +541,9 @@ main(void)
 		TEST(a_tenant_that_rewrites_without_end_does_not_delay_another),
 		TEST(a_removed_functions_directory_takes_everything_back),
 		TEST(a_directory_replaced_while_nobody_looked_is_back_at_once),
+		TEST(a_functions_directory_made_again_after_its_removal_is_back),
+		TEST(a_directory_renamed_over_an_empty_one_is_back_at_once),
+		TEST(a_look_at_a_directory_that_is_gone_asks_for_a_new_scanner),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
