@@ -79,7 +79,6 @@ request_free(struct request *request)
 		function_unref(request->route.function);
 		route_free(&request->route);
 	}
-	conf_unref(request->conf);
 	request->server->active--;
 	free(request);
 }
@@ -313,7 +312,6 @@ request_new(struct server *server, const struct request_ops *ops, void *owner,
 	request->is_over = is_over;
 	request->content_length = -1;
 	request->arrived_us = loop_now_us(server->loop);
-	request->conf = conf_ref(server->conf);
 	server->active++;
 	relay_init(&request->relay, server->loop, server->spool_fd, 0,
 	    &server->written_all, &relay_events, request);

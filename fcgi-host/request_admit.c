@@ -164,7 +164,7 @@ route_choose(struct request *request)
 {
 	bool is_authorizer = request->relay.role == FCGI_AUTHORIZER;
 	int error = (is_authorizer ? route_find_authorizer : route_find)(
-	    request->conf, request->server->catalog, request->params,
+	    request->server->conf, request->server->catalog, request->params,
 	    &request->route);
 
 	if (error == 0 || error == -EBUSY) {
@@ -350,10 +350,11 @@ granted(void *arg, struct instance *instance)
 	struct cgi_env *env, *program_env = NULL;
 	int error = -ENOMEM;
 
-	/* what runs, which may be newer than what was asked for */
+	/* what runs, and with which settings, may be newer than what was asked
+	 * for: the instance counts as one of the configuration that stands now */
 	function_set(request, instance->function);
 	exec = (struct exec_env) {
-		.conf = request->conf,
+		.conf = request->server->conf,
 		.params = request->params,
 		.route = &request->route,
 		.request_id = request->slot->record.request_id,

@@ -21,7 +21,6 @@ struct request {
 	enum request_state state;
 	struct params *params; /* NULL once the request is over its limit */
 	int params_error;
-	struct conf *conf; /* of its generation */
 	struct route route;
 	bool has_route;
 	struct inflight_slot *slot; /* NULL: no execution (yet) */

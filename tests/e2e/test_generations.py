@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-from lib import load as load_room
+from lib import load as load_room, threads
 
 SAY = "printf 'Content-Type: text/plain\\n\\n'; printf %%s \"%s\"\n"
 NAMES = ("warm", "idle", "script", "alice/warm", "alice/script")
@@ -236,3 +236,25 @@ def test_twenty_reloads_that_change_nothing_under_load_end_no_instance(host):
                 r["reason"] in ("reload", "changed", "removed")]
     assert len([r for r in host.books.all()
                 if r.get("event") == "reload"]) == 20
+
+
+def test_what_waited_across_a_reload_starts_its_program_with_the_new_settings(
+        host):
+    """The one that waits was asked for with the old ones; its instance counts
+    as a new one, and no later reload would look at it again."""
+    old = {"defaults": {"instances": "1"}, "function idle": {"env.word": "old"},
+           "function warm": {"env.word": "old"}}
+    host.configure(old)
+    reload(host)
+    assert "WORD=old" in host.fetch("/fn/warm?head&process").text.split("\n")
+    runs = threads.begin(host.fetch, "/fn/warm?sleep=1500&head")
+    time.sleep(0.4)
+    waits = threads.begin(host.fetch, "/fn/warm?head&process")
+    time.sleep(0.3)
+    new = {"env.word": "new"}
+    host.configure({**old, "function warm": new})
+    reload(host)
+    assert runs.result().is_complete
+    assert "WORD=new" in waits.result().text.split("\n")
+    reload(host)
+    assert "WORD=new" in host.fetch("/fn/warm?head&process").text.split("\n")
