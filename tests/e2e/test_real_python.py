@@ -14,7 +14,7 @@ FOUND = {
     "time": "2024-07-01T21:00:00[+]09:00", "names": "fn",
     "ctypes": r"\[1, 2, 3, 4, 5\]", "asyncio": "144",
     "logs": r"\['log', 'log.1', 'log.2'\]",
-    "database": r"v{'a': \[1, 2\]}",
+    "lmdb": "4", "database": r"v{'a': \[1, 2\]}",
 }
 
 
