@@ -1,5 +1,6 @@
 """One running fcgi-host in a private directory, and all that is known of it."""
 import fcntl
+import grp
 import json
 import os
 import pathlib
@@ -41,7 +42,10 @@ def make_account():
         try:
             pwd.getpwnam(ACCOUNT)
         except KeyError:
+            # a group of that name may have outlived its user
+            has_group = any(g.gr_name == ACCOUNT for g in grp.getgrall())
             subprocess.run(["useradd", "--system", "--no-create-home",
+                            *(["-g", ACCOUNT] if has_group else []),
                             "--shell", "/usr/sbin/nologin", ACCOUNT],
                            check=True)
 
