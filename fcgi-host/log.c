@@ -10,6 +10,7 @@
 
 static const char *log_role = "fcgi-host";
 static enum log_level log_threshold = LOG_INFO;
+static int log_also_fd = -1;
 
 static const char *const level_names[] = {
 	[LOG_ERROR] = "error",
@@ -31,6 +32,12 @@ void
 log_set_level(enum log_level level)
 {
 	log_threshold = level;
+}
+
+void
+log_set_also(int fd)
+{
+	log_also_fd = fd;
 }
 
 int
@@ -93,7 +100,7 @@ is_printable(unsigned char byte)
 /* Escapes raw and writes it as one line.  A line that cannot be written is
  * lost: a log that blocks or fails must not stop the service. */
 static void
-write_line(const char *raw, size_t n)
+write_line(const char *raw, size_t n, int also_fd)
 {
 	char line[LOG_LINE_MAX];
 	size_t used = 0;
@@ -108,6 +115,9 @@ write_line(const char *raw, size_t n)
 	}
 	line[used++] = '\n';
 	while (write(STDERR_FILENO, line, used) < 0 && errno == EINTR)
+		continue;
+	while (also_fd >= 0 && write(also_fd, line, used) < 0 &&
+	    errno == EINTR)
 		continue;
 }
 
@@ -141,7 +151,7 @@ log_eventv(enum log_level level, const char *event, const char *fmt,
 	else
 		used += stored(vsnprintf(raw + used, sizeof(raw) - used, fmt,
 		    args), sizeof(raw) - used);
-	write_line(raw, used);
+	write_line(raw, used, level == LOG_ERROR ? log_also_fd : -1);
 	errno = saved_errno;
 }
 

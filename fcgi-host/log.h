@@ -16,8 +16,13 @@ enum log_level { LOG_ERROR, LOG_WARN, LOG_INFO, LOG_DEBUG };
 /* Sets the role's name (borrowed, shown in each line) and the threshold. */
 void log_init(const char *role, enum log_level level);
 
-/* Changes the threshold; the only mutable global besides signal flags. */
+/* Changes the threshold; with log_set_also's descriptor the only mutable global
+ * besides signal flags. */
 void log_set_level(enum log_level level);
+
+/* Errors are written to fd (borrowed) too, or with -1 no longer: who starts a
+ * host that logs to a file looks at the terminal while it is not ready. */
+void log_set_also(int fd);
 
 /* Parses "error", "warn", "info", "debug".  Returns 0 or -EINVAL. */
 int log_level_parse(const char *text, enum log_level *level);

@@ -234,8 +234,8 @@ open_logs(struct spawner *spawner)
 	/* Kept, because a reload may go back to it. */
 	spawner->stderr_fd = fcntl(STDERR_FILENO, F_DUPFD_CLOEXEC,
 	    STDERR_FILENO + 1);
-	if (fd >= 0)
-		(void)dup2(fd, STDERR_FILENO);
+	if (fd >= 0 && dup2(fd, STDERR_FILENO) >= 0)
+		log_set_also(spawner->stderr_fd);
 	spawner->accounting_fd = places_open_log(spawner->conf->accounting,
 	    O_RDWR, spawner->places.gid, problem, sizeof(problem));
 	if (spawner->accounting_fd < 0)

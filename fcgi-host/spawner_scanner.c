@@ -76,6 +76,7 @@ spawner_tell_ready(struct spawner *spawner)
 	    !child_is_up(spawner->gateway))
 		return;
 	spawner->is_ready = true;
+	log_set_also(-1);
 	log_event(LOG_INFO, "ready", "functions=%zu",
 	    registry_count(spawner->registry));
 	notify_send("READY=1");

@@ -338,6 +338,29 @@ a_false_claim_is_logged_and_aborts(void **state)
 	assert_int_equal(status_of(claim_what_holds, &capture), 0);
 }
 
+static void
+errors_go_to_a_second_descriptor_while_one_is_named(void **state)
+{
+	struct capture also, own;
+
+	(void)state;
+	capture_begin(&also);
+	log_set_also(dup(2));
+	capture_begin(&own);
+	log_event(LOG_ERROR, "refused", "why=\"no\"");
+	log_event(LOG_WARN, "odd", "a=1");
+	assert_true(capture_next(&own) > 0);
+	assert_true(capture_next(&own) > 0);
+	assert_true(capture_next(&also) > 0);
+	assert_non_null(strstr(also.text, "event=refused why=\"no\""));
+	assert_int_equal(capture_next(&also), -1);
+	log_set_also(-1);
+	log_event(LOG_ERROR, "refused", "why=\"no\"");
+	assert_int_equal(capture_next(&also), -1);
+	capture_end(&own);
+	capture_end(&also);
+}
+
 int
 main(void)
 {
@@ -366,6 +389,9 @@ main(void)
 		cmocka_unit_test_setup(a_fatal_event_is_logged_and_exits_with_1,
 		    set_up),
 		cmocka_unit_test_setup(a_false_claim_is_logged_and_aborts,
+		    set_up),
+		cmocka_unit_test_setup(
+		    errors_go_to_a_second_descriptor_while_one_is_named,
 		    set_up),
 	};
 
