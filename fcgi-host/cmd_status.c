@@ -79,7 +79,7 @@ add_worry(struct status *status, const struct ctl_status_fn *fn)
 
 	return buf_addf(&status->worries, "%s ends before its first answer: it "
 	    "is not started for %s; see its log\n", fn->name,
-	    status_span(fn->throttled_ms, span, sizeof(span)));
+	    status_span(fn->throttled_ms + 99, span, sizeof(span)));
 }
 
 static int

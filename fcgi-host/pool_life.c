@@ -160,9 +160,11 @@ log_failed(struct pool *pool, const struct ctl_instance_failed *failed)
 	if (log_limit_pass(&pool->log_limit, 5, 10000, pool_now_us(pool),
 	    &suppressed))
 		log_event(LOG_ERROR, "start_failed", "function=%s instance=%"
-		    PRIu64 " step=\"%s\" error=\"%s\" suppressed=%u",
+		    PRIu64 " step=\"%s\" error=\"%s\" suppressed=%u%s",
 		    pool->name, failed->id, failed->step,
-		    strerror(failed->error), suppressed);
+		    strerror(failed->error), suppressed,
+		    failed->error == EMFILE || failed->error == ENFILE ?
+		    " mend=\"raise LimitNOFILE\"" : "");
 }
 
 int

@@ -232,9 +232,10 @@ on_instance_start(struct spawner *spawner, const struct ctl_msg *msg)
 	if (error != -ESTALE &&
 	    log_limit_pass(&limit, 10, 1000, loop_clock_us(), &suppressed))
 		log_event(LOG_WARN, "instance_failed", "function=%s id=%llu "
-		    "step=\"%s\" error=\"%s\" suppressed=%u", wanted->name,
+		    "step=\"%s\" error=\"%s\" suppressed=%u%s", wanted->name,
 		    (unsigned long long)wanted->id, step, strerror(-error),
-		    suppressed);
+		    suppressed, error == -EMFILE || error == -ENFILE ?
+		    " mend=\"raise LimitNOFILE\"" : "");
 	send_failed(spawner, wanted->id, error, step);
 	return 0;
 }
