@@ -4,11 +4,13 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/un.h>
 #include <unistd.h>
 
 #include "fcgi-host/cmd.h"
 #include "fcgi-host/cmd_ctl.h"
+#include "fcgi-host/lock.h"
 #include "fcgi-host/sock.h"
 
 #define CONTROL_SOCKET "control.sock"
@@ -26,13 +28,21 @@ static const struct ctl_verb_rule {
 };
 
 static int
-connect_failed(const char *path, int error)
+connect_failed(const char *path, int error, pid_t owner)
 {
 	switch (error) {
 	case ENOENT:
 	case ECONNREFUSED:
-		(void)cmd_fail("no host runs at %s; start it with fcgi-host "
-		    "run, or name its configuration with -c FILE", path);
+		if (owner > 0)
+			(void)cmd_fail("a host runs (process %d), but its "
+			    "socket %s is gone: if it neither starts nor ends "
+			    "just now, its run directory was emptied; stop it "
+			    "(kill %d) and start it again", (int)owner, path,
+			    (int)owner);
+		else
+			(void)cmd_fail("no host runs at %s; start it with "
+			    "fcgi-host run, or name its configuration with -c "
+			    "FILE", path);
 		break;
 	case EACCES:
 	case EPERM:
@@ -51,20 +61,25 @@ connect_control(const struct conf *conf)
 	struct sockaddr_un address = { .sun_family = AF_UNIX };
 	struct timeval patience = { .tv_sec = SEND_TIMEOUT_S };
 	CLEANUP_FD int sock = -1;
+	struct stat run;
 	int n = snprintf(address.sun_path, sizeof(address.sun_path), "%s/%s",
 	    conf->run, CONTROL_SOCKET);
 
 	if (n < 0 || (size_t)n >= sizeof(address.sun_path))
-		return connect_failed(conf->run, ENAMETOOLONG);
+		return connect_failed(conf->run, ENAMETOOLONG, 0);
 	sock = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
 	if (sock < 0)
-		return connect_failed(address.sun_path, errno);
+		return connect_failed(address.sun_path, errno, 0);
 	/* A host that hangs must not hang who asks it. */
 	if (setsockopt(sock, SOL_SOCKET, SO_SNDTIMEO, &patience,
 	    sizeof(patience)) != 0 ||
 	    connect(sock, (const struct sockaddr *)&address,
-	    sizeof(address)) != 0)
-		return connect_failed(address.sun_path, errno);
+	    sizeof(address)) != 0) {
+		int error = errno;
+
+		return connect_failed(address.sun_path, error,
+		    stat(conf->run, &run) == 0 ? lock_owner(&run) : 0);
+	}
 	return steal_fd(&sock);
 }
 
@@ -174,6 +189,10 @@ ask_once(const struct conf *conf, const struct ctl_verb_rule *rule)
 	CLEANUP_FD int sock = ctl_ask(conf, rule->verb, file);
 	struct ctl_msg msg;
 
+	if (rule->verb == CTL_VERB_RELOAD &&
+	    (sock == -ENOENT || sock == -ECONNREFUSED))
+		(void)cmd_fail("if `run` was changed in %s: a change of run "
+		    "needs a restart", conf->file);
 	if (sock < 0 || ctl_receive(sock, &msg, rule->timeout_ms) != 0)
 		return CMD_FAILED;
 	if (msg.type != CTL_REPLY)

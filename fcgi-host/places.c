@@ -14,6 +14,7 @@
 #include <unistd.h>
 
 #include "fcgi-host/ctl_msg.h"
+#include "fcgi-host/lock.h"
 #include "fcgi-host/log.h"
 #include "fcgi-host/places.h"
 #include "fcgi-host/sock.h"
@@ -84,6 +85,28 @@ lock_within(int fd, unsigned within_ms)
 	return 0;
 }
 
+/* A host whose sockets are gone hands nothing over. */
+static int
+fail_locked(int fd, const char *path, const char *key, char *problem,
+    size_t size)
+{
+	bool is_run = strcmp(key, "run") == 0;
+	char who[48] = "";
+	struct stat st;
+	pid_t owner = fstat(fd, &st) == 0 ? lock_owner(&st) : 0;
+
+	if (owner > 0)
+		snprintf(who, sizeof(who), " (process %d)", (int)owner);
+	if (is_run && faccessat(fd, TAKEOVER_SOCKET, F_OK, 0) != 0)
+		return fail(-EBUSY, problem, size, "another host%s runs in %s, "
+		    "but its sockets there are gone: the directory was "
+		    "emptied; stop that host by SIGTERM, then start this one, "
+		    "or give this one a `run` of its own", who, path);
+	return fail(-EBUSY, problem, size, "another host%s runs in %s; stop "
+	    "it,%s or give this one a `%s` of its own", who, path, is_run ?
+	    " or start this one with --takeover in its place," : "", key);
+}
+
 /* A directory of root's own at an absolute path, made if it is missing. */
 static int
 open_own(const char *path, const char *key, unsigned lock_within_ms,
@@ -104,11 +127,7 @@ open_own(const char *path, const char *key, unsigned lock_within_ms,
 		    "root and be writable by root alone: chown root %s; chmod "
 		    "go-w %s", path, key, path, path);
 	if (lock_within(fd, lock_within_ms) != 0)
-		return fail(-EBUSY, problem, size, "another host runs in %s; "
-		    "stop it,%s or give this one a `%s` of its own", path,
-		    strcmp(key, "run") == 0 ?
-		    " or start this one with --takeover in its place," : "",
-		    key);
+		return fail_locked(fd, path, key, problem, size);
 	return steal_fd(&fd);
 }
 
@@ -429,6 +448,23 @@ open_parent(const char *path, const char **name, char *problem, size_t size)
 	return steal_fd(&fd);
 }
 
+static const char *
+mend_of_open(int error)
+{
+	switch (error) {
+	case ELOOP:
+		return " (a link; name the file itself)";
+	case EPERM:
+		return "; is it immutable? chattr -i takes that away";
+	case EACCES:
+		return "; let root write it, or name another";
+	case EROFS:
+		return "; mount its file system writable, or name another";
+	default:
+		return "";
+	}
+}
+
 int
 places_open_log(const char *path, int flags, gid_t gid, char *problem,
     size_t size)
@@ -450,8 +486,7 @@ places_open_log(const char *path, int flags, gid_t gid, char *problem,
 		fd = openat(dir, name, flags);
 	if (fd < 0 || fstat(fd, &st) != 0)
 		return fail(-errno, problem, size, "%s cannot be opened: %s%s",
-		    path, strerror(errno), errno == ELOOP ?
-		    " (a link; name the file itself)" : "");
+		    path, strerror(errno), mend_of_open(errno));
 	if (!S_ISREG(st.st_mode))
 		return fail(-EINVAL, problem, size, "%s is no regular file; "
 		    "remove it, or name another", path);

@@ -105,7 +105,22 @@ def test_no_host_is_exit_1_and_says_how_to_start_one(start_once):
         done = host.verb(verb)
         assert done.returncode == 1
         assert "no host runs at" in done.stderr
+        assert ("change of run needs a restart" in done.stderr) == \
+            (verb == "reload")
     assert host.verb("invoke", "x").returncode == 1
+
+
+def test_a_refused_start_is_told_on_the_terminal_though_the_log_is_a_file(
+        start_once):
+    host = start_once.host(is_started=False)
+    log, accounting = host.log_dir / "own.log", host.log_dir / "none"
+    accounting.mkdir()
+    host.configure({"host": {"log": log, "accounting": accounting}})
+    done = host.installed.run("run", "-c", host.ini_path, timeout=20)
+    assert done.returncode == 1
+    assert "event=accounting" in done.stderr
+    assert str(accounting) in done.stderr
+    assert done.stderr.splitlines()[-1] in log.read_text()
 
 
 # ------------------------------------------------------------------ check

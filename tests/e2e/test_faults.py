@@ -469,7 +469,15 @@ def test_a_wiped_run_directory_is_said_and_needs_a_restart(start_once,
             assert host.books.wait_request(one)["status"] == status
         host.wait_log("event=instance_failed .*listening socket.*restart")
         status = host.verb("status")
-        assert status.returncode == 1 and "no host runs" in status.stderr
+        assert status.returncode == 1
+        assert f"a host runs (process {host.pid})" in status.stderr
+        assert "emptied; stop it" in status.stderr
+        second = host.installed.run("run", "-c", host.ini_path, "--takeover",
+                                    timeout=20)
+        assert second.returncode == 1
+        said = second.stdout + second.stderr
+        assert "emptied; stop that host by SIGTERM" in said
+        assert f"another host (process {host.pid})" in said
     host.stop()
     host.start()
     for url in ("good", "f", "cold/f"):

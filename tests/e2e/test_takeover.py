@@ -288,7 +288,7 @@ def test_a_host_that_finds_another_names_the_way_to_take_over(host):
     done = host.installed.run("run", "-c", host.ini_path, timeout=20)
     assert done.returncode == 1
     said = done.stdout + done.stderr
-    assert f"another host runs in {host.run_dir}; stop it, or start this one " \
+    assert f"another host (process {host.pid}) runs in {host.run_dir}; stop it, or start this one " \
         "with --takeover in its place, or give this one a `run` of its own" in said
 
 
