@@ -25,7 +25,7 @@ part_git() {
 	done
 	git push -q origin main
 	git tag v1
-	git gc -q --aggressive
+	git gc -q
 	git fsck --strict --no-progress || fail "fsck"
 	git archive v1 | tar -t | grep -qx file || fail "archive"
 	same "$(git grep -c 1999)" file:1
