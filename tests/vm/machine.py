@@ -107,8 +107,12 @@ class Machine:
         """Ends it if it runs, with all processes that it is made of."""
         if self.process is None:
             return
+        until = time.monotonic() + 10
         try:
-            os.killpg(self.process.pid, signal.SIGKILL)
+            while time.monotonic() < until:
+                os.killpg(self.process.pid, signal.SIGKILL)
+                self.process.poll()
+                time.sleep(0.05)
         except ProcessLookupError:
             pass
         self.process.wait()
