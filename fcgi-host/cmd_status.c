@@ -6,6 +6,7 @@
 #include "fcgi-host/cmd.h"
 #include "fcgi-host/cmd_ctl.h"
 #include "fcgi-host/cmd_status.h"
+#include "fcgi-host/ledger.h"
 #include "fcgi-host/sock.h"
 
 #define STATUS_TIMEOUT_MS 10000
@@ -197,11 +198,13 @@ put_json(const struct status *status, struct buf *out)
 	    ",\"bad_peers\":%" PRIu64 ",\"connections\":%" PRIu64
 	    ",\"active\":%" PRIu64 ",\"queued\":%" PRIu64
 	    ",\"instances\":%" PRIu64 ",\"functions\":%" PRIu64
-	    ",\"accounting_errors\":%" PRIu64 ",\"draining\":%s,\"cgroup\":%s"
+	    ",\"accounting_errors\":%" PRIu64 ",\"accounting_error\":%" PRIu32
+	    ",\"draining\":%s,\"cgroup\":%s"
 	    "},\"functions\":[%.*s],\"instances\":[%.*s]}\n", h->run_id,
 	    h->uptime_ms, h->seq, h->executions, h->refused,
 	    h->refused_unrecorded, h->bad_peers, h->connections, h->active,
 	    h->queued, h->instances, h->functions, h->accounting_errors,
+	    h->accounting_error,
 	    h->is_draining ? "true" : "false",
 	    h->has_cgroup ? "true" : "false", (int)buf_len(functions),
 	    buf_len(functions) > 0 ? (const char *)functions->data +
@@ -222,9 +225,14 @@ put_worries(const struct ctl_status_host *h, struct buf *out)
 	if (error == 0 && !h->has_cgroup)
 		error = buf_add_str(out, "no cgroup: memory and CPU are "
 		    "measured and limited more weakly; see fcgi-host check\n");
-	if (error == 0 && h->accounting_errors > 0)
+	if (error == 0 && h->accounting_error != 0)
+		error = buf_addf(out, "the accounting log cannot be written "
+		    "(%s): %s; requests get 503 until then\n",
+		    strerror((int)h->accounting_error),
+		    ledger_mend((int)h->accounting_error));
+	else if (error == 0 && h->accounting_errors > 0)
 		error = buf_addf(out, "%" PRIu64 " errors writing the "
-		    "accounting log: make room on its disk\n",
+		    "accounting log up to now; it can be written again\n",
 		    h->accounting_errors);
 	return error;
 }

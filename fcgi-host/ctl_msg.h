@@ -319,7 +319,8 @@ struct ctl_status_host {
 	uint64_t connections, active, queued, instances, functions;
 	uint64_t accounting_errors;
 	uint8_t is_draining, has_cgroup;
-	uint8_t pad[6];
+	uint8_t pad[2];
+	uint32_t accounting_error; /* errno that stands in the way now, or 0 */
 };
 
 struct ctl_status_fn {

@@ -25,6 +25,7 @@ struct ledger {
 	int fd;
 	struct inflight_log log; /* as the file was when it was switched to */
 	bool is_sync, is_failing;
+	int error;         /* errno of the last write that failed */
 	bool no_fallocate; /* the file system cannot: free space is compared */
 	uint64_t size;     /* of the file, its one writer knows */
 	uint64_t reserved_end;
@@ -422,6 +423,26 @@ entries_call(struct ledger *ledger, int error)
 	}
 }
 
+const char *
+ledger_mend(int error)
+{
+	switch (error) {
+	case ENOSPC:
+	case EDQUOT:
+		return "make room on the accounting log's file system";
+	case EFBIG:
+		return "raise LimitFSIZE, or rotate the accounting log";
+	case EPERM:
+		return "take the immutable or append-only attribute from the "
+		    "accounting log: chattr -ia";
+	case EACCES:
+	case EROFS:
+		return "mount the accounting log's file system writable";
+	default:
+		return "look at the accounting log's file system";
+	}
+}
+
 static void
 write_failed(struct ledger *ledger, int error)
 {
@@ -430,15 +451,15 @@ write_failed(struct ledger *ledger, int error)
 
 	ledger->errors++;
 	ledger->is_failing = true;
+	ledger->error = -error;
 	/* the cut gave the reserve back with the torn part */
 	ledger->reserved_end = ledger->size;
 	clock_gettime(CLOCK_MONOTONIC, &now);
 	if (log_limit_pass(&ledger->limit, 1, 10000,
 	    (uint64_t)now.tv_sec * 1000000, &suppressed))
 		log_event(LOG_ERROR, "accounting_write",
-		    "error=\"%s\" mend=\"make room on the accounting log's "
-		    "file system; requests get 503 until then\"",
-		    strerror(-error));
+		    "error=\"%s\" mend=\"%s; requests get 503 until then\"",
+		    strerror(-error), ledger_mend(-error));
 }
 
 void
@@ -469,6 +490,12 @@ bool
 ledger_is_failing(const struct ledger *ledger)
 {
 	return ledger->is_failing;
+}
+
+int
+ledger_trouble(struct ledger *ledger)
+{
+	return ledger->is_failing ? ledger->error : -space_reserve(ledger, 1);
 }
 
 uint64_t

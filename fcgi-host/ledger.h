@@ -68,6 +68,11 @@ void ledger_flush(struct ledger *ledger);
 /* Lines that could not be written wait: call ledger_flush again later. */
 bool ledger_is_failing(const struct ledger *ledger);
 
+/* The errno for which nothing can be recorded now, or 0. */
+int ledger_trouble(struct ledger *ledger);
+/* What an administrator does about it: a clause, static. */
+const char *ledger_mend(int error);
+
 uint64_t ledger_seq(const struct ledger *ledger);
 /* Refused by ledger_admit since the last host record. */
 uint64_t ledger_refused(const struct ledger *ledger);

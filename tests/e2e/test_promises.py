@@ -230,6 +230,8 @@ def test_an_answer_whose_record_cannot_be_written_is_not_completed(
         assert not answer.stdout_ended
         assert len(answer.body) < 5000 or "Length" not in query
         assert not host.books.holds(request_id)
+        host.wait_log("event=accounting_write .*not permitted.*chattr -ia")
+        assert "chattr -ia" in host.verb("status").stdout
     finally:
         subprocess.run(["chattr", "-i", host.accounting], check=True)
         connection.close()
@@ -237,6 +239,7 @@ def test_an_answer_whose_record_cannot_be_written_is_not_completed(
     assert record["outcome"] in ("ok", "aborted")
     answer, _ = host.execute("/fn/swiss?head&raw=well+again", timeout=15)
     assert answer.text == "well again"
+    assert "it can be written again" in host.verb("status").stdout
     books.check_seq(host.books.all(), True)
 
 

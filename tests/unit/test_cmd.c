@@ -199,6 +199,37 @@ a_status_is_text_for_people(void **state)
 }
 
 static void
+a_status_says_what_stands_in_the_accounting_logs_way_or_stood(void **state)
+{
+	static const struct {
+		uint32_t error;
+		const char *words;
+	} cases[] = {
+		{ ENOSPC, "make room on the accounting log's file system;" },
+		{ EPERM, "chattr -ia; requests get 503 until then\n" },
+		{ EROFS, "mount the accounting log's file system writable;" },
+		{ 0, "2 errors writing the accounting log up to now; it can "
+		    "be written again\n" },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		struct status status;
+		struct buf out = { 0 };
+
+		status_init(&status, false);
+		status.host.accounting_errors = 2;
+		status.host.accounting_error = cases[i].error;
+		assert_int_equal(status_put(&status, &out), 0);
+		assert_int_equal(buf_add(&out, "", 1), 0);
+		assert_non_null(strstr((const char *)buf_head(&out),
+		    cases[i].words));
+		buf_free(&out);
+		status_free(&status);
+	}
+}
+
+static void
 a_status_is_one_json_object_for_programs(void **state)
 {
 	struct status status;
@@ -213,7 +244,8 @@ a_status_is_one_json_object_for_programs(void **state)
 	    "\"uptime_ms\":61000,\"seq\":0,\"executions\":12,\"refused\":0,"
 	    "\"refused_unrecorded\":0,\"bad_peers\":0,\"connections\":0,"
 	    "\"active\":0,\"queued\":0,\"instances\":0,\"functions\":0,"
-	    "\"accounting_errors\":0,\"draining\":true,\"cgroup\":false},"
+	    "\"accounting_errors\":0,\"accounting_error\":0,"
+	    "\"draining\":true,\"cgroup\":false},"
 	    "\"functions\":[{\"function\":\"alice/resize\","
 	    "\"version\":\"0123456789abcdef\",\"executions\":12,\"waiting\":0,"
 	    "\"instances\":0,\"prepared\":0,\"idle\":0,\"busy\":0,"
@@ -268,6 +300,8 @@ main(void)
 		cmocka_unit_test(a_table_is_aligned_without_blanks_at_the_end),
 		cmocka_unit_test(spans_are_shown_in_two_units),
 		cmocka_unit_test(a_status_is_text_for_people),
+		cmocka_unit_test(
+		    a_status_says_what_stands_in_the_accounting_logs_way_or_stood),
 		cmocka_unit_test(a_status_is_one_json_object_for_programs),
 		cmocka_unit_test(findings_are_counted_by_their_weight),
 		cmocka_unit_test(
