@@ -90,6 +90,25 @@ def test_with_the_spawner_everything_dies_and_the_next_run_settles(host):
     assert not (host.run_dir / "inflight").exists()
 
 
+def test_what_ran_is_not_recorded_when_its_table_died_with_the_host(host):
+    """As after a power cut with `run` on a tmpfs.  The log still tells: a
+    `start` whose run before has no `stop`."""
+    running = run_all(host, LONG)
+    kill_host(host)
+    for connection in running.values():
+        assert ends_cut(connection)
+    (host.run_dir / "inflight").unlink()
+    host.start()
+    assert host.fetch("/fn/swiss?head&raw=back").text == "back"
+    first, second = books.runs(host.books.all())
+    books.check_seq(first, True)
+    books.check_seq(second, True)
+    assert first[-1].get("event") != "stop"
+    assert second[0]["event"] == "start"
+    for one in running:
+        assert not host.books.holds(one)
+
+
 def test_a_host_killed_again_and_again_records_what_was_lost_once(host):
     lost = []
     for _ in range(4):
