@@ -209,6 +209,14 @@ check_log(const struct ctl_msg *msg)
 }
 
 static int
+check_log_switched(const struct ctl_msg *msg)
+{
+	const struct ctl_log_switched *switched = &msg->u.log_switched;
+
+	return switched->error >= 0 && switched->pad == 0 ? 0 : -EPROTO;
+}
+
+static int
 check_start(const struct ctl_msg *msg)
 {
 	const struct ctl_start *start = &msg->u.start;
@@ -426,7 +434,8 @@ static const struct type_rule rules[CTL_TYPE_COUNT] = {
 	    S2G, 0, check_instance_failed },
 	[CTL_INSTANCE_GONE] = { "instance_gone", SIZE_OF(instance_gone), S2G,
 	    0, check_instance_gone },
-	[CTL_LOG_SWITCHED] = { "log_switched", CTL_HEAD_SIZE, G2S, 0, NULL },
+	[CTL_LOG_SWITCHED] = { "log_switched", SIZE_OF(log_switched), G2S, 0,
+	    check_log_switched },
 	[CTL_DRAIN] = { "drain", SIZE_OF(drain), S2G, FDS_BY_BODY,
 	    check_drain },
 	[CTL_DRAINED] = { "drained", CTL_HEAD_SIZE, G2S, 0, NULL },

@@ -182,6 +182,13 @@ struct ctl_log {
 	uint8_t pad[7];
 };
 
+/* error: 0, or why the gateway goes on in the log that it had: EBADMSG, its last
+ * line is no record; else what a system call said. */
+struct ctl_log_switched {
+	int32_t error;
+	uint32_t pad;
+};
+
 struct ctl_start {
 	uint64_t run_id;  /* of this host's run: microseconds of its start, UTC */
 	uint8_t is_again; /* a gateway died before; the table holds its debts */
@@ -347,6 +354,7 @@ struct ctl_msg {
 		struct ctl_function function;
 		struct ctl_name name;
 		struct ctl_log log;
+		struct ctl_log_switched log_switched;
 		struct ctl_start start;
 		struct ctl_instance_start instance_start;
 		struct ctl_instance_kill instance_kill;

@@ -214,11 +214,12 @@ first_records(struct gateway *gateway)
 }
 
 static void
-log_reply(struct gateway *gateway)
+log_reply(struct gateway *gateway, int error)
 {
 	struct ctl_msg msg;
 
 	ctl_msg_init(&msg, CTL_LOG_SWITCHED);
+	msg.u.log_switched.error = error;
 	gateway_send(gateway, &msg);
 }
 
@@ -235,16 +236,17 @@ on_log(struct gateway *gateway, const struct ctl_msg *msg, int *fds,
 		gateway_host_record(gateway, "reopen");
 	error = ledger_switch(gateway->server.ledger, steal_fd(&fds[0]),
 	    is_first && inflight_run(gateway->inflight) != 0);
-	if (error < 0) {
+	if (error < 0)
 		log_event(LOG_ERROR, "accounting_switch", "error=\"%s\"",
 		    strerror(-error));
-		return;
-	}
-	gateway->has_log = true;
-	if (is_first)
+	else
+		gateway->has_log = true;
+	if (error == 0 && is_first)
 		first_records(gateway);
+	/* whatever came of it: who waits must hear it, and which log is the log
+	 * is settled by this */
 	if (!msg->u.log.is_first)
-		log_reply(gateway);
+		log_reply(gateway, -error);
 }
 
 static void

@@ -151,7 +151,7 @@ tail_mend(int fd, uint64_t *size, struct last_line *line)
 		    "mend=\"the accounting log's last line is no record: name "
 		    "another file, or end that line, and run fcgi-host "
 		    "reopen\"");
-		return -EINVAL;
+		return -EBADMSG;
 	}
 	log_event(LOG_WARN, "accounting_torn", "cut_bytes=%llu",
 	    (unsigned long long)(*size - line->end));

@@ -34,7 +34,8 @@ void ledger_set_sync(struct ledger *ledger, bool is_sync);
  * Goes on in the file fd (taken, O_APPEND|O_RDWR); what was pending is
  * written to the old one first.  A torn last line is cut off.  With is_again
  * the file's last seq is compared with the table's, if the table's run wrote
- * that line.  0 or negative errno: the old file stays.
+ * that line.  0 or negative errno: the old file stays.  -EBADMSG: the last line
+ * of the new one is no record.
  */
 int ledger_switch(struct ledger *ledger, int fd, bool is_again);
 

@@ -74,6 +74,7 @@ struct spawner {
 	int stderr_fd; /* what descriptor 2 was, before a log file was opened */
 	uint64_t last_id;          /* of instances that this gateway asked for */
 	unsigned switches_pending; /* CTL_LOG without CTL_LOG_SWITCHED yet */
+	int switch_error;          /* of the last switch, by its answer */
 	unsigned syncs_pending;    /* CTL_FN_SYNC that it has not sent back */
 	bool is_again;             /* a gateway died before this one */
 	bool is_end_for_good;      /* asked for by a person: no restart */
@@ -89,6 +90,7 @@ struct spawner {
 
 	struct spawner_wait reload, reopen, drain;
 	bool is_read; /* the scanner's part of the reload is done */
+	bool has_log_change; /* the reload waits for a switch too */
 };
 
 /* spawner_gateway.c */
@@ -131,13 +133,43 @@ void spawner_tell_ready(struct spawner *spawner);
 /* A message with one borrowed descriptor, made and queued. */
 void spawner_send_fd(struct child *child, enum ctl_type type, int fd);
 
+/* spawner_logs.c */
+/* What a reload or reopen has in hand before anything is changed. */
+struct spawner_logs {
+	int accounting_fd, log_fd; /* -1: stays */
+};
+
+/* 0, or a negative errno with a sentence: nothing is open then. */
+int spawner_logs_open(const struct spawner *spawner, const struct conf *conf,
+    bool is_accounting, bool is_log, struct spawner_logs *logs, char *problem,
+    size_t size);
+/* Takes what is open. */
+void spawner_logs_switch(struct spawner *spawner, struct spawner_logs *logs);
+/* Of one switch the answer is awaited before the next: else nobody could say
+ * which file the gateway holds. */
+bool spawner_is_switching(const struct spawner *spawner);
+/* The gateway answered: error 0, or it goes on in the log that it had. */
+void spawner_log_switched(struct spawner *spawner, int error);
+/* What the configuration's log lacks, and that the old one goes on. */
+void spawner_switch_problem(const struct spawner *spawner, char *problem,
+    size_t size);
+void spawner_reopen(struct spawner *spawner, struct control_client *client);
+
 /* spawner_command.c */
 extern const struct control_ops spawner_control_ops;
 void spawner_reload(struct spawner *spawner, struct control_client *client);
-void spawner_reopen(struct spawner *spawner, struct control_client *client);
 void spawner_drain(struct spawner *spawner, struct control_client *client);
 /* A successor has the sockets, and waits for our end. */
 void spawner_go(void *spawner);
+/* Ends the reload when scanner, functions and log are done. */
+void spawner_reload_check(struct spawner *spawner);
+/* A command that cannot even begin. */
+__attribute__((format(printf, 3, 4)))
+void spawner_refuse(struct control_client *client, int code, const char *fmt,
+    ...);
+/* client may be NULL: a signal asked. */
+void spawner_wait_begin(struct spawner *spawner, struct spawner_wait *wait,
+    struct control_client *client, unsigned within_ms, loop_fn *late);
 /* What was waited for has happened (code 0) or will not. */
 void spawner_wait_end(struct spawner *spawner, struct spawner_wait *wait,
     int code, const char *text);

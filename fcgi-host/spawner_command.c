@@ -19,7 +19,6 @@
 #include "fcgi-host/spawner.h"
 
 #define RELOAD_MS 30000
-#define REOPEN_MS 10000
 /* Longer than the gateway may take; with what its successor gets to write what
  * was lost, shorter than the unit's TimeoutStopSec (45 s). */
 #define DRAIN_MS 33000
@@ -43,8 +42,8 @@ spawner_wait_end(struct spawner *spawner, struct spawner_wait *wait, int code,
 	control_reply(client, code, "%s", text);
 }
 
-static void
-wait_begin(struct spawner *spawner, struct spawner_wait *wait,
+void
+spawner_wait_begin(struct spawner *spawner, struct spawner_wait *wait,
     struct control_client *client, unsigned within_ms, loop_fn *late)
 {
 	wait->is_on = true;
@@ -54,10 +53,8 @@ wait_begin(struct spawner *spawner, struct spawner_wait *wait,
 		log_event(LOG_WARN, "no_timer", "within_ms=%u", within_ms);
 }
 
-/* A command that cannot even begin. */
-__attribute__((format(printf, 3, 4)))
-static void
-refuse(struct control_client *client, int code, const char *fmt, ...)
+void
+spawner_refuse(struct control_client *client, int code, const char *fmt, ...)
 {
 	char text[SPAWNER_PROBLEM_MAX];
 	va_list args;
@@ -198,69 +195,30 @@ fixed_key(const struct conf *old, const struct conf *new)
 	return NULL;
 }
 
-/* What a reload or reopen has in hand before anything is changed. */
-struct logs {
-	int accounting_fd, log_fd; /* -1: stays */
-};
-
-/* Back to what the host was started with, or a file.  A stderr that stays needs
- * no switching. */
-static int
-open_host_log(const struct spawner *spawner, const struct conf *conf,
-    char *problem, size_t size)
-{
-	if (strcmp(conf->log, "stderr") != 0)
-		return places_open_log(conf->log, O_WRONLY,
-		    spawner->places.gid, problem, size);
-	return fcntl(spawner->stderr_fd, F_DUPFD_CLOEXEC, STDERR_FILENO + 1);
-}
-
-static int
-open_logs(const struct spawner *spawner, const struct conf *conf,
-    bool is_accounting, bool is_log, struct logs *logs, char *problem,
-    size_t size)
-{
-	logs->accounting_fd = logs->log_fd = -1;
-	if (is_accounting) {
-		logs->accounting_fd = places_open_log(conf->accounting, O_RDWR,
-		    spawner->places.gid, problem, size);
-		if (logs->accounting_fd < 0)
-			return logs->accounting_fd;
-	}
-	if (is_log) {
-		logs->log_fd = open_host_log(spawner, conf, problem, size);
-		if (logs->log_fd < 0) {
-			close_fd(&logs->accounting_fd);
-			return logs->log_fd;
-		}
-	}
-	return 0;
-}
-
-static void
-switch_logs(struct spawner *spawner, struct logs *logs)
-{
-	if (logs->log_fd >= 0) {
-		(void)dup2(logs->log_fd, STDERR_FILENO);
-		spawner_send_fd(spawner->gateway, CTL_STDERR, logs->log_fd);
-		spawner_send_fd(spawner->scanner, CTL_STDERR, logs->log_fd);
-		close_fd(&logs->log_fd);
-	}
-	if (logs->accounting_fd >= 0) {
-		/* the one that a gateway has, until it says otherwise */
-		if (spawner->old_accounting_fd < 0)
-			spawner->old_accounting_fd =
-			    steal_fd(&spawner->accounting_fd);
-		close_fd(&spawner->accounting_fd);
-		spawner->accounting_fd = steal_fd(&logs->accounting_fd);
-		if (child_is_up(spawner->gateway)) {
-			spawner_send_totals(spawner, false);
-			spawner_send_log(spawner);
-		}
-	}
-}
-
 /* ------------------------------------------------------------------- reload */
+
+void
+spawner_reload_check(struct spawner *spawner)
+{
+	char problem[SPAWNER_PROBLEM_MAX] = "the new configuration serves";
+	size_t n = strlen(problem);
+	bool is_log_old = false;
+
+	if (!spawner->reload.is_on || !spawner->is_read ||
+	    spawner->syncs_pending > 0 || (spawner->has_log_change &&
+	    spawner->old_accounting_fd >= 0))
+		return;
+	if (spawner->has_log_change && spawner->switch_error != 0) {
+		is_log_old = true;
+		n += (size_t)snprintf(problem + n, sizeof(problem) - n,
+		    ", but ");
+		spawner_switch_problem(spawner, problem + n,
+		    sizeof(problem) - n);
+	}
+	notify_send("READY=1");
+	spawner_wait_end(spawner, &spawner->reload,
+	    is_log_old ? spawner->switch_error : 0, problem);
+}
 
 static void
 reload_late(void *arg)
@@ -275,11 +233,13 @@ reload_late(void *arg)
 
 /* Everything that can fail, before anything is changed. */
 static int
-prepare(struct spawner *spawner, struct conf *conf, struct logs *logs,
+prepare(struct spawner *spawner, struct conf *conf, struct spawner_logs *logs,
     char *problem, size_t size)
 {
 	const struct conf *old = spawner->conf;
 	const char *key = fixed_key(old, conf);
+	bool is_log_new = spawner->switch_error != 0 ||
+	    !same_text(old->accounting, conf->accounting);
 	int error;
 
 	if (key != NULL) {
@@ -289,8 +249,12 @@ prepare(struct spawner *spawner, struct conf *conf, struct logs *logs,
 	}
 	if (tenants_check_range(spawner->tenants, conf, problem, size) != 0)
 		return -EINVAL;
-	error = open_logs(spawner, conf,
-	    !same_text(old->accounting, conf->accounting),
+	if (is_log_new && spawner_is_switching(spawner)) {
+		snprintf(problem, size, "the logs are being switched already; "
+		    "nothing was changed");
+		return -EBUSY;
+	}
+	error = spawner_logs_open(spawner, conf, is_log_new,
 	    !same_text(old->log, conf->log), logs, problem, size);
 	if (error != 0)
 		return error;
@@ -308,15 +272,15 @@ spawner_reload(struct spawner *spawner, struct control_client *client)
 {
 	char problem[SPAWNER_PROBLEM_MAX] = "";
 	struct conf *conf = NULL;
-	struct logs logs;
+	struct spawner_logs logs;
 	int conf_fd = -1, error;
 
 	if (spawner->phase != SPAWNER_SERVING) {
-		refuse(client, ESHUTDOWN, "the host is ending");
+		spawner_refuse(client, ESHUTDOWN, "the host is ending");
 		return;
 	}
 	if (spawner->reload.is_on || !spawner->has_scan) {
-		refuse(client, EBUSY, "the functions directory is being read; "
+		spawner_refuse(client, EBUSY, "the functions directory is being read; "
 		    "try again when that is done");
 		return;
 	}
@@ -327,7 +291,7 @@ spawner_reload(struct spawner *spawner, struct control_client *client)
 	if (error != 0) {
 		conf_unref(conf);
 		close_fd(&conf_fd);
-		refuse(client, -error, "%s", problem);
+		spawner_refuse(client, -error, "%s", problem);
 		return;
 	}
 	conf_unref(spawner->conf);
@@ -336,48 +300,13 @@ spawner_reload(struct spawner *spawner, struct control_client *client)
 	spawner->conf_fd = conf_fd;
 	log_set_level(conf->log_level);
 	spawner->is_read = false;
+	spawner->has_log_change = logs.accounting_fd >= 0;
 	notify_reloading();
-	wait_begin(spawner, &spawner->reload, client, RELOAD_MS, reload_late);
+	spawner_wait_begin(spawner, &spawner->reload, client, RELOAD_MS, reload_late);
 	spawner_send_fd(spawner->gateway, CTL_CONF, conf_fd);
 	spawner_send_fd(spawner->scanner, CTL_CONF, conf_fd);
-	switch_logs(spawner, &logs);
+	spawner_logs_switch(spawner, &logs);
 	log_event(LOG_INFO, "reload", "file=\"%s\"", spawner->conf_path);
-}
-
-/* ------------------------------------------------------------------- reopen */
-
-static void
-reopen_late(void *arg)
-{
-	struct spawner *spawner = arg;
-
-	spawner_wait_end(spawner, &spawner->reopen, ETIMEDOUT, "the gateway "
-	    "did not switch the accounting log within 10 s; the old file may "
-	    "still be written to");
-}
-
-void
-spawner_reopen(struct spawner *spawner, struct control_client *client)
-{
-	char problem[SPAWNER_PROBLEM_MAX] = "";
-	struct logs logs;
-	int error;
-
-	if (spawner->reopen.is_on) {
-		refuse(client, EBUSY, "the logs are being switched already");
-		return;
-	}
-	error = open_logs(spawner, spawner->conf, true,
-	    strcmp(spawner->conf->log, "stderr") != 0, &logs, problem,
-	    sizeof(problem));
-	if (error != 0) {
-		refuse(client, -error, "%s", problem);
-		return;
-	}
-	wait_begin(spawner, &spawner->reopen, client, REOPEN_MS, reopen_late);
-	switch_logs(spawner, &logs);
-	log_event(LOG_INFO, "reopen", "file=\"%s\"",
-	    spawner->conf->accounting);
 }
 
 /* -------------------------------------------------------------------- drain */
@@ -414,7 +343,7 @@ spawner_drain(struct spawner *spawner, struct control_client *client)
 {
 	if (spawner->phase != SPAWNER_SERVING) {
 		if (client != NULL)
-			refuse(client, EALREADY, "the host is draining already");
+			spawner_refuse(client, EALREADY, "the host is draining already");
 		return;
 	}
 	spawner->phase = SPAWNER_DRAINING;
@@ -426,7 +355,7 @@ spawner_drain(struct spawner *spawner, struct control_client *client)
 	notify_send("STOPPING=1");
 	spawner_wait_end(spawner, &spawner->reload, ESHUTDOWN,
 	    "the host is ending");
-	wait_begin(spawner, &spawner->drain, client, DRAIN_MS, drain_late);
+	spawner_wait_begin(spawner, &spawner->drain, client, DRAIN_MS, drain_late);
 	spawner_shells_kill(spawner);
 	/* One that is being started anew has its predecessor's debts to write:
 	 * that is not put off. */
@@ -482,7 +411,7 @@ on_command(void *arg, struct control_client *client, enum ctl_verb verb,
 	switch (verb) {
 	case CTL_VERB_RELOAD:
 		if (*fd >= 0 && !is_file(spawner->conf_path, *fd))
-			refuse(client, EINVAL, "the host that runs in %s has "
+			spawner_refuse(client, EINVAL, "the host that runs in %s has "
 			    "another file, %s; nothing was changed; name that "
 			    "one, or start the host with the one that was "
 			    "named", spawner->conf->run, spawner->conf_path);

@@ -255,14 +255,10 @@ on_instance_kill(struct spawner *spawner, const struct ctl_msg *msg)
 static int
 on_log_switched(struct spawner *spawner, const struct ctl_msg *msg)
 {
-	(void)msg;
 	if (spawner->switches_pending == 0)
 		return -EPROTO;
-	if (--spawner->switches_pending > 0)
-		return 0;
-	close_fd(&spawner->old_accounting_fd);
-	spawner_wait_end(spawner, &spawner->reopen, 0,
-	    "the logs are switched");
+	if (--spawner->switches_pending == 0)
+		spawner_log_switched(spawner, msg->u.log_switched.error);
 	return 0;
 }
 
@@ -273,12 +269,8 @@ on_synced(struct spawner *spawner, const struct ctl_msg *msg)
 	(void)msg;
 	if (spawner->syncs_pending == 0)
 		return -EPROTO;
-	if (--spawner->syncs_pending > 0 || !spawner->reload.is_on ||
-	    !spawner->is_read)
-		return 0;
-	notify_send("READY=1");
-	spawner_wait_end(spawner, &spawner->reload, 0,
-	    "the new configuration serves");
+	if (--spawner->syncs_pending == 0)
+		spawner_reload_check(spawner);
 	return 0;
 }
 

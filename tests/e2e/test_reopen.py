@@ -3,13 +3,15 @@ import glob
 import gzip
 import os
 import pathlib
+import pwd
+import signal
 import subprocess
 import threading
 import time
 
 import pytest
 
-from lib import books, fcgi, programs as programs_room
+from lib import books, fcgi, host as host_room, programs as programs_room
 
 
 @pytest.fixture
@@ -111,6 +113,58 @@ def test_a_reopen_that_cannot_be_keeps_the_old_file(host):
     assert host.verb("reopen").returncode == 0
     answer = host.fetch("/fn/swiss?head&raw=x", REQUEST_ID="switched")
     assert books.Books(host.accounting).by_request("switched")
+
+
+def make_foreign(path):
+    """A log of somebody else's, whose last line has no end."""
+    path.write_text("a line that is no record")
+    owner = pwd.getpwnam(host_room.ACCOUNT)
+    os.chown(path, owner.pw_uid, owner.pw_gid)
+    path.chmod(0o640)
+
+
+def test_a_log_that_ends_in_no_record_is_refused_at_once_and_not_held(host):
+    place = host.log_dir / "old"
+    host.execute("/fn/swiss?head")
+    host.accounting.rename(place)
+    make_foreign(host.accounting)
+    begun = time.monotonic()
+    done = host.verb("reopen")
+    assert done.returncode == 1
+    assert time.monotonic() - begun < 5
+    assert f"{host.accounting}: its last line is no record" in done.stderr
+    host.fetch("/fn/swiss?head", REQUEST_ID="kept")
+    assert books.Books(place).by_request("kept")
+    host.accounting.unlink()
+    done = host.verb("reopen")
+    assert done.returncode == 0, done.stderr
+    size = place.stat().st_size
+    pid = host.roles()["gateway"]
+    os.kill(pid, signal.SIGKILL)
+    host.books.wait(lambda r: r.get("event") == "restart")
+    host.fetch("/fn/swiss?head", REQUEST_ID="after")
+    assert host.books.by_request("after")
+    assert place.stat().st_size == size, "the old file was written again"
+    books.check_seq(books.Books(place).all() + host.books.all(), True)
+
+
+def test_a_reload_that_cannot_switch_the_log_says_so(host):
+    other = host.log_dir / "b.log"
+    make_foreign(other)
+    host.configure({"host": {"accounting": other},
+                    "defaults": {"env.word": "new"}})
+    done = host.verb("reload")
+    assert done.returncode == 1
+    assert "the new configuration serves, but" in done.stderr, done.stderr
+    assert f"{other}: its last line is no record" in done.stderr
+    host.fetch("/fn/swiss?head", REQUEST_ID="kept")
+    assert host.books.by_request("kept")
+    assert other.read_text() == "a line that is no record"
+    other.unlink()
+    done = host.verb("reload")
+    assert done.returncode == 0, done.stderr
+    host.fetch("/fn/swiss?head", REQUEST_ID="switched")
+    assert books.Books(other).by_request("switched")
 
 
 def test_a_reopen_without_a_rename_changes_nothing(host):

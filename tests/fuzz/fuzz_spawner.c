@@ -112,6 +112,10 @@ make_message(struct ctl_msg *msg, const enum ctl_type *types, size_t count)
 		msg->u.shell.length = 3;
 		msg->u.shell.count = 1;
 		break;
+	case CTL_LOG_SWITCHED:
+		if ((next() & 3) == 3)
+			msg->u.log_switched.error = EBADMSG;
+		break;
 	case CTL_SHELL_ANSWER:
 		msg->u.shell_answer.serial = play.spawner.shell_serial -
 		    next() % 3;

@@ -235,7 +235,7 @@ a_foreign_file_is_refused_and_left_as_it_is(void **state)
 
 	(void)state;
 	assert_int_equal(write(fd, text, sizeof(text) - 1), sizeof(text) - 1);
-	assert_int_equal(ledger_switch(ledger, fd, false), -EINVAL);
+	assert_int_equal(ledger_switch(ledger, fd, false), -EBADMSG);
 	left = text_of("foreign");
 	assert_string_equal(left, text);
 	free(left);

@@ -217,6 +217,17 @@ send_switched(const struct puppet *p)
 	puppet_say(p, CTL_LOG_SWITCHED);
 }
 
+/* Would take a log from the host that nobody gave it. */
+static void
+send_not_switched(const struct puppet *p)
+{
+	struct ctl_msg msg;
+
+	ctl_msg_init(&msg, CTL_LOG_SWITCHED);
+	msg.u.log_switched.error = EBADMSG;
+	puppet_send(p, &msg, NULL, 0);
+}
+
 static void
 send_drained(const struct puppet *p)
 {
@@ -294,7 +305,8 @@ a_gateway_that_says_what_it_may_not_is_killed_and_replaced(void **state)
 		send_wrong_magic, send_conf, send_report, send_command,
 		send_with_descriptor, send_id_zero, send_dots, send_absolute,
 		send_bytes_after_the_end, send_unterminated,
-		send_kill_of_the_future, send_switched, send_drained,
+		send_kill_of_the_future, send_switched, send_not_switched,
+		send_drained,
 		send_sync, send_replay, send_older_id,
 	};
 

@@ -5,6 +5,7 @@
 #include <stdint.h>
 #include <cmocka.h>
 
+#include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
 #include <signal.h>
@@ -169,6 +170,111 @@ a_log_that_cannot_be_opened_is_answered_in_words(void **state)
 }
 
 static void
+say_switched(int error)
+{
+	struct ctl_msg msg;
+
+	ctl_msg_init(&msg, CTL_LOG_SWITCHED);
+	msg.u.log_switched.error = error;
+	puppet_send(&world.gateway, &msg, NULL, 0);
+}
+
+static void
+a_switch_that_fails_is_told_at_once_and_the_next_one_counts(void **state)
+{
+	struct ctl_msg msg;
+	int connection;
+
+	(void)state;
+	rotate("log/a.log");
+	connection = command_send(&world, CTL_VERB_REOPEN, -1);
+	puppet_expect_only(&world.gateway, CTL_TOTALS, &msg);
+	expect_log("log/a.log", false);
+	say_switched(EBADMSG);
+	assert_int_equal(command_reply(connection, text), EBADMSG);
+	assert_non_null(strstr(text, "a.log: its last line is no record"));
+	assert_non_null(strstr(text, "fcgi-host reopen"));
+	/* what it goes on in is what a successor begins in */
+	assert_int_equal(kill(world.gateway.pid, SIGKILL), 0);
+	expect_successors_start();
+	expect_log("log/a.log.1", true);
+	puppet_pass(&world.gateway, CTL_LISTEN);
+	connection = command_send(&world, CTL_VERB_REOPEN, -1);
+	puppet_expect_only(&world.gateway, CTL_TOTALS, &msg);
+	expect_log("log/a.log", false);
+	say_switched(0);
+	assert_int_equal(command_reply(connection, text), 0);
+	assert_int_equal(kill(world.gateway.pid, SIGKILL), 0);
+	expect_successors_start();
+	expect_log("log/a.log", true);
+}
+
+static void
+configure_log(const char *name)
+{
+	const char *d = world.dir;
+	char ini[2048];
+
+	snprintf(ini, sizeof(ini), "[host]\nlisten = %s/run/s\n"
+	    "functions = %s/functions\naccounting = %s/log/%s\n"
+	    "run = %s/run\nstate = %s/state\nuser = nobody\n", d, d, d, name,
+	    d, d);
+	world_write(&world, "h.ini", ini, 0644);
+}
+
+static void
+reload_with_log(int error, bool is_tried)
+{
+	struct ctl_msg msg;
+	int connection = command_send(&world, CTL_VERB_RELOAD, -1);
+
+	puppet_expect_only(&world.gateway, CTL_CONF, &msg);
+	if (is_tried) {
+		puppet_expect_only(&world.gateway, CTL_TOTALS, &msg);
+		expect_log("log/b.log", false);
+	}
+	puppet_expect_only(&world.scanner, CTL_CONF, &msg);
+	world_sync(&world);
+	if (is_tried) {
+		expect_no_reply(connection);
+		say_switched(error);
+	}
+	assert_int_equal(command_reply(connection, text), error);
+}
+
+static void
+a_reload_waits_for_its_log_and_says_when_the_old_one_goes_on(void **state)
+{
+	(void)state;
+	configure_log("b.log");
+	reload_with_log(EBADMSG, true);
+	assert_non_null(strstr(text, "the new configuration serves, but"));
+	assert_non_null(strstr(text, "b.log: its last line is no record"));
+	reload_with_log(0, true); /* not forgotten */
+	reload_with_log(0, false);
+}
+
+/* Nobody could say which file is held by a gateway that owes two answers. */
+static void
+a_reload_with_a_new_log_is_refused_while_the_logs_are_switched(void **state)
+{
+	struct ctl_msg msg;
+	int connection;
+
+	(void)state;
+	connection = command_send(&world, CTL_VERB_REOPEN, -1);
+	puppet_expect_only(&world.gateway, CTL_TOTALS, &msg);
+	puppet_expect_only(&world.gateway, CTL_LOG, &msg);
+	configure_log("b.log");
+	assert_int_equal(command_reply(command_send(&world, CTL_VERB_RELOAD,
+	    -1), text), EBUSY);
+	assert_non_null(strstr(text, "nothing was changed"));
+	puppet_expect_silence(&world.gateway);
+	say_switched(0);
+	assert_int_equal(command_reply(connection, text), 0);
+}
+
+static void
 the_hosts_own_log_is_switched_in_all_roles(void **state)
 {
 	int fds[PUPPET_FDS_MAX], connection;
@@ -239,6 +345,9 @@ main(int argc, char **argv)
 		TEST(a_gateway_that_dies_in_a_reopen_is_followed_by_one_that_begins_in_the_old_log),
 		TEST(a_reopen_while_no_gateway_is_up_waits_for_the_next_ones_switch),
 		TEST(a_log_that_cannot_be_opened_is_answered_in_words),
+		TEST(a_switch_that_fails_is_told_at_once_and_the_next_one_counts),
+		TEST(a_reload_waits_for_its_log_and_says_when_the_old_one_goes_on),
+		TEST(a_reload_with_a_new_log_is_refused_while_the_logs_are_switched),
 		TEST(the_hosts_own_log_is_switched_in_all_roles),
 	};
 
