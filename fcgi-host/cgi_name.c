@@ -14,16 +14,17 @@ enum topic {
 	/*
 	 * Never from a request, not even by pass_params: a variable that makes
 	 * the dynamic loader or the C library, a shell or an interpreter run or
-	 * read something else, what says where a home is, and what the host
-	 * itself sets to say which file runs.
+	 * read something else, OpenSSL trust somebody else, what says where a
+	 * home is, and what the host itself sets to say which file runs.
 	 */
 	LOADER = 4,
 	SHELL = 8,
 	INTERPRETER = 16,
-	HOST = 32
+	HOST = 32,
+	LIBRARY = 64
 };
 #define PASSES (META | CUSTOM)
-#define REFUSED (LOADER | SHELL | INTERPRETER | HOST)
+#define REFUSED (LOADER | SHELL | INTERPRETER | HOST | LIBRARY)
 
 struct rule {
 	const char *text;
@@ -118,7 +119,8 @@ static const struct rule rules_s[] = {
 	NAME("SERVER_PROTOCOL", META), NAME("SERVER_SOFTWARE", META),
 	NAME("SERVER_ADDR", CUSTOM), NAME("SCRIPT_NAME", META),
 	NAME("SCRIPT_FILENAME", HOST), NAME("SHELL", SHELL),
-	NAME("SHELLOPTS", SHELL), BEGIN("SSL_", CUSTOM),
+	NAME("SHELLOPTS", SHELL), NAME("SSL_CERT_FILE", LIBRARY),
+	NAME("SSL_CERT_DIR", LIBRARY), BEGIN("SSL_", CUSTOM),
 };
 static const struct rule rules_t[] = {
 	NAME("TMPDIR", SHELL), NAME("TZDIR", SHELL),

@@ -95,7 +95,7 @@ what_steers_a_loader_or_an_interpreter_never_passes(void **state)
 		"PERLLIB", "PERL_UNICODE", "GEM_HOME", "BUNDLE_GEMFILE",
 		"JAVA_TOOL_OPTIONS", "_JAVA_OPTIONS", "JDK_JAVA_OPTIONS",
 		"GODEBUG", "GOTRACEBACK", "ORIG_SCRIPT_NAME", "LISTEN_FDS",
-		"NOTIFY_SOCKET",
+		"NOTIFY_SOCKET", "SSL_CERT_FILE", "SSL_CERT_DIR",
 	};
 	char words[2048] = "";
 
