@@ -449,6 +449,7 @@ sock_recv(int fd, void *data, size_t size, int *fds, size_t fd_max,
 	union control control = { 0 };
 	struct iovec part = { .iov_base = data, .iov_len = size };
 	struct msghdr message = { .msg_iov = &part, .msg_iovlen = 1 };
+	int resets = 0;
 	size_t count = 0;
 	ssize_t n;
 
@@ -460,9 +461,12 @@ sock_recv(int fd, void *data, size_t size, int *fds, size_t fd_max,
 		message.msg_control = &control;
 		message.msg_controllen = CMSG_LEN(sizeof(int) * fd_max);
 	}
-	do
+	/* a reset is said once, and before what was sent earlier: that counts */
+	do {
 		n = recvmsg(fd, &message, MSG_CMSG_CLOEXEC);
-	while (n < 0 && errno == EINTR);
+		resets += n < 0 && errno == ECONNRESET;
+	} while (n < 0 && (errno == EINTR ||
+	    (errno == ECONNRESET && resets < 2)));
 	if (n < 0)
 		return -errno;
 	if (fd_max > 0)

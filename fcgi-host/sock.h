@@ -78,7 +78,8 @@ int sock_send(int fd, const void *data, size_t n, const int *fds,
     size_t fd_count);
 
 /* Receives one message of at most size bytes.  Returns its length, 0 at the
- * end (an empty message, which nobody here sends, counts as the end), or a
+ * end (an empty message, which nobody here sends, counts as the end; so does a
+ * peer that died with unread messages, behind all that it sent), or a
  * negative errno: -EMSGSIZE when it was longer or carried more than fd_max
  * descriptors (all of which are closed).  fd_max 0 receives without a control
  * buffer, so that no descriptor can arrive. */

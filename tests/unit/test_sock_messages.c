@@ -77,6 +77,24 @@ messages_keep_their_bounds_and_the_end_is_0(void **state)
 }
 
 static void
+what_was_sent_before_a_reset_is_received_and_then_the_end(void **state)
+{
+	struct pair *pair = *state;
+	char data[16];
+
+	assert_int_equal(sock_send(pair->fds[0], "one", 3, NULL, 0), 0);
+	assert_int_equal(sock_send(pair->fds[0], "two", 3, NULL, 0), 0);
+	assert_int_equal(sock_send(pair->fds[1], "unread", 6, NULL, 0), 0);
+	close(pair->fds[0]);
+	pair->fds[0] = -1;
+	assert_int_equal(sock_recv(pair->fds[1], data, 6, NULL, 0, NULL), 3);
+	assert_memory_equal(data, "one", 3);
+	assert_int_equal(sock_recv(pair->fds[1], data, 6, NULL, 0, NULL), 3);
+	assert_memory_equal(data, "two", 3);
+	assert_int_equal(sock_recv(pair->fds[1], data, 6, NULL, 0, NULL), 0);
+}
+
+static void
 sending_to_nobody_is_an_error_and_no_signal(void **state)
 {
 	struct pair *pair = *state;
@@ -328,6 +346,8 @@ main(void)
 {
 	const struct CMUnitTest tests[] = {
 		PAIR_TEST(messages_keep_their_bounds_and_the_end_is_0),
+		PAIR_TEST(
+		    what_was_sent_before_a_reset_is_received_and_then_the_end),
 		PAIR_TEST(sending_to_nobody_is_an_error_and_no_signal),
 		PAIR_TEST(a_full_socket_says_that_it_would_block),
 		PAIR_TEST(
