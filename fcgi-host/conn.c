@@ -1,6 +1,7 @@
 #include "fcgi-host/conn_impl.h"
 
 #include <errno.h>
+#include <poll.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
@@ -448,6 +449,15 @@ is_at_ceiling(const struct server *server, int fd)
 	    (server->fd_ceiling > 0 && fd >= server->fd_ceiling);
 }
 
+/* Closed or reset: one that only sends no more waits for its answer. */
+static bool
+is_gone(int fd)
+{
+	struct pollfd poller = { .fd = fd };
+
+	return poll(&poller, 1, 0) > 0;
+}
+
 int
 conn_new(struct conn_list *list, int fd, bool is_unix, const char *trigger)
 {
@@ -475,7 +485,12 @@ conn_new(struct conn_list *list, int fd, bool is_unix, const char *trigger)
 	server->connections++;
 	TAILQ_INSERT_TAIL(&list->all, conn, in);
 	idle_begin(&list->idle, &conn->idle, conn, loop_now_us(server->loop));
-	/* who connects has a request in hand: it spares a turn of the loop */
-	conn_read(conn);
+	/* who connects has a request in hand: it spares a turn of the loop; but
+	 * who waited long in the backlog may have left, and nothing is started
+	 * for nobody */
+	if (is_gone(fd))
+		conn_close(conn);
+	else
+		conn_read(conn);
 	return 0;
 }

@@ -317,6 +317,50 @@ what_is_still_arriving_is_not_waited_for_at_the_end(void **state)
 	assert_true(play_has(play, "last"));
 }
 
+static void
+connect_and(struct play *play, int how)
+{
+	int fds[2];
+
+	web_free(&play->web);
+	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC |
+	    SOCK_NONBLOCK, 0, fds), 0);
+	web_init(&play->web, fds[1]);
+	web_get(&play->web, 1, 0, "/fn/f");
+	if (how == SHUT_WR) {
+		assert_int_equal(shutdown(fds[1], how), 0);
+	} else {
+		close(fds[1]);
+		play->web.fd = -1;
+	}
+	assert_int_equal(conn_new(play->stage.conns, fds[0], true, "web"), 0);
+}
+
+static void
+for_one_that_left_before_it_was_taken_nothing_is_started(void **state)
+{
+	struct play *play = *state;
+
+	connect_and(play, SHUT_RDWR);
+	stage_turn(&play->stage, 0);
+	assert_int_equal(play->stage.server.executions, 0);
+	assert_int_equal(play->stage.actor_count, 0);
+	assert_int_equal(play->stage.server.connections, 0);
+}
+
+static void
+one_that_only_sends_no_more_before_it_is_taken_is_served(void **state)
+{
+	struct play *play = *state;
+
+	connect_and(play, SHUT_WR);
+	assert_int_equal(play->stage.server.active, 1);
+	play_turn(play, 0);
+	play_say(play, play_run(play), PLAIN "hello");
+	play_end(play, stage_last(&play->stage), 0);
+	assert_int_equal(play->web.ends, 1);
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, play_set_up, \
 	    play_tear_down)
 
@@ -339,6 +383,8 @@ main(void)
 		TEST(by_half_and_then_wholly_it_is_noticed),
 		TEST(all_connections_are_closed_by_draining_but_those_with_work),
 		TEST(what_is_still_arriving_is_not_waited_for_at_the_end),
+		TEST(for_one_that_left_before_it_was_taken_nothing_is_started),
+		TEST(one_that_only_sends_no_more_before_it_is_taken_is_served),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
