@@ -120,9 +120,9 @@ is_beyond_words(struct gateway *gateway)
 }
 
 static void
-listener_accept(struct gateway *gateway, int listen_fd)
+listener_accept(struct gateway *gateway, int listen_fd, uint64_t most)
 {
-	for (int i = 0; i < ACCEPTS_PER_EVENT; i++) {
+	for (uint64_t i = 0; i < most; i++) {
 		struct sockaddr from = { .sa_family = AF_UNSPEC };
 		socklen_t size = sizeof(from);
 		int fd;
@@ -155,7 +155,8 @@ listener_ready(void *arg, uint32_t events)
 
 	(void)events;
 	for (size_t i = 0; i < gateway->listener_count; i++)
-		listener_accept(gateway, gateway->listen_fds[i]);
+		listener_accept(gateway, gateway->listen_fds[i],
+		    ACCEPTS_PER_EVENT);
 }
 
 int
@@ -203,9 +204,11 @@ gateway_drain(struct gateway *gateway, uint64_t longest_ms, int next_fd)
 	}
 	gateway->server.is_draining = true;
 	gateway->is_accepting = false;
-	/* what waits in the backlog was promised an answer */
-	listener_ready(gateway, 0);
 	for (size_t i = 0; i < gateway->listener_count; i++) {
+		/* what waits in the backlog was promised an answer: all of it,
+		 * but who comes and goes meanwhile does not hold the drain */
+		listener_accept(gateway, gateway->listen_fds[i],
+		    2 * gateway->server.conf->max_connections);
 		loop_io_del(gateway->loop, &gateway->listeners[i]);
 		close_fd(&gateway->listen_fds[i]);
 	}

@@ -1,4 +1,5 @@
 """Reload, drain and the end: nothing in flight is lost."""
+import os
 import signal
 import threading
 import time
@@ -151,6 +152,26 @@ def test_drain_finishes_what_runs_and_ends(host):
     host.process.wait(15)
     assert host.process.returncode == 0
     assert host.books.all()[-1]["event"] == "stop"
+
+
+def test_a_drain_answers_all_that_wait_in_the_backlog(host):
+    """More than are accepted at once in a turn of the loop."""
+    host.fetch("/fn/warm?head")
+    gateway = host.roles()["gateway"]
+    os.kill(gateway, signal.SIGSTOP)
+    try:
+        connections = [host.connect() for _ in range(200)]
+        for connection in connections:
+            connection.send(fcgi.request_bytes("/fn/warm?head&raw=x"))
+        host.signal(signal.SIGTERM)
+        time.sleep(0.3)
+    finally:
+        os.kill(gateway, signal.SIGCONT)
+    answers = [connection.read_answer() for connection in connections]
+    assert all(answer.is_complete for answer in answers)
+    assert {answer.status for answer in answers} <= {200, 503}
+    assert host.process.wait(30) == 0
+    assert len(host.books.executions()) == 201
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
