@@ -190,7 +190,7 @@ drain_over(void *arg)
 	struct gateway *gateway = arg;
 
 	log_event(LOG_WARN, "drain", "why=\"executions were cut short\"");
-	gateway->is_overdue = true;
+	gateway->server.is_overdue = true;
 	conn_list_hurry(gateway->conns);
 	pools_end(gateway->server.pools);
 }
@@ -228,7 +228,7 @@ drained_check(struct gateway *gateway)
 
 	if (!gateway->server.is_draining || gateway->is_drained_said ||
 	    gateway->server.active > 0 || gateway->fleet.count > 0 ||
-	    (gateway->server.connections > 0 && !gateway->is_overdue))
+	    (gateway->server.connections > 0 && !gateway->server.is_overdue))
 		return;
 	gateway->is_drained_said = true;
 	/* a client that was on its way here would have one started */

@@ -53,7 +53,7 @@ struct gateway {
 	uint64_t lost_cpu_us; /* for the first record */
 	/* the end */
 	struct loop_timer drain_timer;
-	bool is_drained_said, is_overdue;
+	bool is_drained_said;
 	int exit_code;
 };
 

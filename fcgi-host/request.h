@@ -33,6 +33,7 @@ struct server {
 	uint64_t written_all; /* for relay_init */
 	int fd_ceiling; /* connections from this number on are refused */
 	bool is_draining;
+	bool is_overdue; /* the drain: what runs is being cut */
 	/* counters, shown by `status` */
 	uint64_t active, executions, refused, bad_peers, connections;
 	struct log_limit bad_peer_limit, not_served_limit;

@@ -14,6 +14,9 @@
 #define SHORT_AGE_US 50000
 #include "fcgi-host/request_impl.h"
 
+/* It is no fault of the function's, and its time was over: the drain's. */
+static const char drain_over[] = "the host ended, and it had not within 30 s";
+
 void
 request_fault(struct request *request, enum record_outcome outcome, int status,
     const char *reason)
@@ -164,6 +167,9 @@ judge_end(struct request *request)
 	if (instance_had_oom(backend->instance))
 		request_fault(request, OUTCOME_OOM, 502,
 		    "killed for want of memory");
+	else if (request->server->is_overdue && (backend->signal_number != 0 ||
+	    backend->end == BACKEND_LOST))
+		request_fault(request, OUTCOME_TIMEOUT, 504, drain_over);
 	else if (backend->exec_error == EAGAIN)
 		process_shortage(request);
 	else if (backend->exec_error != 0)
@@ -202,7 +208,8 @@ answer_is_good(const struct request *request)
 	if (!request->has_fault || (request->outcome == OUTCOME_ERROR &&
 	    request->status == 0))
 		return true;
-	return request->outcome == OUTCOME_CRASH && relay->is_byte_held;
+	return (request->outcome == OUTCOME_CRASH ||
+	    request->reason == drain_over) && relay->is_byte_held;
 }
 
 static enum pool_verdict
@@ -313,6 +320,9 @@ request_gone(struct request *request)
 		if (instance->gone.oom_kills > 0)
 			request_fault(request, OUTCOME_OOM, 502,
 			    "killed for want of memory");
+		else if (request->server->is_overdue)
+			request_fault(request, OUTCOME_TIMEOUT, 504,
+			    drain_over);
 		else
 			request_fault(request, OUTCOME_CRASH, 502,
 			    "the instance died");

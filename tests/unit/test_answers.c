@@ -379,6 +379,22 @@ an_instance_that_dies_in_mid_answer_cuts_it(void **state)
 }
 
 static void
+what_an_overdue_drain_cuts_is_a_timeout_and_no_crash(void **state)
+{
+	struct play *play = *state;
+	struct actor *actor = play_dispatch(play, "GET", "");
+
+	play->stage.server.is_draining = play->stage.server.is_overdue = true;
+	pools_end(play->stage.pools);
+	play_turn(play, 0);
+	assert_true(actor->is_killed);
+	play_gone(play, actor, 9);
+	assert_true(play_has(play, "Status: 504 "));
+	assert_int_equal(play_records(play, "timeout"), 1);
+	assert_int_equal(play_executions(play), 1);
+}
+
+static void
 a_deadline_is_504_and_kills_the_instance(void **state)
 {
 	struct play *play = *state;
@@ -557,6 +573,7 @@ main(void)
 		TEST(a_program_that_cannot_be_executed_is_502),
 		TEST(a_sandbox_that_cannot_be_cleaned_serves_nobody_else),
 		TEST(an_instance_that_dies_in_mid_answer_cuts_it),
+		TEST(what_an_overdue_drain_cuts_is_a_timeout_and_no_crash),
 		TEST(a_deadline_is_504_and_kills_the_instance),
 		TEST(a_deadline_in_mid_answer_cuts_it),
 		TEST(silence_for_stall_timeout_is_stalled_but_progress_is_not),
