@@ -280,14 +280,14 @@ def test_a_functions_directory_deleted_and_made_again_is_served(
         time.sleep(pause)
     again(host.functions, copy)
     host.wait_served("/fn/good?head", 10)
-    scanner = host.roles()["scanner"]
+    scanner = host.wait_role("scanner")
     host.functions.rename(host.dir / "old")
     swapped.rename(host.functions)
     (host.functions / "late.cgi").write_bytes(
         (host.functions / "good.cgi").read_bytes())
     (host.functions / "late.cgi").chmod(0o755)
     host.wait_served("/fn/late?head", 10)
-    assert host.roles()["scanner"] != scanner
+    assert host.wait_role("scanner") != scanner
 
 
 def test_a_sidecar_rewritten_a_thousand_times_fails_no_request(start_once,

@@ -149,6 +149,8 @@ class Host:
         """Starts `run` and waits for READY=1."""
         self.launch()
         self.wait_notice("READY=1", timeout)
+        self.wait_role("gateway")
+        self.wait_role("scanner")
         return self
 
     def launch(self, *options):
@@ -204,6 +206,17 @@ class Host:
             if name in ("fcgi-host-gateway", "fcgi-host-scanner"):
                 found[name[len("fcgi-host-"):]] = pid
         return found
+
+    def wait_role(self, name, timeout=10):
+        """The pid of a role, which after a fork runs the spawner's program for
+        a moment, and after its end is not there for one."""
+        until = time.monotonic() + timeout
+        while True:
+            pid = self.roles().get(name)
+            if pid:
+                return pid
+            assert time.monotonic() < until, f"no {name}:\n{self.log()[-2000:]}"
+            time.sleep(0.01)
 
     def instances(self):
         """Processes below the daemon that are none of its roles."""
