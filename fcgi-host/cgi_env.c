@@ -131,16 +131,21 @@ cgi_env_set(struct cgi_env *env, const char *name, const char *value)
 }
 
 bool
+cgi_method_is_safe(const char *method)
+{
+	return strcmp(method, "GET") == 0 || strcmp(method, "HEAD") == 0 ||
+	    strcmp(method, "OPTIONS") == 0;
+}
+
+bool
 cgi_env_is_safe(const struct cgi_env *env)
 {
 	static const char name[] = "REQUEST_METHOD";
 	const struct variable *variable = find(env, name,
 	    sizeof(name) - 1, mark_of(name, sizeof(name) - 1));
-	const char *method = variable == NULL ? "" :
-	    text_of(env, variable) + sizeof(name);
 
-	return strcmp(method, "GET") == 0 || strcmp(method, "HEAD") == 0 ||
-	    strcmp(method, "OPTIONS") == 0;
+	return variable != NULL &&
+	    cgi_method_is_safe(text_of(env, variable) + sizeof(name));
 }
 
 void

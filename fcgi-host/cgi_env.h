@@ -25,6 +25,8 @@ int cgi_env_set(struct cgi_env *env, const char *name, const char *value);
 /* RFC 9110 section 9.2.1: the method asks for no change.  Done twice, it does no
  * harm. */
 bool cgi_env_is_safe(const struct cgi_env *env);
+/* GET, HEAD, OPTIONS: asks for no change, and has no body where none is announced. */
+bool cgi_method_is_safe(const char *method);
 void cgi_env_unset(struct cgi_env *env, const char *name);
 /* Sets every allowed param. 0 or -ENOMEM. */
 int cgi_env_add_params(struct cgi_env *env, const struct params *params,

@@ -486,7 +486,10 @@ request_is_body_arrived(const struct request *request)
 bool
 request_is_read(const struct request *request)
 {
-	return request->relay.is_body_arrived ||
-	    (request->content_length >= 0 && request->relay.bytes_in ==
-	    (uint64_t)request->content_length);
+	if (request->relay.is_body_arrived)
+		return true;
+	if (request->content_length < 0) /* a POST may be in chunks */
+		return request->relay.bytes_in == 0 &&
+		    cgi_method_is_safe(request->relay.method);
+	return request->relay.bytes_in == (uint64_t)request->content_length;
 }

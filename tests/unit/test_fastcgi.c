@@ -245,6 +245,31 @@ a_program_that_refuses_the_request_is_502(void **state)
 	ended_badly(play, actor, false);
 }
 
+/* Apache sends it behind the parameters, in a write of its own. */
+static void
+a_web_servers_connection_is_kept_though_the_mark_of_no_body_comes_late(
+    void **state)
+{
+	static const char *const params[] = { "REQUEST_METHOD=GET", NULL };
+	struct play *play = *state;
+	struct actor *actor = program_warm(&program, play);
+	struct buf bytes = { 0 };
+
+	web_put_head(&bytes, 1, FCGI_KEEP_CONN, "/fn/f", params);
+	web_send(&play->web, &bytes);
+	play_turn(play, 0);
+	close_fd(&program.fd); /* the first request's, which ended with it */
+	program_receive(&program);
+	program_answer(&program, play, actor, "early");
+	assert_int_equal(play->web.ends, 2);
+	assert_false(play->web.is_closed);
+	assert_int_equal(fcgi_put_stream_end(&bytes, FCGI_STDIN, 1), 0);
+	web_send(&play->web, &bytes);
+	play_turn(play, 0);
+	assert_false(play->web.is_closed);
+	assert_int_equal(play_records(play, "ok"), 2);
+}
+
 static void
 a_program_that_speaks_no_fastcgi_is_502(void **state)
 {
@@ -455,6 +480,8 @@ main(void)
 		TEST(stderr_records_are_no_part_of_the_answer),
 		TEST(an_app_status_is_the_exit_code),
 		TEST(a_program_that_refuses_the_request_is_502),
+		TEST(
+		    a_web_servers_connection_is_kept_though_the_mark_of_no_body_comes_late),
 		TEST(a_program_that_speaks_no_fastcgi_is_502),
 		TEST(a_connection_that_closes_without_an_end_cuts_the_answer),
 		TEST(a_program_that_crashes_is_told_by_its_signal),
