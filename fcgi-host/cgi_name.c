@@ -152,19 +152,19 @@ static unsigned
 topic_of(const char *name, size_t length)
 {
 	size_t letter = (size_t)(unsigned char)name[0] - 'A';
-	const struct rule *rule, *end;
 
 	if (letter >= COUNT(by_letter))
 		return 0;
-	rule = by_letter[letter].rules;
-	end = rule + by_letter[letter].count;
-	for (; rule < end; rule++)
+	for (size_t i = 0; i < by_letter[letter].count; i++) {
+		const struct rule *rule = &by_letter[letter].rules[i];
+
 		/* names of one length often begin alike */
 		if (length >= rule->length &&
 		    name[rule->length - 1] == rule->text[rule->length - 1] &&
 		    (rule->is_prefix || length == rule->length) &&
 		    memcmp(name, rule->text, rule->length) == 0)
 			return rule->topic;
+	}
 	return 0;
 }
 

@@ -38,14 +38,15 @@ may_say(enum ctl_type type, size_t way)
 	case CTL_WAY_GATEWAY_TO_SPAWNER:
 		return type == CTL_INSTANCE_START ||
 		    type == CTL_INSTANCE_KILL || type == CTL_LOG_SWITCHED ||
-		    type == CTL_DRAINED || type == CTL_FN_SYNC;
+		    type == CTL_DRAINED || type == CTL_FN_SYNC ||
+		    type == CTL_SHELL_ANSWER;
 	case CTL_WAY_SCANNER_TO_SPAWNER:
 		return type == CTL_FN_PUT || type == CTL_FN_DEL ||
 		    type == CTL_FN_SYNC;
 	case CTL_WAY_COMMAND_TO_SPAWNER:
-		return type == CTL_COMMAND;
+		return type == CTL_COMMAND || type == CTL_SHELL;
 	default:
-		return type != CTL_COMMAND;
+		return type != CTL_COMMAND && type != CTL_SHELL;
 	}
 }
 
