@@ -66,7 +66,7 @@ struct spawner {
 	struct child *scanner;
 	bool has_scan;   /* this scanner's first FN_SYNC has come */
 	bool has_synced; /* some scanner's has */
-	bool is_ready;   /* and the service manager was told */
+	bool is_ready;   /* a gateway has taken that; the manager was told */
 
 	struct child *gateway;
 	int accounting_fd, inflight_fd;
@@ -127,9 +127,6 @@ void spawner_shells_forget(struct spawner *spawner);
 
 /* spawner_scanner.c */
 extern const struct child_ops spawner_scanner_ops;
-/* Tells the service manager once, when functions are known and a gateway is
- * there to serve them. */
-void spawner_tell_ready(struct spawner *spawner);
 /* A message with one borrowed descriptor, made and queued. */
 void spawner_send_fd(struct child *child, enum ctl_type type, int fd);
 

@@ -267,9 +267,24 @@ prepare(struct spawner *spawner, struct conf *conf, struct spawner_logs *logs,
 	return error;
 }
 
+/* NULL, or why a reload must wait.  One before the host was ready would end in
+ * the word for that. */
+static const char *
+not_now(const struct spawner *spawner)
+{
+	if (spawner->reload.is_on || !spawner->has_scan)
+		return "the functions directory is being read; try again when "
+		    "that is done";
+	if (!spawner->is_ready)
+		return "the gateway is being started; try again, and look into "
+		    "the log if that takes long";
+	return NULL;
+}
+
 void
 spawner_reload(struct spawner *spawner, struct control_client *client)
 {
+	const char *why_not = not_now(spawner);
 	char problem[SPAWNER_PROBLEM_MAX] = "";
 	struct conf *conf = NULL;
 	struct spawner_logs logs;
@@ -279,9 +294,8 @@ spawner_reload(struct spawner *spawner, struct control_client *client)
 		spawner_refuse(client, ESHUTDOWN, "the host is ending");
 		return;
 	}
-	if (spawner->reload.is_on || !spawner->has_scan) {
-		spawner_refuse(client, EBUSY, "the functions directory is being read; "
-		    "try again when that is done");
+	if (why_not != NULL) {
+		spawner_refuse(client, EBUSY, "%s", why_not);
 		return;
 	}
 	error = spawner_read_conf(spawner->conf_path, &conf, &conf_fd, problem,

@@ -262,15 +262,31 @@ on_log_switched(struct spawner *spawner, const struct ctl_msg *msg)
 	return 0;
 }
 
-/* A reload is over when whoever asks then is served by it. */
+/* Once: the service manager takes it for a host that serves. */
+static void
+tell_ready(struct spawner *spawner)
+{
+	if (spawner->is_ready || spawner->phase != SPAWNER_SERVING)
+		return;
+	spawner->is_ready = true;
+	log_set_also(-1);
+	log_event(LOG_INFO, "ready", "functions=%zu",
+	    registry_count(spawner->registry));
+	notify_send("READY=1");
+}
+
+/* A start and a reload are over when whoever asks then is served by them.  That
+ * a gateway was forked says nothing: perhaps its program cannot be started. */
 static int
 on_synced(struct spawner *spawner, const struct ctl_msg *msg)
 {
 	(void)msg;
 	if (spawner->syncs_pending == 0)
 		return -EPROTO;
-	if (--spawner->syncs_pending == 0)
-		spawner_reload_check(spawner);
+	if (--spawner->syncs_pending > 0)
+		return 0;
+	tell_ready(spawner);
+	spawner_reload_check(spawner);
 	return 0;
 }
 
@@ -367,7 +383,6 @@ on_up(void *arg)
 	}
 	if (spawner->phase != SPAWNER_SERVING)
 		spawner_send_drain(spawner);
-	spawner_tell_ready(spawner);
 }
 
 static void

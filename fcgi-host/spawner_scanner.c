@@ -6,7 +6,6 @@
 #include <string.h>
 
 #include "fcgi-host/log.h"
-#include "fcgi-host/notify.h"
 #include "fcgi-host/spawner.h"
 
 /* Lines in the log about one configuration. */
@@ -69,19 +68,6 @@ on_del(struct spawner *spawner, const struct ctl_msg *msg, int *fd)
 	return 0;
 }
 
-void
-spawner_tell_ready(struct spawner *spawner)
-{
-	if (spawner->is_ready || !spawner->has_synced ||
-	    !child_is_up(spawner->gateway))
-		return;
-	spawner->is_ready = true;
-	log_set_also(-1);
-	log_event(LOG_INFO, "ready", "functions=%zu",
-	    registry_count(spawner->registry));
-	notify_send("READY=1");
-}
-
 /* ------------------------------------------------- sections of nobody */
 
 struct unused {
@@ -136,7 +122,6 @@ on_sync(struct spawner *spawner, const struct ctl_msg *msg, int *fd)
 	if (!spawner->has_synced)
 		spawner_send_listeners(spawner);
 	spawner->has_synced = true;
-	spawner_tell_ready(spawner);
 	return 0;
 }
 

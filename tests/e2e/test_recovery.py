@@ -309,7 +309,8 @@ def run_without_gateway(host, tmp_path):
     with open(host.log_path, "ab") as log:
         return subprocess.Popen(
             [str(host.installed.command), "run", "-c", str(host.ini_path)],
-            env=host.installed.environment(FCGI_HOST_LIBEXEC=str(libexec)),
+            env=host.installed.environment(FCGI_HOST_LIBEXEC=str(libexec),
+                                           **host.manager.environment()),
             stdin=subprocess.DEVNULL, stdout=log, stderr=log,
             start_new_session=True)
 
@@ -355,6 +356,8 @@ def test_a_host_whose_gateway_never_comes_up_ends_at_once(start_once,
         run.wait(30)
         assert time.monotonic() - started < 5
         assert "no gateway stays up" in host.log()
+        assert "STOPPING=1" in host.manager.said
+        assert "READY=1" not in host.manager.said
     finally:
         run.kill()
         run.wait()

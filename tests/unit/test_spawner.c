@@ -6,6 +6,8 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
+#include <poll.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -30,6 +32,14 @@ set_up(void **state)
 }
 
 /* ------------------------------------------------------------------ serving */
+
+static void
+expect_no_notice(int within_ms)
+{
+	struct pollfd poller = { .fd = world.notify_fd, .events = POLLIN };
+
+	assert_int_equal(poll(&poller, 1, within_ms), 0);
+}
 
 static void
 expect_listening(int fd)
@@ -88,11 +98,63 @@ a_gateway_is_fed_in_order_and_served_only_after_the_scan(void **state)
 	/* what came before all functions were told waits in the backlog */
 	puppet_expect(&world.gateway, CTL_LISTEN, &msg, fds);
 	expect_listening(fds[0]);
+	/* nor is it said to be ready before it has taken them */
+	expect_no_notice(150);
+	puppet_say(&world.gateway, CTL_FN_SYNC);
 	world_expect_notice(&world, "READY=1");
 	/* once: the scanner says SYNC after each look */
-	puppet_say(&world.scanner, CTL_FN_SYNC);
-	puppet_expect_only(&world.gateway, CTL_FN_SYNC, &msg);
+	world_sync(&world);
 	puppet_expect_silence(&world.gateway);
+	expect_no_notice(150);
+}
+
+static void
+put_gateway(const char *program)
+{
+	const char *path = world_path(&world, "libexec/fcgi-host-gateway");
+
+	assert_int_equal(unlink(path), 0);
+	assert_int_equal(symlink(program, path), 0);
+}
+
+static void
+a_host_whose_gateway_cannot_be_executed_is_not_said_to_be_ready(void **state)
+{
+	char self[PATH_MAX] = "", text[CTL_TEXT_MAX + 1], command[256];
+	struct ctl_msg msg;
+
+	(void)state;
+	assert_true(readlink("/proc/self/exe", self, sizeof(self) - 1) > 0);
+	put_gateway("no-such-program");
+	assert_int_equal(kill(world.gateway.pid, SIGKILL), 0);
+	puppet_expect_only(&world.scanner, CTL_CONF, &msg);
+	puppet_say(&world.scanner, CTL_FN_SYNC);
+	expect_no_notice(1000);
+	snprintf(command, sizeof(command), "test $(grep -c 'which=gateway .*"
+	    "exit=127' %s) -gt 1", world_path(&world, "spawner.log"));
+	assert_int_equal(system(command), 0);
+	assert_int_equal(command_reply(command_send(&world, CTL_VERB_RELOAD,
+	    -1), text), EBUSY);
+	assert_non_null(strstr(text, "the gateway is being started"));
+	/* and is, once that was mended */
+	put_gateway(self);
+	puppet_await_successor(&world, &world.gateway);
+	puppet_pass(&world.gateway, CTL_FN_SYNC);
+	expect_no_notice(150);
+	puppet_say(&world.gateway, CTL_FN_SYNC);
+	world_expect_notice(&world, "READY=1");
+}
+
+static void
+a_host_that_is_ending_is_not_said_to_be_ready_any_more(void **state)
+{
+	(void)state;
+	puppet_say(&world.scanner, CTL_FN_SYNC);
+	puppet_pass(&world.gateway, CTL_FN_SYNC);
+	assert_int_equal(kill(world.spawner, SIGTERM), 0);
+	world_expect_notice(&world, "STOPPING=1");
+	puppet_say(&world.gateway, CTL_FN_SYNC);
+	expect_no_notice(150);
 }
 
 static void
@@ -418,6 +480,8 @@ main(int argc, char **argv)
 {
 	const struct CMUnitTest tests[] = {
 		TEST(a_gateway_is_fed_in_order_and_served_only_after_the_scan),
+		TEST(a_host_whose_gateway_cannot_be_executed_is_not_said_to_be_ready),
+		TEST(a_host_that_is_ending_is_not_said_to_be_ready_any_more),
 		TEST(the_roles_get_their_directories),
 		TEST(rights_are_shrunk_before_anything_is_heard),
 		TEST(a_role_that_dies_is_started_anew_and_told_everything),
