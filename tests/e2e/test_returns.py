@@ -1,6 +1,7 @@
 """FastCGI programs that end by themselves after so many answers: the requests
 that they were handed, and did not see, are answered by others."""
 import os
+import pathlib
 import re
 import signal
 import threading
@@ -8,7 +9,7 @@ import time
 
 import pytest
 
-from lib import books, fcgi, proc
+from lib import books, fcgi, proc, threads
 from test_fastcgi import sample_runtime
 
 PERL = """#!/usr/bin/perl
@@ -18,7 +19,7 @@ my $request = FCGI::Request();
 my $served = 0;
 while ($request->Accept() >= 0) {
     my ($nonce) = $ENV{QUERY_STRING} =~ /nonce=(\\w+)/;
-    print "Content-Type: text/plain\r\n\r\nnonce=$nonce served=", ++$served;
+    print "Content-Type: text/plain\\r\\n\\r\\nnonce=$nonce served=", ++$served;
     $request->Finish();
     exit 0 if $served >= 3;
 }
@@ -28,6 +29,7 @@ header("Content-Type: text/plain");
 echo "nonce=", $_GET["nonce"], " served=1";
 """
 FUNCTIONS = ("once", "thrice", "perl", "page")
+FICKLE = pathlib.Path(__file__).parent / "programs/fickle.py"
 
 
 @pytest.fixture(scope="module")
@@ -93,75 +95,32 @@ def test_what_was_handed_back_is_nobodys_execution_and_the_books_balance(host):
     books.check_seq(records, True)
 
 
-# Reads one request at a time, and none behind the one that tells it to stop.
-STOPS = r"""#!/usr/bin/python3
-import socket, struct, time
-
-def record(kind, number, content=b""):
-    return struct.pack(">BBHHBB", 1, kind, number, len(content), 0, 0) + content
-
-def take(connection, n):
-    found = b""
-    while len(found) < n:
-        more = connection.recv(n - len(found))
-        if not more:
-            raise EOFError
-        found += more
-    return found
-
-def serve(connection):
-    while True:
-        params, kind, length = b"", 0, 1
-        while kind != 5 or length:
-            _, kind, number, length, padding, _ = struct.unpack(
-                ">BBHHBB", take(connection, 8))
-            content = take(connection, length + padding)
-            if kind == 4:
-                params += content
-        connection.sendall(record(6, number, b"Content-Type: text/plain"
-                                  b"\r\n\r\nanswered") +
-                           record(6, number) + record(3, number, bytes(8)))
-        if b"halt" in params:
-            time.sleep(60)
-
-listener = socket.socket(fileno=0)
-while True:
-    connection, _ = listener.accept()
-    try:
-        serve(connection)
-    except EOFError:
-        connection.close()
-"""
-
-
 def test_a_request_that_comes_back_while_another_comes_is_served(start_once):
     """Both in one turn of the gateway, which sleeps meanwhile: the one that was
     handed back is granted again before the turn is over."""
-    host = start_once.host({"f.fcgi": STOPS},
-                           {"defaults": {"instances": "2"}})
-    assert host.fetch("/fn/f").text == "answered"
-    assert host.fetch("/fn/f?halt").text == "answered"
+    host = start_once.host({"f.fcgi": FICKLE}, {
+        "defaults": {"instances": "2", "env.mode": "stops"}})
+    _, first = host.execute("/fn/f?nonce=first")
+    assert host.fetch("/fn/f?nonce=second").text == "nonce=second"
     gateway = host.roles()["gateway"]
     init = min(pid for pid in host.instances()
                if proc.program(pid) == "fcgi-host-init")
     time.sleep(0.3)  # the next sandbox is made ahead
-    answers = []
     with host.connect() as other:
         time.sleep(0.05)
-        back = threading.Thread(
-            target=lambda: answers.append(host.fetch("/fn/f")))
-        back.start()
+        back = threads.begin(host.execute, "/fn/f?nonce=back")
         time.sleep(0.15)
         os.kill(gateway, signal.SIGSTOP)
         try:
             time.sleep(0.05)
-            other.send(fcgi.request_bytes("/fn/f"))
+            other.send(fcgi.request_bytes("/fn/f?nonce=other"))
             os.kill(init, signal.SIGKILL)
             time.sleep(0.3)
         finally:
             os.kill(gateway, signal.SIGCONT)
-        assert other.read_answer().text == "answered"
-        back.join()
-    assert [answer.text for answer in answers] == ["answered"]
+        assert other.read_answer().text == "nonce=other"
+        answer, record = back.result()
+    assert answer.text == "nonce=back"
+    assert record["instance"] != first["instance"], "it never came back"
     assert host.roles()["gateway"] == gateway
     books.check_seq(host.books.all(), True)

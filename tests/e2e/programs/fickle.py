@@ -121,6 +121,13 @@ def later_behind(connection, number):
     return number
 
 
+def later_stops(connection, number):
+    """Answers it, and reads none behind it."""
+    honest(connection)
+    time.sleep(60)
+    raise EOFError
+
+
 def later_slow(connection, number):
     """Byte by byte, which is its right."""
     is_there(connection)
