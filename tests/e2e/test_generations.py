@@ -2,7 +2,6 @@
 import json
 import re
 import signal
-import threading
 import time
 
 import pytest
@@ -16,7 +15,7 @@ FUNCTIONS = {"script.sh": SAY % "$WORD", "alice/script.sh": SAY % "$WORD"}
 
 @pytest.fixture
 def host(start_once, programs):
-    """Three tenants' worth of functions, each warm with one prepared."""
+    """Functions of two tenants, each warm, or with one prepared."""
     host = start_once.host({"warm.fcgi": programs.fcgi,
                             "idle.cgi": programs.cgi,
                             "alice/warm.fcgi": programs.fcgi, **FUNCTIONS},
@@ -175,18 +174,14 @@ def test_settings_of_the_host_itself_touch_no_instance(host):
 
 
 def test_what_runs_is_finished_by_the_old_instance(host):
-    results = []
-    thread = threading.Thread(target=lambda: results.append(
-        host.execute("/fn/warm?sleep=900&head&raw=old")))
     before = instances(host)
-    thread.start()
+    old = threads.begin(host.execute, "/fn/warm?sleep=900&head&raw=old")
     time.sleep(0.3)
     host.configure({"function warm": {"env.word": "new"}})
     reload(host)
     answer, record = host.execute("/fn/warm?head&raw=new")
     assert answer.text == "new" and number(record) not in before["warm"]
-    thread.join()
-    answer, record = results[0]
+    answer, record = old.result()
     assert (answer.text, answer.is_complete) == ("old", True)
     assert before["warm"][number(record)] == "idle"
     ended = host.books.wait(lambda r: r["type"] == "instance" and
@@ -197,10 +192,9 @@ def test_what_runs_is_finished_by_the_old_instance(host):
 def test_a_version_that_changes_during_a_reload_is_seen(host):
     before = instances(host)
     for lap in range(5):
-        thread = threading.Thread(target=reload, args=(host,))
-        thread.start()
+        reloading = threads.begin(reload, host)
         host.add("script.sh", SAY % f"lap {lap}")
-        thread.join()
+        reloading.result()
         until = time.monotonic() + 10
         while host.fetch("/fn/script").text != f"lap {lap}":
             assert time.monotonic() < until
