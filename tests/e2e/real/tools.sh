@@ -59,20 +59,26 @@ part_curl() {
 part_everyday() {
 	mkdir -p /tmp/d/e
 	seq 100000 >/tmp/d/e/n
-	cp -a /tmp/d /data/everyday.$$ && mv /data/everyday.$$ /data/everyday2.$$
+	cp -a /tmp/d /data/everyday.$$
+	mv /data/everyday.$$ /data/everyday2.$$
 	tar -C /data -czf /tmp/d.tgz everyday2.$$
-	mkdir /tmp/out && tar -C /tmp/out -xzf /tmp/d.tgz
+	mkdir /tmp/out
+	tar -C /tmp/out -xzf /tmp/d.tgz
 	cmp /tmp/d/e/n /tmp/out/everyday2.$$/e/n || fail "tar"
-	xz -T2 -1 -k /tmp/d/e/n && xz -dc /tmp/d/e/n.xz | cmp - /tmp/d/e/n
+	xz -T2 -1 -k /tmp/d/e/n
+	xz -dc /tmp/d/e/n.xz | cmp - /tmp/d/e/n
 	sort -rn -S 8M /tmp/d/e/n | head -n 1 | grep -qx 100000 || fail "sort"
 	find /data/everyday2.$$ -type f -newermt 2000-01-01 -print0 |
 		xargs -0 -P 2 -n 1 sha256sum >/tmp/sums
 	same "$(timeout 0.2 sleep 20 || echo $?)" 124
-	mkfifo /tmp/fifo && { echo through >/tmp/fifo & } &&
-		same "$(cat /tmp/fifo)" through
+	mkfifo /tmp/fifo
+	echo through >/tmp/fifo &
+	same "$(cat /tmp/fifo)" through
 	flock /data/lock true
 	rm -rf /data/everyday2.$$
-	df -P /tmp >/dev/null && ps -e >/dev/null && id -un
+	df -P /tmp >/dev/null
+	ps -e >/dev/null
+	id -un
 }
 
 part=$QUERY_STRING
