@@ -14,7 +14,7 @@ SECONDS = 20
 
 
 class Terminal:
-    """start, send, expect, resize, wait; to be used in a `with`."""
+    """start, send, expect, follows, wait; to be used in a `with`."""
 
     def __init__(self, command, env, rows=24, columns=80, **more):
         self.master, self.slave = pty.openpty()
@@ -48,6 +48,14 @@ class Terminal:
     def resize(self, rows, columns):
         fcntl.ioctl(self.master, termios.TIOCSWINSZ,
                     struct.pack("HHHH", rows, columns, 0, 0))
+
+    def follows(self, rows, columns):
+        """Waits until a shell that runs here has the window's new size, of
+        which the kernel tells the program."""
+        self.resize(rows, columns)
+        until = time.monotonic() + SECONDS
+        while self.ask("stty size") != f"{rows} {columns}\n":
+            assert time.monotonic() < until, "the old size stays"
 
     def send(self, text):
         os.write(self.master, text.encode())
