@@ -167,6 +167,7 @@ static int
 check_function(const struct ctl_msg *msg)
 {
 	const struct ctl_function *f = &msg->u.function;
+	bool is_served;
 
 	if (!IS_TEXT(f->name) || !IS_TEXT(f->path) || !IS_TEXT(f->tenant) ||
 	    !IS_TEXT(f->runtime) || !IS_TEXT(f->version) ||
@@ -179,17 +180,13 @@ check_function(const struct ctl_msg *msg)
 		return -EPROTO;
 	if (!is_segment_or_empty(f->runtime))
 		return -EPROTO;
-	if (f->problem != CTL_PROBLEM_NONE) {
-		if (f->has_env != 0 ||
-		    (f->version[0] != '\0' && !is_version(f->version)))
-			return -EPROTO;
-		return 0;
-	}
-	if (!ctl_path_ok(f->path, f->name, f->is_folder != 0) ||
-	    !ctl_segment_ok(f->tenant, strlen(f->tenant)) ||
-	    !is_version(f->version))
+	is_served = f->problem == CTL_PROBLEM_NONE;
+	if ((!is_served && f->has_env != 0) ||
+	    ((is_served || f->version[0] != '\0') && !is_version(f->version)))
 		return -EPROTO;
-	return 0;
+	return !ctl_function_is_known(f) ||
+	    (ctl_path_ok(f->path, f->name, f->is_folder != 0) &&
+	    ctl_segment_ok(f->tenant, strlen(f->tenant))) ? 0 : -EPROTO;
 }
 
 static int
@@ -511,6 +508,13 @@ ctl_msg_check(const struct ctl_msg *msg, size_t n, size_t fd_count,
 		return -EPROTO;
 	fds = rule->fds == FDS_BY_BODY ? fds_of_body(msg) : (size_t)rule->fds;
 	return fd_count == fds ? 0 : -EPROTO;
+}
+
+bool
+ctl_function_is_known(const struct ctl_function *function)
+{
+	return function->problem == CTL_PROBLEM_NONE ||
+	    function->problem == CTL_PROBLEM_WRITING;
 }
 
 const char *

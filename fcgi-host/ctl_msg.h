@@ -79,9 +79,10 @@ enum ctl_type {
 	/* spawner → gateway, first of all; fd: the inflight table */
 	CTL_START,
 	/* scanner → spawner → gateway; fd: environment block, sealed, if
-	 * has_env.  Also from the scanner's one-shot mode to the command.  A
-	 * function with a problem may have a name that is none (printable, what
-	 * is not was escaped by the scanner), no path, tenant or version. */
+	 * has_env.  Also from the scanner's one-shot mode to the command.  Of one
+	 * that is being written name, path and tenant are as of one that is served;
+	 * with another problem it may have a name that is none (printable, what is
+	 * not was escaped by the scanner), no path, tenant or version. */
 	CTL_FN_PUT,
 	CTL_FN_DEL,
 	/* every function found so far has been reported; from the gateway: it
@@ -396,6 +397,10 @@ bool ctl_segment_ok(const char *segment, size_t length);
 /* path = name, or name + "/main" or "/index" (folder), then at most one ".ext"
  * of [a-z0-9]+ . */
 bool ctl_path_ok(const char *path, const char *name, bool is_folder);
+
+/* Served, or being written: there are executions of it, if only refused ones, and
+ * records that name its tenant. */
+bool ctl_function_is_known(const struct ctl_function *function);
 
 /* "half-written" …: one clause for a person, static. */
 const char *ctl_problem_text(enum ctl_problem problem);

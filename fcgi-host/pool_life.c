@@ -235,7 +235,8 @@ boot_judge(struct instance *instance)
 {
 	struct pool *pool = instance->pool;
 
-	if (sock_is_shortage(instance->exec_error))
+	if (sock_is_shortage(instance->exec_error) ||
+	    instance->exec_error == ETXTBSY)
 		policy_pause(&pool->policy, pool_now_us(pool));
 	else
 		pool_judge(instance, instance->has_died, POOL_UNANSWERED);

@@ -206,7 +206,7 @@ registry_put(struct registry *registry, const struct conf *conf,
 	struct parcel *parcel;
 	int error;
 
-	if (msg->u.function.problem == CTL_PROBLEM_NONE &&
+	if (ctl_function_is_known(&msg->u.function) &&
 	    !tenant_is_true(&msg->u.function))
 		return -EPROTO;
 	if (fd >= 0 && !is_sealed(fd))

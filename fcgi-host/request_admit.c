@@ -14,6 +14,8 @@
  * some of them. */
 #define RETURNS_MAX 16
 #define SHORT "the host is short of descriptors or memory"
+#define WRITING "the function is being written: a file of it is open for " \
+    "writing, or empty"
 
 uint64_t
 request_limit(const struct request *request, enum limit_key key)
@@ -140,25 +142,29 @@ length_parse(struct request *request)
 	return 0;
 }
 
-static const char *
-problem_say(struct request *request, int error)
+static void
+not_served_log(struct request *request)
 {
+	const struct ctl_function *info = &request->route.function->info;
 	uint32_t suppressed = 0;
 
-	if (error == -EBUSY &&
-	    log_limit_pass(&request->server->not_served_limit, 10, 10000,
+	if (log_limit_pass(&request->server->not_served_limit, 10, 10000,
 	    loop_now_us(request->server->loop), &suppressed))
 		log_event(LOG_WARN, "not_served",
 		    "function=%s why=\"%s; see fcgi-host list\" suppressed=%u",
-		    request->route.function->info.name,
-		    ctl_problem_text((enum ctl_problem)
-		    request->route.function->info.problem), suppressed);
-	if (request->relay.role == FCGI_AUTHORIZER)
-		return "FCGI_HOST_AUTHORIZER names no function.";
-	return "There is no such function.";
+		    info->name, ctl_problem_text((enum ctl_problem)
+		    info->problem), suppressed);
 }
 
-/* 0, or the request is answered. */
+/* The one problem that passes by itself, and which a visitor may be told. */
+static bool
+is_being_written(const struct function *function)
+{
+	return function->info.problem == CTL_PROBLEM_WRITING;
+}
+
+/* 0, or the request is answered.  0 also of a function that is being written: it
+ * is there, so this is an execution, and will be a refused one. */
 static int
 route_choose(struct request *request)
 {
@@ -171,10 +177,15 @@ route_choose(struct request *request)
 		request->has_route = true;
 		function_ref(request->route.function);
 	}
-	if (error == 0)
+	if (error == -EBUSY)
+		not_served_log(request);
+	if (error == 0 || (error == -EBUSY &&
+	    is_being_written(request->route.function)))
 		return 0;
 	if (error == -ENOENT || error == -EBUSY)
-		request_reject(request, 404, problem_say(request, error));
+		request_reject(request, 404, is_authorizer ?
+		    "FCGI_HOST_AUTHORIZER names no function." :
+		    "There is no such function.");
 	else if (error == -EINVAL)
 		request_reject(request, 400, "The request's path is unusable.");
 	else
@@ -204,13 +215,27 @@ function_renew(struct request *request)
 	return true;
 }
 
+/* It was there when the request came. */
+static void
+gone_refuse(struct request *request)
+{
+	const struct function *now = catalog_find(request->server->catalog,
+	    request->route.function->info.name);
+	bool will_be_back = now != NULL && is_being_written(now);
+
+	if (will_be_back)
+		request->extra = RETRY_AFTER;
+	request_refuse(request, will_be_back ? 503 : 404, will_be_back ?
+	    WRITING : "the function was removed");
+}
+
 void
 request_submit(struct request *request)
 {
 	int error;
 
 	if (!function_renew(request)) {
-		request_refuse(request, 404, "the function was removed");
+		gone_refuse(request);
 		return;
 	}
 	error = pool_submit(request->server->pools, request->route.function,
@@ -242,12 +267,15 @@ refused(void *arg, enum pool_refusal why)
 		[POOL_SHORTAGE] = { 503, "the host is short of descriptors, "
 		    "processes or memory" },
 		[POOL_ENDING] = { 503, "the host is ending" },
-		[POOL_FUNCTION_GONE] = { 404, "the function was removed" },
 		[POOL_THROTTLED] = { 502, "the function ended before its first "
 		    "answer, again and again; it is tried anew soon" },
 	};
 	struct request *request = arg;
 
+	if (why == POOL_FUNCTION_GONE) {
+		gone_refuse(request);
+		return;
+	}
 	if (answers[why].status == 503)
 		request->extra = RETRY_AFTER;
 	if (why == POOL_START_FAILED)
@@ -407,9 +435,15 @@ request_return(struct request *request)
 	return true;
 }
 
+/* Why it is refused at once, or NULL. */
 static const char *
-over_bounds(struct request *request, int *status)
+refusal_of(struct request *request, int *status)
 {
+	if (is_being_written(request->route.function)) {
+		*status = 503;
+		request->extra = RETRY_AFTER;
+		return WRITING;
+	}
 	if (request->is_over) {
 		*status = 503;
 		request->extra = RETRY_AFTER;
@@ -456,7 +490,7 @@ request_admit(struct request *request)
 	if (length_parse(request) < 0)
 		reason = "CONTENT_LENGTH is no number";
 	else
-		reason = over_bounds(request, &status);
+		reason = refusal_of(request, &status);
 	if (reason != NULL)
 		request_refuse(request, status, reason);
 	else if (must_hold(request))

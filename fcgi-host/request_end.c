@@ -126,11 +126,25 @@ usage_exit(struct request *request)
 
 /* ---- how it ended ---- */
 
+/* The machine's state at fork or execve, or the file's: it passes, and the
+ * function never ran. */
+static bool
+exec_error_passes(int error)
+{
+	return error == EAGAIN || error == ETXTBSY;
+}
+
 /* What an execve that failed asks of the function's author. */
 static const char *
 exec_problem(int error)
 {
 	switch (error) {
+	case EAGAIN:
+		return "the program could not be executed: its function, its "
+		    "user or the machine has too many processes already";
+	case ETXTBSY:
+		return "the program could not be executed: its file is open "
+		    "for writing";
 	case ENOENT:
 	case ENOTDIR:
 		return "the program could not be executed: its interpreter is "
@@ -148,14 +162,15 @@ exec_problem(int error)
 	}
 }
 
-/* At fork or execve: it passes, and the function never ran. */
 static void
-process_shortage(struct request *request)
+judge_exec(struct request *request, int error)
 {
-	request->extra = RETRY_AFTER;
-	request_fault(request, OUTCOME_REFUSED, 503, "the program could not be "
-	    "executed: its function, its user or the machine has too many "
-	    "processes already");
+	bool passes = exec_error_passes(error);
+
+	if (passes)
+		request->extra = RETRY_AFTER;
+	request_fault(request, passes ? OUTCOME_REFUSED : OUTCOME_ERROR,
+	    passes ? 503 : 502, exec_problem(error));
 }
 
 static void
@@ -170,11 +185,8 @@ judge_end(struct request *request)
 	else if (request->server->is_overdue && (backend->signal_number != 0 ||
 	    backend->end == BACKEND_LOST))
 		request_fault(request, OUTCOME_TIMEOUT, 504, drain_over);
-	else if (backend->exec_error == EAGAIN)
-		process_shortage(request);
 	else if (backend->exec_error != 0)
-		request_fault(request, OUTCOME_ERROR, 502,
-		    exec_problem(backend->exec_error));
+		judge_exec(request, backend->exec_error);
 	else if (backend->signal_number != 0)
 		request_fault(request, OUTCOME_CRASH, 502,
 		    "the program was ended by a signal");
@@ -217,7 +229,8 @@ verdict(const struct request *request)
 {
 	const struct backend *backend = &request->relay.backend;
 
-	if (backend->exec_error == EAGAIN || backend->exec_error == ENOMEM)
+	if (exec_error_passes(backend->exec_error) ||
+	    backend->exec_error == ENOMEM)
 		return POOL_BLAMELESS;
 	if (request->relay.bytes_out > 0 || (backend->exec_error == 0 &&
 	    (backend->end == BACKEND_ENDED || backend->end == BACKEND_DIRTY)))

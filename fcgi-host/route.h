@@ -18,8 +18,8 @@ struct route {
 
 /*
  * 0, and *route to be freed by route_free.  -ENOENT: no such function (404);
- * -EBUSY: known, but not served (route->function set; 404 as well, the log
- * says why); -EINVAL: no usable path, a NUL or a bad escape in it (400);
+ * -EBUSY: known, but not served (route->function set: its problem says why);
+ * -EINVAL: no usable path, a NUL or a bad escape in it (400);
  * -ENOMEM.
  *
  * FCGI_HOST_FUNCTION names the function outright, and FCGI_HOST_PREFIX the part

@@ -73,17 +73,66 @@ def test_a_dropped_folder_answers_within_a_second(host):
         "a file below a function's folder is a function"
 
 
+def is_being_written(host, url):
+    """It is there, so whoever asks is to come again, and is in the books."""
+    answer, record = host.execute(url)
+    assert answer.status == 503 and "being written" in answer.text, answer
+    assert answer.header("Retry-After") == "1"
+    assert (record["outcome"], record["status"], record["billed_ms"]) == (
+        "refused", 503, 0)
+    assert "being written" in record["reason"]
+    return record
+
+
 def test_a_slow_copy_is_served_when_it_is_whole(host):
     with open(host.functions / "slow.sh", "w", encoding="ascii") as out:
         out.write("#!/bin/sh\nprintf 'Content-Type: text/plain\\n\\n'\n")
         out.flush()
         time.sleep(0.3)
-        assert host.fetch("/fn/slow").status == 404
+        assert is_being_written(host, "/fn/slow")["tenant"] == "default"
         out.write("printf whole\n")
         out.flush()
         time.sleep(0.2)
-        assert host.fetch("/fn/slow").status == 404
+        assert is_being_written(host, "/fn/slow")["tenant"] == "default"
     wait_answer(host, "/fn/slow", "whole")
+
+
+def test_a_program_that_is_open_for_writing_is_503_and_then_served(host):
+    """Nothing was written, so only the kernel knows of it."""
+    with open(host.functions / "first.cgi", "r+", encoding="ascii"):
+        for _ in range(3):
+            answer, record = host.execute("/fn/first")
+            assert answer.status == 503
+            assert answer.header("Retry-After") == "1"
+            assert "open for writing" in answer.text
+            assert (record["outcome"], record["billed_ms"]) == ("refused", 0)
+    answer, record = host.execute("/fn/first")
+    assert (answer.text, record["outcome"]) == ("first", "ok")
+
+
+def test_a_script_written_over_in_place_answers_whole_again(host):
+    """What an interpreter reads of a half-written file is not the host's to
+    know; that each has its record is, and that it passes."""
+    host.add("over.sh", SAY % "0")
+    wait_answer(host, "/fn/over", "0")
+    is_over = threading.Event()
+
+    def ask():
+        found = []
+        while not is_over.is_set():
+            found.append(host.execute("/fn/over"))
+        return found
+
+    asked = [threads.begin(ask) for _ in range(4)]
+    for i in range(1, 31):
+        (host.functions / "over.sh").write_text(SAY % i)
+        time.sleep(0.03)
+    is_over.set()
+    for answer, record in sum((one.result() for one in asked), []):
+        assert answer.is_complete and answer.status == record["status"]
+        assert (record["status"], record["outcome"]) in (
+            (200, "ok"), (502, "error"), (503, "refused")), record
+    wait_answer(host, "/fn/over", "30")
 
 
 def test_a_rename_over_it_is_served_next_and_the_old_finishes(host):
@@ -151,9 +200,7 @@ def test_a_sidecar_counts_as_soon_as_it_is_there(host):
 def refuse(host, name, what):
     """Makes the file a function that may not be served."""
     path = host.functions / name
-    if what == "empty":
-        path.write_text("")
-    elif what == "foreign":
+    if what == "foreign":
         os.chown(path, 12345, 12345)
     elif what == "writable":
         path.chmod(0o777)
@@ -165,8 +212,18 @@ def refuse(host, name, what):
                     "link": "../first.cgi"}[what], path)
 
 
+def is_listed_with(host, name, problem, words):
+    said = listing(host)[name]
+    assert (said["problem"], said["route"]) == (problem, None)
+    assert words in said["detail"], said
+    table = host.verb("list").stdout
+    line = next(text for text in table.splitlines()
+                if text.startswith(name))
+    assert words in line
+
+
 @pytest.mark.parametrize("what,problem,words", [
-    ("empty", "writing", "empty"), ("foreign", "owner", "chown"),
+    ("foreign", "owner", "chown"),
     ("writable", "mode", "chmod go-w alice/bad.sh"),
     ("unreadable", "mode", "chmod a+r alice/bad.sh"),
     ("loop", "loop", "itself"), ("out", "link_out", "out of"),
@@ -176,14 +233,19 @@ def test_what_becomes_bad_is_404_and_list_says_why(host, what, problem, words):
     wait_answer(host, "/fn/alice/bad", "bad")
     refuse(host, "alice/bad.sh", what)
     wait_missing(host, "/fn/alice/bad")
-    said = listing(host)["alice/bad"]
-    assert (said["problem"], said["route"]) == (problem, None)
-    assert words in said["detail"], said
-    table = host.verb("list").stdout
-    line = next(text for text in table.splitlines()
-                if text.startswith("alice/bad"))
-    assert words in line
+    is_listed_with(host, "alice/bad", problem, words)
     assert host.fetch("/fn/alice/a").text == "a"
+
+
+def test_an_emptied_file_is_503_and_list_says_why(host):
+    host.add("alice/bad.sh", SAY % "bad")
+    wait_answer(host, "/fn/alice/bad", "bad")
+    (host.functions / "alice/bad.sh").write_text("")
+    host.wait_served("/fn/alice/bad", status=503)
+    assert is_being_written(host, "/fn/alice/bad")["tenant"] == "alice"
+    is_listed_with(host, "alice/bad", "writing", "empty")
+    host.add("alice/bad.sh", SAY % "good")
+    wait_answer(host, "/fn/alice/bad", "good")
 
 
 def test_two_of_one_name_are_both_404(host):

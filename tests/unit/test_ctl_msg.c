@@ -271,6 +271,28 @@ a_function_with_a_problem_may_have_a_name_that_is_the_problem(void **state)
 	assert_int_equal(check_put(&msg), -EPROTO);
 }
 
+/* It stands in records, if only of refused executions. */
+static void
+one_that_is_being_written_has_a_name_a_path_and_a_tenant(void **state)
+{
+	struct ctl_msg msg;
+	struct ctl_function *f = &msg.u.function;
+
+	(void)state;
+	set_served(&msg);
+	f->problem = CTL_PROBLEM_WRITING;
+	memset(f->version, 0, sizeof(f->version));
+	assert_int_equal(check_put(&msg), 0);
+	f->tenant[0] = '.';
+	assert_int_equal(check_put(&msg), -EPROTO);
+	set_served(&msg);
+	f->problem = CTL_PROBLEM_WRITING;
+	f->name[0] = f->path[0] = 'X';
+	assert_int_equal(check_put(&msg), -EPROTO);
+	f->problem = CTL_PROBLEM_NAME;
+	assert_int_equal(check_put(&msg), 0);
+}
+
 static void
 an_environment_comes_with_exactly_one_descriptor(void **state)
 {
@@ -457,6 +479,8 @@ main(void)
 		    a_string_without_end_or_with_bytes_behind_it_is_refused),
 		cmocka_unit_test(
 		    a_served_function_has_a_strict_name_path_tenant_and_version),
+		cmocka_unit_test(
+		    one_that_is_being_written_has_a_name_a_path_and_a_tenant),
 		cmocka_unit_test(
 		    a_function_with_a_problem_may_have_a_name_that_is_the_problem),
 		cmocka_unit_test(

@@ -109,6 +109,8 @@ a_tenant_that_is_not_the_first_folder_is_a_lie(void **state)
 		    lies[i][2]);
 
 		assert_int_equal(put(&msg, NULL), -EPROTO);
+		msg.u.function.problem = CTL_PROBLEM_WRITING;
+		assert_int_equal(put(&msg, NULL), -EPROTO);
 		assert_null(registry_find(registry, lies[i][0]));
 	}
 	/* With a problem it is not served, and any folder may be named. */
