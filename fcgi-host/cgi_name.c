@@ -35,116 +35,64 @@ struct rule {
 
 #define NAME(text, topic) { text, sizeof(text) - 1, false, topic }
 #define BEGIN(text, topic) { text, sizeof(text) - 1, true, topic }
-#define COUNT(table) (sizeof(table) / sizeof((table)[0]))
+#define LETTER(letter, ...) \
+	[letter - 'A'] = (const struct rule[]){ __VA_ARGS__, { .length = 0 } }
 
 /*
  * Every param of every request comes by here: the rules stand by their first
  * letters, and first what web servers send with each.  Of two that name the
  * same one the first counts.
  */
-static const struct rule rules_a[] = {
-	NAME("AUTH_TYPE", META), BEGIN("AUTH_", CUSTOM),
-};
-static const struct rule rules_b[] = {
-	BEGIN("BASH", SHELL), BEGIN("BUNDLE_", INTERPRETER),
-};
-static const struct rule rules_c[] = {
-	NAME("CONTENT_TYPE", META), NAME("CONTENT_LENGTH", META),
-	NAME("CDPATH", SHELL),
-};
-static const struct rule rules_d[] = {
-	NAME("DOCUMENT_ROOT", CUSTOM), NAME("DOCUMENT_URI", CUSTOM),
-};
-static const struct rule rules_e[] = {
-	NAME("ENV", SHELL),
-};
-static const struct rule rules_f[] = {
-	BEGIN("FCGI_", HOST),
-};
-static const struct rule rules_g[] = {
-	NAME("GATEWAY_INTERFACE", META), NAME("GCONV_PATH", LOADER),
-	BEGIN("GEM_", INTERPRETER), NAME("GETCONF_DIR", LOADER),
-	BEGIN("GLIBC_", LOADER), NAME("GODEBUG", INTERPRETER),
-	NAME("GOTRACEBACK", INTERPRETER),
-};
-static const struct rule rules_h[] = {
-	BEGIN("HTTP_", CUSTOM), NAME("HTTPS", CUSTOM), NAME("HOME", SHELL),
-	NAME("HOSTALIASES", LOADER),
-};
-static const struct rule rules_i[] = {
-	NAME("IFS", SHELL),
-};
-static const struct rule rules_j[] = {
-	NAME("JAVA_TOOL_OPTIONS", INTERPRETER),
-	NAME("JDK_JAVA_OPTIONS", INTERPRETER),
-};
-static const struct rule rules_l[] = {
-	BEGIN("LD_", LOADER), BEGIN("LISTEN_", HOST),
-	NAME("LOCALDOMAIN", LOADER), NAME("LOCPATH", LOADER),
-	NAME("LOGNAME", SHELL), BEGIN("LUA_", INTERPRETER),
-};
-static const struct rule rules_m[] = {
-	BEGIN("MALLOC_", LOADER),
-};
-static const struct rule rules_n[] = {
-	NAME("NLSPATH", LOADER), BEGIN("NODE_", INTERPRETER),
-	NAME("NOTIFY_SOCKET", HOST),
-};
-static const struct rule rules_o[] = {
-	NAME("OLDPWD", SHELL), BEGIN("ORIG_", HOST),
-};
-static const struct rule rules_p[] = {
-	NAME("PATH_INFO", META), NAME("PATH", SHELL),
-	NAME("PATH_TRANSLATED", META), BEGIN("PERL5", INTERPRETER),
-	NAME("PERLLIB", INTERPRETER), BEGIN("PERL_", INTERPRETER),
-	NAME("PHPRC", INTERPRETER), NAME("PHP_ADMIN_VALUE", INTERPRETER),
-	BEGIN("PHP_FCGI_", INTERPRETER), NAME("PHP_INI_SCAN_DIR", INTERPRETER),
-	NAME("PHP_VALUE", INTERPRETER), NAME("PS4", SHELL), NAME("PWD", SHELL),
-	BEGIN("PYTHON", INTERPRETER),
-};
-static const struct rule rules_q[] = {
-	NAME("QUERY_STRING", META),
-};
-static const struct rule rules_r[] = {
-	NAME("REQUEST_METHOD", META), NAME("REQUEST_URI", CUSTOM),
-	NAME("REQUEST_SCHEME", CUSTOM), NAME("REQUEST_ID", CUSTOM),
-	NAME("REMOTE_ADDR", META), NAME("REMOTE_PORT", CUSTOM),
-	NAME("REMOTE_USER", META), BEGIN("REDIRECT_", CUSTOM),
-	NAME("REMOTE_HOST", META), NAME("REMOTE_IDENT", META),
-	BEGIN("RESOLV_", LOADER), NAME("RES_OPTIONS", LOADER),
-	BEGIN("RUBY", INTERPRETER),
-};
-static const struct rule rules_s[] = {
-	NAME("SERVER_NAME", META), NAME("SERVER_PORT", META),
-	NAME("SERVER_PROTOCOL", META), NAME("SERVER_SOFTWARE", META),
-	NAME("SERVER_ADDR", CUSTOM), NAME("SCRIPT_NAME", META),
-	NAME("SCRIPT_FILENAME", HOST), NAME("SHELL", SHELL),
-	NAME("SHELLOPTS", SHELL), NAME("SSL_CERT_FILE", LIBRARY),
-	NAME("SSL_CERT_DIR", LIBRARY), BEGIN("SSL_", CUSTOM),
-};
-static const struct rule rules_t[] = {
-	NAME("TMPDIR", SHELL), NAME("TZDIR", SHELL),
-};
-static const struct rule rules_u[] = {
-	NAME("USER", SHELL),
-};
-static const struct rule rules_line[] = {
-	NAME("_JAVA_OPTIONS", INTERPRETER),
-};
-
-#define LETTER(letter, rules) [letter - 'A'] = { rules, COUNT(rules) }
-
-static const struct {
-	const struct rule *rules;
-	size_t count;
-} by_letter['_' - 'A' + 1] = {
-	LETTER('A', rules_a), LETTER('B', rules_b), LETTER('C', rules_c),
-	LETTER('D', rules_d), LETTER('E', rules_e), LETTER('F', rules_f),
-	LETTER('G', rules_g), LETTER('H', rules_h), LETTER('I', rules_i),
-	LETTER('J', rules_j), LETTER('L', rules_l), LETTER('M', rules_m),
-	LETTER('N', rules_n), LETTER('O', rules_o), LETTER('P', rules_p),
-	LETTER('Q', rules_q), LETTER('R', rules_r), LETTER('S', rules_s),
-	LETTER('T', rules_t), LETTER('U', rules_u), LETTER('_', rules_line),
+static const struct rule *const by_letter['_' - 'A' + 1] = {
+	LETTER('A', NAME("AUTH_TYPE", META), BEGIN("AUTH_", CUSTOM)),
+	LETTER('B', BEGIN("BASH", SHELL), BEGIN("BUNDLE_", INTERPRETER)),
+	LETTER('C', NAME("CONTENT_TYPE", META), NAME("CONTENT_LENGTH", META),
+	    NAME("CDPATH", SHELL)),
+	LETTER('D', NAME("DOCUMENT_ROOT", CUSTOM),
+	    NAME("DOCUMENT_URI", CUSTOM)),
+	LETTER('E', NAME("ENV", SHELL)),
+	LETTER('F', BEGIN("FCGI_", HOST)),
+	LETTER('G', NAME("GATEWAY_INTERFACE", META), NAME("GCONV_PATH", LOADER),
+	    BEGIN("GEM_", INTERPRETER), NAME("GETCONF_DIR", LOADER),
+	    BEGIN("GLIBC_", LOADER), NAME("GODEBUG", INTERPRETER),
+	    NAME("GOTRACEBACK", INTERPRETER)),
+	LETTER('H', BEGIN("HTTP_", CUSTOM), NAME("HTTPS", CUSTOM),
+	    NAME("HOME", SHELL), NAME("HOSTALIASES", LOADER)),
+	LETTER('I', NAME("IFS", SHELL)),
+	LETTER('J', NAME("JAVA_TOOL_OPTIONS", INTERPRETER),
+	    NAME("JDK_JAVA_OPTIONS", INTERPRETER)),
+	LETTER('L', BEGIN("LD_", LOADER), BEGIN("LISTEN_", HOST),
+	    NAME("LOCALDOMAIN", LOADER), NAME("LOCPATH", LOADER),
+	    NAME("LOGNAME", SHELL), BEGIN("LUA_", INTERPRETER)),
+	LETTER('M', BEGIN("MALLOC_", LOADER)),
+	LETTER('N', NAME("NLSPATH", LOADER), BEGIN("NODE_", INTERPRETER),
+	    NAME("NOTIFY_SOCKET", HOST)),
+	LETTER('O', NAME("OLDPWD", SHELL), BEGIN("ORIG_", HOST)),
+	LETTER('P', NAME("PATH_INFO", META), NAME("PATH", SHELL),
+	    NAME("PATH_TRANSLATED", META), BEGIN("PERL5", INTERPRETER),
+	    NAME("PERLLIB", INTERPRETER), BEGIN("PERL_", INTERPRETER),
+	    NAME("PHPRC", INTERPRETER), NAME("PHP_ADMIN_VALUE", INTERPRETER),
+	    BEGIN("PHP_FCGI_", INTERPRETER),
+	    NAME("PHP_INI_SCAN_DIR", INTERPRETER),
+	    NAME("PHP_VALUE", INTERPRETER), NAME("PS4", SHELL),
+	    NAME("PWD", SHELL), BEGIN("PYTHON", INTERPRETER)),
+	LETTER('Q', NAME("QUERY_STRING", META)),
+	LETTER('R', NAME("REQUEST_METHOD", META), NAME("REQUEST_URI", CUSTOM),
+	    NAME("REQUEST_SCHEME", CUSTOM), NAME("REQUEST_ID", CUSTOM),
+	    NAME("REMOTE_ADDR", META), NAME("REMOTE_PORT", CUSTOM),
+	    NAME("REMOTE_USER", META), BEGIN("REDIRECT_", CUSTOM),
+	    NAME("REMOTE_HOST", META), NAME("REMOTE_IDENT", META),
+	    BEGIN("RESOLV_", LOADER), NAME("RES_OPTIONS", LOADER),
+	    BEGIN("RUBY", INTERPRETER)),
+	LETTER('S', NAME("SERVER_NAME", META), NAME("SERVER_PORT", META),
+	    NAME("SERVER_PROTOCOL", META), NAME("SERVER_SOFTWARE", META),
+	    NAME("SERVER_ADDR", CUSTOM), NAME("SCRIPT_NAME", META),
+	    NAME("SCRIPT_FILENAME", HOST), NAME("SHELL", SHELL),
+	    NAME("SHELLOPTS", SHELL), NAME("SSL_CERT_FILE", LIBRARY),
+	    NAME("SSL_CERT_DIR", LIBRARY), BEGIN("SSL_", CUSTOM)),
+	LETTER('T', NAME("TMPDIR", SHELL), NAME("TZDIR", SHELL)),
+	LETTER('U', NAME("USER", SHELL)),
+	LETTER('_', NAME("_JAVA_OPTIONS", INTERPRETER)),
 };
 
 /* What the name is known for, or 0. */
@@ -152,19 +100,15 @@ static unsigned
 topic_of(const char *name, size_t length)
 {
 	size_t letter = (size_t)(unsigned char)name[0] - 'A';
+	const struct rule *rule = letter > '_' - 'A' ? NULL : by_letter[letter];
 
-	if (letter >= COUNT(by_letter))
-		return 0;
-	for (size_t i = 0; i < by_letter[letter].count; i++) {
-		const struct rule *rule = &by_letter[letter].rules[i];
-
+	for (; rule != NULL && rule->length > 0; rule++)
 		/* names of one length often begin alike */
 		if (length >= rule->length &&
 		    name[rule->length - 1] == rule->text[rule->length - 1] &&
 		    (rule->is_prefix || length == rule->length) &&
 		    memcmp(name, rule->text, rule->length) == 0)
 			return rule->topic;
-	}
 	return 0;
 }
 
