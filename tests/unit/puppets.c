@@ -527,21 +527,28 @@ world_serve(struct world *world)
 /* ---------------------------------------------------------------- commands */
 
 int
-command_send(const struct world *world, enum ctl_verb verb, int fd)
+command_send_msg(const struct world *world, const struct ctl_msg *msg, int fd)
 {
 	struct sockaddr_un address =
 	    address_of(world_path(world, "run/control.sock"));
 	int connection = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
-	struct ctl_msg msg;
 
 	assert_true(connection >= 0);
 	assert_int_equal(connect(connection, (struct sockaddr *)&address,
 	    sizeof(address)), 0);
-	ctl_msg_init(&msg, CTL_COMMAND);
-	msg.u.command.verb = verb;
-	assert_int_equal(sock_send(connection, &msg, msg.size, &fd,
+	assert_int_equal(sock_send(connection, msg, msg->size, &fd,
 	    fd >= 0 ? 1 : 0), 0);
 	return connection;
+}
+
+int
+command_send(const struct world *world, enum ctl_verb verb, int fd)
+{
+	struct ctl_msg msg;
+
+	ctl_msg_init(&msg, CTL_COMMAND);
+	msg.u.command.verb = verb;
+	return command_send_msg(world, &msg, fd);
 }
 
 int

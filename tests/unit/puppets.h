@@ -59,6 +59,9 @@ void world_write(const struct world *world, const char *name, const char *text,
     mode_t mode);
 /* The configuration anew. */
 void world_configure(const struct world *world, const char *more);
+/* How many processes the spawner has below it, and how many descriptors. */
+unsigned world_children(const struct world *world);
+unsigned world_fds(const struct world *world);
 /* What systemd was told next. */
 void world_expect_notice(const struct world *world, const char *text);
 
@@ -93,7 +96,10 @@ struct ctl_msg report_of(const char *name, const char *path,
     const char *tenant);
 struct ctl_msg start_of(uint64_t id, const char *name);
 
-/* Sends a command to the control socket (fd -1: none); the connection. */
+/* Sends a message to the control socket (fd -1: none); the connection. */
+int command_send_msg(const struct world *world, const struct ctl_msg *msg,
+    int fd);
+/* The same of a command. */
 int command_send(const struct world *world, enum ctl_verb verb, int fd);
 /* Waits for the reply: its code, text in text[CTL_TEXT_MAX + 1]. */
 int command_reply(int connection, char *text);

@@ -4,7 +4,6 @@
 #include <stdint.h>
 #include <cmocka.h>
 
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
@@ -26,44 +25,6 @@ set_up(void **state)
 	*state = &world;
 	world_start(&world, "");
 	return 0;
-}
-
-/* Processes below the spawner. */
-static unsigned
-children_of_spawner(void)
-{
-	char path[64], text[4096] = "";
-	const char *at = text;
-	unsigned count = 0;
-	FILE *file;
-
-	snprintf(path, sizeof(path), "/proc/%d/task/%d/children",
-	    (int)world.spawner, (int)world.spawner);
-	file = fopen(path, "r");
-	assert_non_null(file);
-	(void)!fread(text, 1, sizeof(text) - 1, file);
-	fclose(file);
-	while ((at = strchr(at, ' ')) != NULL) {
-		at++;
-		count++;
-	}
-	return count;
-}
-
-static unsigned
-fds_of_spawner(void)
-{
-	char path[64];
-	unsigned count = 0;
-	DIR *dir;
-
-	snprintf(path, sizeof(path), "/proc/%d/fd", (int)world.spawner);
-	dir = opendir(path);
-	assert_non_null(dir);
-	while (readdir(dir) != NULL)
-		count++;
-	closedir(dir);
-	return count;
 }
 
 /* ------------------------------------------------------- a hostile gateway */
@@ -268,18 +229,18 @@ expect_killed_for(struct puppet *puppet, misdeed_fn *misdeed, size_t number)
 	unsigned before;
 
 	world_serve(&world);
-	before = fds_of_spawner();
+	before = world_fds(&world);
 	misdeed(puppet);
 	if (!world_lives(&world))
 		fail_msg("misdeed %zu ended the spawner", number);
 	puppet_await_successor(&world, puppet);
 	/* Both roles, and soon nothing that was started; but a function's network
 	 * namespace and a /proc are kept once made. */
-	for (int ms = 0; ms < 2000 && (children_of_spawner() > 2 ||
-	    fds_of_spawner() > before + 2); ms += 10)
+	for (int ms = 0; ms < 2000 && (world_children(&world) > 2 ||
+	    world_fds(&world) > before + 2); ms += 10)
 		usleep(10000);
-	assert_int_equal(children_of_spawner(), 2);
-	assert_in_range(fds_of_spawner(), 1, before + 2);
+	assert_int_equal(world_children(&world), 2);
+	assert_in_range(world_fds(&world), 1, before + 2);
 }
 
 static void
@@ -497,7 +458,7 @@ a_flood_of_starts_is_bounded_by_the_functions_own_ceiling(void **state)
 	/* Twice `instances`, which the report set to 2. */
 	assert_int_equal(up, 4);
 	assert_int_equal(failed, 56);
-	assert_int_equal(children_of_spawner(), 2 + 4);
+	assert_int_equal(world_children(&world), 2 + 4);
 }
 
 static void
