@@ -522,6 +522,7 @@ world_serve(struct world *world)
 	puppet_expect_only(&world->gateway, CTL_FN_SYNC, &msg);
 	puppet_send(&world->gateway, &msg, NULL, 0);
 	puppet_expect_only(&world->gateway, CTL_LISTEN, &msg);
+	world_expect_notice(world, "READY=1");
 }
 
 /* ---------------------------------------------------------------- commands */
@@ -539,6 +540,12 @@ command_send_msg(const struct world *world, const struct ctl_msg *msg, int fd)
 	assert_int_equal(sock_send(connection, msg, msg->size, &fd,
 	    fd >= 0 ? 1 : 0), 0);
 	return connection;
+}
+
+void
+command_expect_silence(int connection)
+{
+	assert_false(comes(connection, MOMENT_MS));
 }
 
 int

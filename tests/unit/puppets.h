@@ -89,7 +89,8 @@ void world_sync(const struct world *world);
 /* Nothing comes within a moment. */
 void puppet_expect_silence(const struct puppet *puppet);
 
-/* The whole first conversation with both: hello.cgi is reported and served. */
+/* The whole first conversation with both, until systemd is told that the host is
+ * ready: hello.cgi is reported and served. */
 void world_serve(struct world *world);
 /* An honest report of a function. */
 struct ctl_msg report_of(const char *name, const char *path,
@@ -101,6 +102,8 @@ int command_send_msg(const struct world *world, const struct ctl_msg *msg,
     int fd);
 /* The same of a command. */
 int command_send(const struct world *world, enum ctl_verb verb, int fd);
+/* No reply comes within a moment. */
+void command_expect_silence(int connection);
 /* Waits for the reply: its code, text in text[CTL_TEXT_MAX + 1]. */
 int command_reply(int connection, char *text);
 

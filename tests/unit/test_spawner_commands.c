@@ -30,16 +30,7 @@ set_up(void **state)
 	*state = &world;
 	world_start(&world, "");
 	world_serve(&world);
-	world_expect_notice(&world, "READY=1");
 	return 0;
-}
-
-static void
-expect_no_reply(int connection)
-{
-	struct pollfd poller = { .fd = connection, .events = POLLIN };
-
-	assert_int_equal(poll(&poller, 1, 150), 0);
 }
 
 /* ------------------------------------------------------------------- reload */
@@ -56,17 +47,17 @@ a_reload_is_answered_when_the_new_configuration_serves(void **state)
 	puppet_expect_only(&world.gateway, CTL_CONF, &msg);
 	puppet_expect_only(&world.scanner, CTL_CONF, &msg);
 	world_expect_notice(&world, "RELOADING=1\nMONOTONIC_USEC=");
-	expect_no_reply(connection);
+	command_expect_silence(connection);
 	/* The new ceiling holds for what the scanner reports from now on. */
 	puppet_send(&world.scanner, &hello, NULL, 0);
 	puppet_expect_only(&world.gateway, CTL_FN_PUT, &msg);
 	assert_int_equal(msg.u.function.limits.value[LIMIT_MEMORY_BYTES],
 	    32 << 20);
-	expect_no_reply(connection);
+	command_expect_silence(connection);
 	puppet_say(&world.scanner, CTL_FN_SYNC);
 	puppet_expect_only(&world.gateway, CTL_FN_SYNC, &msg);
 	/* and when the gateway has taken all of it */
-	expect_no_reply(connection);
+	command_expect_silence(connection);
 	puppet_say(&world.gateway, CTL_FN_SYNC);
 	assert_int_equal(command_reply(connection, text), 0);
 	world_expect_notice(&world, "READY=1");
@@ -124,7 +115,7 @@ a_gateway_that_dies_in_a_reload_does_not_lose_the_answer(void **state)
 	puppet_await_successor(&world, &world.gateway);
 	puppet_expect_only(&world.gateway, CTL_START, &msg);
 	puppet_pass(&world.gateway, CTL_FN_SYNC);
-	expect_no_reply(connection);
+	command_expect_silence(connection);
 	puppet_say(&world.gateway, CTL_FN_SYNC);
 	assert_int_equal(command_reply(connection, text), 0);
 }
@@ -135,7 +126,7 @@ only_one_reload_at_a_time(void **state)
 	int first = command_send(&world, CTL_VERB_RELOAD, -1);
 
 	(void)state;
-	expect_no_reply(first);
+	command_expect_silence(first);
 	assert_int_equal(command_reply(command_send(&world, CTL_VERB_RELOAD,
 	    -1), text), EBUSY);
 	world_sync(&world);
@@ -166,7 +157,7 @@ a_scanner_that_dies_in_a_reload_does_not_lose_the_answer(void **state)
 	assert_int_equal(kill(world.scanner.pid, SIGKILL), 0);
 	puppet_await_successor(&world, &world.scanner);
 	puppet_expect_only(&world.scanner, CTL_CONF, &msg);
-	expect_no_reply(connection);
+	command_expect_silence(connection);
 	world_sync(&world);
 	assert_int_equal(command_reply(connection, text), 0);
 }
@@ -342,7 +333,7 @@ a_drain_ends_everything_and_is_answered(void **state)
 	puppet_expect_only(&world.gateway, CTL_DRAIN, &msg);
 	assert_true(msg.u.drain.longest_ms > 0);
 	world_expect_notice(&world, "STOPPING=1");
-	expect_no_reply(connection);
+	command_expect_silence(connection);
 	finish_drain();
 	assert_int_equal(command_reply(connection, text), 0);
 	assert_int_equal(world_wait(&world), 0);

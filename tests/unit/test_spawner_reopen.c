@@ -7,7 +7,6 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <poll.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -27,16 +26,7 @@ set_up(void **state)
 	*state = &world;
 	world_start(&world, "");
 	world_serve(&world);
-	world_expect_notice(&world, "READY=1");
 	return 0;
-}
-
-static void
-expect_no_reply(int connection)
-{
-	struct pollfd poller = { .fd = connection, .events = POLLIN };
-
-	assert_int_equal(poll(&poller, 1, 150), 0);
 }
 
 static ino_t
@@ -69,27 +59,6 @@ inode_at(const char *name)
 }
 
 static void
-a_reopen_is_answered_after_the_switch(void **state)
-{
-	int fds[PUPPET_FDS_MAX], connection;
-	struct ctl_msg msg;
-
-	(void)state;
-	rotate("log/a.log");
-	connection = command_send(&world, CTL_VERB_REOPEN, -1);
-	puppet_expect_only(&world.gateway, CTL_TOTALS, &msg);
-	assert_int_equal(msg.u.totals.is_final, 0);
-	puppet_expect(&world.gateway, CTL_LOG, &msg, fds);
-	assert_int_equal(msg.u.log.is_first, 0);
-	assert_int_equal(inode_of(fds[0]), inode_at("log/a.log"));
-	assert_int_not_equal(inode_of(fds[0]), inode_at("log/a.log.1"));
-	close(fds[0]);
-	expect_no_reply(connection);
-	puppet_say(&world.gateway, CTL_LOG_SWITCHED);
-	assert_int_equal(command_reply(connection, text), 0);
-}
-
-static void
 expect_log(const char *name, bool is_first)
 {
 	int fds[PUPPET_FDS_MAX];
@@ -112,31 +81,70 @@ expect_successors_start(void)
 	puppet_expect_only(&world.gateway, CTL_TOTALS, &msg);
 }
 
+/* And the gateway's successor begins in that log. */
+static void
+kill_gateway(const char *log)
+{
+	assert_int_equal(kill(world.gateway.pid, SIGKILL), 0);
+	expect_successors_start();
+	expect_log(log, true);
+}
+
+/* The gateway has been told, and owes the answer. */
+static int
+begin_reopen(void)
+{
+	int connection = command_send(&world, CTL_VERB_REOPEN, -1);
+	struct ctl_msg msg;
+
+	puppet_expect_only(&world.gateway, CTL_TOTALS, &msg);
+	assert_int_equal(msg.u.totals.is_final, 0);
+	expect_log("log/a.log", false);
+	return connection;
+}
+
+static void
+say_switched(int error)
+{
+	struct ctl_msg msg;
+
+	ctl_msg_init(&msg, CTL_LOG_SWITCHED);
+	msg.u.log_switched.error = error;
+	puppet_send(&world.gateway, &msg, NULL, 0);
+}
+
+static void
+a_reopen_is_answered_after_the_switch(void **state)
+{
+	int connection;
+
+	(void)state;
+	rotate("log/a.log");
+	connection = begin_reopen();
+	assert_int_not_equal(inode_at("log/a.log"), inode_at("log/a.log.1"));
+	command_expect_silence(connection);
+	say_switched(0);
+	assert_int_equal(command_reply(connection, text), 0);
+}
+
 /* Where the dead one's last lines stand. */
 static void
 a_gateway_that_dies_in_a_reopen_is_followed_by_one_that_begins_in_the_old_log(
     void **state)
 {
-	struct ctl_msg msg;
 	int connection;
 
 	(void)state;
 	rotate("log/a.log");
-	connection = command_send(&world, CTL_VERB_REOPEN, -1);
-	puppet_expect_only(&world.gateway, CTL_TOTALS, &msg);
-	expect_log("log/a.log", false);
+	connection = begin_reopen();
 	for (int i = 0; i < 2; i++) { /* and so does its successor */
-		assert_int_equal(kill(world.gateway.pid, SIGKILL), 0);
-		expect_successors_start();
-		expect_log("log/a.log.1", true);
+		kill_gateway("log/a.log.1");
 		expect_log("log/a.log", false);
 	}
-	expect_no_reply(connection);
-	puppet_say(&world.gateway, CTL_LOG_SWITCHED);
+	command_expect_silence(connection);
+	say_switched(0);
 	assert_int_equal(command_reply(connection, text), 0);
-	assert_int_equal(kill(world.gateway.pid, SIGKILL), 0);
-	expect_successors_start();
-	expect_log("log/a.log", true);
+	kill_gateway("log/a.log");
 }
 
 /* Its predecessor wrote the old one to the end. */
@@ -152,8 +160,8 @@ a_reopen_while_no_gateway_is_up_waits_for_the_next_ones_switch(void **state)
 	expect_successors_start();
 	expect_log("log/a.log.1", true);
 	expect_log("log/a.log", false);
-	expect_no_reply(connection);
-	puppet_say(&world.gateway, CTL_LOG_SWITCHED);
+	command_expect_silence(connection);
+	say_switched(0);
 	assert_int_equal(command_reply(connection, text), 0);
 }
 
@@ -170,43 +178,24 @@ a_log_that_cannot_be_opened_is_answered_in_words(void **state)
 }
 
 static void
-say_switched(int error)
-{
-	struct ctl_msg msg;
-
-	ctl_msg_init(&msg, CTL_LOG_SWITCHED);
-	msg.u.log_switched.error = error;
-	puppet_send(&world.gateway, &msg, NULL, 0);
-}
-
-static void
 a_switch_that_fails_is_told_at_once_and_the_next_one_counts(void **state)
 {
-	struct ctl_msg msg;
 	int connection;
 
 	(void)state;
 	rotate("log/a.log");
-	connection = command_send(&world, CTL_VERB_REOPEN, -1);
-	puppet_expect_only(&world.gateway, CTL_TOTALS, &msg);
-	expect_log("log/a.log", false);
+	connection = begin_reopen();
 	say_switched(EBADMSG);
 	assert_int_equal(command_reply(connection, text), EBADMSG);
 	assert_non_null(strstr(text, "a.log: its last line is no record"));
 	assert_non_null(strstr(text, "fcgi-host reopen"));
 	/* what it goes on in is what a successor begins in */
-	assert_int_equal(kill(world.gateway.pid, SIGKILL), 0);
-	expect_successors_start();
-	expect_log("log/a.log.1", true);
+	kill_gateway("log/a.log.1");
 	puppet_pass(&world.gateway, CTL_LISTEN);
-	connection = command_send(&world, CTL_VERB_REOPEN, -1);
-	puppet_expect_only(&world.gateway, CTL_TOTALS, &msg);
-	expect_log("log/a.log", false);
+	connection = begin_reopen();
 	say_switched(0);
 	assert_int_equal(command_reply(connection, text), 0);
-	assert_int_equal(kill(world.gateway.pid, SIGKILL), 0);
-	expect_successors_start();
-	expect_log("log/a.log", true);
+	kill_gateway("log/a.log");
 }
 
 static void
@@ -236,7 +225,7 @@ reload_with_log(int error, bool is_tried)
 	puppet_expect_only(&world.scanner, CTL_CONF, &msg);
 	world_sync(&world);
 	if (is_tried) {
-		expect_no_reply(connection);
+		command_expect_silence(connection);
 		say_switched(error);
 	}
 	assert_int_equal(command_reply(connection, text), error);
@@ -258,13 +247,10 @@ a_reload_waits_for_its_log_and_says_when_the_old_one_goes_on(void **state)
 static void
 a_reload_with_a_new_log_is_refused_while_the_logs_are_switched(void **state)
 {
-	struct ctl_msg msg;
 	int connection;
 
 	(void)state;
-	connection = command_send(&world, CTL_VERB_REOPEN, -1);
-	puppet_expect_only(&world.gateway, CTL_TOTALS, &msg);
-	puppet_expect_only(&world.gateway, CTL_LOG, &msg);
+	connection = begin_reopen();
 	configure_log("b.log");
 	assert_int_equal(command_reply(command_send(&world, CTL_VERB_RELOAD,
 	    -1), text), EBUSY);
@@ -275,46 +261,57 @@ a_reload_with_a_new_log_is_refused_while_the_logs_are_switched(void **state)
 }
 
 static void
-the_hosts_own_log_is_switched_in_all_roles(void **state)
+expect_stderr(const char *name)
 {
-	int fds[PUPPET_FDS_MAX], connection;
+	int fds[PUPPET_FDS_MAX];
 	struct ctl_msg msg;
-	char more[128];
 
-	(void)state;
-	snprintf(more, sizeof(more), "log = %s/log/host.log\n", world.dir);
-	world_configure(&world, more);
-	connection = command_send(&world, CTL_VERB_RELOAD, -1);
-	puppet_expect_only(&world.gateway, CTL_CONF, &msg);
 	puppet_expect(&world.gateway, CTL_STDERR, &msg, fds);
-	assert_int_equal(inode_of(fds[0]), inode_at("log/host.log"));
+	assert_int_equal(inode_of(fds[0]), inode_at(name));
 	assert_int_equal(fcntl(fds[0], F_GETFL) & (O_APPEND | O_ACCMODE),
 	    O_APPEND | O_WRONLY);
 	close(fds[0]);
+}
+
+static void
+reload_with_stderr(const char *more, const char *name)
+{
+	struct ctl_msg msg;
+	int connection;
+
+	world_configure(&world, more);
+	connection = command_send(&world, CTL_VERB_RELOAD, -1);
+	puppet_expect_only(&world.gateway, CTL_CONF, &msg);
+	expect_stderr(name);
 	puppet_expect_only(&world.scanner, CTL_CONF, &msg);
 	puppet_expect_only(&world.scanner, CTL_STDERR, &msg);
 	world_sync(&world);
 	assert_int_equal(command_reply(connection, text), 0);
+}
+
+static void
+the_hosts_own_log_is_switched_in_all_roles(void **state)
+{
+	struct ctl_msg msg;
+	char more[128], command[256];
+
+	(void)state;
+	snprintf(more, sizeof(more), "log = %s/log/host.log\n", world.dir);
+	reload_with_stderr(more, "log/host.log");
 
 	rotate("log/host.log");
 	assert_int_equal(kill(world.spawner, SIGUSR1), 0);
-	puppet_expect(&world.gateway, CTL_STDERR, &msg, fds);
-	assert_int_equal(inode_of(fds[0]), inode_at("log/host.log"));
-	close(fds[0]);
+	expect_stderr("log/host.log");
 	puppet_expect_only(&world.gateway, CTL_TOTALS, &msg);
-	puppet_expect_only(&world.gateway, CTL_LOG, &msg);
+	expect_log("log/a.log", false);
 	puppet_expect_only(&world.scanner, CTL_STDERR, &msg);
-	puppet_say(&world.gateway, CTL_LOG_SWITCHED);
+	say_switched(0);
 	/* The spawner itself writes there now. */
 	assert_int_equal(kill(world.scanner.pid, SIGKILL), 0);
 	puppet_await_successor(&world, &world.scanner);
-	{
-		char command[256];
-
-		snprintf(command, sizeof(command),
-		    "grep -q event=role_ended %s/log/host.log", world.dir);
-		assert_int_equal(system(command), 0);
-	}
+	snprintf(command, sizeof(command), "grep -q event=role_ended %s",
+	    world_path(&world, "log/host.log"));
+	assert_int_equal(system(command), 0);
 	puppet_expect_only(&world.scanner, CTL_CONF, &msg);
 	puppet_say(&world.scanner, CTL_FN_SYNC);
 	puppet_expect_only(&world.gateway, CTL_FN_DEL, &msg);
@@ -322,16 +319,7 @@ the_hosts_own_log_is_switched_in_all_roles(void **state)
 	puppet_say(&world.gateway, CTL_FN_SYNC);
 
 	/* And back to what the host was started with. */
-	world_configure(&world, "");
-	connection = command_send(&world, CTL_VERB_RELOAD, -1);
-	puppet_expect_only(&world.gateway, CTL_CONF, &msg);
-	puppet_expect(&world.gateway, CTL_STDERR, &msg, fds);
-	assert_int_equal(inode_of(fds[0]), inode_at("spawner.log"));
-	close(fds[0]);
-	puppet_expect_only(&world.scanner, CTL_CONF, &msg);
-	puppet_expect_only(&world.scanner, CTL_STDERR, &msg);
-	world_sync(&world);
-	assert_int_equal(command_reply(connection, text), 0);
+	reload_with_stderr("", "spawner.log");
 }
 
 #define TEST(name) \
