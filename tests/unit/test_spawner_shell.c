@@ -246,7 +246,8 @@ who_left_before_the_answer_gets_no_sandbox(void **state)
 		person = person_ask();
 		serial = expect_ask();
 		person_leave(&person);
-		usleep(100000);
+		while (world_fds(&world) > fds_before + 1) /* its terminal */
+			usleep(1000);
 		answer(serial, id, 0);
 		expect_gone(id, false);
 		assert_int_equal(world_children(&world), 2);
