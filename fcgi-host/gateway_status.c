@@ -144,7 +144,7 @@ host_row(struct client *client)
 	row->instances = gateway->fleet.count;
 	row->functions = catalog_count(server->catalog);
 	row->accounting_errors = ledger_errors(server->ledger);
-	row->accounting_error = (uint32_t)ledger_trouble(server->ledger);
+	row->accounting_error = (uint32_t)-ledger_probe(server->ledger);
 	row->is_draining = server->is_draining;
 	row->has_cgroup = gateway->has_cgroup;
 	row_add(client, &msg);

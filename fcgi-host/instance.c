@@ -89,10 +89,9 @@ instance_new(struct fleet *fleet, struct function *function, void *pool,
 	funclog_init(&instance->log, function->info.name, instance->id,
 	    log_quota);
 	fleet->count++;
-	*error = ledger_reserve(fleet->ledger);
-	instance->is_admitted = *error == 0;
-	if (*error == 0)
-		*error = fleet->ops->start(fleet->ops_arg, instance);
+	instance->is_admitted = ledger_reserve(fleet->ledger) == 0;
+	*error = instance->is_admitted ?
+	    fleet->ops->start(fleet->ops_arg, instance) : -ENOSPC;
 	if (*error == 0)
 		return instance;
 	instance->state = INSTANCE_GONE;

@@ -118,8 +118,8 @@ struct instance {
 };
 
 /* Asks the spawner for one.  Borrows log_quota, until instance_free.  NULL: it
- * cannot be asked, or the space of its record cannot be reserved (*error,
- * negative errno). */
+ * cannot be asked (*error, negative errno), or the space of its record cannot be
+ * reserved (-ENOSPC). */
 struct instance *instance_new(struct fleet *fleet, struct function *function,
     void *pool, struct funclog_quota *log_quota, int *error);
 /* Only in state GONE and without a user. */

@@ -288,7 +288,7 @@ space_reserve(struct ledger *ledger, uint64_t more)
 int
 ledger_probe(struct ledger *ledger)
 {
-	return ledger->is_failing ? -EIO : space_reserve(ledger, 1);
+	return ledger->is_failing ? -ledger->error : space_reserve(ledger, 1);
 }
 
 int
@@ -490,12 +490,6 @@ bool
 ledger_is_failing(const struct ledger *ledger)
 {
 	return ledger->is_failing;
-}
-
-int
-ledger_trouble(struct ledger *ledger)
-{
-	return ledger->is_failing ? ledger->error : -space_reserve(ledger, 1);
 }
 
 uint64_t

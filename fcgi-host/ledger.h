@@ -49,7 +49,8 @@ int ledger_reserve(struct ledger *ledger);
 /* The same for an execution: it must not run, which is counted for the next host
  * record. */
 int ledger_admit(struct ledger *ledger);
-/* Whether one could be reserved; counts nothing. */
+/* Whether one could be reserved: 0, or the negative errno of what is in the way.
+ * Counts nothing. */
 int ledger_probe(struct ledger *ledger);
 /* Gives an admission back that led to no line. */
 void ledger_release(struct ledger *ledger);
@@ -69,9 +70,7 @@ void ledger_flush(struct ledger *ledger);
 /* Lines that could not be written wait: call ledger_flush again later. */
 bool ledger_is_failing(const struct ledger *ledger);
 
-/* The errno for which nothing can be recorded now, or 0. */
-int ledger_trouble(struct ledger *ledger);
-/* What an administrator does about it: a clause, static. */
+/* What an administrator does about such an errno: a clause, static. */
 const char *ledger_mend(int error);
 
 uint64_t ledger_seq(const struct ledger *ledger);

@@ -80,8 +80,6 @@ int pool_instance_compare(const void *a, const void *b);
 void pool_give_way(struct policy_pool *policy);
 /* A start failed with an errno that is a shortage. */
 void pool_short(struct pool *pool, int error);
-/* What one who waits is told of a start that failed with this errno. */
-enum pool_refusal pool_refusal_of(int error);
 void pool_refuse_first(struct pool *pool, enum pool_refusal why);
 void pool_refuse_all(struct pool *pool, enum pool_refusal why);
 

@@ -196,7 +196,6 @@ pools_instance_failed(struct pools *pools,
     const struct ctl_instance_failed *failed)
 {
 	struct instance *instance = instance_find(pools, failed->id);
-	enum pool_refusal why;
 	struct pool *pool;
 
 	if (instance == NULL || instance->init_fd >= 0)
@@ -214,17 +213,13 @@ pools_instance_failed(struct pools *pools,
 		return 0;
 	}
 	log_failed(pool, failed);
-	why = pool_refusal_of(failed->error);
-	/* of the spawner's starts an accounting log that is full fails none */
-	if (why == POOL_NO_SPACE)
-		why = POOL_START_FAILED;
-	if (why == POOL_SHORTAGE) {
+	if (sock_is_shortage(failed->error)) {
 		pool_short(pool, failed->error);
 		return 0;
 	}
 	pool_judge(instance, true, POOL_UNANSWERED);
 	/* one who waits pays for one failure: the next start is the next one's */
-	pool_refuse_first(pool, why);
+	pool_refuse_first(pool, POOL_START_FAILED);
 	return 0;
 }
 

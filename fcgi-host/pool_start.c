@@ -24,26 +24,12 @@ pool_instance_compare(const void *a, const void *b)
 	return (x > y) - (x < y);
 }
 
-enum pool_refusal
-pool_refusal_of(int error)
-{
-	if (sock_is_shortage(error))
-		return POOL_SHORTAGE;
-	switch (error) {
-	case ENOSPC:
-	case EIO:
-	case EDQUOT:
-		return POOL_NO_SPACE;
-	default:
-		return POOL_START_FAILED;
-	}
-}
-
 /* It could not even be asked for. */
 static void
 start_refused(struct pool *pool, int error)
 {
-	enum pool_refusal why = pool_refusal_of(-error);
+	enum pool_refusal why = error == -ENOSPC ? POOL_NO_SPACE :
+	    sock_is_shortage(-error) ? POOL_SHORTAGE : POOL_START_FAILED;
 	const uint64_t *count = pool->policy.count;
 	uint64_t now_us = pool_now_us(pool);
 	bool is_waited_for = pool->policy.waiting > 0;
@@ -53,7 +39,7 @@ start_refused(struct pool *pool, int error)
 		policy_pause(&pool->policy, now_us);
 	else
 		pool_refuse_all(pool, why);
-	/* a full disk is no function's fault */
+	/* a log that takes no record is no function's fault */
 	if (why == POOL_START_FAILED)
 		policy_fail(&pool->policy, now_us, now_us);
 	policy_update(&pool->policy, now_us);

@@ -331,9 +331,9 @@ a_partial_write_is_cut_off_and_written_again_without_a_gap(void **state)
 	assert_int_equal(ledger_errors(ledger), 1);
 	whole("log", 1, 1);
 	assert_int_equal(inflight_seq(inflight), 1);
-	assert_int_equal(ledger_admit(ledger), -EIO);
+	assert_int_equal(ledger_admit(ledger), -EFBIG);
 	assert_int_equal(ledger_refused(ledger), 1);
-	assert_int_equal(ledger_probe(ledger), -EIO);
+	assert_int_equal(ledger_probe(ledger), -EFBIG);
 	assert_int_equal(ledger_refused(ledger), 1);
 	file_size_limit(0);
 	ledger_flush(ledger);

@@ -1,5 +1,8 @@
 #include "tests/unit/pool_guests.h"
 
+#include <fcntl.h>
+#include <sys/resource.h>
+
 static void
 a_failed_start_refuses_one_and_the_next_is_tried_for_the_others(void **state)
 {
@@ -90,6 +93,35 @@ without_room_for_its_record_no_instance_is_started(void **state)
 	assert_int_equal(stage.actor_count, 0);
 	assert_int_equal(guests[0].refusal, POOL_NO_SPACE);
 	assert_int_equal(guests[1].refusal, POOL_NO_SPACE);
+}
+
+/* Another cause than a full disk, and no failed write yet: it is no failure of
+ * the function's either. */
+static void
+a_log_that_may_not_grow_is_no_fault_of_the_function(void **state)
+{
+	struct function *function = make(4, 64, 60000);
+	struct rlimit limit, none = { 0 };
+	int log_fd = fcntl(stage.log_fd, F_DUPFD_CLOEXEC, 3);
+
+	(void)state;
+	assert_int_equal(getrlimit(RLIMIT_FSIZE, &limit), 0);
+	none.rlim_max = limit.rlim_max;
+	assert_int_equal(setrlimit(RLIMIT_FSIZE, &none), 0);
+	/* it is asked for when a log is switched to */
+	assert_int_equal(ledger_switch(stage.ledger, log_fd, false), 0);
+	for (size_t i = 0; i < 3; i++) {
+		submit(function, i, 1);
+		stage_turn(&stage, 0);
+		assert_int_equal(guests[i].refusal, POOL_NO_SPACE);
+	}
+	assert_int_equal(stage.actor_count, 0);
+	assert_int_equal(setrlimit(RLIMIT_FSIZE, &limit), 0);
+	log_fd = fcntl(stage.log_fd, F_DUPFD_CLOEXEC, 3);
+	assert_int_equal(ledger_switch(stage.ledger, log_fd, false), 0);
+	submit(function, 3, 1);
+	stage_turn(&stage, 0);
+	assert_int_equal(stage.actor_count, 1);
 }
 
 /* g has a prepared instance, f's start fails. */
@@ -319,6 +351,7 @@ main(void)
 		TEST(a_start_of_an_old_version_costs_nobody_his_place),
 		TEST(a_spawner_that_cannot_be_asked_refuses_all_who_wait),
 		TEST(without_room_for_its_record_no_instance_is_started),
+		TEST(a_log_that_may_not_grow_is_no_fault_of_the_function),
 		TEST(for_want_of_descriptors_a_prepared_one_ends_before_the_next_try),
 		TEST(for_want_of_processes_nobody_else_loses_anything),
 		TEST(a_start_that_cannot_be_asked_for_costs_nobody_an_instance),
