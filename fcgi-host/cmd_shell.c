@@ -187,8 +187,7 @@ int
 cmd_shell(const struct cmd_verb *verb, int argc, char **argv)
 {
 	struct shell shell = { .control = -1, .init_sock = -1, .conf_fd = -1,
-		.env_fd = -1, .signal_fd = -1, .terminal = { .outside_in = -1,
-		.outside_out = -1, .master = -1, .slave = -1 } };
+		.env_fd = -1, .signal_fd = -1, .terminal = TERMINAL_NONE };
 	const char *path = DEFAULT_CONFIG;
 	const struct cmd_option options[] = { CMD_OPTION_CONF(&path) };
 	struct conf *conf;

@@ -55,7 +55,10 @@ take_settings(struct terminal *terminal)
 {
 	struct termios settings;
 
-	if (tcgetattr(terminal->outside_out, &settings) != 0)
+	/* The caller's two may be different ones: what is changed is the one
+	 * that is typed at. */
+	if (tcgetattr(terminal->outside_in >= 0 ? terminal->outside_in :
+	    terminal->outside_out, &settings) != 0)
 		return -errno;
 	terminal->before = settings;
 	/* Where the caller's stays as it is, it does this part itself. */
@@ -74,8 +77,7 @@ terminal_open(struct terminal *terminal)
 		STDIN_FILENO };
 	int shown = -1, error;
 
-	*terminal = (struct terminal){ .outside_in = -1, .outside_out = -1,
-		.master = -1, .slave = -1 };
+	*terminal = TERMINAL_NONE;
 	for (size_t i = 0; i < 3 && shown < 0; i++)
 		if (isatty(order[i]))
 			shown = order[i];

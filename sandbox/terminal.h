@@ -28,9 +28,13 @@ struct terminal {
 	int outside_out;   /* the caller's terminal, ours to close */
 	int master;        /* -1: the sandbox has closed its end */
 	int slave;         /* the sandbox's end, until terminal_begin */
-	struct termios before;
+	struct termios before; /* of outside_in, if there is one */
 	struct terminal_flow in, out;
 };
+
+/* One that was not opened. */
+#define TERMINAL_NONE ((struct terminal){ .outside_in = -1, \
+	.outside_out = -1, .master = -1, .slave = -1 })
 
 /*
  * Makes a pair if one of the standard descriptors is a terminal, with its

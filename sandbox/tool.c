@@ -466,9 +466,9 @@ main(int argc, char **argv)
 	static struct tool_options options;
 	struct tool tool = { .options = &options, .cgroup.fd = -1,
 		.leaf_fd = -1, .sock = { -1, -1 }, .signal_fd = -1,
-		.child.pidfd = -1, .terminal = { .outside_in = -1,
-		.outside_out = -1, .master = -1, .slave = -1 }, .plan = { .function_fd = -1, .data_fd = -1,
-		.listen_fd = -1, .cgroup_fd = -1 } };
+		.child.pidfd = -1, .terminal = TERMINAL_NONE,
+		.plan = { .function_fd = -1, .data_fd = -1, .listen_fd = -1,
+		.cgroup_fd = -1 } };
 	struct sandbox_probe probes[LAYERS_MAX];
 	int status = SESSION_CANNOT;
 	size_t count;

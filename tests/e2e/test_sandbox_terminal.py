@@ -1,6 +1,7 @@
 """fcgi-host-sandbox at a terminal: a session of its own, the caller's terminal
 untouched."""
 import os
+import pty
 import signal
 import subprocess
 import termios
@@ -126,6 +127,27 @@ def test_input_of_a_pipe_leaves_the_terminal_as_it_is(at):
     one.process.stdin.close()
     one.expect("in\r\ntty\r\n")
     assert one.wait() == 0 and one.is_restored()
+
+
+def test_input_at_another_terminal_is_restored_as_that_one_was(at):
+    master, other = pty.openpty()
+    settings = termios.tcgetattr(other)
+    settings[3] &= ~termios.ECHO
+    termios.tcsetattr(other, termios.TCSANOW, settings)
+    before = termios.tcgetattr(other)
+    one = at("sh", "-c", "stty -a | grep -o '.echo '; cat", stdin=other)
+    assert one.expect(r"(.)echo").group(1) == b"-"
+    assert termios.tcgetattr(other) != before
+    os.write(master, b"\x04")
+    assert one.wait() == 0
+    assert termios.tcgetattr(other) == before and one.is_restored()
+    os.close(master)
+    os.close(other)
+
+
+def test_what_goes_on_writing_does_not_hold_the_end_up(at):
+    one = at("sh", "-c", "trap '' HUP; yes & sleep 0.2; exit 3")
+    assert one.wait() == 3 and one.is_restored()
 
 
 def test_a_long_output_arrives_whole(at):
