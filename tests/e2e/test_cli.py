@@ -274,6 +274,25 @@ def test_a_range_without_a_tenants_number_is_refused_and_told(start_once):
     assert host.fetch("/fn/alice/echo").status == 200
 
 
+@pytest.mark.parametrize("text,mode,words", [
+    ("alice\n", 0o644, 'not "NAME UID"'), ("a 7x\n", 0o644, 'not "NAME UID"'),
+    ("# x\na 7", 0o644, 'not "NAME UID"'),
+    ("# x\n", 0o664, "only root can write")])
+def test_numbers_with_which_the_host_does_not_start_are_an_error_of_check(
+        start_once, text, mode, words):
+    host = start_once.host(is_started=False)
+    numbers = host.state / "tenants"
+    numbers.write_text(text)
+    numbers.chmod(mode)
+    assert words in one_error(host, str(numbers))
+    done = host.verb("run", timeout=20)
+    assert done.returncode == 1
+    assert words in done.stdout + done.stderr
+    numbers.write_text("# x\n")
+    numbers.chmod(0o644)
+    check(host, 0)
+
+
 def test_sections_of_nobody_are_told_with_their_line(start_once):
     host = start_once.host({"top.cgi": ECHO, "alice/echo.cgi": ECHO,
                             "bob/Broken.cgi": ECHO}, {
