@@ -211,8 +211,10 @@ become_program(const struct init *init, const int fds[3], volatile int *error)
 
 	sigemptyset(&none);
 	sigprocmask(SIG_SETMASK, &none, NULL);
+	/* Not a session: the kernel would make and free a group of its
+	 * scheduler with each, with a weight of its own. */
 	if (!init->has_terminal)
-		setsid();
+		setpgid(0, 0);
 	if (init->ruleset_fd >= 0 &&
 	    syscall(SYS_landlock_restrict_self, init->ruleset_fd, 0) != 0)
 		goto out;

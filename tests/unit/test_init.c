@@ -71,17 +71,18 @@ a_program_gets_the_orders_environment_and_nothing_else(void **state)
 }
 
 static void
-a_program_starts_in_its_folder_as_leader_of_a_session(void **state)
+a_program_starts_in_its_folder_and_leads_a_group_in_inits_session(void **state)
 {
 	struct box_result result;
 	struct box box;
 	char expected[64];
 
 	(void)state;
-	snprintf(expected, sizeof(expected), "/fn\nleader\n%u\n0022\n",
-	    (unsigned)BOX_UID);
+	snprintf(expected, sizeof(expected), "/fn\nleader of session 1\n%u\n"
+	    "0022\n", (unsigned)BOX_UID);
 	start_shell(&box, "pwd; read -r a b c d e f rest </proc/self/stat; "
-	                  "[ $f = $$ ] && echo leader; id -u; umask");
+	                  "[ $e = $$ ] && echo leader of session $f; "
+	                  "id -u; umask");
 	assert_int_equal(box_run(&box, NULL, 5000, &result), 0);
 	assert_string_equal(result.output, expected);
 	box_end(&host, &box);
@@ -530,7 +531,7 @@ main(void)
 		cmocka_unit_test(
 		    a_program_gets_the_orders_environment_and_nothing_else),
 		cmocka_unit_test(
-		    a_program_starts_in_its_folder_as_leader_of_a_session),
+		    a_program_starts_in_its_folder_and_leads_a_group_in_inits_session),
 		cmocka_unit_test(signals_are_as_a_program_expects_them),
 		cmocka_unit_test(
 		    the_report_has_the_serial_the_code_and_the_signal),
