@@ -5,11 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-struct policy_tenant {
-	char name[CTL_TENANT_MAX + 1];
-	uint64_t pools;
-	uint64_t count[POLICY_ROLE_COUNT];
-};
+#include "fcgi-host/policy_impl.h"
 
 void
 policy_init(struct policy *policy)
@@ -185,25 +181,6 @@ policy_succeed(struct policy_pool *pool)
 
 /* ---- one pool ---- */
 
-static uint64_t
-limit(const struct policy_pool *pool, enum limit_key key)
-{
-	return pool->limits->value[key];
-}
-
-static uint64_t
-serving(const uint64_t count[POLICY_ROLE_COUNT])
-{
-	return count[POLICY_IDLE] + count[POLICY_BUSY];
-}
-
-/* Every sandbox that is not on its way out. */
-static uint64_t
-total(const uint64_t count[POLICY_ROLE_COUNT])
-{
-	return count[POLICY_STARTING] + count[POLICY_READY] + serving(count);
-}
-
 static bool
 is_paused(const struct policy_pool *pool, uint64_t now_us)
 {
@@ -263,8 +240,8 @@ policy_lacks(const struct policy_pool *pool)
 	return serving(pool->count) < least;
 }
 
-static bool
-is_hungry(const struct policy_pool *pool, uint64_t now_us)
+bool
+policy_is_hungry(const struct policy_pool *pool, uint64_t now_us)
 {
 	if (policy_next(pool, now_us) == POLICY_START)
 		return true;
@@ -293,199 +270,12 @@ wants_prepared(const struct policy_pool *pool, uint64_t now_us)
 void
 policy_update(struct policy_pool *pool, uint64_t now_us)
 {
-	hungry_set(pool, is_hungry(pool, now_us));
+	hungry_set(pool, policy_is_hungry(pool, now_us));
 	if (!wants_prepared(pool, now_us))
 		pool->wish_us = 0;
 	else if (pool->wish_us == 0)
 		pool->wish_us = now_us +
 		    (limit(pool, LIMIT_IDLE_MS) == 0 ? 0 : POLICY_PREPARE_US);
-}
-
-/* ---- ceilings ---- */
-
-static bool
-is_tenant_full(const struct policy_pool *pool)
-{
-	uint64_t most = limit(pool, LIMIT_MAX_INSTANCES);
-
-	return most > 0 && total(pool->tenant->count) >= most;
-}
-
-static bool
-is_host_full(const struct policy *policy)
-{
-	return policy->max_instances > 0 &&
-	    total(policy->count) >= policy->max_instances;
-}
-
-/* What somebody waits for is as good as taken: it was started for him. */
-static bool
-has_spare_ready(const struct policy_pool *pool)
-{
-	return pool->count[POLICY_READY] > 0 && pool->waiting == 0;
-}
-
-/* What min_instances holds is not for others. */
-static bool
-has_spare_idle(const struct policy_pool *pool)
-{
-	return pool->count[POLICY_IDLE] > 0 && pool->waiting == 0 &&
-	    (pool->limits == NULL ||
-	    serving(pool->count) > limit(pool, LIMIT_MIN_INSTANCES));
-}
-
-/* The pool with a prepared instance that was used longest ago.  tenant: only of
- * his; NULL: of all. */
-static struct policy_pool *
-ready_find(struct policy *policy, const struct policy_pool *asker,
-    const struct policy_tenant *tenant)
-{
-	struct policy_pool *pool;
-
-	TAILQ_FOREACH_REVERSE(pool, &policy->used, policy_list, in_used)
-		if (pool != asker && has_spare_ready(pool) &&
-		    (tenant == NULL || pool->tenant == tenant))
-			return pool;
-	return NULL;
-}
-
-/* A warm instance is its tenant's own, unless he has more than who asks: else a
- * tenant with long executions could take them all, and nobody would get his
- * back before those end. */
-static bool
-may_take_idle(const struct policy_pool *pool, const struct policy_pool *asker)
-{
-	return pool != asker && has_spare_idle(pool) &&
-	    (pool->tenant == asker->tenant ||
-	    total(pool->tenant->count) > total(asker->tenant->count));
-}
-
-/* That one; then the one with the instance that is idle longest. */
-static struct policy_pool *
-victim_find(struct policy *policy, const struct policy_pool *asker,
-    const struct policy_tenant *tenant)
-{
-	struct policy_pool *found = ready_find(policy, asker, tenant), *pool;
-
-	if (found != NULL)
-		return found;
-	TAILQ_FOREACH(pool, &policy->used, in_used)
-		if (may_take_idle(pool, asker) &&
-		    (tenant == NULL || pool->tenant == tenant) &&
-		    (found == NULL ||
-		    pool->idle_oldest_us < found->idle_oldest_us))
-			found = pool;
-	return found;
-}
-
-/* Whether the pool may have one more; *victim as in policy_pick. */
-static bool
-may_start(struct policy_pool *pool, struct policy_pool **victim)
-{
-	*victim = NULL;
-	if (is_tenant_full(pool))
-		*victim = victim_find(pool->policy, pool, pool->tenant);
-	else if (is_host_full(pool->policy))
-		*victim = victim_find(pool->policy, pool, NULL);
-	else
-		return true;
-	return *victim != NULL;
-}
-
-/* Those who wait before those who only should have more; then the tenant with
- * the fewest instances, and of his functions the one with the fewest; then who
- * waits longest. */
-static bool
-goes_before(const struct policy_pool *a, const struct policy_pool *b)
-{
-	uint64_t of_a = total(a->tenant->count), of_b = total(b->tenant->count);
-
-	if ((a->waiting > 0) != (b->waiting > 0))
-		return a->waiting > 0;
-	if (of_a == of_b && a->tenant == b->tenant) {
-		of_a = total(a->count);
-		of_b = total(b->count);
-	}
-	if (of_a != of_b)
-		return of_a < of_b;
-	return a->waiting > 0 && a->oldest_us < b->oldest_us;
-}
-
-struct policy_pool *
-policy_pick(struct policy *policy, uint64_t now_us,
-    struct policy_pool **victim)
-{
-	struct policy_pool *pool, *best = NULL, *way;
-
-	*victim = NULL;
-	if (policy->count[POLICY_STARTING] >= POLICY_STARTS_MAX ||
-	    now_us < policy->room_us)
-		return NULL;
-	TAILQ_FOREACH(pool, &policy->hungry, in_hungry) {
-		if (!is_hungry(pool, now_us) ||
-		    (best != NULL && !goes_before(pool, best)) ||
-		    !may_start(pool, &way))
-			continue;
-		/* an instance that nobody waits for takes nobody's place */
-		if (way != NULL && pool->waiting == 0)
-			continue;
-		best = pool;
-		*victim = way;
-	}
-	return best;
-}
-
-/* Only what is prepared: the end of a warm one frees less than a start needs,
- * and would disturb its function.  It is of use only when it has ended: until
- * then the next start would fail as this one did. */
-struct policy_pool *
-policy_short(struct policy_pool *pool, uint64_t now_us)
-{
-	struct policy *policy = pool->policy;
-	struct policy_pool *victim = pool->waiting == 0 ? NULL :
-	    ready_find(policy, pool, NULL);
-
-	policy->prepare_us = now_us + POLICY_SHORT_US;
-	if (victim != NULL) {
-		policy->room_us = now_us + POLICY_ROOM_US;
-		policy->room_of = victim;
-	}
-	return victim;
-}
-
-/* More for whoever has fewer; with one between them, for who waits longer. */
-static bool
-is_owed(uint64_t theirs, uint64_t ours, const struct policy_pool *them,
-    const struct policy_pool *us)
-{
-	if (theirs + 1 < ours)
-		return true;
-	return theirs < ours && (us->waiting == 0 ||
-	    them->oldest_us < us->oldest_us);
-}
-
-bool
-policy_yields(const struct policy_pool *pool)
-{
-	const struct policy *policy = pool->policy;
-	const struct policy_pool *them;
-	bool is_full = is_host_full(policy);
-
-	TAILQ_FOREACH(them, &policy->hungry, in_hungry) {
-		if (them == pool || them->waiting == 0 || them->limits == NULL)
-			continue;
-		if (them->tenant == pool->tenant) {
-			if ((is_full || is_tenant_full(them)) &&
-			    is_owed(total(them->count), total(pool->count),
-			    them, pool))
-				return true;
-		} else if (is_full && !is_tenant_full(them) &&
-		    is_owed(total(them->tenant->count),
-		    total(pool->tenant->count), them, pool)) {
-			return true;
-		}
-	}
-	return false;
 }
 
 /* ---- prepared instances ---- */
@@ -496,7 +286,7 @@ static struct policy_pool *
 prepared_give_up(struct policy *policy, const struct policy_pool *asker,
     uint64_t now_us)
 {
-	struct policy_pool *pool = ready_find(policy, asker, NULL);
+	struct policy_pool *pool = policy_find_ready(policy, asker, NULL);
 
 	return pool != NULL && now_us >= pool->used_us + POLICY_STAY_US ?
 	    pool : NULL;
@@ -516,8 +306,9 @@ policy_prepare(struct policy *policy, uint64_t now_us,
 		if (looked++ >= policy->max_prepared)
 			return NULL;
 		if (pool->wish_us == 0 || now_us < pool->wish_us ||
-		    !wants_prepared(pool, now_us) || is_tenant_full(pool) ||
-		    is_host_full(policy))
+		    !wants_prepared(pool, now_us) ||
+		    policy_is_tenant_full(pool) ||
+		    policy_is_host_full(policy))
 			continue;
 		if (policy->count[POLICY_READY] < policy->max_prepared)
 			return pool;
