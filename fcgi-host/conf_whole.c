@@ -138,6 +138,51 @@ check_min_instances(struct check *c, const struct conf_part *part,
 		    what, most);
 }
 
+/* A ceiling of one instance, and the one of its tenant. */
+struct pair {
+	enum limit_key one, all;
+	const char *one_key, *all_key;
+	bool is_size;
+};
+
+static const struct pair pairs[] = {
+	{ LIMIT_MEMORY_BYTES, LIMIT_MAX_MEMORY_BYTES, "memory", "max_memory",
+	    true },
+	{ LIMIT_PROCESSES, LIMIT_MAX_PROCESSES, "processes", "max_processes",
+	    false },
+};
+
+static const char *
+pair_text(const struct pair *pair, uint64_t value, char *out, size_t size)
+{
+	if (pair->is_size)
+		return settings_size_text(value, out, size);
+	snprintf(out, size, "%" PRIu64, value);
+	return out;
+}
+
+/* One instance may have more than its whole tenant.  Said as above. */
+static void
+check_pair(struct check *c, const struct conf_part *part, enum conf_kind kind,
+    const char *name, const struct pair *pair)
+{
+	struct limits limits;
+	const struct settings *own = limits_of(c, kind, name, &limits);
+	uint64_t one = limits.value[pair->one], all = limits.value[pair->all];
+	uint64_t has = own == NULL ? 0 : own->has_limits;
+	const char *key = has & UINT64_C(1) << pair->one ? pair->one_key :
+	    has & UINT64_C(1) << pair->all ? pair->all_key : NULL;
+	char one_text[32], all_text[32];
+
+	if (all == 0 || one <= all || key == NULL)
+		return;
+	WRONG(c, conf_scan_line(c->scan, part->name, key), "%s: %s gives one "
+	    "instance %s here, and %s its whole tenant %s; lower the one or "
+	    "raise the other", key, pair->one_key,
+	    pair_text(pair, one, one_text, sizeof(one_text)), pair->all_key,
+	    pair_text(pair, all, all_text, sizeof(all_text)));
+}
+
 static void
 check_part(struct check *c, const struct conf_part *part)
 {
@@ -156,6 +201,8 @@ check_part(struct check *c, const struct conf_part *part)
 	case CONF_KIND_FUNCTION:
 		check_runtime_name(c, part);
 		check_min_instances(c, part, kind, name);
+		for (size_t i = 0; i < sizeof(pairs) / sizeof(pairs[0]); i++)
+			check_pair(c, part, kind, name, &pairs[i]);
 		break;
 	case CONF_KIND_HOST:
 	case CONF_KIND_NONE:

@@ -12,7 +12,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define CTL_MAGIC 0x66637336u /* changes with every change of a struct */
+#define CTL_MAGIC 0x66637432u /* changes with every change of a struct */
 #define CTL_NAME_MAX 200      /* a function's name */
 #define CTL_SEGMENTS_MAX 8    /* parts of a name between slashes */
 #define CTL_PATH_MAX 216      /* its file below the functions directory */
@@ -37,6 +37,9 @@ enum limit_key {
 	LIMIT_INSTANCES,
 	LIMIT_MIN_INSTANCES,
 	LIMIT_MAX_INSTANCES, /* of all functions of a tenant; 0: no ceiling */
+	/* likewise */
+	LIMIT_MAX_MEMORY_BYTES,
+	LIMIT_MAX_PROCESSES,
 	LIMIT_MAX_REQUESTS, /* 0: no end */
 	LIMIT_QUEUE,
 	LIMIT_QUEUE_TIMEOUT_MS,

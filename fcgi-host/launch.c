@@ -199,6 +199,7 @@ make_plan(struct start *s)
 	plan->memory_bytes = s->limits.value[LIMIT_MEMORY_BYTES];
 	plan->tmp_bytes = s->limits.value[LIMIT_TMP_BYTES];
 	plan->processes = s->limits.value[LIMIT_PROCESSES];
+	plan->uid_processes = s->limits.value[LIMIT_MAX_PROCESSES];
 	plan->is_memory_in_cgroup = s->instance->leaf_fd >= 0 &&
 	    s->site->cgroup->has_memory;
 	plan->is_processes_in_cgroup = s->instance->leaf_fd >= 0 &&

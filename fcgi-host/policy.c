@@ -116,16 +116,18 @@ policy_change(struct policy_pool *pool, const struct limits *limits,
 
 void
 policy_move(struct policy_pool *pool, enum policy_role from,
-    enum policy_role to)
+    enum policy_role to, uint64_t memory_bytes)
 {
 	if (from != POLICY_NONE) {
 		pool->count[from]--;
 		pool->tenant->count[from]--;
+		pool->tenant->memory_bytes[from] -= memory_bytes;
 		pool->policy->count[from]--;
 	}
 	if (to != POLICY_NONE) {
 		pool->count[to]++;
 		pool->tenant->count[to]++;
+		pool->tenant->memory_bytes[to] += memory_bytes;
 		pool->policy->count[to]++;
 	} else if (pool->policy->room_of == pool) {
 		pool->policy->room_us = 0;
@@ -363,6 +365,8 @@ policy_wake_us(const struct policy *policy, uint64_t now_us)
 
 	if (now_us < policy->room_us && !TAILQ_EMPTY(&policy->hungry))
 		return policy->room_us;
+	if (now_us < policy->held_until_us)
+		first_us = policy->held_until_us;
 	TAILQ_FOREACH(pool, &policy->used, in_used) {
 		uint64_t wish_us = pool->wish_us;
 

@@ -11,6 +11,9 @@
  *  - At a ceiling what is prepared gives way first, then what is idle of the one
  *    who waits or of a tenant who has more, then, when its execution is over, an
  *    instance of whoever has more.
+ *  - A tenant's ceiling of memory is held by the sum of what his instances may
+ *    use.  One that does not fit holds back for a second those of his others that
+ *    come after it, so that small ones do not take its room bit by bit.
  *  - Prepared instances are kept for the functions used last.
  *  - An instance that ends by itself before its first answer is a failure.  One
  *    is an accident; from the second in a row on the function is not started
@@ -42,6 +45,8 @@
 #define POLICY_USED_LATELY_US (UINT64_C(3600) * 1000000)
 /* A prepared instance gives way to another function's only after so long. */
 #define POLICY_STAY_US 10000000
+/* For so long one that needs more memory than is left holds others back. */
+#define POLICY_HOLD_US 1000000
 #define POLICY_THROTTLE_FIRST_US 250000
 #define POLICY_THROTTLE_MAX_US 30000000
 
@@ -54,6 +59,13 @@ enum policy_role {
 	POLICY_ENDING, /* told to end, or dead: serves nobody any more */
 	POLICY_ROLE_COUNT,
 	POLICY_NONE = POLICY_ROLE_COUNT
+};
+
+/* What stands in the way of one more instance. */
+enum policy_ceiling {
+	POLICY_CEILING_NONE,
+	POLICY_CEILING_INSTANCES, /* the tenant's max_instances */
+	POLICY_CEILING_MEMORY     /* the tenant's max_memory */
 };
 
 enum policy_act {
@@ -78,6 +90,7 @@ struct policy {
 	uint64_t room_us;
 	struct policy_pool *room_of;
 	uint64_t prepare_us; /* nothing is prepared before */
+	uint64_t held_until_us; /* some are held back until then; 0: none is */
 	struct policy_list used;   /* most recently used first */
 	struct policy_list hungry; /* who need a start */
 	void *tenants;             /* tsearch(3) */
@@ -116,9 +129,10 @@ void policy_leave(struct policy_pool *pool);
 void policy_change(struct policy_pool *pool, const struct limits *limits,
     uint64_t now_us);
 
-/* An instance's role changes; POLICY_NONE: it is new, or no more. */
+/* An instance's role changes; POLICY_NONE: it is new, or no more.
+ * memory_bytes: what it may use, the same each time. */
 void policy_move(struct policy_pool *pool, enum policy_role from,
-    enum policy_role to);
+    enum policy_role to, uint64_t memory_bytes);
 /* A request for the function came. */
 void policy_use(struct policy_pool *pool, uint64_t now_us);
 /* An instance of it ended by itself without an answer; since_us: when it was
@@ -146,6 +160,11 @@ void policy_update(struct policy_pool *pool, uint64_t now_us);
  */
 struct policy_pool *policy_pick(struct policy *policy, uint64_t now_us,
     struct policy_pool **victim);
+/* Before it does: the victim that must follow the one which has just given way,
+ * or NULL: there is room now. */
+struct policy_pool *policy_victim(struct policy_pool *pool);
+/* Which ceiling of its tenant, and not its own, keeps the pool from one more. */
+enum policy_ceiling policy_ceiling(const struct policy_pool *pool);
 /* Who gets one prepared now; NULL: nobody.  Only while nobody needs a start. */
 struct policy_pool *policy_prepare(struct policy *policy, uint64_t now_us,
     struct policy_pool **victim);

@@ -3,12 +3,45 @@
 
 #include "fcgi-host/policy_impl.h"
 
-bool
-policy_is_tenant_full(const struct policy_pool *pool)
+/* Whether what is left of the tenant's memory is too little for one more.  What
+ * ends still holds its own for a while, so that it counts too, but not at once:
+ * one that gives way must make room. */
+static bool
+lacks_memory(const struct policy_pool *pool, uint64_t freed_bytes)
+{
+	uint64_t most = limit(pool, LIMIT_MAX_MEMORY_BYTES);
+	uint64_t one = limit(pool, LIMIT_MEMORY_BYTES);
+	const uint64_t *held = pool->tenant->memory_bytes;
+	uint64_t all = total(held) + held[POLICY_ENDING];
+
+	return most > 0 && (all + one > 2 * most ||
+	    total(held) + one > most + freed_bytes);
+}
+
+static enum policy_ceiling
+ceiling_of(const struct policy_pool *pool)
 {
 	uint64_t most = limit(pool, LIMIT_MAX_INSTANCES);
 
-	return most > 0 && total(pool->tenant->count) >= most;
+	if (most > 0 && total(pool->tenant->count) >= most)
+		return POLICY_CEILING_INSTANCES;
+	return lacks_memory(pool, 0) ? POLICY_CEILING_MEMORY :
+	    POLICY_CEILING_NONE;
+}
+
+bool
+policy_is_tenant_full(const struct policy_pool *pool)
+{
+	return ceiling_of(pool) != POLICY_CEILING_NONE;
+}
+
+enum policy_ceiling
+policy_ceiling(const struct policy_pool *pool)
+{
+	if (pool->limits == NULL ||
+	    serving(pool->count) >= limit(pool, LIMIT_INSTANCES))
+		return POLICY_CEILING_NONE;
+	return ceiling_of(pool);
 }
 
 bool
@@ -77,11 +110,41 @@ victim_find(struct policy *policy, const struct policy_pool *asker,
 	return found;
 }
 
-/* Whether the pool may have one more; *victim as in policy_pick. */
+/* What the tenant's other functions could give up. */
+static uint64_t
+spare_bytes(const struct policy_pool *asker)
+{
+	const struct policy_pool *pool;
+	uint64_t bytes = 0;
+
+	TAILQ_FOREACH(pool, &asker->policy->used, in_used) {
+		uint64_t count = 0, idle = pool->count[POLICY_IDLE];
+
+		/* of one that is gone the last go by themselves */
+		if (pool->tenant != asker->tenant || pool == asker ||
+		    pool->limits == NULL)
+			continue;
+		if (has_spare_ready(pool))
+			count += pool->count[POLICY_READY];
+		if (has_spare_idle(pool)) {
+			uint64_t more = serving(pool->count) -
+			    limit(pool, LIMIT_MIN_INSTANCES);
+
+			count += idle < more ? idle : more;
+		}
+		bytes += count * limit(pool, LIMIT_MEMORY_BYTES);
+	}
+	return bytes;
+}
+
+/* Whether the pool may have one more; *victim as in policy_pick.  Nothing ends
+ * for a start that would not fit all the same. */
 static bool
 may_start(struct policy_pool *pool, struct policy_pool **victim)
 {
 	*victim = NULL;
+	if (lacks_memory(pool, 0) && lacks_memory(pool, spare_bytes(pool)))
+		return false;
 	if (policy_is_tenant_full(pool))
 		*victim = victim_find(pool->policy, pool, pool->tenant);
 	else if (policy_is_host_full(pool->policy))
@@ -111,6 +174,52 @@ goes_before(const struct policy_pool *a, const struct policy_pool *b)
 }
 
 struct policy_pool *
+policy_victim(struct policy_pool *pool)
+{
+	struct policy_pool *victim;
+
+	return may_start(pool, &victim) ? victim : NULL;
+}
+
+/* Of each tenant the first whose start does not fit into his memory. */
+static void
+find_blocked(struct policy *policy, uint64_t now_us)
+{
+	struct policy_pool *pool, *way;
+
+	policy->held_until_us = 0;
+	TAILQ_FOREACH(pool, &policy->hungry, in_hungry)
+		pool->tenant->blocked = NULL;
+	TAILQ_FOREACH(pool, &policy->hungry, in_hungry) {
+		const struct policy_pool *other = pool->tenant->blocked;
+
+		if (pool->limits != NULL && pool->waiting > 0 &&
+		    now_us < pool->oldest_us + POLICY_HOLD_US &&
+		    policy_is_hungry(pool, now_us) && lacks_memory(pool, 0) &&
+		    (other == NULL || goes_before(pool, other)) &&
+		    !may_start(pool, &way))
+			pool->tenant->blocked = pool;
+	}
+}
+
+/* For a second it holds back who comes after it; whoever cannot have its room by
+ * then, as streams that last take it, must not be in the way of all others. */
+static bool
+is_held_back(struct policy_pool *pool)
+{
+	struct policy *policy = pool->policy;
+	const struct policy_pool *blocked = pool->tenant->blocked;
+	uint64_t until_us;
+
+	if (blocked == NULL || blocked == pool || !goes_before(blocked, pool))
+		return false;
+	until_us = blocked->oldest_us + POLICY_HOLD_US;
+	if (policy->held_until_us == 0 || until_us < policy->held_until_us)
+		policy->held_until_us = until_us;
+	return true;
+}
+
+struct policy_pool *
 policy_pick(struct policy *policy, uint64_t now_us,
     struct policy_pool **victim)
 {
@@ -120,10 +229,11 @@ policy_pick(struct policy *policy, uint64_t now_us,
 	if (policy->count[POLICY_STARTING] >= POLICY_STARTS_MAX ||
 	    now_us < policy->room_us)
 		return NULL;
+	find_blocked(policy, now_us);
 	TAILQ_FOREACH(pool, &policy->hungry, in_hungry) {
 		if (!policy_is_hungry(pool, now_us) ||
 		    (best != NULL && !goes_before(pool, best)) ||
-		    !may_start(pool, &way))
+		    is_held_back(pool) || !may_start(pool, &way))
 			continue;
 		/* an instance that nobody waits for takes nobody's place */
 		if (way != NULL && pool->waiting == 0)

@@ -12,6 +12,9 @@ struct policy_tenant {
 	char name[CTL_TENANT_MAX + 1];
 	uint64_t pools;
 	uint64_t count[POLICY_ROLE_COUNT];
+	uint64_t memory_bytes[POLICY_ROLE_COUNT]; /* that they may use */
+	/* whose start does not fit and holds others back; of one policy_pick */
+	const struct policy_pool *blocked;
 };
 
 static inline uint64_t

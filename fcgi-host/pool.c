@@ -168,7 +168,14 @@ pool_refuse_all(struct pool *pool, enum pool_refusal why)
 static void
 waiter_expire(void *arg)
 {
-	waiter_refuse(arg, POOL_QUEUE_TIMEOUT);
+	static const enum pool_refusal why[] = {
+		[POLICY_CEILING_NONE] = POOL_QUEUE_TIMEOUT,
+		[POLICY_CEILING_INSTANCES] = POOL_TENANT_INSTANCES,
+		[POLICY_CEILING_MEMORY] = POOL_TENANT_MEMORY,
+	};
+	struct waiter *waiter = arg;
+
+	waiter_refuse(waiter, why[policy_ceiling(&waiter->pool->policy)]);
 }
 
 /* Those for whom an instance stands ready, or may be started at once, are not
@@ -270,7 +277,8 @@ pool_role(struct instance *instance, enum policy_role role)
 		TAILQ_REMOVE(from, instance, in_role);
 	if (to != NULL)
 		TAILQ_INSERT_HEAD(to, instance, in_role);
-	policy_move(&pool->policy, (enum policy_role)instance->role, role);
+	policy_move(&pool->policy, (enum policy_role)instance->role, role,
+	    instance->function->info.limits.value[LIMIT_MEMORY_BYTES]);
 	instance->role = (int)role;
 	last = TAILQ_LAST(&pool->idle, instance_list);
 	pool->policy.idle_oldest_us = last == NULL ? 0 : last->idle_since_us;

@@ -17,6 +17,8 @@
 enum pool_refusal {
 	POOL_QUEUE_FULL,
 	POOL_QUEUE_TIMEOUT,
+	POOL_TENANT_INSTANCES, /* the same, at the tenant's max_instances */
+	POOL_TENANT_MEMORY,    /* or at his max_memory */
 	POOL_START_FAILED, /* the sandbox could not be made */
 	POOL_SHORTAGE,     /* of descriptors, processes, memory: it passes */
 	POOL_NO_SPACE,     /* the instance's record could not be reserved */

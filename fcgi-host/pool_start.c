@@ -59,7 +59,8 @@ instance_start(struct pool *pool, struct policy_pool *victim)
 		start_refused(pool, error);
 		return;
 	}
-	pool_give_way(victim);
+	for (; victim != NULL; victim = policy_victim(&pool->policy))
+		pool_give_way(victim);
 	instance->role = POLICY_NONE;
 	instance->generation = pool->generation;
 	instance->taken_us = pool_now_us(pool);

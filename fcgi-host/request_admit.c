@@ -260,6 +260,10 @@ refused(void *arg, enum pool_refusal why)
 		[POOL_QUEUE_FULL] = { 503, "the function's queue is full" },
 		[POOL_QUEUE_TIMEOUT] =
 		    { 503, "no instance was free within queue_timeout" },
+		[POOL_TENANT_INSTANCES] = { 503, "no instance was free within "
+		    "queue_timeout: the tenant is at its max_instances" },
+		[POOL_TENANT_MEMORY] = { 503, "no instance was free within "
+		    "queue_timeout: the tenant is at its max_memory" },
 		[POOL_START_FAILED] =
 		    { 502, "the function's sandbox could not be started" },
 		[POOL_NO_SPACE] =

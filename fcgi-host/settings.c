@@ -44,6 +44,10 @@ static const struct number_key numbers[LIMIT_COUNT] = {
 	    false },
 	[LIMIT_MAX_INSTANCES] = { "max_instances", UNIT_COUNT, 0, 1, 8192,
 	    true, .is_tenants = true },
+	[LIMIT_MAX_MEMORY_BYTES] = { "max_memory", UNIT_SIZE, 0, 4 * MIB,
+	    16384 * GIB, true, .is_tenants = true },
+	[LIMIT_MAX_PROCESSES] = { "max_processes", UNIT_COUNT, 0, 2, 4194304,
+	    true, .is_tenants = true },
 	[LIMIT_MAX_REQUESTS] = { "max_requests", UNIT_COUNT, 0, 1, 1000000000,
 	    true },
 	[LIMIT_QUEUE] = { "queue", UNIT_COUNT, 64, 0, 65536, false },
@@ -438,7 +442,8 @@ settings_keys(size_t *count)
 	 * sets every one of them. */
 	static const char *const keys[] = { "idle", "timeout",
 		"stall_timeout", "memory", "cpu", "processes", "tmp_size",
-		"instances", "min_instances", "max_instances", "max_requests", "queue", "queue_timeout",
+		"instances", "min_instances", "max_instances", "max_memory",
+		"max_processes", "max_requests", "queue", "queue_timeout",
 		"body_max", "header_max", "data", "abort_grace", "runtime",
 		"network", "bind", "pass_params", "user" };
 

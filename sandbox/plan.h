@@ -57,7 +57,8 @@ struct sandbox_plan {
 	size_t bind_count;
 	uint64_t memory_bytes, tmp_bytes, processes;
 	/* RLIMIT_NPROC, which the kernel counts over all instances of the uid;
-	 * 0: sixty-four times `processes` */
+	 * 0: none where the cgroup bounds processes, else sixty-four times
+	 * `processes` */
 	uint64_t uid_processes;
 	bool is_memory_in_cgroup; /* else RLIMIT_DATA stands in for it */
 	bool is_processes_in_cgroup; /* else RLIMIT_NPROC does */

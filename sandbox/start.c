@@ -196,10 +196,9 @@ fill_enter(struct enter *enter, const struct sandbox_host *host,
 	enter->shared_pages = plan->memory_bytes / 4096 + 1;
 	enter->limits.data_bytes = plan->is_memory_in_cgroup ? 0 :
 	    plan->memory_bytes;
-	enter->limits.processes = plan->uid_processes != 0 ?
-	    plan->uid_processes : plan->processes * NPROC_INSTANCES;
-	if (plan->is_processes_in_cgroup)
-		enter->limits.processes = 0;
+	enter->limits.processes = plan->uid_processes;
+	if (plan->uid_processes == 0 && !plan->is_processes_in_cgroup)
+		enter->limits.processes = plan->processes * NPROC_INSTANCES;
 	enter->last_capability = host->last_capability;
 	enter->abi = host->abi;
 	enter->seccomp = plan->terminal_fd > 0 ? &host->with_terminal :

@@ -240,7 +240,8 @@ make_plan(struct tool *tool)
 	plan->is_processes_in_cgroup = tool->leaf_fd >= 0 &&
 	    tool->cgroup.has_pids;
 	/* Here the uid has one sandbox, as a rule. */
-	plan->uid_processes = options->processes;
+	plan->uid_processes = plan->is_processes_in_cgroup ? 0 :
+	    options->processes;
 	plan->cgroup_fd = tool->leaf_fd;
 	plan->argv = options->command;
 	error = terminal_open(&tool->terminal);

@@ -12,6 +12,14 @@
 
 struct world world;
 
+void
+world_move(struct policy_pool *pool, enum policy_role from,
+    enum policy_role to)
+{
+	policy_move(pool, from, to,
+	    ((struct world_pool *)pool)->limits.value[LIMIT_MEMORY_BYTES]);
+}
+
 static void
 idle_note(struct world_pool *pool)
 {
@@ -23,7 +31,7 @@ static void
 idle_add(struct world_pool *pool)
 {
 	pool->idle_us[pool->policy.count[POLICY_IDLE]] = world.now_us;
-	policy_move(&pool->policy, POLICY_BUSY, POLICY_IDLE);
+	world_move(&pool->policy, POLICY_BUSY, POLICY_IDLE);
 	idle_note(pool);
 }
 
@@ -37,7 +45,7 @@ idle_take(struct world_pool *pool, enum policy_role to, bool is_oldest)
 	if (is_oldest)
 		memmove(pool->idle_us, pool->idle_us + 1,
 		    (n - 1) * sizeof(pool->idle_us[0]));
-	policy_move(&pool->policy, POLICY_IDLE, to);
+	world_move(&pool->policy, POLICY_IDLE, to);
 	idle_note(pool);
 }
 
@@ -45,7 +53,7 @@ idle_take(struct world_pool *pool, enum policy_role to, bool is_oldest)
 static void
 gone(struct world_pool *pool, enum policy_role from)
 {
-	policy_move(&pool->policy, from, POLICY_NONE);
+	world_move(&pool->policy, from, POLICY_NONE);
 	pool->ended++;
 }
 
@@ -70,7 +78,7 @@ serve(struct world_pool *pool)
 			waiter_leave(pool);
 			break;
 		case POLICY_TAKE_READY:
-			policy_move(&pool->policy, POLICY_READY, POLICY_BUSY);
+			world_move(&pool->policy, POLICY_READY, POLICY_BUSY);
 			pool->run_us = world.now_us;
 			waiter_leave(pool);
 			break;
@@ -102,7 +110,7 @@ expire(struct world_pool *pool)
 		gone(pool, POLICY_READY);
 	while (policy_lacks(&pool->policy) &&
 	    pool->policy.count[POLICY_READY] > 0) {
-		policy_move(&pool->policy, POLICY_READY, POLICY_BUSY);
+		world_move(&pool->policy, POLICY_READY, POLICY_BUSY);
 		idle_add(pool);
 	}
 }
@@ -126,8 +134,9 @@ give_way(struct policy_pool *policy)
 static void
 start(struct policy_pool *pool, struct policy_pool *victim)
 {
-	give_way(victim);
-	policy_move(pool, POLICY_NONE, POLICY_STARTING);
+	for (; victim != NULL; victim = policy_victim(pool))
+		give_way(victim);
+	world_move(pool, POLICY_NONE, POLICY_STARTING);
 	policy_update(pool, world.now_us);
 }
 
@@ -181,7 +190,7 @@ act(const struct row *row)
 		come(pool, row->n);
 		break;
 	case UP:
-		policy_move(&pool->policy, POLICY_STARTING, POLICY_READY);
+		world_move(&pool->policy, POLICY_STARTING, POLICY_READY);
 		pool->ready_us = world.now_us;
 		break;
 	case FAIL:
@@ -273,7 +282,7 @@ world_close(void **state)
 
 		for (int role = 0; role < POLICY_ROLE_COUNT; role++)
 			while (pool->count[role] > 0)
-				policy_move(pool, (enum policy_role)role,
+				world_move(pool, (enum policy_role)role,
 				    POLICY_NONE);
 		policy_leave(pool);
 	}

@@ -58,6 +58,9 @@ extern struct world world;
 
 /* Plays rows up to one with END. */
 void world_play(const struct row *rows);
+/* As policy_move, with the memory that the pool's limits say. */
+void world_move(struct policy_pool *pool, enum policy_role from,
+    enum policy_role to);
 void world_set(int pool, enum limit_key key, uint64_t value);
 /* For cmocka: a world with POOLS pools, two of each tenant; and its end, at
  * which nothing may be left in the policy's numbers. */

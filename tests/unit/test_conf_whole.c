@@ -64,6 +64,32 @@ what_agrees_is_taken(void **state)
 	    "[function bob/x]\nmin_instances = 2\n"));
 }
 
+/* "f.ini:LINE: KEY: …" */
+#define GIVES(line_and_key, key, one, max_key, all) "f.ini:" line_and_key ": " \
+	key " gives one instance " one " here, and " max_key " its whole " \
+	"tenant " all "; lower the one or raise the other\n"
+
+static void
+more_for_one_instance_than_for_its_tenant_is_an_error(void **state)
+{
+	(void)state;
+	conf_refused("[tenant alice]\nmax_memory = 64M\n",
+	    GIVES("2: max_memory", "memory", "128M", "max_memory", "64M"));
+	conf_refused("[tenant alice]\nmax_memory = 256M\n"
+	    "[function alice/x]\nmemory = 257M\n",
+	    GIVES("4: memory", "memory", "257M", "max_memory", "256M"));
+	conf_refused("[defaults]\nmax_processes = 16\n",
+	    GIVES("2: max_processes", "processes", "32", "max_processes",
+	    "16"));
+	/* of one section both are its fault once */
+	conf_refused("[tenant bob]\nprocesses = 40\nmax_processes = 33\n",
+	    GIVES("2: processes", "processes", "40", "max_processes", "33"));
+	conf_unref(conf_of("[defaults]\nmax_memory = 128M\n"
+	    "max_processes = 32\n[tenant alice]\nmax_memory = 0\n"
+	    "memory = 1G\n[function alice/x]\nmemory = 2G\n"
+	    "[tenant bob]\nmemory = 8M\nmax_memory = 8M\n"));
+}
+
 static void
 set(struct settings *sidecar, const char *key, const char *value)
 {
@@ -113,6 +139,8 @@ main(void)
 		cmocka_unit_test(
 		    more_kept_than_there_may_be_is_an_error_with_its_line),
 		cmocka_unit_test(each_section_is_blamed_for_itself_alone),
+		cmocka_unit_test(
+		    more_for_one_instance_than_for_its_tenant_is_an_error),
 		cmocka_unit_test(what_agrees_is_taken),
 		cmocka_unit_test(of_a_sidecar_they_are_lowered_to_what_may_be),
 	};

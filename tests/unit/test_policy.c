@@ -329,11 +329,11 @@ what_was_started_for_one_who_waits_is_nobody_elses(void **state)
 		{ 1, COME, 2, 1, 1, 0, 0, 0, 0, 0 },
 		{ 0, END, 0, 0, 0, 0, 0, 0, 0, 0 },
 	});
-	policy_move(alice, POLICY_STARTING, POLICY_READY);
+	world_move(alice, POLICY_STARTING, POLICY_READY);
 	policy_update(alice, world.now_us);
 	assert_true(bob->is_hungry);
 	assert_null(policy_pick(&world.policy, world.now_us, &victim));
-	policy_move(alice, POLICY_READY, POLICY_IDLE);
+	world_move(alice, POLICY_READY, POLICY_IDLE);
 	assert_null(policy_pick(&world.policy, world.now_us, &victim));
 }
 

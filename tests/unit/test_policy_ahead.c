@@ -151,19 +151,19 @@ for_want_of_descriptors_what_is_prepared_gives_way(void **state)
 		{ 30, COME, 2, 1, 1, 1, 0, 0, 0, 0 },
 		{ 0, END, 0, 0, 0, 0, 0, 0, 0, 0 },
 	});
-	policy_move(bob, POLICY_STARTING, POLICY_ENDING);
+	world_move(bob, POLICY_STARTING, POLICY_ENDING);
 	assert_ptr_equal(policy_short(bob, world.now_us), alice);
-	policy_move(alice, POLICY_READY, POLICY_ENDING);
+	world_move(alice, POLICY_READY, POLICY_ENDING);
 	/* the end of the start that failed makes no room */
-	policy_move(bob, POLICY_ENDING, POLICY_NONE);
+	world_move(bob, POLICY_ENDING, POLICY_NONE);
 	policy_update(bob, world.now_us);
 	assert_null(policy_pick(&world.policy, world.now_us, &victim));
-	policy_move(alice, POLICY_ENDING, POLICY_NONE);
+	world_move(alice, POLICY_ENDING, POLICY_NONE);
 	assert_ptr_equal(policy_pick(&world.policy, world.now_us, &victim),
 	    bob);
-	policy_move(bob, POLICY_NONE, POLICY_STARTING);
+	world_move(bob, POLICY_NONE, POLICY_STARTING);
 	policy_update(bob, world.now_us);
-	policy_move(bob, POLICY_STARTING, POLICY_NONE);
+	world_move(bob, POLICY_STARTING, POLICY_NONE);
 	assert_null(policy_short(bob, world.now_us));
 	/* and nothing is prepared for a while */
 	policy_update(alice, world.now_us);

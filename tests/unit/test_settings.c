@@ -137,7 +137,8 @@ good_value(const char *key)
 		{ "stall_timeout", "1s" }, { "memory", "64M" }, { "cpu", "1" },
 		{ "processes", "8" }, { "tmp_size", "1M" },
 		{ "instances", "2" }, { "min_instances", "1" },
-		{ "max_instances", "20" }, { "max_requests", "10" },
+		{ "max_instances", "20" }, { "max_memory", "256M" },
+		{ "max_processes", "64" }, { "max_requests", "10" },
 		{ "queue", "3" }, { "queue_timeout", "2s" },
 		{ "body_max", "1M" }, { "header_max", "8K" }, { "data", "no" },
 		{ "abort_grace", "0" }, { "runtime", "python" },
@@ -164,7 +165,9 @@ every_key_that_is_named_is_taken_where_it_belongs(void **state)
 		struct settings s = { .runtime = NULL };
 		bool is_admins = strcmp(keys[i], "network") == 0 ||
 		    strcmp(keys[i], "bind") == 0;
-		bool is_total = strcmp(keys[i], "max_instances") == 0;
+		bool is_total = strcmp(keys[i], "max_instances") == 0 ||
+		    strcmp(keys[i], "max_memory") == 0 ||
+		    strcmp(keys[i], "max_processes") == 0;
 		bool is_tenants = strcmp(keys[i], "user") == 0;
 		const char *value = good_value(keys[i]);
 

@@ -1,0 +1,183 @@
+"""Tenants side by side: a ceiling of one is nobody else's matter."""
+import contextlib
+import json
+import time
+
+import pytest
+
+from lib import threads
+
+# Children that stay until a file tells them to go, as many as there may be.
+BOMB = """import os, time
+count = 0
+os.set_blocking(1, True)
+try:
+    while count < 2000:
+        if os.fork() == 0:
+            time.sleep(20)
+            os._exit(0)
+        count += 1
+    why = "none"
+except OSError as error:
+    why = error.strerror
+until = time.monotonic() + 10
+while time.monotonic() < until and not os.path.exists("/data/enough"):
+    time.sleep(0.05)
+os.write(1, f"Content-Type: text/plain\\n\\n{count} {why}".encode())
+"""
+ENOUGH = "#!/bin/sh\n: > /data/enough\nprintf 'Content-Type: text/plain\\n\\n'\n"
+
+
+def status(host):
+    return json.loads(host.verb("status", "--json").stdout)
+
+
+def wait_busy(host, name, count, timeout=10):
+    until = time.monotonic() + timeout
+    while True:
+        busy = [i for i in status(host)["instances"]
+                if i["function"] == name and i["state"] == "busy"]
+        if len(busy) == count:
+            return busy
+        assert time.monotonic() < until, f"{name}: {len(busy)} busy"
+        time.sleep(0.05)
+
+
+@contextlib.contextmanager
+def nobody_slowed(host, url, count=20):
+    """Another tenant's requests, all through what stands in the block and at
+    least so many, are answered, and wait for nobody."""
+    got, is_over = [], []
+
+    def ask():
+        while not is_over or len(got) < count:
+            got.append(host.execute(url))
+            time.sleep(0.02)
+
+    other = threads.begin(ask)
+    try:
+        yield
+    finally:
+        is_over.append(True)
+    other.result(60)
+    assert {(answer.status, record["outcome"]) for answer, record in got} == \
+        {(200, "ok")}
+    # generous: it is far below what whoever waits for alice would wait
+    assert max(record["queue_us"] for _, record in got) < 2000000
+
+
+def refused_in_words(answer, record, words):
+    assert (answer.status, record["outcome"]) == (503, "refused")
+    assert answer.header("Retry-After")
+    assert words in record["reason"]
+    assert record["billed_ms"] == 0
+
+
+# ------------------------------------------------------------------- ceilings
+
+
+@pytest.mark.parametrize("key, value", [("max_instances", "2"),
+                                        ("max_memory", "300M")])
+def test_a_tenant_at_its_ceiling_is_told_which_and_slows_nobody(
+        start_once, programs, key, value):
+    host = start_once.host(
+        {"alice/f.cgi": programs.cgi, "alice/g.cgi": programs.cgi,
+         "bob/f.cgi": programs.cgi},
+        {"defaults": {"memory": "128M"},
+         "tenant alice": {key: value, "queue_timeout": "500ms"}})
+    with nobody_slowed(host, "/fn/bob/f?head"):
+        slow = [threads.begin(host.execute, "/fn/alice/f?head&sleep=2500")
+                for _ in range(2)]
+        wait_busy(host, "alice/f", 2)
+        refused_in_words(*host.execute("/fn/alice/g?head"),
+                         f"the tenant is at its {key}")
+        assert [one.result(20)[1]["outcome"] for one in slow] == ["ok"] * 2
+    # an idle one of hers gives way
+    assert host.execute("/fn/alice/g?head")[1]["outcome"] == "ok"
+    assert "ceiling" in {r["reason"] for r in host.books.of_type("instance")
+                         if r["tenant"] == "alice"}
+
+
+def test_a_function_that_needs_more_gets_what_two_gave_up(start_once,
+                                                           programs):
+    host = start_once.host(
+        {"alice/small.cgi": programs.cgi, "alice/big.cgi": programs.cgi},
+        {"host": {"max_prepared": "0"},
+         "tenant alice": {"memory": "100M", "max_memory": "300M"},
+         "function alice/big": {"memory": "250M"}})
+    threads.all_of(host.execute, ["/fn/alice/small?head&sleep=400"] * 3)
+    assert host.execute("/fn/alice/big?head")[1]["outcome"] == "ok"
+    assert [i["function"] for i in status(host)["instances"]
+            if i["state"] == "idle"] == ["alice/big"]
+
+
+def test_a_reload_with_another_ceiling_acts_and_loses_no_request(start_once,
+                                                                 programs):
+    host = start_once.host(
+        {"alice/f.cgi": programs.cgi, "alice/g.cgi": programs.cgi},
+        {"tenant alice": {"max_memory": "512M", "memory": "128M",
+                          "queue_timeout": "400ms"}})
+    slow = [threads.begin(host.execute, "/fn/alice/f?head&sleep=1500")
+            for _ in range(3)]
+    wait_busy(host, "alice/f", 3)
+    host.configure({"tenant alice": {"max_memory": "256M"}})
+    assert host.verb("reload").returncode == 0
+    refused_in_words(*host.execute("/fn/alice/g?head"),
+                     "the tenant is at its max_memory")
+    host.configure({"tenant alice": {"max_memory": "1G"}})
+    assert host.verb("reload").returncode == 0
+    assert host.execute("/fn/alice/g?head")[1]["outcome"] == "ok"
+    assert [one.result(20)[1]["outcome"] for one in slow] == ["ok"] * 3
+
+
+def test_a_fork_bomb_over_two_functions_ends_at_the_tenants_processes(
+        start_once, programs):
+    host = start_once.host(
+        {"alice/a.py": BOMB, "alice/b.py": BOMB, "alice/enough.cgi": ENOUGH,
+         "alice/late.cgi": programs.cgi, "bob/f.cgi": programs.cgi},
+        {"host": {"max_prepared": "0"},
+         "tenant alice": {"processes": "32", "max_processes": "40",
+                          "queue_timeout": "1s"}})
+    with nobody_slowed(host, "/fn/bob/f?head"):
+        bombs = [threads.begin(host.execute, f"/fn/alice/{name}")
+                 for name in "ab"]
+        wait_busy(host, "alice/a", 1)
+        wait_busy(host, "alice/b", 1)
+        time.sleep(1)
+        refused_in_words(*host.execute("/fn/alice/late?head"), "processes")
+        (host.state / "data/alice/enough").write_text("")
+        got = [one.result(30) for one in bombs]
+    assert [answer.status for answer, _ in got] == [200, 200]
+    counts = [int(answer.text.split()[0]) for answer, _ in got]
+    # beside them an init and a program of each
+    assert 20 <= sum(counts) <= 36, counts
+    assert all("unavailable" in answer.text for answer, _ in got)
+    # and behind them she is served again
+    assert host.execute("/fn/alice/late?head")[1]["outcome"] == "ok"
+
+
+def wait_listed(host, words, timeout=10):
+    until = time.monotonic() + timeout
+    while words not in host.verb("list").stdout:
+        assert time.monotonic() < until, host.verb("list").stdout
+        time.sleep(0.1)
+
+
+def test_a_sidecar_can_only_lower_what_its_tenant_has(start_once, programs):
+    host = start_once.host(
+        {"alice/f.cgi": programs.cgi},
+        {"tenant alice": {"memory": "64M", "processes": "16",
+                          "max_memory": "128M", "max_processes": "32"}})
+    host.sidecar("alice/f", memory="1G", processes="500")
+    wait_listed(host, "memory processes")
+    record = host.execute("/fn/alice/f?head")[1]
+    assert record["mem_limit_mib"] == 64
+    host.sidecar("alice/f", memory="32M")
+    until = time.monotonic() + 10
+    while host.execute("/fn/alice/f?head")[1]["mem_limit_mib"] != 32:
+        assert time.monotonic() < until
+        time.sleep(0.1)
+    for key, value in (("max_memory", "1G"), ("max_processes", "9"),
+                       ("max_instances", "9")):
+        host.sidecar("alice/f", **{key: value})
+        wait_listed(host, f"{key}: only the administrator's file")
