@@ -268,10 +268,17 @@ class Rig:
                 "p99_ms": found["first_byte_us"]["p99"] / 1000}
 
     def exec_load(self, *arguments):
-        done = subprocess.run([str(self.tool("exec-load")),
-                               *map(str, arguments)],
+        return self.started("exec-load", arguments)
+
+    def start_load(self, *arguments):
+        """It finds init where the host does."""
+        return self.started("start-load", arguments,
+                            {"BUILDDIR": str(self.installed.libexec)})
+
+    def started(self, tool, arguments, env=None):
+        done = subprocess.run([str(self.tool(tool)), *map(str, arguments)],
                               stdout=subprocess.PIPE, text=True, timeout=120,
-                              check=True)
+                              check=True, env={"PATH": PATH, **(env or {})})
         return json.loads(done.stdout)
 
     @staticmethod

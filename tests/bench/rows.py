@@ -271,6 +271,40 @@ def cold_row(what, start, peer):
     return row
 
 
+def start(rig, times):
+    """(i) the sandbox's own starts, without a host around them."""
+    kinds = {"prepared": ("in a prepared sandbox", 1.3),
+             "fresh": ("in a fresh one", None),
+             "fresh_net": ("and network namespace", 4.0)}
+    rows = [Row(f"start, {what}, {PROGRAMS[name]}", "bare fork and exec", bar,
+                " µs", True) for name in PROGRAMS
+            for what, bar in kinds.values()]
+    spent = {}
+    count = max(20, round(times.seconds * 20))
+    for number in range(times.rounds):
+        say(f"  round {number + 1} of {times.rounds}")
+        left = iter(rows)
+        for name in PROGRAMS:
+            found = rig.start_load("-n", count, "-w", 5, rig.tool(name))
+            for kind in kinds:
+                row = next(left)
+                row.add(found[kind]["first_byte_us"]["p50"],
+                        found["bare"]["first_byte_us"]["p50"])
+                spent.setdefault(row, []).append(found[kind])
+    for row, runs in spent.items():
+        row.notes.append("processor: {:.0f} µs, and {:.0f} of the kernel's "
+                         "threads".format(*(statistics.median(
+                             run[key] for run in runs)
+                             for key in ("own_us", "kernel_us"))))
+    memory = Row("memory of an idle prepared sandbox", "450 KiB", 1.0, " KiB",
+                 True)
+    for number in range(times.rounds):
+        found = rig.start_load("-m", 200, rig.tool("bare-cgi"))
+        memory.add(found["all_kib"], 450)
+        memory.notes[:] = [f"of it PSS {found['pss_kib']:.0f}"]
+    return [*rows, memory]
+
+
 # ------------------------------------------------------------------- many
 
 def many_connections(rig, times):
@@ -338,6 +372,7 @@ def bad_neighbours(rig, times):
     return [*rows.values(), control]
 
 
-BENCHES = {"web": web, "raw": raw, "cgi": cgi, "cold": cold, "php": php,
-           "haproxy": haproxy, "connections": many_connections,
+BENCHES = {"web": web, "raw": raw, "cgi": cgi, "cold": cold,
+           "start": start, "php": php, "haproxy": haproxy,
+           "connections": many_connections,
            "functions": many_functions, "neighbours": bad_neighbours}
