@@ -217,7 +217,7 @@ probe_mknod(void)
 	return holes;
 }
 
-#define FILL_MAX ((off_t)1 << 30)
+#define FILL_MAX ((off_t)1 << 26)
 
 int
 probe_fill_tmp(void)
@@ -240,14 +240,14 @@ probe_flood_inodes(void)
 	char path[64];
 	int n, fd;
 
-	for (n = 0; n < 200000; n++) {
+	for (n = 0; n < 40000; n++) {
 		snprintf(path, sizeof(path), "/tmp/flood%d", n);
 		fd = open(path, O_WRONLY | O_CREAT, 0600);
 		if (fd < 0)
 			break;
 		close(fd);
 	}
-	return judge(n == 200000 || errno != ENOSPC,
+	return judge(n == 40000 || errno != ENOSPC,
 	    "flood /tmp with files: %s after %d", strerror(errno), n);
 }
 

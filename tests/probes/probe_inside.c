@@ -249,21 +249,26 @@ open_both(const char *path)
 int
 probe_init(void)
 {
-	static const char *const paths[] = { "/proc/1/mem", "/proc/1/environ",
-		"/proc/1/maps", "/proc/1/fd", "/proc/1/fd/3", "/proc/1/fd/5",
-		"/proc/1/exe", "/proc/1/root", "/proc/1/cwd",
-		"/proc/1/clear_refs", "/proc/1/task/1/mem" };
-	char byte;
+	static const char *const names[] = { "mem", "environ", "maps", "fd",
+		"fd/3", "fd/5", "exe", "root", "cwd", "clear_refs" };
+	char byte, path[64];
 	struct iovec local = { &byte, 1 }, remote = { (void *)0x400000, 1 };
+	const pid_t init = getppid(); /* 1, where it has its own namespace */
 	int holes = 0, pidfd;
 
-	for (size_t i = 0; i < sizeof(paths) / sizeof(paths[0]); i++)
-		holes += open_both(paths[i]);
+	for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
+		snprintf(path, sizeof(path), "/proc/%d/%s", (int)init,
+		    names[i]);
+		holes += open_both(path);
+	}
+	snprintf(path, sizeof(path), "/proc/%d/task/%d/mem", (int)init,
+	    (int)init);
+	holes += open_both(path);
 	holes += attempt("ptrace of init",
-	    ptrace(PTRACE_SEIZE, 1, NULL, NULL));
+	    ptrace(PTRACE_SEIZE, init, NULL, NULL));
 	holes += attempt("process_vm_readv of init",
-	    process_vm_readv(1, &local, 1, &remote, 1, 0));
-	pidfd = (int)syscall(SYS_pidfd_open, 1, 0);
+	    process_vm_readv(init, &local, 1, &remote, 1, 0));
+	pidfd = (int)syscall(SYS_pidfd_open, init, 0);
 	return holes + attempt("pidfd_getfd of init",
 	    syscall(SYS_pidfd_getfd, pidfd, 3, 0));
 }
@@ -273,13 +278,14 @@ int
 probe_init_limits(void)
 {
 	struct rlimit old, changed;
+	const pid_t init = getppid();
 
-	if (prlimit(1, RLIMIT_NOFILE, NULL, &old) != 0)
+	if (prlimit(init, RLIMIT_NOFILE, NULL, &old) != 0)
 		return attempt("look at init's limits", -1);
 	changed.rlim_cur = old.rlim_cur - 1;
 	changed.rlim_max = old.rlim_max;
 	return attempt("change init's limits",
-	    prlimit(1, RLIMIT_NOFILE, &changed, NULL));
+	    prlimit(init, RLIMIT_NOFILE, &changed, NULL));
 }
 
 /* A report of init's, forged, on every descriptor that there is. */
@@ -287,14 +293,15 @@ int
 probe_init_socket(void)
 {
 	uint32_t forged[14] = { 0x66696e31u, 1 };
+	char path[64];
 	int holes = 0;
 
 	for (int fd = 0; fd < 1024; fd++) {
 		if (send(fd, forged, sizeof(forged), MSG_NOSIGNAL) > 0)
 			holes += judge(1, "a forged report went out on %d", fd);
 	}
-	holes += attempt("init's socket by /proc",
-	    open("/proc/1/fd/3", O_RDWR));
+	snprintf(path, sizeof(path), "/proc/%d/fd/3", (int)getppid());
+	holes += attempt("init's socket by /proc", open(path, O_RDWR));
 	return holes + judge(0, "forged reports: no socket took one");
 }
 

@@ -231,8 +231,8 @@ probe_kill_all(void)
 
 	signal(SIGTERM, SIG_IGN);
 	kill(-1, SIGTERM);
-	kill(1, SIGKILL);
-	kill(1, SIGSTOP);
+	kill(getppid(), SIGKILL);
+	kill(getppid(), SIGSTOP);
 	if (host > 1)
 		holes += attempt("kill of a host's process", kill(host, 0));
 	return holes + judge(0, "kill(-1), and what it reached lies inside");
@@ -337,14 +337,13 @@ probe_splice(void)
 	return holes + refused("vmsplice", vmsplice(out[1], &piece, 1, 0));
 }
 
-#define BOMB_MAX 5000
-
 int
 probe_fork_bomb(void)
 {
+	const int most = atoi(setting("PROBE_BOMB", "5000"));
 	int n = 0, error = 0;
 
-	while (n < BOMB_MAX) {
+	while (n < most) {
 		pid_t pid = fork();
 
 		if (pid == 0) {

@@ -1,90 +1,74 @@
 /*
- * Runs the probes: each in a whole sandbox, in one without Landlock, in one
- * without seccomp, in some with more layers off, and, where that is harmless,
- * outside, where the same acts must succeed: a probe that cannot find a hole
- * proves nothing.
+ * Lets the probes loose: each in a whole sandbox, where it must find nothing,
+ * and, where that is harmless, outside, where the same acts must succeed: a
+ * probe that cannot find a hole proves nothing.  Some more run where several
+ * layers are off, to show what a single remaining one is worth.
+ *
+ *   try [-v] [PROBE…]
+ *   try --matrix [PROBE…]   each with each layer off in turn, for tests/probes/judge
  *
  * The whole runs in a network namespace of its own, in which the metadata
  * address and a private one stand on an interface with a listener that counts:
  * nothing outside is reached even where a sandbox has a hole.
- *
- *   try [-v] [PROBE…]
  */
-#include <arpa/inet.h>
 #include <errno.h>
-#include <fcntl.h>
-#include <netinet/in.h>
-#include <sched.h>
-#include <signal.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
-#include <sys/mount.h>
-#include <sys/socket.h>
-#include <sys/stat.h>
 #include <sys/syscall.h>
-#include <sys/wait.h>
+#include <sys/utsname.h>
 #include <unistd.h>
 
-#include "fcgi-host/sock.h"
-#include "tests/unit/box.h"
+#include "tests/probes/try.h"
 
-#define PORT 8099
-#define NONE 0u
 #define NO_LL LAYER_LANDLOCK
 #define NO_SC LAYER_SECCOMP
 #define NO_NET LAYER_NET
-#define NO_MEMFD LAYER_MEMFD_NOEXEC
+#define NO_NNP LAYER_NO_NEW_PRIVS
 
-enum outside { OUTSIDE_HOLE, OUTSIDE_NOT };
-
-/* What each probe must find. */
 static const struct row {
 	const char *probe;
-	bool is_hole_without_seccomp; /* no other layer stops it, by design */
-	enum outside outside;
 	const char *why_not; /* it is not run outside */
 } rows[] = {
-	{ "1", false, OUTSIDE_HOLE, NULL },
-	{ "2", false, OUTSIDE_HOLE, NULL },
-	{ "3", false, OUTSIDE_HOLE, NULL },
-	{ "4", false, OUTSIDE_HOLE, NULL },
-	{ "4-memfd", false, OUTSIDE_HOLE, NULL },
-	{ "6", false, OUTSIDE_HOLE, NULL },
-	{ "7", false, OUTSIDE_NOT, "it would fill the machine's memory" },
-	{ "8", false, OUTSIDE_NOT, "it would fill the machine's memory" },
-	{ "9", false, OUTSIDE_HOLE, NULL },
-	{ "10", false, OUTSIDE_HOLE, NULL },
-	{ "11", true, OUTSIDE_HOLE, NULL },
-	{ "12", true, OUTSIDE_HOLE, NULL },
-	{ "13", false, OUTSIDE_HOLE, NULL },
-	{ "14", false, OUTSIDE_HOLE, NULL },
-	{ "15", true, OUTSIDE_HOLE, NULL },
-	{ "16", true, OUTSIDE_HOLE, NULL },
-	{ "17", true, OUTSIDE_HOLE, NULL },
-	{ "18", true, OUTSIDE_HOLE, NULL },
-	{ "19", true, OUTSIDE_HOLE, NULL },
-	{ "20", false, OUTSIDE_NOT, "a process outside judges it" },
-	{ "21", false, OUTSIDE_HOLE, NULL },
-	{ "22", false, OUTSIDE_HOLE, NULL },
-	{ "23", false, OUTSIDE_HOLE, NULL },
-	{ "24", false, OUTSIDE_HOLE, NULL },
-	{ "25", false, OUTSIDE_HOLE, NULL },
-	{ "26", true, OUTSIDE_HOLE, NULL },
-	{ "27", true, OUTSIDE_HOLE, NULL },
-	{ "28", false, OUTSIDE_HOLE, NULL },
-	{ "29", false, OUTSIDE_HOLE, NULL },
-	{ "32", true, OUTSIDE_HOLE, NULL },
-	{ "33", true, OUTSIDE_HOLE, NULL },
-	{ "34", true, OUTSIDE_HOLE, NULL },
-	{ "35", false, OUTSIDE_NOT, "it would stop the machine" },
-	{ "37", false, OUTSIDE_NOT, "init's report judges it" },
-	{ "40", false, OUTSIDE_NOT, "it is run twice, below" },
-	{ "41", false, OUTSIDE_HOLE, NULL },
-	{ "41-limits", true, OUTSIDE_HOLE, NULL },
-	{ "42", false, OUTSIDE_HOLE, NULL },
-	{ "43", true, OUTSIDE_HOLE, NULL },
-	{ "status", true, OUTSIDE_HOLE, NULL },
+	{ "1", NULL },
+	{ "2", NULL },
+	{ "3", NULL },
+	{ "4", NULL },
+	{ "4-memfd", NULL },
+	{ "6", NULL },
+	{ "7", "it would fill the machine's memory" },
+	{ "8", "it would fill the machine's memory" },
+	{ "9", NULL },
+	{ "10", NULL },
+	{ "11", NULL },
+	{ "12", NULL },
+	{ "13", NULL },
+	{ "14", NULL },
+	{ "15", NULL },
+	{ "16", NULL },
+	{ "17", NULL },
+	{ "18", NULL },
+	{ "19", NULL },
+	{ "20", "a process outside judges it" },
+	{ "21", NULL },
+	{ "22", NULL },
+	{ "23", NULL },
+	{ "24", NULL },
+	{ "25", NULL },
+	{ "26", NULL },
+	{ "27", NULL },
+	{ "28", NULL },
+	{ "29", NULL },
+	{ "32", NULL },
+	{ "33", NULL },
+	{ "34", NULL },
+	{ "35", "root's processes have no bound" },
+	{ "37", "init's report judges it" },
+	{ "40", "run twice in one sandbox, it finds what it left itself" },
+	{ "41", NULL },
+	{ "41-limits", NULL },
+	{ "42", NULL },
+	{ "43", NULL },
+	{ "status", NULL },
 };
 
 /* Several layers off at once: what a single remaining one is worth. */
@@ -97,7 +81,6 @@ static const struct extra {
 } extras[] = {
 	{ "41", NO_LL | NO_SC, false, 0, "not dumpable alone" },
 	{ "28", NO_LL | NO_SC, false, 0, "a network namespace alone" },
-	{ "28", NO_NET, false, 0, "seccomp and Landlock" },
 	{ "28", NO_NET | NO_LL, false, 0, "seccomp alone" },
 	{ "28", NO_NET | NO_SC, false, 4, "Landlock alone" },
 	{ "28", NO_NET | NO_LL | NO_SC, true, 0, "nothing is left" },
@@ -110,450 +93,205 @@ static const struct extra {
 	{ "2", NO_LL | NO_SC, false, 0, "the tree alone" },
 };
 
-struct world {
-	struct box_host box;
-	int listeners[3];
-	int abstract_fd;
-	pid_t victim;
-	int data_fd;
-	char probe[4096], marker[80];
-	char env[5][160];
-	const char *environment[8];
-	unsigned done, failed, skipped;
-	bool is_verbose, has_memfd_noexec;
+static const struct {
+	const char *name; /* as in `require` */
+	unsigned layer;
+} layers[] = {
+	{ "mount", LAYER_MOUNT },
+	{ "pid", LAYER_PID },
+	{ "net", LAYER_NET },
+	{ "ipc", LAYER_IPC },
+	{ "uts", LAYER_UTS },
+	{ "cgroup_ns", LAYER_CGROUP_NS },
+	{ "identity", LAYER_IDENTITY },
+	{ "capabilities", LAYER_CAPABILITIES },
+	{ "no_new_privs", LAYER_NO_NEW_PRIVS },
+	{ "landlock", LAYER_LANDLOCK },
+	{ "seccomp", LAYER_SECCOMP },
+	{ "rlimits", LAYER_RLIMITS },
+	{ "cgroup", LAYER_CGROUP },
+	{ "memfd_noexec", LAYER_MEMFD_NOEXEC },
 };
 
-/* ------------------------------------------------------------------- the world */
+struct count {
+	unsigned done, failed, skipped;
+	bool is_verbose;
+};
+
+/* -------------------------------------------------------------------- verdicts */
 
 static void
-die(const char *what)
+verdict(struct count *count, const char *probe, const char *where,
+    enum outcome wanted, const struct tried *tried)
 {
-	perror(what);
-	exit(1);
+	bool is_ok = tried->outcome == wanted;
+
+	if (tried->outcome == OUTCOME_ABSENT) {
+		count->skipped++;
+		printf("# SKIPPED: probe %s %s: not in this kernel\n", probe,
+		    where);
+		return;
+	}
+	count->done++;
+	count->failed += !is_ok;
+	printf("%s - probe %s %s%s%s\n", is_ok ? "ok" : "not ok", probe, where,
+	    tried->why[0] != '\0' ? ": " : "", tried->why);
+	if (!is_ok || count->is_verbose)
+		printf("%s", tried->output);
+	fflush(stdout);
 }
 
 static void
-command(const char *text)
+run_row(struct world *world, struct count *count, const struct row *row)
 {
-	if (system(text) != 0) {
-		fprintf(stderr, "failed: %s\n", text);
-		exit(1);
+	struct tried tried;
+
+	try_inside(world, row->probe, 0, &tried);
+	verdict(count, row->probe, "in the sandbox", OUTCOME_HELD, &tried);
+	if (row->why_not != NULL) {
+		printf("# probe %s is not run outside: %s\n", row->probe,
+		    row->why_not);
+		return;
 	}
+	try_outside(world, row->probe, &tried);
+	verdict(count, row->probe, "outside", OUTCOME_HOLE, &tried);
 }
 
 static int
-listen_at(const char *address)
+landlock_version(void)
 {
-	struct sockaddr_in at = { .sin_family = AF_INET,
-		.sin_port = htons(PORT) };
-	int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	long abi = syscall(SYS_landlock_create_ruleset, NULL, 0, 1);
 
-	inet_pton(AF_INET, address, &at.sin_addr);
-	if (fd < 0 || bind(fd, (struct sockaddr *)&at, sizeof(at)) != 0 ||
-	    listen(fd, 16) != 0)
-		die(address);
-	return fd;
+	return abi > 0 ? (int)abi : 0;
 }
 
 static void
-make_network(struct world *world)
+run_extra(struct world *world, struct count *count, const struct extra *extra)
 {
-	if (unshare(CLONE_NEWNET) != 0)
-		die("a network namespace of its own");
-	command("ip link set lo up");
-	/* A dummy interface where the kernel has one, else the loopback. */
-	if (system("ip link add probe0 type dummy 2>/dev/null && "
-	           "ip link set probe0 up") == 0)
-		command("ip addr add 169.254.169.254/16 dev probe0 && "
-		        "ip addr add 10.0.0.1/8 dev probe0");
-	else
-		command("ip addr add 169.254.169.254/16 dev lo && "
-		        "ip addr add 10.0.0.1/8 dev lo");
-	world->listeners[0] = listen_at("127.0.0.1");
-	world->listeners[1] = listen_at("169.254.169.254");
-	world->listeners[2] = listen_at("10.0.0.1");
-}
-
-static unsigned
-count_connections(const struct world *world)
-{
-	unsigned n = 0;
-
-	for (int i = 0; i < 3; i++) {
-		int fd;
-
-		while ((fd = accept(world->listeners[i], NULL, NULL)) >= 0) {
-			close(fd);
-			n++;
-		}
-	}
-	return n;
-}
-
-static void
-copy_file(const char *from, const char *to)
-{
-	int in = open(from, O_RDONLY | O_CLOEXEC);
-	int out = open(to, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0755);
-	char buf[65536];
-	ssize_t n;
-
-	if (in < 0 || out < 0)
-		die(from);
-	while ((n = read(in, buf, sizeof(buf))) > 0) {
-		if (write(out, buf, (size_t)n) != n)
-			die(to);
-	}
-	fchmod(out, 0755);
-	close(in);
-	close(out);
-}
-
-/* The folder and all in it belong to the tenant, so that only the sandbox and
- * not its mode stands before the program. */
-static void
-make_files(struct world *world)
-{
-	char path[128];
-	int fd;
-
-	box_built("tests/probes/probe", world->probe, sizeof(world->probe));
-	snprintf(path, sizeof(path), "%s/probe", world->box.folder);
-	copy_file(world->probe, path);
-	if (chown(path, BOX_UID, BOX_GID) != 0 ||
-	    chown(world->box.folder, BOX_UID, BOX_GID) != 0)
-		die(path);
-	snprintf(path, sizeof(path), "%s.data", world->box.folder);
-	if (mkdir(path, 0700) != 0 || chown(path, BOX_UID, BOX_GID) != 0)
-		die(path);
-	world->data_fd = open(path, O_PATH | O_DIRECTORY | O_CLOEXEC);
-	snprintf(world->marker, sizeof(world->marker), "%s.marker",
-	    world->box.folder);
-	fd = open(world->marker, O_WRONLY | O_CREAT | O_CLOEXEC, 0644);
-	if (fd < 0 || world->data_fd < 0)
-		die(world->marker);
-	close(fd);
-}
-
-static void
-remove_files(struct world *world)
-{
-	char path[128];
-
-	snprintf(path, sizeof(path), "%s/probe", world->box.folder);
-	unlink(path);
-	snprintf(path, sizeof(path), "%s.data", world->box.folder);
-	rmdir(path);
-	unlink(world->marker);
-	close(world->data_fd);
-}
-
-/* A process of the tenant's uid outside of the sandbox. */
-static void
-start_victim(struct world *world)
-{
-	world->victim = fork();
-	if (world->victim == 0) {
-		if (setresgid(BOX_GID, BOX_GID, BOX_GID) != 0 ||
-		    setresuid(BOX_UID, BOX_UID, BOX_UID) != 0)
-			_exit(1);
-		for (;;)
-			pause();
-	}
-}
-
-static void
-make_environment(struct world *world)
-{
-	struct sockaddr_un_like {
-		sa_family_t family;
-		char path[64];
-	} at = { AF_UNIX, "" };
-	int n;
-
-	n = snprintf(at.path + 1, sizeof(at.path) - 1, "probe-%d",
-	    (int)getpid());
-	world->abstract_fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
-	if (bind(world->abstract_fd, (struct sockaddr *)&at,
-	        (socklen_t)(sizeof(sa_family_t) + 1 + (size_t)n)) != 0 ||
-	    listen(world->abstract_fd, 64) != 0)
-		die("abstract socket");
-	snprintf(world->env[0], sizeof(world->env[0]), "PROBE_MARKER=%s",
-	    world->marker);
-	snprintf(world->env[1], sizeof(world->env[1]), "PROBE_HOST_PID=%d",
-	    (int)world->victim);
-	snprintf(world->env[2], sizeof(world->env[2]), "PROBE_PORT=%d", PORT);
-	snprintf(world->env[3], sizeof(world->env[3]), "PROBE_ABSTRACT=%s",
-	    at.path + 1);
-	snprintf(world->env[4], sizeof(world->env[4]), "PATH=/usr/bin:/bin");
-	for (int i = 0; i < 5; i++)
-		world->environment[i] = world->env[i];
-}
-
-/* --------------------------------------------------------------------- inside */
-
-static void
-verdict(struct world *world, bool is_ok, const char *probe, const char *where,
-    const char *why, const char *output)
-{
-	world->done++;
-	printf("%s - probe %s %s%s%s\n", is_ok ? "ok" : "not ok", probe, where,
-	    why[0] != '\0' ? ": " : "", why);
-	if (!is_ok || world->is_verbose)
-		printf("%s", output);
-	if (!is_ok)
-		world->failed++;
-	fflush(stdout);
-}
-
-static void
-skip(struct world *world, const char *probe, const char *where,
-    const char *output)
-{
-	world->skipped++;
-	printf("# SKIPPED: probe %s %s: not in this kernel: %s", probe, where,
-	    output);
-}
-
-/* What the probe cannot see itself. */
-static const char *
-judge_outside(struct world *world, const char *probe, const struct box *box,
-    const struct box_result *result, bool is_hole)
-{
-	char procs[256] = "";
-	int fd;
-
-	if (count_connections(world) != 0 && !is_hole)
-		return "the listener was reached";
-	if (result->has_ended)
-		return "init ended";
-	if (waitpid(world->victim, NULL, WNOHANG | WUNTRACED) != 0)
-		return "a process outside was hit";
-	if (result->report.type != INIT_EXIT)
-		return "init did not report a clean end";
-	if (strcmp(probe, "37") == 0 && result->report.killed != 1)
-		return "the daemon was not killed";
-	if (box->leaf_fd < 0)
-		return "";
-	fd = cgroup_leaf_open(box->leaf_fd, "cgroup.procs", false);
-	if (fd >= 0 && read(fd, procs, sizeof(procs) - 1) <= 0)
-		procs[0] = '\0';
-	close_fd(&fd);
-	if (strchr(procs, '\n') != strrchr(procs, '\n'))
-		return "a process is left in the sandbox";
-	return "";
-}
-
-static void
-run_inside(struct world *world, const char *probe, unsigned off, bool is_hole,
-    const char *where)
-{
-	char *const argv[] = { (char *)"/fn/probe", (char *)probe, NULL };
-	struct sandbox_plan plan;
-	struct box_result result;
-	struct box box;
-	const char *why = "";
-	int wanted = is_hole ? 1 : 0, error;
-
-	box_plan(&world->box, &plan, argv);
-	plan.layers &= ~off;
-	plan.data_fd = world->data_fd;
-	error = box_start(&world->box, &plan, &box);
-	plan.data_fd = -1;
-	box_plan_release(&plan);
-	if (error != 0) {
-		verdict(world, false, probe, where, box.child.failed_step,
-		    strerror(-error));
-		return;
-	}
-	error = box_run(&box, world->environment, 20000, &result);
-	if (error != 0)
-		why = strerror(-error);
-	else
-		why = judge_outside(world, probe, &box, &result, is_hole);
-	if (error == 0 && WIFEXITED(result.report.wait_status) &&
-	    WEXITSTATUS(result.report.wait_status) == 77)
-		skip(world, probe, where, result.output);
-	/* A hole that was found may have cost init its life; that is the
-	 * layer's point. */
-	else if (is_hole && error == 0 && strstr(result.output, "HOLE: ") != NULL)
-		verdict(world, true, probe, where, "HOLE, as it must be",
-		    result.output);
-	else if (why[0] != '\0')
-		verdict(world, false, probe, where, why, result.output);
-	else
-		verdict(world, WIFEXITED(result.report.wait_status) &&
-		    WEXITSTATUS(result.report.wait_status) == wanted &&
-		    strstr(result.output, is_hole ? "HOLE" : "denied: ") != NULL,
-		    probe, where, "", result.output);
-	box_end(&world->box, &box);
-}
-
-/* -------------------------------------------------------------------- outside */
-
-/* In namespaces of its own, so that what succeeds harms nobody; but with root's
- * rights, the host's files and a descriptor or two too many. */
-static _Noreturn void
-be_outside(const struct world *world, const char *probe, int out)
-{
-	char *const argv[] = { (char *)"probe", (char *)probe, NULL };
-	int slash = open("/", O_RDONLY | O_DIRECTORY), pair[2], status;
-	pid_t pid;
-
-	if (mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) != 0 ||
-	    slash < 0 || socketpair(AF_UNIX, SOCK_SEQPACKET, 0, pair) != 0)
-		_exit(101);
-	/* The number 3 stays open in init's place, as init's socket would. */
-	pid = fork();
-	if (pid == 0) {
-		if (mount("proc", "/proc", "proc", 0, NULL) != 0 ||
-		    mkdir("/tmp/box-out", 0755) != 0 ||
-		    mount("none", "/tmp/box-out", "tmpfs", 0, NULL) != 0)
-			_exit(102);
-		copy_file(world->probe, "/tmp/box-out/probe");
-		dup2(slash, 0);
-		dup2(out, 1);
-		dup2(out, 2);
-		execve("/tmp/box-out/probe", argv,
-		    (char *const *)world->environment);
-		_exit(103);
-	}
-	waitpid(pid, &status, 0);
-	_exit(WIFEXITED(status) ? WEXITSTATUS(status) : 104);
-}
-
-static void
-run_outside(struct world *world, const char *probe)
-{
-	char output[16384];
-	size_t length = 0;
-	int pipes[2], status;
-	pid_t pid;
-	ssize_t n;
-
-	if (pipe2(pipes, O_CLOEXEC) != 0)
-		die("pipe");
-	fflush(stdout);
-	/* Probe 21 must see strangers: it stays in the host's pid namespace. */
-	pid = (pid_t)syscall(SYS_clone, (unsigned long)(SIGCHLD | CLONE_NEWNS |
-	    CLONE_NEWIPC | CLONE_NEWUTS |
-	    (strcmp(probe, "21") == 0 ? 0 : CLONE_NEWPID)), NULL, NULL, NULL,
-	    NULL);
-	if (pid < 0)
-		die("clone");
-	if (pid == 0)
-		be_outside(world, probe, pipes[1]);
-	close(pipes[1]);
-	while (length < sizeof(output) - 1 &&
-	    (n = read(pipes[0], output + length,
-	         sizeof(output) - 1 - length)) > 0)
-		length += (size_t)n;
-	output[length] = '\0';
-	close(pipes[0]);
-	waitpid(pid, &status, 0);
-	rmdir("/tmp/box-out");
-	if (WIFEXITED(status) && WEXITSTATUS(status) == 77)
-		skip(world, probe, "outside", output);
-	else
-		verdict(world, WIFEXITED(status) && WEXITSTATUS(status) == 1,
-		    probe, "outside", "must find a hole", output);
-	count_connections(world);
-}
-
-/* ----------------------------------------------------------------------- main */
-
-static bool
-is_chosen(const char *probe, int argc, char **argv)
-{
-	for (int i = 0; i < argc; i++) {
-		if (strcmp(argv[i], probe) == 0)
-			return true;
-	}
-	return argc == 0;
-}
-
-/* A memfd is kept from being executed by the kernel, or before 6.3 by seccomp's
- * refusing to make one. */
-static void
-run_memfd(struct world *world)
-{
-	run_inside(world, "4-memfd", NONE, false, "in the sandbox");
-	run_inside(world, "4-memfd", NO_SC, !world->has_memfd_noexec,
-	    "without seccomp");
-	run_inside(world, "4-memfd", NO_MEMFD, world->has_memfd_noexec,
-	    "without memfd_noexec");
-	run_outside(world, "4-memfd");
-}
-
-static void
-run_row(struct world *world, const struct row *row)
-{
-	if (strcmp(row->probe, "4-memfd") == 0) {
-		run_memfd(world);
-		return;
-	}
-	run_inside(world, row->probe, NONE, false, "in the sandbox");
-	run_inside(world, row->probe, NO_LL, false, "without Landlock");
-	run_inside(world, row->probe, NO_SC, row->is_hole_without_seccomp,
-	    "without seccomp");
-	if (row->outside == OUTSIDE_HOLE)
-		run_outside(world, row->probe);
-	else
-		printf("# probe %s is not run outside: %s\n", row->probe,
-		    row->why_not);
-}
-
-static void
-run_extra(struct world *world, const struct extra *extra)
-{
-	int abi = (int)syscall(SYS_landlock_create_ruleset, NULL, 0, 1);
+	struct tried tried;
+	int abi = landlock_version();
 
 	if (extra->least_abi > 0 && abi < extra->least_abi) {
-		world->skipped++;
+		count->skipped++;
 		printf("# SKIPPED: probe %s, %s: this kernel's Landlock has "
 		       "ABI %d, %d is needed\n", extra->probe, extra->about,
 		    abi, extra->least_abi);
 		return;
 	}
-	run_inside(world, extra->probe, extra->off, extra->is_hole,
-	    extra->about);
+	try_inside(world, extra->probe, extra->off, &tried);
+	verdict(count, extra->probe, extra->about,
+	    extra->is_hole ? OUTCOME_HOLE : OUTCOME_HELD, &tried);
+}
+
+/* ---------------------------------------------------------------------- matrix */
+
+static void
+print_cell(const char *probe, const char *layer, const struct tried *tried)
+{
+	static const char *const names[] = {
+		[OUTCOME_HELD] = "held",
+		[OUTCOME_HOLE] = "HOLE",
+		[OUTCOME_REFUSED] = "refused",
+		[OUTCOME_ABSENT] = "absent",
+		[OUTCOME_FAULT] = "FAULT",
+	};
+
+	printf("cell\t%s\t%s\t%s\t%s\n", probe, layer, names[tried->outcome],
+	    tried->why);
+	fflush(stdout);
+}
+
+static void
+print_facts(const struct world *world)
+{
+	struct utsname name;
+
+	uname(&name);
+	printf("fact\tkernel\t%s\n", name.release);
+	printf("fact\tlandlock\t%d\n", landlock_version());
+	printf("fact\tmemfd_noexec\t%d\n",
+	    access("/proc/sys/vm/memfd_noexec", F_OK) == 0);
+	printf("fact\tmemory\t%d\n", world->box.cgroup.has_memory);
+	printf("fact\tpids\t%d\n", world->box.cgroup.has_pids);
+}
+
+static void
+print_row(struct world *world, const struct row *row)
+{
+	unsigned there = sandbox_host_layers(world->box.host);
+	struct tried tried;
+
+	try_inside(world, row->probe, 0, &tried);
+	print_cell(row->probe, "none", &tried);
+	for (size_t i = 0; i < sizeof(layers) / sizeof(layers[0]); i++) {
+		if (!(there & layers[i].layer))
+			continue;
+		try_inside(world, row->probe, layers[i].layer, &tried);
+		print_cell(row->probe, layers[i].name, &tried);
+	}
+	if (row->why_not != NULL) {
+		printf("note\t%s\tnot run outside: %s\n", row->probe,
+		    row->why_not);
+		return;
+	}
+	try_outside(world, row->probe, &tried);
+	print_cell(row->probe, "outside", &tried);
+}
+
+/* ------------------------------------------------------------------------ main */
+
+static bool
+is_chosen(const char *probe, char *const *chosen)
+{
+	bool is_any = chosen[0] == NULL;
+
+	for (; *chosen != NULL; chosen++)
+		is_any |= strcmp(*chosen, probe) == 0;
+	return is_any;
+}
+
+static int
+print_matrix(struct world *world, char *const *chosen)
+{
+	print_facts(world);
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+		if (is_chosen(rows[i].probe, chosen))
+			print_row(world, &rows[i]);
+	}
+	return 0;
+}
+
+static int
+run_all(struct world *world, char *const *chosen, bool is_verbose)
+{
+	struct count count = { .is_verbose = is_verbose };
+
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+		if (is_chosen(rows[i].probe, chosen))
+			run_row(world, &count, &rows[i]);
+	}
+	for (size_t i = 0; i < sizeof(extras) / sizeof(extras[0]); i++) {
+		if (is_chosen(extras[i].probe, chosen))
+			run_extra(world, &count, &extras[i]);
+	}
+	printf("%u of %u as they must be, %u skipped\n",
+	    count.done - count.failed, count.done, count.skipped);
+	return count.failed == 0 && count.done > 0 ? 0 : 1;
 }
 
 int
 main(int argc, char **argv)
 {
-	struct world world = { .abstract_fd = -1 };
-	int setup;
+	bool is_verbose = argc > 1 && strcmp(argv[1], "-v") == 0;
+	bool is_matrix = argc > 1 && strcmp(argv[1], "--matrix") == 0;
+	char *const *chosen = argv + (argc > 0) + (is_verbose || is_matrix);
+	static struct world world;
+	int result = world_make(&world);
 
-	argc--;
-	argv++;
-	if (argc > 0 && strcmp(argv[0], "-v") == 0) {
-		world.is_verbose = true;
-		argc--;
-		argv++;
-	}
-	setup = box_setup(&world.box);
-	if (setup != 0)
-		return setup;
-	make_network(&world);
-	make_files(&world);
-	start_victim(&world);
-	make_environment(&world);
-	world.has_memfd_noexec =
-	    access("/proc/sys/vm/memfd_noexec", F_OK) == 0;
-	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
-		if (is_chosen(rows[i].probe, argc, argv))
-			run_row(&world, &rows[i]);
-	}
-	for (size_t i = 0; i < sizeof(extras) / sizeof(extras[0]); i++) {
-		if (is_chosen(extras[i].probe, argc, argv))
-			run_extra(&world, &extras[i]);
-	}
-	kill(world.victim, SIGKILL);
-	waitpid(world.victim, NULL, 0);
-	remove_files(&world);
-	box_teardown(&world.box);
-	printf("%u of %u as they must be, %u skipped\n",
-	    world.done - world.failed, world.done, world.skipped);
-	return world.failed == 0 && world.done > 0 ? 0 : 1;
+	if (result != 0)
+		return result;
+	result = is_matrix ? print_matrix(&world, chosen) :
+	    run_all(&world, chosen, is_verbose);
+	world_remove(&world);
+	return result;
 }
