@@ -275,16 +275,6 @@ instance_watch_output(struct instance *instance, int *out_fd, int *err_fd)
 	return error;
 }
 
-static uint64_t
-oom_count(const struct instance *instance)
-{
-	uint64_t count = 0;
-
-	if (instance->events_fd >= 0)
-		cgroup_key_read(instance->events_fd, "oom_kill", &count);
-	return count;
-}
-
 static void
 fds_take(struct instance *instance, uint32_t has, const int *fds)
 {
@@ -303,7 +293,7 @@ fds_take(struct instance *instance, uint32_t has, const int *fds)
 	/* only kernels from 6.12 on take the write: a peak of one's own */
 	instance->is_peak_resettable = instance->peak_fd >= 0 &&
 	    pwrite(instance->peak_fd, "r", 1, 0) == 1;
-	instance->oom_mark = oom_count(instance);
+	(void)instance_had_oom(instance); /* those before it came */
 }
 
 void
@@ -461,59 +451,6 @@ instance_cpu_told(struct instance *instance, uint64_t user_us,
 	now.system_us += system_us;
 	if (!has_clock(instance))
 		cpu_attribute(instance, &now);
-}
-
-bool
-instance_peak_read(struct instance *instance, uint64_t *kib)
-{
-	uint64_t bytes;
-
-	if (!instance->is_peak_resettable ||
-	    cgroup_number_read(instance->peak_fd, &bytes) < 0)
-		return false;
-	*kib = bytes / 1024;
-	return true;
-}
-
-/* "SIZE RESIDENT …" in pages. */
-static uint64_t
-statm_kib(int fd)
-{
-	char text[128];
-	ssize_t n = pread(fd, text, sizeof(text) - 1, 0);
-	const char *blank;
-
-	if (n <= 0)
-		return 0;
-	text[n] = '\0';
-	blank = strchr(text, ' ');
-	return blank == NULL ? 0 : strtoull(blank, NULL, 10) *
-	    (uint64_t)sysconf(_SC_PAGESIZE) / 1024;
-}
-
-uint64_t
-instance_memory_kib(const struct instance *instance)
-{
-	uint64_t number;
-
-	if (instance->memory_fd < 0)
-		return 0;
-	if (!instance->is_memory_of_init)
-		return cgroup_number_read(instance->memory_fd, &number) == 0 ?
-		    (number + 1023) / 1024 : 0;
-	if (instance->served > 0 || instance->is_program_running)
-		return 0;
-	return statm_kib(instance->memory_fd);
-}
-
-bool
-instance_had_oom(struct instance *instance)
-{
-	uint64_t mark = instance->oom_mark;
-
-	instance->oom_mark = instance->state == INSTANCE_GONE ?
-	    instance->gone.oom_kills : oom_count(instance);
-	return instance->oom_mark > mark;
 }
 
 void
