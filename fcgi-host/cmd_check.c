@@ -23,6 +23,7 @@ struct report {
 	struct sandbox_probe layers[LAYERS_MAX];
 	size_t layer_count;
 	bool has_cpu; /* the controller */
+	bool has_cgroup; /* v2 */
 	bool was_listed, has_index;
 	size_t served, not_served;
 	struct known known;
@@ -77,6 +78,7 @@ probe_layers(struct report *report)
 		    "no cgroup v2: %s", strerror(-error));
 	}
 	report->has_cpu = parent.has_cpu;
+	report->has_cgroup = parent.fd >= 0;
 	report->layer_count = sandbox_probe(&parent, report->layers,
 	    LAYERS_MAX);
 	if (place.fd >= 0)
@@ -100,16 +102,26 @@ is_required(const struct conf *conf, const char *name)
 	return false;
 }
 
-/* A ceiling in cores has no stand-in where the controller is missing. */
+static bool
+asks_for(const struct settings *section, enum limit_key key)
+{
+	return (section->has_limits & UINT64_C(1) << key) != 0 &&
+	    section->limits.value[key] != 0;
+}
+
+/* What has no stand-in where the cgroup lacks it. */
 static void
-judge_cpu(struct report *report, const char *where, const char *name,
+judge_section(struct report *report, const char *where, const char *name,
     const struct settings *section)
 {
-	if ((section->has_limits & UINT64_C(1) << LIMIT_CPU_MILLI) != 0 &&
-	    section->limits.value[LIMIT_CPU_MILLI] != 0 && !report->has_cpu)
+	if (asks_for(section, LIMIT_CPU_MILLI) && !report->has_cpu)
 		findings_add(&report->findings, FINDING_WARNING, "[%s%s] cpu "
 		    "has no effect, for there is no cpu controller on cgroup "
 		    "v2; see the layer cgroup", where, name);
+	if (asks_for(section, LIMIT_FREEZE_IDLE) && !report->has_cgroup)
+		findings_add(&report->findings, FINDING_WARNING, "[%s%s] "
+		    "freeze_idle has no effect, for there is no cgroup v2; "
+		    "see the layer cgroup", where, name);
 }
 
 static void
@@ -118,12 +130,12 @@ judge_layers(struct report *report)
 	const struct conf *conf = report->conf;
 	size_t i;
 
-	judge_cpu(report, "defaults", "", &conf->defaults);
+	judge_section(report, "defaults", "", &conf->defaults);
 	for (i = 0; i < conf->tenant_count; i++)
-		judge_cpu(report, "tenant ", conf->tenants[i].name,
+		judge_section(report, "tenant ", conf->tenants[i].name,
 		    &conf->tenants[i].settings);
 	for (i = 0; i < conf->function_count; i++)
-		judge_cpu(report, "function ",
+		judge_section(report, "function ",
 		    conf->functions_sections[i].name,
 		    &conf->functions_sections[i].settings);
 

@@ -215,7 +215,8 @@ struct ctl_instance_kill {
  * fds, in this order: the gateway's end of init's socket; then, where the bit
  * in `has` is set: cpu.stat, memory.peak (writable for a reset),
  * memory.events, memory.current, and where there is no such file init's
- * /proc/PID/statm.
+ * /proc/PID/statm; last cgroup.freeze (writable), if the function has
+ * `freeze_idle`.
  */
 enum {
 	CTL_HAS_CPU_STAT = 1,
@@ -223,7 +224,8 @@ enum {
 	CTL_HAS_MEMORY_EVENTS = 4,
 	CTL_HAS_MEMORY_CURRENT = 8,
 	CTL_HAS_INIT_MEMORY = 16,
-	CTL_HAS_ALL = 31
+	CTL_HAS_FREEZE = 32,
+	CTL_HAS_ALL = 63
 };
 struct ctl_instance_up {
 	uint64_t id;

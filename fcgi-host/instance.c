@@ -83,7 +83,7 @@ instance_new(struct fleet *fleet, struct function *function, void *pool,
 	instance->asked_us = loop_now_us(fleet->loop);
 	instance->init_fd = instance->out_fd = instance->err_fd = -1;
 	instance->cpu_fd = instance->peak_fd = instance->events_fd = -1;
-	instance->memory_fd = -1;
+	instance->memory_fd = instance->freeze_fd = -1;
 	instance->init_io.fd = instance->out_io.fd = instance->err_io.fd = -1;
 	channel_init(&instance->channel, fleet->loop);
 	funclog_init(&instance->log, function->info.name, instance->id,
@@ -118,6 +118,7 @@ instance_free(struct instance *instance)
 	close_fd(&instance->peak_fd);
 	close_fd(&instance->events_fd);
 	close_fd(&instance->memory_fd);
+	close_fd(&instance->freeze_fd);
 	function_unref(instance->function);
 	instance->fleet->count--;
 	free(instance);
@@ -174,8 +175,10 @@ report_take(struct instance *instance, const struct init_report *report,
 	}
 	if (report->type == INIT_EXIT || report->type == INIT_EXEC_FAILED)
 		instance->is_program_running = false;
-	if (report->type == INIT_MEMORY && is_late_measure(instance))
+	if (report->type == INIT_MEMORY && is_late_measure(instance)) {
+		(void)instance_freeze(instance);
 		return;
+	}
 	if (instance->user != NULL)
 		instance->user->report(instance->user_arg, report);
 	else
@@ -289,6 +292,8 @@ fds_take(struct instance *instance, uint32_t has, const int *fds)
 		instance->events_fd = fds[i++];
 	if (has & (CTL_HAS_MEMORY_CURRENT | CTL_HAS_INIT_MEMORY))
 		instance->memory_fd = fds[i++];
+	if (has & CTL_HAS_FREEZE)
+		instance->freeze_fd = fds[i++];
 	instance->is_memory_of_init = (has & CTL_HAS_INIT_MEMORY) != 0;
 	/* only kernels from 6.12 on take the write: a peak of one's own */
 	instance->is_peak_resettable = instance->peak_fd >= 0 &&
@@ -453,6 +458,33 @@ instance_cpu_told(struct instance *instance, uint64_t user_us,
 		cpu_attribute(instance, &now);
 }
 
+/*
+ * Not of a CGI function, of which no process is left by now, nor of a program
+ * that was started ahead and gets ready, nor while init owes an answer.  A kill
+ * reaches who is frozen, too.
+ */
+bool
+instance_freeze(struct instance *instance)
+{
+	if (instance->is_frozen || instance->freeze_fd < 0 ||
+	    instance->state != INSTANCE_IDLE || instance->served == 0 ||
+	    instance->measures_due > 0 ||
+	    !instance->function->info.is_fastcgi)
+		return instance->is_frozen;
+	instance->is_frozen = pwrite(instance->freeze_fd, "1", 1, 0) == 1;
+	return instance->is_frozen;
+}
+
+static void
+thaw(struct instance *instance)
+{
+	if (instance->is_frozen && pwrite(instance->freeze_fd, "0", 1, 0) != 1)
+		log_event(LOG_ERROR, "thaw", "function=%s instance=%" PRIu64
+		    " error=\"%s\"", instance->function->info.name,
+		    instance->id, strerror(errno));
+	instance->is_frozen = false;
+}
+
 void
 instance_take(struct instance *instance, const struct instance_user *user,
     void *arg, const char *request_id)
@@ -465,6 +497,7 @@ instance_take(struct instance *instance, const struct instance_user *user,
 	if (instance->is_peak_resettable)
 		instance->is_peak_resettable =
 		    pwrite(instance->peak_fd, "r", 1, 0) == 1;
+	thaw(instance);
 	instance_step(instance, INSTANCE_EVENT_TAKE);
 	instance->taken_us = loop_now_us(instance->fleet->loop);
 	instance->served++;

@@ -104,6 +104,8 @@ struct instance {
 	int cpu_fd, peak_fd, events_fd; /* -1: the kernel has none */
 	int memory_fd; /* memory.current, or init's statm; -1 */
 	bool is_memory_of_init;
+	int freeze_fd; /* cgroup.freeze of one that is to be frozen; -1 */
+	bool is_frozen;
 	bool is_peak_resettable;
 	/* init's last reading, if it was of a short execution; its time, 0 */
 	uint64_t memory_kib, memory_us;
@@ -140,6 +142,9 @@ void instance_let_go(struct instance *instance);
 /* Before that: the program ended before it saw the user's request, which is no
  * execution of this instance. */
 void instance_untake(struct instance *instance);
+/* Stops all processes of one that waits for its next execution, if its function
+ * has `freeze_idle`; instance_take lets them go on.  Whether they stand. */
+bool instance_freeze(struct instance *instance);
 /* Ends it; reason is static and stands in its record (the first one wins). */
 void instance_kill(struct instance *instance, const char *reason);
 

@@ -15,7 +15,7 @@
 #define OOM_SCORE "500"
 /* Of one start, when the function's file is replaced again and again. */
 #define TRIES_MAX 5
-#define COUNTERS 4
+#define LEAF_FILES 5
 
 /* What the steps of one start share; start_end releases it. */
 struct start {
@@ -34,7 +34,7 @@ struct start {
 	struct sandbox_plan plan;
 	char **argv;
 	int data_fd, listen_fd;
-	int counters[COUNTERS]; /* of the leaf, for the gateway */
+	int leaf_files[LEAF_FILES]; /* for the gateway */
 	int sock[2];      /* 0: the gateway's end, 1: init's */
 	const char *step; /* static, or a path of binds */
 };
@@ -138,30 +138,36 @@ static const struct {
 	uint32_t bit;
 	const char *file;
 	bool is_writable;
-} counters[COUNTERS] = {
-	{ CTL_HAS_CPU_STAT, "cpu.stat", false },
-	{ CTL_HAS_MEMORY_PEAK, "memory.peak", true },
-	{ CTL_HAS_MEMORY_EVENTS, "memory.events", false },
-	{ CTL_HAS_MEMORY_CURRENT, "memory.current", false },
+	bool is_frozen_ones; /* only of a function with `freeze_idle` */
+} leaf_files[LEAF_FILES] = {
+	{ CTL_HAS_CPU_STAT, "cpu.stat", false, false },
+	{ CTL_HAS_MEMORY_PEAK, "memory.peak", true, false },
+	{ CTL_HAS_MEMORY_EVENTS, "memory.events", false, false },
+	{ CTL_HAS_MEMORY_CURRENT, "memory.current", false, false },
+	{ CTL_HAS_FREEZE, "cgroup.freeze", true, true },
 };
 
 /* One that this kernel lacks is done without; a shortage must not make an
  * instance whose executions are counted worse than its neighbour's. */
 static int
-step_counters(struct start *s)
+step_leaf_files(struct start *s)
 {
 	size_t i;
 
-	s->step = "counters of the cgroup leaf";
+	s->step = "files of the cgroup leaf";
 	if (s->shell != NULL) /* they are read at its end */
 		return 0;
-	for (i = 0; i < COUNTERS && s->instance->leaf_fd >= 0; i++) {
-		int fd = cgroup_leaf_open(s->instance->leaf_fd,
-		    counters[i].file, counters[i].is_writable);
+	for (i = 0; i < LEAF_FILES && s->instance->leaf_fd >= 0; i++) {
+		int fd;
 
+		if (leaf_files[i].is_frozen_ones &&
+		    s->limits.value[LIMIT_FREEZE_IDLE] == 0)
+			continue;
+		fd = cgroup_leaf_open(s->instance->leaf_fd,
+		    leaf_files[i].file, leaf_files[i].is_writable);
 		if (fd == -EMFILE || fd == -ENFILE || fd == -ENOMEM)
 			return fd;
-		s->counters[i] = fd;
+		s->leaf_files[i] = fd;
 	}
 	return 0;
 }
@@ -249,17 +255,24 @@ step_sandbox(struct start *s)
 
 static int (*const steps[])(struct start *s) = {
 	step_room, step_file, step_runtime, step_data, step_binds, step_home,
-	step_leaf, step_counters, step_sockets, step_sandbox,
+	step_leaf, step_leaf_files, step_sockets, step_sandbox,
 };
 
 /* What a prepared instance costs where no controller counts it. */
-static int
-init_memory_open(pid_t pid)
+static void
+give_init_memory(const struct start *s, struct parcel *up)
 {
 	char path[64];
+	int fd;
 
-	snprintf(path, sizeof(path), "/proc/%d/statm", (int)pid);
-	return open(path, O_RDONLY | O_CLOEXEC);
+	if ((up->msg.u.instance_up.has & CTL_HAS_MEMORY_CURRENT) != 0)
+		return;
+	snprintf(path, sizeof(path), "/proc/%d/statm", (int)s->instance->pid);
+	fd = open(path, O_RDONLY | O_CLOEXEC);
+	if (fd < 0)
+		return;
+	up->msg.u.instance_up.has |= CTL_HAS_INIT_MEMORY;
+	parcel_give(up, &fd);
 }
 
 static void
@@ -271,19 +284,13 @@ fill_up(struct start *s, uint64_t start_us, struct parcel *up)
 	body->id = s->id;
 	body->uid = (uint32_t)s->ids.uid;
 	parcel_give(up, &s->sock[0]);
-	for (i = 0; i < COUNTERS; i++) {
-		if (s->counters[i] < 0)
+	for (i = 0; i < LEAF_FILES; i++) {
+		if (leaf_files[i].bit == CTL_HAS_FREEZE)
+			give_init_memory(s, up);
+		if (s->leaf_files[i] < 0)
 			continue;
-		body->has |= counters[i].bit;
-		parcel_give(up, &s->counters[i]);
-	}
-	if ((body->has & CTL_HAS_MEMORY_CURRENT) == 0) {
-		int fd = init_memory_open(s->instance->pid);
-
-		if (fd >= 0) {
-			body->has |= CTL_HAS_INIT_MEMORY;
-			parcel_give(up, &fd);
-		}
+		body->has |= leaf_files[i].bit;
+		parcel_give(up, &s->leaf_files[i]);
 	}
 	body->start_us = loop_clock_us() - start_us;
 }
@@ -295,8 +302,8 @@ start_end(struct start *s, bool is_up)
 	close_fd(&s->sock[1]);
 	close_fd(&s->listen_fd);
 	close_fd(&s->data_fd);
-	for (size_t i = 0; i < COUNTERS; i++)
-		close_fd(&s->counters[i]);
+	for (size_t i = 0; i < LEAF_FILES; i++)
+		close_fd(&s->leaf_files[i]);
 	resolve_binds_close(&s->plan);
 	conf_binds_free(s->binds, s->bind_count);
 	free(s->argv);
@@ -346,7 +353,7 @@ launch(const struct start *begin, struct parcel *up, char *step, size_t size)
 }
 
 #define START_INIT .file.fd = -1, .data_fd = -1, .listen_fd = -1, \
-	.sock = { -1, -1 }, .counters = { -1, -1, -1, -1 }
+	.sock = { -1, -1 }, .leaf_files = { -1, -1, -1, -1, -1 }
 
 int
 launch_start(const struct launch_site *site, const struct conf *conf,

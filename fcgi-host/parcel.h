@@ -10,7 +10,7 @@
 
 #include "fcgi-host/ctl_msg.h"
 
-#define PARCEL_FDS_MAX 5
+#define PARCEL_FDS_MAX 6
 
 struct parcel {
 	unsigned refs;

@@ -514,6 +514,22 @@ boot(struct pool *pool)
 		    pool_now_us(pool));
 }
 
+/* Those that came to rest lately stand before all others.  Not earlier: who waits
+ * may have taken them. */
+static void
+freeze(struct pool *pool)
+{
+	struct instance *instance;
+
+	if (pool_limit(pool, LIMIT_FREEZE_IDLE) == 0)
+		return;
+	TAILQ_FOREACH(instance, &pool->idle, in_role) {
+		if (instance->is_frozen)
+			break;
+		(void)instance_freeze(instance);
+	}
+}
+
 static void
 timer_over(void *arg)
 {
@@ -559,6 +575,7 @@ pool_run(void *arg)
 		pool_retire_resting(pool);
 	boot(pool);
 	timer_set(pool, expire(pool));
+	freeze(pool);
 	policy_update(&pool->policy, pool_now_us(pool));
 	/* who leaves the queue may make an instance another's */
 	if (!TAILQ_EMPTY(&pools->policy.hungry) || pool->policy.wish_us != 0)

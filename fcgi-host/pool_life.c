@@ -264,6 +264,7 @@ const char *
 pool_state_name(const struct instance *instance)
 {
 	return instance->role == POLICY_READY ? "prepared" :
+	    instance->is_frozen ? "frozen" :
 	    instance_state_name(instance->state);
 }
 

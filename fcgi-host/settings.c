@@ -24,6 +24,7 @@ struct number_key {
 	uint64_t builtin, min, max;
 	bool zero_is_none;
 	bool is_tenants; /* not of one function */
+	bool is_restraint; /* the lesser number asks for more */
 };
 
 static const struct number_key numbers[LIMIT_COUNT] = {
@@ -58,7 +59,8 @@ static const struct number_key numbers[LIMIT_COUNT] = {
 	[LIMIT_HEADER_MAX] = { "header_max", UNIT_SIZE, 64 * 1024, 1024, MIB,
 	    false },
 	[LIMIT_DATA] = { "data", UNIT_BOOL, 1, 0, 1, false },
-	[LIMIT_FREEZE_IDLE] = { "freeze_idle", UNIT_BOOL, 0, 0, 1, false },
+	[LIMIT_FREEZE_IDLE] = { "freeze_idle", UNIT_BOOL, 0, 0, 1, false,
+	    .is_restraint = true },
 	[LIMIT_ABORT_GRACE_MS] = { "abort_grace", UNIT_DURATION,
 	    2 * SECOND_MS, 0, HOUR_MS, false },
 };
@@ -72,7 +74,6 @@ static const struct {
 	{ SCOPE_RUNTIME, "check" },
 	{ SCOPE_RUNTIME, "rootfs" },
 	{ SCOPE_RUNTIME, "spare" },
-	{ SCOPE_ALL, "freeze_idle" },
 	{ SCOPE_ALL, "env_file" },
 };
 /* And of `network` all but none. */
@@ -391,6 +392,8 @@ settings_apply(struct limits *base, const struct settings *settings)
 static bool
 exceeds(size_t i, uint64_t value, uint64_t ceiling)
 {
+	if (numbers[i].is_restraint)
+		return value < ceiling;
 	if (numbers[i].zero_is_none) {
 		if (ceiling == 0)
 			return false;
@@ -444,7 +447,8 @@ settings_keys(size_t *count)
 		"stall_timeout", "memory", "cpu", "processes", "tmp_size",
 		"instances", "min_instances", "max_instances", "max_memory",
 		"max_processes", "max_requests", "queue", "queue_timeout",
-		"body_max", "header_max", "data", "abort_grace", "runtime",
+		"body_max", "header_max", "data", "freeze_idle", "abort_grace",
+		"runtime",
 		"network", "bind", "pass_params", "user" };
 
 	*count = COUNT(keys);

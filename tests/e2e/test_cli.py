@@ -82,7 +82,7 @@ def test_every_error_of_a_file_is_told_with_its_line(installed, tmp_path,
                                                      verb):
     ini = tmp_path / "x.ini"
     ini.write_text("[host]\nlisen = /a\n[defaults]\nmemory = 12X\n"
-                   "idle = 5\nidle = 6s\nfreeze_idle = yes\n")
+                   "idle = 5\nidle = 6s\nenv_file = /x\n")
     done = installed.run(verb, "-c", ini)
     assert done.returncode == 2 and not done.stdout
     for line, part in ((2, "do you mean listen"), (4, "128M"),

@@ -283,6 +283,45 @@ a_measure_that_comes_late_is_dropped_and_costs_nothing(void **state)
 	assert_int_equal(instance->state, INSTANCE_ENDING);
 }
 
+/* What was written to its cgroup.freeze last. */
+static char
+freezer(int fd)
+{
+	char word;
+
+	return pread(fd, &word, 1, 0) == 1 ? word : '-';
+}
+
+static void
+between_executions_one_is_frozen_and_a_request_wakes_it(void **state)
+{
+	int fd = memfd_create("cgroup.freeze", MFD_CLOEXEC);
+
+	(void)state;
+	bring_up(-1, -1);
+	instance->function->info.is_fastcgi = 1;
+	assert_false(instance_freeze(instance)); /* not asked for */
+	instance->freeze_fd = fd;
+	assert_false(instance_freeze(instance)); /* it gets ready */
+	instance_take(instance, &as_user, &stage, "req");
+	assert_false(instance_freeze(instance));
+	assert_int_equal(instance_order(instance, INIT_MEASURE, NULL, NULL, 0),
+	    0);
+	instance_let_go(instance);
+	assert_false(instance_freeze(instance)); /* init owes an answer */
+	assert_int_equal(freezer(fd), '-');
+	actor_report(&stage.actors[0], INIT_MEMORY, 0);
+	stage_turn(&stage, 0);
+	assert_int_equal(freezer(fd), '1');
+	assert_true(instance_freeze(instance));
+	instance_take(instance, &as_user, &stage, "req");
+	assert_int_equal(freezer(fd), '0');
+	instance_let_go(instance);
+	instance->function->info.is_fastcgi = 0;
+	assert_false(instance_freeze(instance));
+	assert_int_equal(freezer(fd), '0');
+}
+
 /* n bytes that are no report end the instance and touch nothing else. */
 static void
 garbage(const void *data, size_t n)
@@ -493,6 +532,7 @@ main(void)
 		TEST(a_block_that_init_would_not_take_is_not_sent),
 		TEST(a_report_reaches_the_user_and_only_a_user),
 		TEST(a_measure_that_comes_late_is_dropped_and_costs_nothing),
+		TEST(between_executions_one_is_frozen_and_a_request_wakes_it),
 		TEST(whatever_init_says_wrongly_ends_only_its_instance),
 		TEST(descriptors_that_init_sends_are_not_taken),
 		TEST(the_death_of_init_alone_changes_nothing_until_the_spawner_says_so),

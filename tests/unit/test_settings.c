@@ -141,6 +141,7 @@ good_value(const char *key)
 		{ "max_processes", "64" }, { "max_requests", "10" },
 		{ "queue", "3" }, { "queue_timeout", "2s" },
 		{ "body_max", "1M" }, { "header_max", "8K" }, { "data", "no" },
+		{ "freeze_idle", "yes" },
 		{ "abort_grace", "0" }, { "runtime", "python" },
 		{ "network", "none" }, { "bind", "/opt/x:rw /opt/y" },
 		{ "pass_params", "A B_*" }, { "user", "alice" },
@@ -185,12 +186,12 @@ every_key_that_is_named_is_taken_where_it_belongs(void **state)
 static void
 what_this_version_does_not_honour_is_refused(void **state)
 {
-	static const char *const keys[] = { "freeze_idle", "env_file" };
+	static const char *const keys[] = { "env_file" };
 	struct settings s = { .runtime = NULL };
 	size_t i;
 
 	(void)state;
-	for (i = 0; i < 2; i++) {
+	for (i = 0; i < sizeof(keys) / sizeof(keys[0]); i++) {
 		assert_int_equal(set(&s, SCOPE_DEFAULTS, keys[i], "1"),
 		    -EINVAL);
 		assert_non_null(strstr(problem, "not available"));
@@ -349,6 +350,28 @@ layers_override_and_ceilings_lower(void **state)
 	settings_free(&s);
 }
 
+/* To be frozen is less: it can be asked for, and not refused. */
+static void
+of_a_restraint_the_lesser_number_is_more(void **state)
+{
+	struct limits limits, ceiling;
+	char lowered[64];
+
+	(void)state;
+	settings_defaults(&ceiling);
+	limits = ceiling;
+	limits.value[LIMIT_FREEZE_IDLE] = 1;
+	assert_int_equal(settings_clamp(&limits, &ceiling, lowered,
+	    sizeof(lowered)), 0);
+	assert_int_equal(settings_clamp(&ceiling, &limits, lowered,
+	    sizeof(lowered)), 1);
+	assert_string_equal(lowered, "freeze_idle");
+	assert_int_equal(ceiling.value[LIMIT_FREEZE_IDLE], 1);
+	settings_defaults(&ceiling);
+	settings_raise(&limits, &ceiling);
+	assert_int_equal(limits.value[LIMIT_FREEZE_IDLE], 0);
+}
+
 static void
 the_list_of_lowered_keys_is_cut_at_a_key(void **state)
 {
@@ -409,6 +432,7 @@ main(void)
 		    a_bind_is_absolute_clean_and_never_over_the_sandbox_s_own),
 		cmocka_unit_test(a_tenant_is_never_root),
 		cmocka_unit_test(layers_override_and_ceilings_lower),
+		cmocka_unit_test(of_a_restraint_the_lesser_number_is_more),
 		cmocka_unit_test(the_list_of_lowered_keys_is_cut_at_a_key),
 		cmocka_unit_test(
 		    raising_takes_the_more_of_two_and_none_is_the_most),
