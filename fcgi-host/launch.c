@@ -11,8 +11,6 @@
 #include "fcgi-host/resolve.h"
 #include "fcgi-host/sock.h"
 
-/* When the machine runs out of memory, functions go before the host. */
-#define OOM_SCORE "500"
 /* Of one start, when the function's file is replaced again and again. */
 #define TRIES_MAX 5
 #define LEAF_FILES 5
@@ -97,16 +95,20 @@ step_runtime(struct start *s)
 static int
 step_data(struct start *s)
 {
+	/* The instance's user namespace shows root's there as its own. */
+	static const struct tenants_id users = { 0, 0 };
+	const struct tenants_id *owner = s->site->is_single ? &users : &s->ids;
+
 	s->step = "data directory";
 	if (s->limits.value[LIMIT_DATA] == 0)
 		return 0;
 	s->data_fd = tenants_data_open(s->site->data_fd, s->function->tenant,
-	    &s->ids);
+	    owner);
 	/* somebody emptied `state` */
 	if (s->data_fd == -ENOENT && tenants_data_renew(s->site->state_fd,
 	    s->site->data_fd) == 0)
 		s->data_fd = tenants_data_open(s->site->data_fd,
-		    s->function->tenant, &s->ids);
+		    s->function->tenant, owner);
 	return s->data_fd < 0 ? s->data_fd : 0;
 }
 
@@ -195,6 +197,7 @@ make_plan(struct start *s)
 	struct sandbox_plan *plan = &s->plan;
 
 	plan->layers = sandbox_host_layers(s->site->host);
+	plan->is_apart = s->site->is_single;
 	plan->uid = s->ids.uid;
 	plan->gid = s->ids.gid;
 	plan->hostname = s->function->tenant;
@@ -229,7 +232,8 @@ raise_oom_score(pid_t pid)
 
 	snprintf(path, sizeof(path), "/proc/%d/oom_score_adj", (int)pid);
 	fd = open(path, O_WRONLY | O_CLOEXEC);
-	if (fd < 0 || write(fd, OOM_SCORE, sizeof(OOM_SCORE) - 1) < 0)
+	if (fd < 0 || write(fd, SANDBOX_OOM_SCORE,
+	    sizeof(SANDBOX_OOM_SCORE) - 1) < 0)
 		log_event(LOG_DEBUG, "oom_score", "error=\"%s\"",
 		    strerror(errno));
 }
@@ -248,7 +252,8 @@ step_sandbox(struct start *s)
 			s->step = child.failed_step;
 		return error;
 	}
-	raise_oom_score(child.pid);
+	if (!s->plan.is_apart) /* else it has done so itself */
+		raise_oom_score(child.pid);
 	s->step = "watching";
 	return instance_watch(s->instance, child.pid, child.pidfd);
 }

@@ -25,6 +25,7 @@ struct launch_site {
 	const struct cgroup_parent *cgroup;
 	int functions_fd, data_fd, state_fd;
 	gid_t gateway_gid;
+	bool is_single; /* an ordinary user's: all ids are his, see userns.h */
 };
 
 /*

@@ -9,6 +9,7 @@
 #include "fcgi-host/log.h"
 #include "fcgi-host/notify.h"
 #include "fcgi-host/sock.h"
+#include "sandbox/userns.h"
 
 #define LISTEN_BACKLOG 4096 /* the kernel lowers it to somaxconn */
 #define WHERE_MAX 128
@@ -21,6 +22,13 @@ find_group(const struct conf *conf, gid_t *gid, char *problem, size_t size)
 	*gid = (gid_t)-1;
 	if (conf->listen_group == NULL || conf->listen_group[0] == '\0')
 		return 0;
+	if (userns_is_single()) {
+		snprintf(problem, size, "[host] listen_group = %s: an ordinary "
+		    "user's host can give its socket to no group; take the "
+		    "line out, and write listen_mode = 0666 if the web server "
+		    "runs as another", conf->listen_group);
+		return -EPERM;
+	}
 	group = getgrnam(conf->listen_group);
 	if (group == NULL) {
 		snprintf(problem, size, "there is no group \"%s\"; [host] "

@@ -19,6 +19,7 @@
 #include "fcgi-host/places.h"
 #include "fcgi-host/sock.h"
 #include "fcgi-host/takeover.h"
+#include "sandbox/userns.h"
 
 #define CONTROL_SOCKET "control.sock"
 /* A host that has said its last word is a moment later gone. */
@@ -45,8 +46,13 @@ static int
 find_user(struct places *places, const struct conf *conf, char *problem,
     size_t size)
 {
-	const struct passwd *entry = getpwnam(conf->user);
+	const struct passwd *entry;
 
+	/* An ordinary user's: there is one id. */
+	places->uid = places->gid = 0;
+	if (userns_is_single())
+		return 0;
+	entry = getpwnam(conf->user);
 	if (entry == NULL)
 		return fail(-ENOENT, problem, size, "there is no account "
 		    "\"%s\" for gateway and scanner; create it (adduser "

@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "fcgi-host/privileges.h"
+#include "sandbox/userns.h"
 
 #define FILES_ENOUGH 65536
 #define BIT(capability) (UINT64_C(1) << (capability))
@@ -17,28 +18,31 @@ struct kept {
 	int capability;
 	const char *name;
 	bool is_for_roles; /* their confinement needs it too */
+	bool is_users;     /* only an ordinary user's host needs it */
 };
 
 static const struct kept kept[] = {
 	/* Namespaces, mounts and pivot_root of a sandbox; cgroup files. */
-	{ CAP_SYS_ADMIN, "CAP_SYS_ADMIN", false },
+	{ CAP_SYS_ADMIN, "CAP_SYS_ADMIN", false, false },
 	/* chroot, for the gateway's root. */
-	{ CAP_SYS_CHROOT, "CAP_SYS_CHROOT", true },
+	{ CAP_SYS_CHROOT, "CAP_SYS_CHROOT", true, false },
 	/* The ids of tenants, and of gateway and scanner. */
-	{ CAP_SETUID, "CAP_SETUID", true },
-	{ CAP_SETGID, "CAP_SETGID", true },
+	{ CAP_SETUID, "CAP_SETUID", true, false },
+	{ CAP_SETGID, "CAP_SETGID", true, false },
 	/* Dropping what is left, and locking securebits, in children. */
-	{ CAP_SETPCAP, "CAP_SETPCAP", true },
+	{ CAP_SETPCAP, "CAP_SETPCAP", true, false },
 	/* /data for a tenant; the group of an instance's socket and of logs. */
-	{ CAP_CHOWN, "CAP_CHOWN", false },
+	{ CAP_CHOWN, "CAP_CHOWN", false, false },
 	/* Killing by pidfd what has another uid. */
-	{ CAP_KILL, "CAP_KILL", false },
+	{ CAP_KILL, "CAP_KILL", false, false },
 	/* null, zero, random … in the /dev of a sandbox. */
-	{ CAP_MKNOD, "CAP_MKNOD", false },
+	{ CAP_MKNOD, "CAP_MKNOD", false, false },
 	/* Functions in a folder that only its tenant may enter (0700), the
 	 * oom score of another uid's process, and taking the host's cgroup out
 	 * of a hierarchy whose root not even root may write (0555). */
-	{ CAP_DAC_OVERRIDE, "CAP_DAC_OVERRIDE", false },
+	{ CAP_DAC_OVERRIDE, "CAP_DAC_OVERRIDE", false, false },
+	/* Mapping the one id of a user namespace once more, for an instance. */
+	{ CAP_SETFCAP, "CAP_SETFCAP", false, true },
 };
 
 #define KEPT_COUNT (sizeof(kept) / sizeof(kept[0]))
@@ -76,13 +80,14 @@ get_permitted(uint64_t *permitted)
 }
 
 static uint64_t
-kept_mask(bool is_for_roles)
+kept_mask(bool is_for_roles, bool is_users)
 {
 	uint64_t mask = 0;
 	size_t i;
 
 	for (i = 0; i < KEPT_COUNT; i++)
-		if (!is_for_roles || kept[i].is_for_roles)
+		if ((!is_for_roles || kept[i].is_for_roles) &&
+		    (is_users || !kept[i].is_users))
 			mask |= BIT(kept[i].capability);
 	return mask;
 }
@@ -107,12 +112,14 @@ privileges_raise_files(void)
 int
 privileges_shrink(char *problem, size_t size)
 {
+	const bool is_users = userns_is_single();
 	uint64_t permitted = 0;
 	size_t i;
 	int capability, error = get_permitted(&permitted);
 
 	for (i = 0; i < KEPT_COUNT && error == 0; i++) {
-		if ((permitted & BIT(kept[i].capability)) == 0) {
+		if ((permitted & BIT(kept[i].capability)) == 0 &&
+		    (is_users || !kept[i].is_users)) {
 			snprintf(problem, size, "%s is needed and not there; "
 			    "start the host as root, or give it to the "
 			    "container or unit", kept[i].name);
@@ -121,13 +128,13 @@ privileges_shrink(char *problem, size_t size)
 	}
 	/* Nothing becomes inheritable that is no longer in the bounding set. */
 	if (error == 0)
-		error = set_capabilities(permitted, kept_mask(true));
+		error = set_capabilities(permitted, kept_mask(true, is_users));
 	for (capability = 0; error == 0 && capability < 64; capability++)
 		if (prctl(PR_CAPBSET_READ, capability) == 1 &&
 		    prctl(PR_CAPBSET_DROP, capability) != 0)
 			error = -errno;
 	if (error == 0)
-		error = set_capabilities(kept_mask(false), kept_mask(true));
+		error = set_capabilities(kept_mask(false, is_users), kept_mask(true, is_users));
 	if (error == 0 && prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0)
 		error = -errno;
 	if (error != 0)

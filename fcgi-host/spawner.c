@@ -16,6 +16,7 @@
 #include "fcgi-host/privileges.h"
 #include "fcgi-host/sock.h"
 #include "fcgi-host/spawner.h"
+#include "sandbox/userns.h"
 
 #define PROGRAM_MAX 512
 #define LAYERS_MAX 32
@@ -326,7 +327,8 @@ make_rooms(struct spawner *spawner, const struct programs *programs)
 	spawner->scanner = child_new(spawner->loop, &scanner,
 	    &spawner_scanner_ops, spawner);
 	spawner->control = control_new(spawner->loop, places->control_fd,
-	    places->uid, &spawner_control_ops, spawner);
+	    userns_is_single() ? (uid_t)-1 : places->uid,
+	    &spawner_control_ops, spawner);
 	spawner->takeover = takeover_new(spawner->loop, places->takeover_fd,
 	    &places->listeners, &places->carried, spawner_go, spawner);
 	if (spawner->registry == NULL || spawner->sandboxes == NULL ||
@@ -338,7 +340,7 @@ make_rooms(struct spawner *spawner, const struct programs *programs)
 		.cgroup = &spawner->cgroup,
 		.functions_fd = places->functions_fd,
 		.data_fd = places->data_fd, .state_fd = places->state_fd,
-		.gateway_gid = places->gid };
+		.gateway_gid = places->gid, .is_single = userns_is_single() };
 }
 
 /* ---------------------------------------------------------------------- end */
@@ -408,10 +410,8 @@ main(int argc, char **argv)
 		    "process, so the descriptors of LISTEN_FDS are not taken; "
 		    "a script between is to `exec` the host\"");
 	read_options(&spawner, argc, argv);
-	if (geteuid() != 0)
-		log_fatal("rights", "why=\"this version of fcgi-host must be "
-		    "started by root (it gives every tenant a user id); try: "
-		    "sudo fcgi-host run\"");
+	if (geteuid() != 0 && userns_enter(problem, sizeof(problem)) != 0)
+		log_fatal("rights", "why=\"%s\"", problem);
 	(void)umask(022);
 	open_conf(&spawner);
 	tame_signals();
@@ -428,6 +428,10 @@ main(int argc, char **argv)
 	make_rooms(&spawner, &programs);
 	if (privileges_shrink(problem, sizeof(problem)) != 0)
 		give_up(&spawner, "rights", "%s", problem);
+	if (spawner.site.is_single)
+		log_event(LOG_INFO, "ordinary_user", "why=\"not started by "
+		    "root, so what a layer_off line says is weaker; "
+		    "fcgi-host check says it too\"");
 	log_event(LOG_INFO, "start", "version=%s run_id=%llu cgroup=\"%s\"",
 	    PACKAGE_VERSION_TEXT, (unsigned long long)spawner.run_id,
 	    spawner.cgroup.fd >= 0 ? spawner.cgroup.path : "none");

@@ -13,6 +13,7 @@
 #include "fcgi-host/ctl_msg.h"
 #include "fcgi-host/sock.h"
 #include "fcgi-host/tenants.h"
+#include "sandbox/userns.h"
 
 #define TENANTS_FILE "tenants"
 #define TENANTS_NEW "tenants.new"
@@ -303,6 +304,13 @@ account_resolve(const struct conf_section *section, uid_t reserved,
 	const char *user = section->settings.user;
 	const struct passwd *entry = getpwnam(user);
 
+	if (userns_is_single()) {
+		snprintf(problem, size, "[tenant %s]: functions cannot run as "
+		    "\"%s\": an ordinary user's host has no id but his own; "
+		    "remove the line `user`, or start the host as root",
+		    section->name, user);
+		return -EPERM;
+	}
 	if (entry == NULL) {
 		snprintf(problem, size, "[tenant %s]: there is no account "
 		    "\"%s\"; create it or remove the line `user`",

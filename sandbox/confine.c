@@ -10,6 +10,7 @@
 #include "sandbox/landlock.h"
 #include "sandbox/rights.h"
 #include "sandbox/seccomp.h"
+#include "sandbox/userns.h"
 
 #if defined(__SANITIZE_ADDRESS__)
 /*
@@ -43,6 +44,8 @@ change_root(int root_fd)
 static int
 drop_ids(const struct confine *confine, bool is_root, const char **step)
 {
+	/* where there is one id only, its owner's groups cannot be put off */
+	bool has_groups = confine->uid == 0;
 	int last = rights_last_capability();
 	int error = 0;
 
@@ -56,6 +59,9 @@ drop_ids(const struct confine *confine, bool is_root, const char **step)
 	}
 	if (error == 0 && is_root) {
 		*step = "user and group ids";
+		error = has_groups ? 0 : rights_drop_groups();
+	}
+	if (error == 0 && is_root) {
 		error = rights_take_ids(confine->uid, confine->gid);
 	}
 	if (error == 0) {
@@ -65,8 +71,22 @@ drop_ids(const struct confine *confine, bool is_root, const char **step)
 	if (error != 0 || !is_root)
 		return error;
 	*step = "verification of rights";
-	error = rights_verify_ids(confine->uid, confine->gid);
+	error = has_groups ? 0 : rights_verify_groups();
+	if (error == 0)
+		error = rights_verify_ids(confine->uid, confine->gid);
 	return error != 0 ? error : rights_verify_capabilities(last);
+}
+
+/*
+ * Root of the machine cannot be confined: too much is his by his id alone.  Of a
+ * user namespace whose only id is 0 he can: that is an ordinary user, and what is
+ * his by his id is closed by root directory, Landlock and filter.
+ */
+static bool
+can_be_confined(const struct confine *confine)
+{
+	return (confine->uid != 0 && confine->gid != 0) ||
+	    (confine->uid == 0 && confine->gid == 0 && userns_is_single());
 }
 
 /* libcap's own look, by another way than ours: all sets as it prints them. */
@@ -148,7 +168,7 @@ confine_gateway(const struct confine *confine, const char **step)
 	int error = 0;
 
 	*step = "user: root cannot be confined";
-	if (is_root && (confine->uid == 0 || confine->gid == 0))
+	if (is_root && !can_be_confined(confine))
 		return -EINVAL;
 	*step = "root directory";
 	if (is_root)
@@ -172,7 +192,7 @@ confine_scanner(const struct confine *confine, const char **step)
 	int error = 0;
 
 	*step = "user: root cannot be confined";
-	if (is_root && (confine->uid == 0 || confine->gid == 0))
+	if (is_root && !can_be_confined(confine))
 		return -EINVAL;
 	*step = "functions directory";
 	if (fchdir(confine->read_fd) != 0)

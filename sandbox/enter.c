@@ -16,6 +16,7 @@
 #include "sandbox/landlock.h"
 #include "sandbox/plan.h"
 #include "sandbox/slice.h"
+#include "sandbox/userns.h"
 
 /* Where the child's own descriptors stand for the exec. */
 enum { ERROR_FD = INIT_PROC_FD + 1, PROGRAM_FD, FD_COUNT };
@@ -36,6 +37,7 @@ enter_step_name(uint32_t step)
 		[ENTER_IPC] = "ipc ceilings",
 		[ENTER_MEMFD] = "vm.memfd_noexec",
 		[ENTER_MOUNTS] = "mounts",
+		[ENTER_USER_NS] = "user namespace",
 		[ENTER_LIMITS] = "resource limits",
 		[ENTER_BOUNDING] = "bounding set",
 		[ENTER_IDS] = "user and group ids",
@@ -174,11 +176,40 @@ enter_namespaces(const struct enter *enter)
 	if ((enter->layers & LAYER_UTS) &&
 	    sethostname(enter->hostname, strlen(enter->hostname)) != 0)
 		fail(enter->error_fd, ENTER_HOSTNAME, errno);
-	if (enter->layers & LAYER_IPC)
+	if ((enter->layers & LAYER_IPC) && enter->shared_pages != 0)
 		must(enter, ENTER_IPC, limit_ipc(enter));
 	if ((enter->layers & LAYER_MEMFD_NOEXEC) && enter->memfd_sysctl_fd >= 0)
 		must(enter, ENTER_MEMFD,
 		    forbid_memfd_exec(enter->memfd_sysctl_fd));
+}
+
+/*
+ * What was made so far belongs to the namespace above, in which this process has
+ * no right from here on, even if it won back all that it has in its own.  The
+ * score is set here, since afterwards nobody but root may: init is not dumpable.
+ */
+static void
+set_apart(const struct enter *enter, int proc_fd)
+{
+	(void)write_text(proc_fd, "self/oom_score_adj", SANDBOX_OOM_SCORE);
+	must(enter, ENTER_USER_NS,
+	    userns_apart(proc_fd, enter->uid, enter->gid));
+}
+
+static void
+take_ids(const struct enter *enter)
+{
+	if (!enter->is_apart)
+		must(enter, ENTER_IDS, rights_drop_groups());
+	must(enter, ENTER_IDS, rights_take_ids(enter->uid, enter->gid));
+}
+
+static void
+verify_ids(const struct enter *enter)
+{
+	if (!enter->is_apart)
+		must(enter, ENTER_VERIFY, rights_verify_groups());
+	must(enter, ENTER_VERIFY, rights_verify_ids(enter->uid, enter->gid));
 }
 
 static void
@@ -195,12 +226,11 @@ drop_rights(const struct enter *enter)
 		    rights_empty_bounding(enter->last_capability));
 	}
 	if (has_ids)
-		must(enter, ENTER_IDS, rights_take_ids(enter->uid, enter->gid));
+		take_ids(enter);
 	if (has_capabilities)
 		must(enter, ENTER_CAPABILITIES, rights_empty_capabilities());
 	if (has_ids)
-		must(enter, ENTER_VERIFY,
-		    rights_verify_ids(enter->uid, enter->gid));
+		verify_ids(enter);
 	if (has_capabilities)
 		must(enter, ENTER_VERIFY,
 		    rights_verify_capabilities(enter->last_capability));
@@ -330,6 +360,8 @@ enter_child(const struct enter *enter)
 	(void)slice_set(SLICE_FUNCTION_US); /* older kernels know none */
 	enter_namespaces(enter);
 	must(enter, ENTER_MOUNTS, mounts_enter(enter->mounts, &proc_fd));
+	if (enter->is_apart)
+		set_apart(enter, proc_fd);
 	drop_rights(enter);
 	if (enter->layers & LAYER_LANDLOCK)
 		must(enter, ENTER_LANDLOCK, enter_landlock(enter, proc_fd));

@@ -7,6 +7,7 @@
 #ifndef SANDBOX_ENTER_H
 #define SANDBOX_ENTER_H
 
+#include <stdbool.h>
 #include <stdint.h>
 #include <sys/types.h>
 
@@ -25,6 +26,7 @@ enum enter_step {
 	ENTER_IPC,
 	ENTER_MEMFD,
 	ENTER_MOUNTS,
+	ENTER_USER_NS,
 	ENTER_LIMITS,
 	ENTER_BOUNDING,
 	ENTER_IDS,
@@ -46,10 +48,12 @@ struct enter_failure {
 
 struct enter {
 	unsigned layers;
+	bool is_apart; /* in a user namespace of its own, see plan.h */
 	uid_t uid;
 	gid_t gid;
 	const char *hostname;
-	uint64_t shared_pages; /* the ceiling of System V shared memory */
+	/* the ceiling of System V shared memory; 0: there is no such object */
+	uint64_t shared_pages;
 	struct rights_limits limits;
 	int last_capability;
 	int abi; /* Landlock's */

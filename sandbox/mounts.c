@@ -9,10 +9,10 @@
 #include <sys/mount.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
-#include <sys/sysmacros.h>
 #include <unistd.h>
 
 #include "fcgi-host/sock.h"
+#include "sandbox/devices.h"
 #include "sandbox/plan.h"
 #include "sandbox/procfs.h"
 
@@ -64,21 +64,32 @@ mount_set(int fd, uint64_t attributes, unsigned flags)
  * the host later does not show up in the sandbox.
  */
 static int
-bind_new(int source, uint64_t attributes, bool is_recursive)
+bind_at(int dir, const char *path, uint64_t attributes, unsigned recursive)
 {
-	unsigned recursive = is_recursive ? AT_RECURSIVE : 0;
-	int fd = open_tree(source, "", AT_EMPTY_PATH | OPEN_TREE_CLONE |
-	    OPEN_TREE_CLOEXEC | recursive);
+	int fd = open_tree(dir, path, AT_EMPTY_PATH | AT_SYMLINK_NOFOLLOW |
+	    OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | recursive);
 	int error;
 
 	if (fd < 0)
 		return -errno;
-	error = mount_set(fd, attributes | ATTR_ALWAYS, recursive);
+	error = mount_set(fd, attributes, recursive);
+	/* How the machine's mounts note the time of access is nothing that a
+	 * user namespace may change, and nothing that a sandbox hangs on. */
+	if (error == -EPERM)
+		error = mount_set(fd, attributes & ~(uint64_t)MOUNT_ATTR_NOATIME,
+		    recursive);
 	if (error != 0) {
 		close(fd);
 		return error;
 	}
 	return fd;
+}
+
+static int
+bind_new(int source, uint64_t attributes, bool is_recursive)
+{
+	return bind_at(source, "", attributes | ATTR_ALWAYS,
+	    is_recursive ? AT_RECURSIVE : 0);
 }
 
 static int
@@ -289,46 +300,41 @@ add_etc(struct mounts *mounts, const struct mounts_host *host)
 	return add_localtime(mounts, host);
 }
 
+/* A user's: the machine's own, each hung onto an empty file. */
 static int
-fill_dev(int dev)
+add_nodes(struct mounts *mounts, int slash_fd)
 {
-	static const struct {
-		const char *name;
-		unsigned minor;
-	} nodes[] = { { "null", 3 }, { "zero", 5 }, { "full", 7 },
-		{ "random", 8 }, { "urandom", 9 } };
-	static const char *const links[][2] = { { "/proc/self/fd", "fd" },
-		{ "/proc/self/fd/0", "stdin" }, { "/proc/self/fd/1", "stdout" },
-		{ "/proc/self/fd/2", "stderr" } };
+	int error = 0;
 
-	for (size_t i = 0; i < sizeof(nodes) / sizeof(nodes[0]); i++) {
-		if (mknodat(dev, nodes[i].name, S_IFCHR | 0666,
-		        makedev(1, nodes[i].minor)) != 0 ||
-		    fchmodat(dev, nodes[i].name, 0666, 0) != 0)
-			return -errno;
+	for (size_t i = 0; devices_name(i) != NULL && error == 0; i++) {
+		char path[32];
+
+		snprintf(path, sizeof(path), "/dev/%s", devices_name(i));
+		error = add(mounts, bind_at(slash_fd, path + 1,
+		        MOUNT_ATTR_NOSUID | MOUNT_ATTR_NOEXEC, 0),
+		    MOUNTS_USE_NONE, path);
 	}
-	for (size_t i = 0; i < sizeof(links) / sizeof(links[0]); i++) {
-		if (symlinkat(links[i][0], dev, links[i][1]) != 0)
-			return -errno;
-	}
-	return mkdirat(dev, "shm", 0755) != 0 ? -errno : 0;
+	return error;
 }
 
 static int
-add_dev(struct mounts *mounts)
+add_dev(struct mounts *mounts, const struct mounts_host *host)
 {
 	static const char *const options[] = { "size", "16k", "nr_inodes", "32",
 		"mode", "0755", NULL };
 	int fd = tmpfs_new(MOUNT_ATTR_NOSUID | MOUNT_ATTR_NOEXEC, options);
-	int error = fd < 0 ? fd : fill_dev(fd);
+	int error = fd < 0 ? fd : devices_fill(fd, host->is_users);
 
 	if (error == 0)
 		error = mount_set(fd, MOUNT_ATTR_RDONLY, 0);
-	if (error == 0)
-		return add(mounts, fd, MOUNTS_USE_DEVICE, "/dev");
-	if (fd >= 0)
-		close(fd);
-	return error;
+	if (error != 0) {
+		if (fd >= 0)
+			close(fd);
+		return error;
+	}
+	error = add(mounts, fd, MOUNTS_USE_DEVICE, "/dev");
+	return error == 0 && host->is_users ?
+	    add_nodes(mounts, host->slash_fd) : error;
 }
 
 /* Owned by root, so that a program cannot change the directory's own mode. */
@@ -427,7 +433,7 @@ mounts_prepare(struct mounts *mounts, const struct mounts_host *host,
 	}
 	if (error == 0) {
 		*step = "/dev";
-		error = add_dev(mounts);
+		error = add_dev(mounts, host);
 	}
 	if (error == 0) {
 		*step = "/tmp";

@@ -45,6 +45,9 @@ struct mounts_link {
 
 /* What stays open from the start on. */
 struct mounts_host {
+	/* A user namespace's: it may not make device files, nor change how
+	 * the machine's mounts note the time of access. */
+	bool is_users;
 	int slash_fd, usr_fd, etc_fd;
 	struct mounts_link link[MOUNTS_LINKS_MAX];
 	size_t link_count;

@@ -36,6 +36,8 @@ enum sandbox_layer {
 
 #define SANDBOX_BINDS_MAX 32
 #define SANDBOX_FN_DIR "/fn"
+/* When the machine runs out of memory, functions go before the host. */
+#define SANDBOX_OOM_SCORE "500"
 
 struct sandbox_bind {
 	int fd; /* O_PATH, of the host's file or directory */
@@ -45,6 +47,9 @@ struct sandbox_bind {
 
 struct sandbox_plan {
 	unsigned layers;
+	/* The ids are those of a user namespace of its own, since the host's
+	 * has no second one; see userns.h. */
+	bool is_apart;
 	uid_t uid;
 	gid_t gid;
 	const char *hostname;

@@ -21,6 +21,7 @@
 #include "sandbox/plan.h"
 #include "sandbox/rights.h"
 #include "sandbox/seccomp.h"
+#include "sandbox/userns.h"
 
 static const struct {
 	unsigned layer;
@@ -147,6 +148,15 @@ probe_mount(struct sandbox_probe *probe, const struct namespace_kind *kind)
 		close(fd);
 }
 
+static void
+probe_ipc(struct sandbox_probe *probe, const struct namespace_kind *kind)
+{
+	probe_namespace(probe, kind);
+	if (probe->is_on && userns_is_single() && !userns_limits_ipc())
+		say(probe, true, "%s; System V calls are refused, since before "
+		    "Linux 6.8 only root can set their ceilings", kind->what);
+}
+
 /* False: the layer is none of them. */
 static bool
 probe_namespaces(struct sandbox_probe *probe)
@@ -157,7 +167,8 @@ probe_namespaces(struct sandbox_probe *probe)
 		i++;
 	if (i == NAMESPACE_COUNT)
 		return false;
-	(probe->layer == LAYER_MOUNT ? probe_mount : probe_namespace)(probe,
+	(probe->layer == LAYER_MOUNT ? probe_mount :
+	    probe->layer == LAYER_IPC ? probe_ipc : probe_namespace)(probe,
 	    &namespaces[i]);
 	return true;
 }
@@ -179,7 +190,16 @@ static void
 probe_identity(struct sandbox_probe *probe)
 {
 	bool is_on = has_capability(CAP_SETUID) && has_capability(CAP_SETGID);
+	int groups = getgroups(0, NULL);
 
+	if (userns_is_single()) {
+		say(probe, false, "an ordinary user's host: to the machine the "
+		    "host and all tenants are that user%s; only mounts and "
+		    "namespaces keep them apart, so let tenants in who trust "
+		    "each other, or start as root", groups <= 0 ? "" :
+		    ", with his other groups, which he cannot put off");
+		return;
+	}
 	say(probe, is_on, "%s", is_on ? "a user id for every tenant; "
 	    "CAP_SETUID and CAP_SETGID are held" : "all tenants run as one user: start as root");
 }

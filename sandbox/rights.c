@@ -93,10 +93,15 @@ rights_empty_bounding(int last)
 }
 
 int
+rights_drop_groups(void)
+{
+	return syscall(SYS_setgroups, 0, NULL) != 0 ? -errno : 0;
+}
+
+int
 rights_take_ids(uid_t uid, gid_t gid)
 {
-	if (syscall(SYS_setgroups, 0, NULL) != 0 ||
-	    syscall(SYS_setresgid, gid, gid, gid) != 0 ||
+	if (syscall(SYS_setresgid, gid, gid, gid) != 0 ||
 	    syscall(SYS_setresuid, uid, uid, uid) != 0)
 		return -errno;
 	return 0;
@@ -126,14 +131,19 @@ rights_no_new_privs(void)
 }
 
 int
+rights_verify_groups(void)
+{
+	return syscall(SYS_getgroups, 0, NULL) != 0 ? -EPERM : 0;
+}
+
+int
 rights_verify_ids(uid_t uid, gid_t gid)
 {
 	uid_t ruid, euid, suid;
 	gid_t rgid, egid, sgid;
 
 	if (syscall(SYS_getresuid, &ruid, &euid, &suid) != 0 ||
-	    syscall(SYS_getresgid, &rgid, &egid, &sgid) != 0 ||
-	    syscall(SYS_getgroups, 0, NULL) != 0)
+	    syscall(SYS_getresgid, &rgid, &egid, &sgid) != 0)
 		return -EPERM;
 	if (ruid != uid || euid != uid || suid != uid || rgid != gid ||
 	    egid != gid || sgid != gid)

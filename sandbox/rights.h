@@ -26,16 +26,18 @@ int rights_limit_files(uint64_t files);
 int rights_lock_securebits(void);
 /* Empties the bounding set, capabilities 0 … last. */
 int rights_empty_bounding(int last);
-/* No supplementary groups, then all gids, then all uids. */
+/* No supplementary group.  -EPERM in the user namespace of an ordinary user,
+ * whom no kernel lets put his off. */
+int rights_drop_groups(void);
+/* All gids, then all uids. */
 int rights_take_ids(uid_t uid, gid_t gid);
 /* Effective, permitted, inheritable and ambient: empty. */
 int rights_empty_capabilities(void);
 int rights_no_new_privs(void);
 
-/*
- * 0 when the ids are all these, no group is left, and the way back is closed;
- * -EPERM otherwise.
- */
+/* 0 when there is none. */
+int rights_verify_groups(void);
+/* 0 when the ids are all these and the way back is closed; -EPERM otherwise. */
 int rights_verify_ids(uid_t uid, gid_t gid);
 /* 0 when all five sets are empty; last as above. */
 int rights_verify_capabilities(int last);

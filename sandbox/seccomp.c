@@ -127,6 +127,8 @@ seccomp_compile(struct seccomp_program *program, enum seccomp_role role,
 		error = add_groups(filter, groups_of(role));
 	if (error == 0 && role == SECCOMP_FUNCTION && options->has_memfd)
 		error = add_groups(filter, seccomp_memfd_groups);
+	if (error == 0 && role == SECCOMP_FUNCTION && options->has_sysv)
+		error = add_groups(filter, seccomp_sysv_groups);
 	if (error == 0 && role == SECCOMP_FUNCTION && options->has_terminal)
 		error = add_groups(filter, seccomp_terminal_groups);
 	if (error == 0)

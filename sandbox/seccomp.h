@@ -21,6 +21,9 @@ struct seccomp_options {
 	/* memfd_create may be had: the kernel keeps its files from being
 	 * executed.  Where it cannot (before 6.3), the call is refused. */
 	bool has_memfd;
+	/* System V objects may be had: their ceilings are set.  Before Linux
+	 * 6.8 only root can. */
+	bool has_sysv;
 	/* For a person at a shell: what sets a terminal is allowed. */
 	bool has_terminal;
 };

@@ -134,6 +134,10 @@ static const struct seccomp_entry memory[] = {
 	CALL("pkey_alloc"),        /* V8's write protection */
 	CALL("pkey_free"),         /* V8's write protection */
 	CALL("pkey_mprotect"),     /* V8's write protection */
+};
+
+/* Where their ceilings could be set; nowhere else are they listed. */
+static const struct seccomp_entry sysv[] = {
 	CALL("shmget"),            /* PHP, PostgreSQL clients; own IPC namespace */
 	CALL("shmat"),             /* the same */
 	CALL("shmdt"),             /* the same */
@@ -478,6 +482,11 @@ const struct seccomp_group seccomp_function_groups[] = {
 
 const struct seccomp_group seccomp_terminal_groups[] = {
 	SECCOMP_GROUP(terminal),
+	{ NULL, 0 },
+};
+
+const struct seccomp_group seccomp_sysv_groups[] = {
+	SECCOMP_GROUP(sysv),
 	{ NULL, 0 },
 };
 

@@ -54,6 +54,8 @@ extern const struct seccomp_group seccomp_gateway_groups[];
 extern const struct seccomp_group seccomp_scanner_groups[];
 /* memfd_create for functions, where the kernel makes it harmless. */
 extern const struct seccomp_group seccomp_memfd_groups[];
+/* System V objects, where they are bounded. */
+extern const struct seccomp_group seccomp_sysv_groups[];
 /* What sets a terminal, for a sandbox that has one. */
 extern const struct seccomp_group seccomp_terminal_groups[];
 

@@ -18,6 +18,7 @@
 #include "sandbox/enter.h"
 #include "sandbox/landlock.h"
 #include "sandbox/procfs.h"
+#include "sandbox/userns.h"
 
 #define ARGUMENTS_MAX 256
 #define START_LIMIT_MS 5000
@@ -25,6 +26,8 @@
 /* RLIMIT_NPROC counts over a tenant's instances, of which each has an init and a
  * program at least: a tenant with many functions must not stop itself. */
 #define NPROC_INSTANCES 64
+
+static const char netns_path[] = "/proc/self/ns/net";
 
 struct sandbox_host {
 	struct mounts_host mounts;
@@ -35,6 +38,7 @@ struct sandbox_host {
 	int last_capability;
 	int memfd_sysctl_fd;
 	int init_fd;
+	bool has_sysv; /* ceilings of System V objects can be set */
 };
 
 /* ------------------------------------------------------------------ the host */
@@ -61,6 +65,21 @@ open_init(const char *path, char *problem, size_t size)
 	return fd;
 }
 
+/* Root makes a /proc and device files of his own; an ordinary user, in his user
+ * namespace, has the machine's. */
+static int
+fit_to_user(struct sandbox_host *host, const char **step)
+{
+	host->has_sysv = true;
+	if (!userns_is_single())
+		return 0;
+	host->has_sysv = userns_limits_ipc();
+	host->mounts.is_users = true;
+	*step = "/proc";
+	host->proc.fd = open("/proc", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	return host->proc.fd < 0 ? -errno : 0;
+}
+
 struct sandbox_host *
 sandbox_host_new(const char *init_path, char *problem, size_t size)
 {
@@ -81,13 +100,16 @@ sandbox_host_new(const char *init_path, char *problem, size_t size)
 	if (host->init_fd < 0)
 		goto out;
 	error = mounts_host_open(&host->mounts, &step);
+	if (error == 0)
+		error = fit_to_user(host, &step);
 	if (error != 0) {
 		snprintf(problem, size, "cannot open %s: %s", step,
 		    strerror(-error));
 		goto out;
 	}
 	options = (struct seccomp_options){
-		.has_memfd = host->memfd_sysctl_fd >= 0 };
+		.has_memfd = host->memfd_sysctl_fd >= 0,
+		.has_sysv = host->has_sysv };
 	error = seccomp_compile(&host->seccomp, SECCOMP_FUNCTION, &options);
 	if (error != 0) {
 		snprintf(problem, size, "cannot compile the seccomp filter: %s",
@@ -122,16 +144,51 @@ sandbox_host_layers(const struct sandbox_host *host)
 	return host->abi > 0 ? LAYER_ALL : LAYER_ALL & ~(unsigned)LAYER_LANDLOCK;
 }
 
+/* By a child that shares the descriptors and goes out where there is no way back
+ * for its parent. */
+static int
+netns_of_child(void)
+{
+	struct clone_args arguments = { .flags = CLONE_FILES | CLONE_NEWNET |
+		CLONE_CLEAR_SIGHAND, .exit_signal = SIGCHLD };
+	int pair[2], fd = -EIO;
+	long pid;
+
+	if (pipe2(pair, O_CLOEXEC) != 0)
+		return -errno;
+	pid = syscall(SYS_clone3, &arguments, sizeof(arguments));
+	if (pid == 0) {
+		fd = open(netns_path, O_RDONLY | O_CLOEXEC);
+		fd = fd < 0 ? -errno : fd;
+		_exit(write(pair[1], &fd, sizeof(fd)) == sizeof(fd) ? 0 : 1);
+	}
+	if (pid < 0) {
+		fd = -errno;
+	} else {
+		while (waitpid((pid_t)pid, NULL, 0) < 0 && errno == EINTR)
+			continue;
+		close_fd(&pair[1]);
+		if (read(pair[0], &fd, sizeof(fd)) != sizeof(fd))
+			fd = -EIO;
+	}
+	close_fd(&pair[0]);
+	close_fd(&pair[1]);
+	return fd;
+}
+
 int
 sandbox_netns_new(void)
 {
-	static const char path[] = "/proc/self/ns/net";
-	CLEANUP_FD int own = open(path, O_RDONLY | O_CLOEXEC);
+	CLEANUP_FD int own = open(netns_path, O_RDONLY | O_CLOEXEC);
 	int fd;
 
+	/* Into its own, which changes nothing: who is not let in again, as an
+	 * ordinary user into the machine's, does not leave. */
+	if (own >= 0 && setns(own, CLONE_NEWNET) != 0)
+		return errno == EPERM ? netns_of_child() : -errno;
 	if (own < 0 || unshare(CLONE_NEWNET) != 0)
 		return -errno;
-	fd = open(path, O_RDONLY | O_CLOEXEC);
+	fd = open(netns_path, O_RDONLY | O_CLOEXEC);
 	if (fd < 0)
 		fd = -errno;
 	/* whoever stays outside of his own network must not go on */
@@ -185,20 +242,34 @@ make_arguments(const struct sandbox_plan *plan, const char **argv)
 	return 0;
 }
 
+/* In a user namespace of its own an instance's processes are counted alone. */
+static uint64_t
+limit_of_processes(const struct sandbox_plan *plan)
+{
+	uint64_t least = plan->uid_processes;
+
+	if (plan->is_processes_in_cgroup)
+		return least;
+	if (plan->is_apart && (least == 0 || plan->processes < least))
+		return plan->processes;
+	return least != 0 ? least : plan->processes * NPROC_INSTANCES;
+}
+
 static void
 fill_enter(struct enter *enter, const struct sandbox_host *host,
     const struct sandbox_plan *plan)
 {
 	enter->layers = plan->layers;
+	enter->is_apart = plan->is_apart &&
+	    (plan->layers & LAYER_IDENTITY) != 0;
 	enter->uid = plan->uid;
 	enter->gid = plan->gid;
 	enter->hostname = plan->hostname != NULL ? plan->hostname : "fn";
-	enter->shared_pages = plan->memory_bytes / 4096 + 1;
+	enter->shared_pages = host->has_sysv ?
+	    plan->memory_bytes / 4096 + 1 : 0;
 	enter->limits.data_bytes = plan->is_memory_in_cgroup ? 0 :
 	    plan->memory_bytes;
-	enter->limits.processes = plan->uid_processes;
-	if (plan->uid_processes == 0 && !plan->is_processes_in_cgroup)
-		enter->limits.processes = plan->processes * NPROC_INSTANCES;
+	enter->limits.processes = limit_of_processes(plan);
 	enter->last_capability = host->last_capability;
 	enter->abi = host->abi;
 	enter->seccomp = plan->terminal_fd > 0 ? &host->with_terminal :
@@ -335,7 +406,8 @@ static int
 compile_with_terminal(struct sandbox_host *host)
 {
 	const struct seccomp_options options = {
-		.has_memfd = host->memfd_sysctl_fd >= 0, .has_terminal = true };
+		.has_memfd = host->memfd_sysctl_fd >= 0,
+		.has_sysv = host->has_sysv, .has_terminal = true };
 
 	if (host->with_terminal.code.filter != NULL)
 		return 0;

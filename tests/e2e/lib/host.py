@@ -65,7 +65,17 @@ def ini(sections):
     return "\n".join(out)
 
 
-def write_atomically(path, data, mode=0o644):
+def become_user():
+    """The words before a command that an ordinary user is to run."""
+    if os.geteuid() != 0:
+        return []
+    make_account()
+    user = pwd.getpwnam(ACCOUNT)
+    return ["setpriv", f"--reuid={user.pw_uid}", f"--regid={user.pw_gid}",
+            "--clear-groups", "--pdeathsig=TERM"]
+
+
+def write_atomically(path, data, mode=0o644, own=None):
     """A new file, then a rename: nobody sees half of it."""
     path = pathlib.Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -74,6 +84,8 @@ def write_atomically(path, data, mode=0o644):
         with os.fdopen(handle, "wb") as out:
             out.write(data.encode() if isinstance(data, str) else data)
         os.chmod(temp, mode)
+        if own is not None:
+            own(temp)
         os.rename(temp, path)
     except BaseException:
         if os.path.exists(temp):
@@ -87,12 +99,15 @@ class Host:
     sections: overrides of the configuration, {"defaults": {"idle": "1s"}};
     text: more of the file, as it is, put before the runtimes; runtimes: the
     runtime sections; wrap: a command that starts it, as ("prlimit", "…");
-    stores: the service manager keeps sockets for the next start.
+    stores: the service manager keeps sockets for the next start; as_user: an
+    ordinary user starts it, and gives the verbs (else root, if we are root).
     """
 
     def __init__(self, installed, sections=None, text="", runtimes=RUNTIMES,
-                 socket_name="s", wrap=(), stores=False):
-        make_account()
+                 socket_name="s", wrap=(), stores=False, as_user=False):
+        self.become = become_user() if as_user else []
+        if os.geteuid() == 0:
+            make_account()
         self.installed = installed
         self.dir = pathlib.Path(tempfile.mkdtemp(prefix="fh-", dir="/tmp"))
         self.dir.chmod(0o755)
@@ -103,6 +118,8 @@ class Host:
         for directory in (self.functions, self.run_dir, self.state,
                           self.log_dir):
             directory.mkdir(mode=0o755)
+            self.own(directory)
+        self.own(self.dir)
         self.accounting = self.log_dir / "a.log"
         self.log_path = self.dir / "host.log"
         self.socket = str(self.run_dir / socket_name)
@@ -110,7 +127,8 @@ class Host:
         self.text, self.runtimes = text, runtimes
         # HOST_WRAP: a command before all of them, as a service manager's that
         # gives each a cgroup of its own
-        self.wrap = os.environ.get("HOST_WRAP", "").split() + list(wrap)
+        self.wrap = (os.environ.get("HOST_WRAP", "").split() + list(wrap) +
+                     self.become)
         self.sections = {"host": {
             "listen": self.socket, "listen_mode": "0666",
             "functions": self.functions, "accounting": self.accounting,
@@ -122,6 +140,12 @@ class Host:
         self.manager = manager_room.Manager(self.dir / "notify", stores)
         self.told = 0  # what the manager had heard before this start
 
+    def own(self, path):
+        """Gives what root made to the user whose host it is."""
+        if self.become:
+            user = pwd.getpwnam(ACCOUNT)
+            os.chown(path, user.pw_uid, user.pw_gid)
+
     # -------------------------------------------------------- configuration
 
     def configure(self, sections, text=None):
@@ -132,16 +156,23 @@ class Host:
             self.text = text
         write_atomically(self.ini_path, ini(self.sections) + self.text +
                          self.runtimes)
+        self.own(self.ini_path)
 
     def add(self, name, source, mode=0o755):
         """Drops a function: source is a program's path, or the text."""
         if isinstance(source, pathlib.Path):
             source = source.read_bytes()
-        write_atomically(self.functions / name, source, mode)
+        self.put(name, source, mode)
+
+    def put(self, name, source, mode=0o644):
+        path = self.functions / name
+        made = [folder for folder in path.parents if not folder.exists()]
+        write_atomically(path, source, mode, self.own)
+        for folder in made:
+            self.own(folder)
 
     def sidecar(self, name, **keys):
-        write_atomically(self.functions / f"{name}.ini",
-                         ini({"function": keys}))
+        self.put(f"{name}.ini", ini({"function": keys}))
 
     # ----------------------------------------------------------- life
 
@@ -318,7 +349,7 @@ class Host:
     def verb(self, name, *args, timeout=60):
         """Runs `fcgi-host NAME -c INI …`."""
         return self.installed.run(name, "-c", self.ini_path, *args,
-                                  timeout=timeout)
+                                  timeout=timeout, wrap=self.become)
 
     def fetch(self, url, body=b"", **extra):
         """One direct FastCGI request."""

@@ -1,4 +1,5 @@
 """Where the programs under test are, and the C programs that tests need."""
+import copy
 import ctypes
 import os
 import pathlib
@@ -63,9 +64,19 @@ class Installed:
         env.update(more)
         return env
 
-    def run(self, *args, timeout=60, **more):
+    def copy_to(self, directory):
+        """The same programs where every user can reach them."""
+        other = copy.copy(self)
+        other.libexec = pathlib.Path(directory)
+        for role in ("spawner", "gateway", "scanner", "init"):
+            shutil.copy(self.libexec / f"fcgi-host-{role}", directory)
+        other.command = other.libexec / "fcgi-host"
+        shutil.copy(self.command, other.command)
+        return other
+
+    def run(self, *args, timeout=60, wrap=(), **more):
         """Runs the command to its end, output captured as text."""
-        return subprocess.run([str(self.command), *map(str, args)],
+        return subprocess.run([*wrap, str(self.command), *map(str, args)],
                               env=self.environment(**more), text=True,
                               stdout=subprocess.PIPE, stderr=subprocess.PIPE,
                               stdin=subprocess.DEVNULL, timeout=timeout)

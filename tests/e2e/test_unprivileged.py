@@ -1,0 +1,243 @@
+"""A host that an ordinary user has started: in a user namespace, without root."""
+import json
+import os
+import pathlib
+import pwd
+import signal
+import subprocess
+import time
+
+import pytest
+
+from lib import books, fcgi, host as host_room, proc
+
+pytestmark = pytest.mark.any_user
+
+SLEEPER = """sleep 71077 &
+setsid sleep 71077 &
+sleep 71077
+"""
+STATUS = """printf 'Content-Type: text/plain\\n\\n'
+id -u; id -g; cat /proc/self/status
+"""
+
+
+@pytest.fixture(scope="module")
+def reachable(installed, tmp_path_factory):
+    """The programs where the user whom root becomes can reach them."""
+    if os.geteuid() != 0:
+        return installed
+    place = pathlib.Path("/tmp") / f"fh-bin-{os.getpid()}"
+    place.mkdir(mode=0o755)
+    yield installed.copy_to(place)
+    subprocess.run(["rm", "-rf", place], check=True)
+
+
+@pytest.fixture(scope="module")
+def host(start, reachable, programs):
+    start.installed = reachable
+    return start.host({"swiss.cgi": programs.cgi, "warm.fcgi": programs.fcgi,
+                       "alice/status.sh": STATUS, "bob/status.sh": STATUS,
+                       "alice/keep.sh": "printf 'Content-Type: text/plain\\n\\n'"
+                       "; cat /data/x; echo kept > /data/x\n"}, as_user=True)
+
+
+@pytest.fixture
+def own_host(start_once, reachable, programs):
+    start_once.installed = reachable
+    return start_once.host({"swiss.cgi": programs.cgi,
+                            "warm.fcgi": programs.fcgi}, as_user=True,
+                           is_started=False)
+
+
+def user():
+    return pwd.getpwnam(host_room.ACCOUNT).pw_uid if os.geteuid() == 0 \
+        else os.geteuid()
+
+
+def inner(host, name):
+    answer, record = host.execute(f"/fn/{name}")
+    assert (answer.status, record["outcome"]) == (200, "ok"), answer.text
+    lines = answer.text.splitlines()
+    return int(lines[0]), int(lines[1]), dict(
+        line.split(":\t", 1) for line in lines[2:] if ":\t" in line)
+
+
+def test_nothing_of_the_host_has_another_uid_than_the_users(host):
+    for pid in [host.pid, *proc.descendants(host.pid)]:
+        ids = proc.status(pid)["Uid"].split()
+        assert set(ids) == {str(user())}, (pid, proc.program(pid), ids)
+
+
+def test_a_cgi_function_answers_and_is_warm_the_next_time(host):
+    answer, first = host.execute("/fn/swiss?head&raw=x")
+    assert (answer.status, answer.text) == (200, "x")
+    _, second = host.execute("/fn/swiss?head&raw=x")
+    assert (first["cold"], second["cold"]) == (True, False)
+    assert first["instance"] == second["instance"]
+
+
+def test_a_fastcgi_function_answers_and_is_warm_the_next_time(host):
+    answer, first = host.execute("/fn/warm?head&raw=x")
+    assert (answer.status, answer.text) == (200, "x")
+    _, second = host.execute("/fn/warm?head&raw=x")
+    assert (first["cold"], second["cold"]) == (True, False)
+
+
+def test_the_record_says_by_what_time_and_memory_were_measured(host):
+    _, record = host.execute("/fn/swiss?head&burn=50")
+    assert record["mem_source"] == "process"
+    assert record["cpu_source"] in ("process", "cgroup")
+    assert record["mem_peak_kib"] > 0
+
+
+def test_a_program_has_no_right_and_a_number_of_its_tenants(host):
+    uid, gid, status = inner(host, "alice/status")
+    assert uid == gid and uid not in (0, user())
+    for name in ("CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb"):
+        assert int(status[name], 16) == 0, name
+    assert (status["NoNewPrivs"], status["Seccomp"]) == ("1", "2")
+    assert inner(host, "bob/status")[0] != uid
+
+
+def test_what_a_tenant_keeps_in_data_outlives_an_instance(host):
+    host.execute("/fn/alice/keep")
+    assert host.execute("/fn/alice/keep")[0].text == "kept\n"
+    kept = host.state / "data/alice/x"
+    assert (kept.stat().st_uid, kept.read_text()) == (user(), "kept\n")
+
+
+def test_a_timeout_kills_the_whole_tree(host):
+    host.add("stuck.sh", SLEEPER)
+    host.sidecar("stuck", timeout="300ms")
+    host.wait_served("/fn/stuck", status=504)
+    answer, record = host.execute("/fn/stuck")
+    assert (answer.status, record["outcome"]) == (504, "timeout")
+    left = host_room.wait_gone([pid for pid in proc.descendants(host.pid)
+                                if "71077" in proc.command_line(pid)])
+    assert left == []
+
+
+def test_processes_are_bounded_in_each_instance(host):
+    host.add("bomb.sh", "printf 'Content-Type: text/plain\\n\\n'\n"
+             "for i in 1 2 3 4 5 6 7 8 9 10 11 12; do sleep 5 & done 2>&1\n"
+             "ps -e 2>/dev/null | wc -l; echo end\n")
+    host.sidecar("bomb", processes="8")
+    text = host.wait_served("/fn/bomb").text
+    assert "Cannot fork" in text and "end" not in text, text
+
+
+def test_a_reload_puts_new_settings_into_service(own_host):
+    host = own_host.start()
+    host.execute("/fn/warm?head")
+    host.configure({"host": {"url_prefix": "/run"}})
+    done = host.verb("reload")
+    assert done.returncode == 0, done.stderr
+    assert host.fetch("/run/warm?head&raw=x").text == "x"
+    assert host.fetch("/fn/warm").status == 404
+
+
+def test_a_rotation_loses_no_line(own_host):
+    host = own_host.start()
+    _, first = host.execute("/fn/swiss?head")
+    old = host.accounting.with_suffix(".1")
+    host.accounting.rename(old)
+    done = host.verb("reopen")
+    assert done.returncode == 0, done.stderr
+    _, second = host.execute("/fn/swiss?head")
+    books.check_seq(books.Books(old).all() + host.books.all(), True)
+    assert second["seq"] > first["seq"]
+
+
+@pytest.mark.parametrize("role", ["gateway", "scanner"])
+def test_a_killed_role_is_replaced(own_host, role):
+    host = own_host.start()
+    host.execute("/fn/warm?head")
+    before = host.wait_role(role)
+    os.kill(before, signal.SIGKILL)
+    until = time.monotonic() + 10
+    while host.roles().get(role, before) == before:
+        assert time.monotonic() < until, host.log()[-2000:]
+        time.sleep(0.05)
+    assert host.execute("/fn/warm?head&raw=x")[0].text == "x"
+
+
+def test_with_the_spawner_everything_dies_and_the_next_run_settles(own_host):
+    host = own_host.start()
+    request_id = host_room.new_id()
+    with host.connect() as connection:
+        connection.send(fcgi.request_bytes("/fn/swiss?head&sleep=20000",
+                                           REQUEST_ID=request_id))
+        host.wait_instances(2)
+        below = proc.descendants(host.pid)
+        os.kill(host.pid, signal.SIGKILL)
+        host.process.wait(5)
+        assert host_room.wait_gone(below) == []
+    host.start()
+    assert host.books.wait_request(request_id)["outcome"] == "lost"
+    assert host.fetch("/fn/swiss?head&raw=back").text == "back"
+
+
+def test_a_successor_takes_over(own_host):
+    host = own_host.start()
+    host.execute("/fn/warm?head")
+    host.take_over()
+    assert host.execute("/fn/warm?head&raw=x")[0].text == "x"
+
+
+def test_a_start_says_what_is_weaker(host):
+    host.wait_log(r"event=ordinary_user why=\"not started by root")
+    host.wait_log(r"event=layer_off layer=identity why=\"an ordinary user's")
+
+
+def test_a_layer_that_an_ordinary_user_cannot_have_is_refused(own_host):
+    host = own_host
+    host.configure({"host": {"require": "mount identity"}})
+    host.launch()
+    assert host.process.wait(10) != 0
+    host.wait_log(r"event=layer_missing why=\"identity is required: an "
+                  r"ordinary user's host")
+    host.process = None
+
+
+def test_an_account_for_a_tenant_is_refused_in_words(own_host):
+    host = own_host
+    host.configure({"tenant alice": {"user": "nobody"}})
+    host.launch()
+    assert host.process.wait(10) != 0
+    host.wait_log(r"\[tenant alice\]: functions cannot run as \"nobody\": an "
+                  "ordinary user's host has no id but his own")
+    host.process = None
+
+
+def test_a_group_for_the_socket_is_refused_in_words(own_host):
+    host = own_host
+    host.configure({"host": {"listen_group": "www-data"}})
+    host.launch()
+    assert host.process.wait(10) != 0
+    host.wait_log(r"listen_group = www-data: an ordinary user's host can give "
+                  "its socket to no group; take the line out")
+    host.process = None
+
+
+def test_a_kernel_without_user_namespaces_is_named_with_the_mend(own_host):
+    """In a namespace of namespaces that allows none further."""
+    host = own_host
+    host.wrap += ["unshare", "--user", "--map-current-user", "--keep-caps",
+                  "sh", "-c", "echo 0 > /proc/sys/user/max_user_namespaces; "
+                  "exec setpriv --inh-caps=-all --ambient-caps=-all \"$@\"",
+                  "sh"]
+    host.launch()
+    assert host.process.wait(10) != 0
+    host.wait_log(r"user.max_user_namespaces is 0 on this machine: as root "
+                  r"sysctl -w user.max_user_namespaces=10000; or start the "
+                  "host as root")
+    host.process = None
+
+
+def test_the_verbs_of_the_user_reach_it(host):
+    status = json.loads(host.verb("status", "--json").stdout)
+    assert status["functions"]
+    assert host.verb("list").returncode == 0
+    done = host.verb("shell", "swiss", "--", "id", "-u")
+    assert done.returncode == 0, done.stderr
