@@ -1,4 +1,5 @@
 #include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -11,6 +12,7 @@
 #include "fcgi-host/cmd_unused.h"
 #include "sandbox/cgroup_place.h"
 #include "sandbox/plan.h"
+#include "sandbox/userns.h"
 
 #define LAYERS_MAX 32
 #define CONTROLLERS_MAX 512
@@ -69,7 +71,13 @@ probe_layers(struct report *report)
 	struct cgroup_place place = { .fd = -1 };
 	int error = cgroup_place_find(&place);
 
-	if (error == 0) {
+	if (error == 0 && userns_is_single() &&
+	    faccessat(place.fd, "cgroup.procs", W_OK, AT_EACCESS) != 0) {
+		(void)snprintf(parent.reason, sizeof(parent.reason), "none is "
+		    "delegated to you, so memory and processes are bounded by "
+		    "rlimits alone: systemd-run --user --scope -p "
+		    "Delegate=yes fcgi-host run, or start as root");
+	} else if (error == 0) {
 		parent.fd = place.fd;
 		memcpy(parent.mount, place.mount, sizeof(parent.mount));
 		find_controllers(&parent, place.is_hybrid);
@@ -122,6 +130,11 @@ judge_section(struct report *report, const char *where, const char *name,
 		findings_add(&report->findings, FINDING_WARNING, "[%s%s] "
 		    "freeze_idle has no effect, for there is no cgroup v2; "
 		    "see the layer cgroup", where, name);
+	/* the kernel counts by user namespace, and each instance has its own */
+	if (asks_for(section, LIMIT_MAX_PROCESSES) && userns_is_single())
+		findings_add(&report->findings, FINDING_WARNING, "[%s%s] "
+		    "max_processes bounds each instance, not the tenant's "
+		    "together, in an ordinary user's host", where, name);
 }
 
 static void
@@ -207,6 +220,7 @@ look(struct report *report)
 	const struct conf *conf = report->conf;
 	struct findings *findings = &report->findings;
 
+	check_enter(conf, findings);
 	check_accounts(conf, findings);
 	check_places(conf, findings);
 	check_numbers(conf, findings);

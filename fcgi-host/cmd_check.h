@@ -33,6 +33,11 @@ void findings_add(struct findings *findings, enum finding_weight weight,
     const char *fmt, ...) __attribute__((format(printf, 3, 4)));
 void findings_free(struct findings *findings);
 
+/*
+ * For an ordinary user who checks the file of a host of his own: enters the user
+ * namespace that `run` would, so that all is judged as the host will find it.
+ */
+void check_enter(const struct conf *conf, struct findings *findings);
 /* Accounts and groups that the configuration names. */
 void check_accounts(const struct conf *conf, struct findings *findings);
 /* Numbers that tenants have had from uid_range and must keep. */

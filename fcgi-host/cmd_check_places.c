@@ -11,6 +11,7 @@
 
 #include "fcgi-host/cmd.h"
 #include "fcgi-host/cmd_check.h"
+#include "sandbox/userns.h"
 
 void
 findings_add(struct findings *findings, enum finding_weight weight,
@@ -47,11 +48,44 @@ findings_free(struct findings *findings)
 	memset(findings, 0, sizeof(*findings));
 }
 
+/* Whose host it is says its directory, or who wrote its file. */
+static bool
+is_own_host(const struct conf *conf)
+{
+	struct stat st;
+
+	return (stat(conf->run, &st) == 0 || stat(conf->file, &st) == 0) &&
+	    st.st_uid == geteuid();
+}
+
+void
+check_enter(const struct conf *conf, struct findings *findings)
+{
+	char problem[512] = "";
+
+	if (geteuid() == 0)
+		return;
+	if (!is_own_host(conf))
+		findings_add(findings, FINDING_WARNING, "not checked as root, "
+		    "as whom the host runs: what only root can see or do is "
+		    "judged as if it were missing");
+	else if (userns_enter(problem, sizeof(problem)) != 0)
+		findings_add(findings, FINDING_ERROR, "%s", problem);
+	else
+		findings_add(findings, FINDING_NOTE, "judged as a host that "
+		    "you start yourself, in a user namespace; layers that are "
+		    "off are weaker for want of root, and require = refuses "
+		    "them");
+}
+
 static void
 check_user(const struct conf *conf, struct findings *findings)
 {
 	const struct passwd *entry = getpwnam(conf->user);
 
+	/* there is one id, and it is no account's */
+	if (userns_is_single())
+		return;
 	if (entry == NULL)
 		findings_add(findings, FINDING_ERROR, "[host] user: there is "
 		    "no account %s; make it: adduser --system --group %s",
@@ -65,6 +99,15 @@ check_user(const struct conf *conf, struct findings *findings)
 static void
 check_group(const struct conf *conf, struct findings *findings)
 {
+	if (userns_is_single()) {
+		if (conf->listen_group != NULL)
+			findings_add(findings, FINDING_ERROR, "[host] "
+			    "listen_group: an ordinary user's host can give "
+			    "its socket to no group; take the line out, and "
+			    "write listen_mode = 0666 if the web server runs "
+			    "as another");
+		return;
+	}
 	if (conf->listen_group != NULL && getgrnam(conf->listen_group) == NULL)
 		findings_add(findings, FINDING_ERROR, "[host] listen_group: "
 		    "there is no group %s; write the web server's, on Debian "
@@ -88,7 +131,12 @@ check_tenants(const struct conf *conf, struct findings *findings)
 		if (user == NULL)
 			continue;
 		entry = getpwnam(user);
-		if (entry == NULL)
+		if (userns_is_single())
+			findings_add(findings, FINDING_ERROR, "[tenant %s] "
+			    "user: an ordinary user's host has no id but his "
+			    "own; take the line out, or start the host as "
+			    "root", name);
+		else if (entry == NULL)
 			findings_add(findings, FINDING_ERROR, "[tenant %s] "
 			    "user: there is no account %s; make it, or take "
 			    "the line out for an id of uid_range", name, user);
@@ -109,6 +157,8 @@ check_uid_range(const struct conf *conf, struct findings *findings)
 {
 	const struct passwd *entry;
 
+	if (userns_is_single())
+		return;
 	setpwent();
 	while ((entry = getpwent()) != NULL) {
 		if (entry->pw_uid < conf->uid_first ||
@@ -130,10 +180,6 @@ check_accounts(const struct conf *conf, struct findings *findings)
 	check_group(conf, findings);
 	check_tenants(conf, findings);
 	check_uid_range(conf, findings);
-	if (geteuid() != 0)
-		findings_add(findings, FINDING_WARNING, "not checked as root, "
-		    "as whom the host runs: what only root can see or do is "
-		    "judged as if it were missing");
 }
 
 static bool
@@ -163,6 +209,11 @@ check_own(const char *path, const char *key, bool is_made,
 		findings_add(findings, FINDING_ERROR, "%s: %s is everybody's, "
 		    "so that another could put files of his own there; name a "
 		    "directory that is root's alone", key, path);
+	else if (is_strangers(&st) && userns_is_single())
+		findings_add(findings, FINDING_ERROR, "%s: %s must belong to "
+		    "you and be writable by you alone, or another could put "
+		    "files of his own there: chmod go-w %s, or name another",
+		    key, path, path);
 	else if (is_strangers(&st))
 		findings_add(findings, FINDING_ERROR, "%s: %s must belong to "
 		    "root and be writable by root alone, or another could put "
@@ -223,7 +274,7 @@ check_functions(const struct conf *conf, struct findings *findings)
 		findings_add(findings, FINDING_ERROR, "[host] functions: "
 		    "whoever is on this machine can drop functions into %s: "
 		    "chmod o-w %s", path, path);
-	if (entry != NULL && !may_read(&st, entry))
+	if (!userns_is_single() && entry != NULL && !may_read(&st, entry))
 		findings_add(findings, FINDING_ERROR, "[host] functions: %s "
 		    "cannot be read by %s, as whom the scanner runs: chmod "
 		    "o+rx %s", path, conf->user, path);

@@ -13,6 +13,7 @@
 #include "fcgi-host/cmd.h"
 #include "fcgi-host/cmd_unused.h"
 #include "fcgi-host/sock.h"
+#include "sandbox/userns.h"
 
 #define SCANNER "fcgi-host-scanner"
 
@@ -32,7 +33,7 @@ choose_user(const struct conf *conf, struct scanner_start *start)
 	gid_t gid = getgid();
 	const struct passwd *entry;
 
-	if (uid == 0) {
+	if (uid == 0 && !userns_is_single()) {
 		errno = 0;
 		entry = getpwnam(conf->user);
 		if (entry == NULL) {

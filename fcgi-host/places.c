@@ -128,6 +128,10 @@ open_own(const char *path, const char *key, unsigned lock_within_ms,
 	if (fd < 0 || fstat(fd, &st) != 0)
 		return fail(-errno, problem, size, "%s (%s) cannot be opened: "
 		    "%s", path, key, strerror(errno));
+	if (is_strangers(&st) && userns_is_single())
+		return fail(-EPERM, problem, size, "%s (%s) must belong to "
+		    "you and be writable by you alone: chmod go-w %s, or name "
+		    "another", path, key, path);
 	if (is_strangers(&st))
 		return fail(-EPERM, problem, size, "%s (%s) must belong to "
 		    "root and be writable by root alone: chown root %s; chmod "
@@ -449,8 +453,9 @@ open_parent(const char *path, const char **name, char *problem, size_t size)
 		    "cannot be opened: %s", path, strerror(errno));
 	if (is_strangers(&st))
 		return fail(-EPERM, problem, size, "the directory of %s must "
-		    "belong to root and be writable by root alone, or another "
-		    "could put a file of his own there", path);
+		    "belong to %s and be writable by nobody else, or another "
+		    "could put a file of his own there", path,
+		    userns_is_single() ? "you" : "root");
 	return steal_fd(&fd);
 }
 

@@ -309,7 +309,7 @@ cgroup_parent_open(struct cgroup_parent *parent, const char *name)
 	if (error != 0)
 		snprintf(parent->reason, sizeof(parent->reason),
 		    "cannot make a cgroup: %s; start as root, or as a service "
-		    "with Delegate=yes", strerror(-error));
+		    "or a scope with Delegate=yes", strerror(-error));
 	close_fd(&place.fd);
 	if (error != 0)
 		close_fd(&parent->fd);

@@ -270,6 +270,8 @@ probe_memfd(struct sandbox_probe *probe)
 	/* Either way no memfd can be executed. */
 	say(probe, true, "Linux %s: %s", name.release, has_sysctl ?
 	    "vm.memfd_noexec = 2 in every instance" :
+	    access("/proc/sys/vm/memfd_noexec", F_OK) == 0 ?
+	    "memfd_create refused by seccomp; vm.memfd_noexec is root's" :
 	    "memfd_create refused by seccomp; 6.3 has vm.memfd_noexec");
 }
 

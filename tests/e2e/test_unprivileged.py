@@ -3,6 +3,7 @@ import json
 import os
 import pathlib
 import pwd
+import re
 import signal
 import subprocess
 import time
@@ -241,3 +242,57 @@ def test_the_verbs_of_the_user_reach_it(host):
     assert host.verb("list").returncode == 0
     done = host.verb("shell", "swiss", "--", "id", "-u")
     assert done.returncode == 0, done.stderr
+
+
+def layers(report):
+    return {layer["layer"]: layer for layer in report["layers"]}
+
+
+def test_check_lists_the_layers_as_the_users_host_has_them(host):
+    done = host.verb("check", "--json")
+    report = json.loads(done.stdout)
+    assert (done.returncode, report["errors"]) == (0, []), report
+    found = layers(report)
+    said = re.findall(r"event=layer_off layer=(\w+)", host.log())
+    assert [name for name in found if not found[name]["on"]] == said
+    assert not found["identity"]["on"]
+    assert "an ordinary user's host" in found["identity"]["fact"]
+    assert found["mount"]["on"] and found["seccomp"]["on"]
+    assert any("in a user namespace" in note for note in report["notes"])
+    assert report["served"] >= 5
+
+
+def test_check_says_what_an_ordinary_user_cannot_have(own_host):
+    host = own_host
+    host.configure({"host": {"require": "identity", "listen_group": "adm"},
+                    "tenant alice": {"user": "nobody"},
+                    "tenant bob": {"max_processes": "64"}})
+    host.run_dir.chmod(0o775)
+    done = host.verb("check")
+    assert done.returncode == 1
+    for words in ("require: the layer identity is missing: an ordinary",
+                  "listen_group: an ordinary user's host can give its socket "
+                  "to no group", "[tenant alice] user: an ordinary user's",
+                  "[tenant bob] max_processes bounds each instance",
+                  f"chmod go-w {host.run_dir}, or name another"):
+        assert words in done.stdout, done.stdout
+
+
+def test_check_of_roots_host_by_another_says_what_he_cannot_see(own_host):
+    if os.geteuid() != 0:
+        pytest.skip("NOT RUN: root's host is made by root")
+    host = own_host
+    for path in (host.run_dir, host.state, host.log_dir):
+        os.chown(path, 0, 0)
+    done = host.verb("check")
+    assert "warning: not checked as root" in done.stdout, done.stdout
+
+
+@pytest.mark.parametrize("directory", ["run", "log"])
+def test_a_directory_that_others_may_write_is_refused(own_host, directory):
+    host = own_host
+    (host.dir / directory).chmod(0o775)
+    host.launch()
+    assert host.process.wait(10) != 0
+    host.wait_log("must belong to you and be writable by")
+    host.process = None
