@@ -59,6 +59,8 @@ struct conf {
 	char *require; /* layer names, space-separated, checked; "" */
 	uint64_t max_connections, max_instances, max_prepared;
 	bool has_max_prepared; /* 0 is a value */
+	unsigned hot_nice;
+	bool has_hot_nice; /* the same */
 	char *log; /* "stderr" or a path */
 	enum log_level log_level;
 	/* the rest */

@@ -27,6 +27,8 @@
 #define INSTANCES_MAX 8192u
 #define PREPARED_DEFAULT 16u
 #define PREPARED_MAX 1024u
+#define HOT_NICE_DEFAULT 10u
+#define HOT_NICE_MAX 19u
 
 #define SET(name) static int set_##name(struct conf *conf, \
     const char *value, char *problem, size_t size)
@@ -317,6 +319,17 @@ SET(max_prepared)
 	    PREPARED_MAX, problem, size);
 }
 
+SET(hot_nice)
+{
+	uint64_t nice = 0;
+	int error = put_count(&nice, "hot_nice", value, 0, HOT_NICE_MAX,
+	    problem, size);
+
+	conf->has_hot_nice = true;
+	conf->hot_nice = (unsigned)nice;
+	return error;
+}
+
 SET(log)
 {
 	if (strcmp(value, "stderr") == 0)
@@ -357,6 +370,7 @@ static const struct host_key {
 	{ "max_connections", set_max_connections },
 	{ "max_instances", set_max_instances },
 	{ "max_prepared", set_max_prepared },
+	{ "hot_nice", set_hot_nice },
 	{ "log", set_log },
 	{ "log_level", set_log_level },
 };
@@ -435,5 +449,7 @@ conf_host_defaults(struct conf *conf)
 		conf->max_instances = INSTANCES_DEFAULT;
 	if (!conf->has_max_prepared)
 		conf->max_prepared = PREPARED_DEFAULT;
+	if (!conf->has_hot_nice)
+		conf->hot_nice = HOT_NICE_DEFAULT;
 	return error;
 }

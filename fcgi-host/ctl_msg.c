@@ -457,6 +457,7 @@ static const struct type_rule rules[CTL_TYPE_COUNT] = {
 	    check_shell_up },
 	[CTL_SHELL_GONE] = { "shell_gone", SIZE_OF(shell_gone), S2G, 0,
 	    check_shell_gone },
+	[CTL_BUSY] = { "busy", CTL_HEAD_SIZE, G2S, 0, NULL },
 };
 
 void

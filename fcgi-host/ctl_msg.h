@@ -136,6 +136,8 @@ enum ctl_type {
 	CTL_SHELL_UP,
 	/* spawner → gateway: it has ended, or (was_up 0) did not begin */
 	CTL_SHELL_GONE,
+	/* gateway → spawner: executions go on; once a second while they do */
+	CTL_BUSY,
 	CTL_TYPE_COUNT
 };
 

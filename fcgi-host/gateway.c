@@ -24,6 +24,7 @@
 #define ACCEPT_PAUSE_US 100000
 #define GIVE_WAY_AT_ONCE 8
 #define RETRY_US 500000
+#define BUSY_EVERY_US 1000000
 /* for the spawner's messages and for a client of `status`, when web servers and
  * instances have taken all the others */
 #define RESERVE 32
@@ -252,6 +253,22 @@ retry(void *arg)
 		gateway_host_record(gateway, "refused");
 }
 
+/* The spawner looks who burns the processor, but only while somebody runs: an
+ * idle host sleeps. */
+static void
+busy_say(struct gateway *gateway)
+{
+	uint64_t now_us = loop_now_us(gateway->loop);
+	struct ctl_msg msg;
+
+	if (gateway->server.active == 0 ||
+	    now_us - gateway->busy_said_us < BUSY_EVERY_US)
+		return;
+	gateway->busy_said_us = now_us;
+	ctl_msg_init(&msg, CTL_BUSY);
+	gateway_send(gateway, &msg);
+}
+
 static void
 iteration_end(void *arg)
 {
@@ -268,6 +285,7 @@ iteration_end(void *arg)
 	    loop_timer_set(gateway->loop, &gateway->retry_timer,
 	    loop_now_us(gateway->loop) + RETRY_US, retry, gateway) < 0)
 		log_event(LOG_ERROR, "memory", "for=retry");
+	busy_say(gateway);
 	drained_check(gateway);
 }
 

@@ -45,6 +45,7 @@ struct gateway {
 	int fd_pause;     /* from this number on the backlog waits */
 	int fd_instances; /* and from this one on none comes up */
 	struct log_limit accept_limit, shortage_limit;
+	uint64_t busy_said_us;
 	struct loop_timer accept_timer;
 	/* a batch that could not be written, and refusals to be counted */
 	struct loop_timer retry_timer;

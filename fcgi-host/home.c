@@ -12,12 +12,13 @@
 #include "sandbox/plan.h"
 
 struct home {
-	TAILQ_ENTRY(home) in_unused;
+	TAILQ_ENTRY(home) in_unused, in_all;
 	struct homes *homes;
 	char function[CTL_NAME_MAX + 1];
 	char branch[16];
 	int netns_fd;
 	size_t users;
+	struct heat heat;
 };
 
 struct homes {
@@ -28,6 +29,7 @@ struct homes {
 	void *by_name;   /* tsearch(3) */
 	size_t unused_count;
 	TAILQ_HEAD(home_list, home) unused; /* the one used last first */
+	struct home_list all;
 };
 
 static int
@@ -49,6 +51,7 @@ homes_new(const struct cgroup_parent *cgroup, homes_branch_fn *unneeded,
 	homes->unneeded = unneeded;
 	homes->arg = arg;
 	TAILQ_INIT(&homes->unused);
+	TAILQ_INIT(&homes->all);
 	return homes;
 }
 
@@ -76,6 +79,7 @@ unused_shrink(struct homes *homes, size_t most)
 
 		unused_remove(last);
 		tdelete(last, &homes->by_name, compare);
+		TAILQ_REMOVE(&homes->all, last, in_all);
 		home_free(last);
 	}
 }
@@ -128,6 +132,7 @@ home_new(struct homes *homes, const struct home *key, struct home **out)
 		home_free(home);
 		return error;
 	}
+	TAILQ_INSERT_TAIL(&homes->all, home, in_all);
 	*out = home;
 	return 0;
 }
@@ -171,4 +176,19 @@ const char *
 home_branch(const struct home *home)
 {
 	return home->branch;
+}
+
+struct heat *
+home_heat(struct home *home)
+{
+	return &home->heat;
+}
+
+void
+homes_each(struct homes *homes, homes_each_fn *fn, void *arg)
+{
+	struct home *home;
+
+	TAILQ_FOREACH(home, &homes->all, in_all)
+		fn(arg, home);
 }

@@ -14,6 +14,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "fcgi-host/heat.h"
 #include "sandbox/cgroup.h"
 
 /* kept without an instance; about 220 KiB each */
@@ -39,5 +40,11 @@ void home_drop(struct home *home);
 int home_netns(const struct home *home);
 /* The branch's name; "" where there is no cgroup. */
 const char *home_branch(const struct home *home);
+/* How much its instances burn, as behind sees it. */
+struct heat *home_heat(struct home *home);
+
+typedef void homes_each_fn(void *arg, struct home *home);
+/* All of them, the unused too; fn takes and drops none. */
+void homes_each(struct homes *homes, homes_each_fn *fn, void *arg);
 
 #endif

@@ -9,6 +9,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "fcgi-host/behind.h"
 #include "fcgi-host/log.h"
 #include "fcgi-host/sandboxes.h"
 #include "fcgi-host/sock.h"
@@ -39,6 +40,7 @@ struct sandboxes {
 	struct instance *disowned;
 	size_t disowned_count;
 	struct homes *homes;
+	struct behind *behind;
 	uint64_t leaf_serial; /* ids begin anew with each gateway */
 	struct leftover *leftovers;
 	struct ctl_totals ended; /* without a cgroup: of those that ended */
@@ -511,6 +513,18 @@ sandboxes_totals(const struct sandboxes *sandboxes, struct ctl_totals *totals)
 	totals->is_taken_over = sandboxes->cgroup->left.usage_us != 0;
 }
 
+void
+sandboxes_put_behind(struct sandboxes *sandboxes, unsigned nice)
+{
+	behind_set(sandboxes->behind, nice);
+}
+
+void
+sandboxes_busy(struct sandboxes *sandboxes)
+{
+	behind_wake(sandboxes->behind);
+}
+
 struct sandboxes *
 sandboxes_new(struct loop *loop, struct cgroup_parent *cgroup,
     int instances_fd, sandboxes_gone_fn *gone, void *arg)
@@ -525,7 +539,10 @@ sandboxes_new(struct loop *loop, struct cgroup_parent *cgroup,
 	sandboxes->gone = gone;
 	sandboxes->arg = arg;
 	sandboxes->homes = homes_new(cgroup, leaf_remove, sandboxes);
-	if (sandboxes->homes == NULL) {
+	sandboxes->behind = sandboxes->homes == NULL ? NULL :
+	    behind_new(loop, cgroup, sandboxes->homes);
+	if (sandboxes->behind == NULL) {
+		homes_free(sandboxes->homes);
 		free(sandboxes);
 		return NULL;
 	}
@@ -545,6 +562,7 @@ sandboxes_free(struct sandboxes *sandboxes)
 		take_out_disowned(sandboxes, instance);
 		instance_drop(instance);
 	}
+	behind_free(sandboxes->behind);
 	homes_free(sandboxes->homes);
 	leftovers_end(sandboxes);
 	free(sandboxes->live);

@@ -80,6 +80,11 @@ void sandboxes_disown(struct sandboxes *sandboxes);
 /* All whose processes are there, the disowned too. */
 size_t sandboxes_count(const struct sandboxes *sandboxes);
 
+/* How far functions that burn the processor go behind others (behind.h). */
+void sandboxes_put_behind(struct sandboxes *sandboxes, unsigned nice);
+/* Executions go on. */
+void sandboxes_busy(struct sandboxes *sandboxes);
+
 /* The host's totals: of the parent cgroup, else of the instances that ended. */
 void sandboxes_totals(const struct sandboxes *sandboxes,
     struct ctl_totals *totals);

@@ -17,6 +17,7 @@
 #include "fcgi-host/sock.h"
 #include "fcgi-host/spawner.h"
 #include "sandbox/userns.h"
+#include "sandbox/weight.h"
 
 #define PROGRAM_MAX 512
 #define LAYERS_MAX 32
@@ -335,6 +336,7 @@ make_rooms(struct spawner *spawner, const struct programs *programs)
 	    spawner->gateway == NULL || spawner->scanner == NULL ||
 	    spawner->control == NULL || spawner->takeover == NULL)
 		give_up(spawner, "memory", "not enough to start");
+	sandboxes_put_behind(spawner->sandboxes, spawner->conf->hot_nice);
 	spawner->site = (struct launch_site){ .host = spawner->host,
 		.sandboxes = spawner->sandboxes, .tenants = spawner->tenants,
 		.cgroup = &spawner->cgroup,
@@ -432,9 +434,11 @@ main(int argc, char **argv)
 		log_event(LOG_INFO, "ordinary_user", "why=\"not started by "
 		    "root, so what a layer_off line says is weaker; "
 		    "fcgi-host check says it too\"");
-	log_event(LOG_INFO, "start", "version=%s run_id=%llu cgroup=\"%s\"",
+	log_event(LOG_INFO, "start", "version=%s run_id=%llu cgroup=\"%s\" "
+	    "behind=%s",
 	    PACKAGE_VERSION_TEXT, (unsigned long long)spawner.run_id,
-	    spawner.cgroup.fd >= 0 ? spawner.cgroup.path : "none");
+	    spawner.cgroup.fd >= 0 ? spawner.cgroup.path : "none",
+	    weight_manner_name(weight_manner(&spawner.cgroup)));
 	child_run(spawner.scanner);
 	child_run(spawner.gateway);
 	error = loop_run(spawner.loop);

@@ -315,6 +315,7 @@ spawner_reload(struct spawner *spawner, struct control_client *client)
 	log_set_level(conf->log_level);
 	spawner->is_read = false;
 	spawner->has_log_change = logs.accounting_fd >= 0;
+	sandboxes_put_behind(spawner->sandboxes, conf->hot_nice);
 	notify_reloading();
 	spawner_wait_begin(spawner, &spawner->reload, client, RELOAD_MS, reload_late);
 	spawner_send_fd(spawner->gateway, CTL_CONF, conf_fd);

@@ -316,6 +316,15 @@ on_drained(struct spawner *spawner, const struct ctl_msg *msg)
 	return 0;
 }
 
+/* One that says so without end makes us look ten times a second, no more. */
+static int
+on_busy(struct spawner *spawner, const struct ctl_msg *msg)
+{
+	(void)msg;
+	sandboxes_busy(spawner->sandboxes);
+	return 0;
+}
+
 /* The permit table: what is not in it, the gateway may not send. */
 static const struct {
 	enum ctl_type type;
@@ -327,6 +336,7 @@ static const struct {
 	{ CTL_FN_SYNC, on_synced },
 	{ CTL_DRAINED, on_drained },
 	{ CTL_SHELL_ANSWER, spawner_shell_answer },
+	{ CTL_BUSY, on_busy },
 };
 
 static int

@@ -182,6 +182,12 @@ remove_stale(int parent_fd)
 static const char *const wanted[] = { "memory", "pids", "cpu" };
 #define WANTED_COUNT (sizeof(wanted) / sizeof(wanted[0]))
 
+bool
+cgroup_has_controller(int dir, const char *controller)
+{
+	return file_has_word(dir, "cgroup.controllers", controller);
+}
+
 static void
 enable_controllers(int dir)
 {
@@ -190,7 +196,7 @@ enable_controllers(int dir)
 
 		/* One by one: a single one that is not there spoils a list. */
 		snprintf(text, sizeof(text), "+%s", wanted[i]);
-		if (file_has_word(dir, "cgroup.controllers", wanted[i]))
+		if (cgroup_has_controller(dir, wanted[i]))
 			file_write(dir, "cgroup.subtree_control", text);
 	}
 }
@@ -439,6 +445,20 @@ cgroup_branch_make(const struct cgroup_parent *parent, const char *name)
 	}
 	enable_controllers(branch);
 	return 0;
+}
+
+int
+cgroup_branch_cpu(const struct cgroup_parent *parent, const char *name,
+    struct cgroup_cpu *cpu)
+{
+	CLEANUP_FD int fd = -1;
+	char path[224];
+
+	if (!is_name(name))
+		return -EINVAL;
+	snprintf(path, sizeof(path), "%s/cpu.stat", name);
+	fd = cgroup_leaf_open(parent->fd, path, false);
+	return fd < 0 ? fd : cgroup_cpu_read(fd, cpu);
 }
 
 int

@@ -51,9 +51,16 @@ int cgroup_parent_cpu(const struct cgroup_parent *parent,
 /* Removes what it made. */
 void cgroup_parent_close(struct cgroup_parent *parent);
 
+/* Whether the controller is to be had in the cgroup, for its children or itself. */
+bool cgroup_has_controller(int dir, const char *controller);
+
 /* A place for leaves below the parent, for few of them to stand side by side.
  * 0 or negative errno. */
 int cgroup_branch_make(const struct cgroup_parent *parent, const char *name);
+/* The clock of a branch, over all that its leaves were and are.  0 or negative
+ * errno. */
+int cgroup_branch_cpu(const struct cgroup_parent *parent, const char *name,
+    struct cgroup_cpu *cpu);
 
 /* Makes a leaf, LEAF or BRANCH/LEAF, with its ceilings (memory.max, memory.swap.max 0,
  * memory.oom.group 1, pids.max, cpu.max).  Its directory's descriptor, or a

@@ -127,6 +127,24 @@ cgroup_place_explain_v1(char *out, size_t size)
 	    "some controllers", folder[0] != '\0' ? folder : "/sys/fs/cgroup");
 }
 
+bool
+cgroup_place_is_below_v1(const char *controller)
+{
+	FILE *file = fopen("/proc/self/cgroup", "re");
+	char line[512], names[128];
+	bool result = false;
+	int at = 0;
+
+	if (file == NULL)
+		return false;
+	while (fgets(line, sizeof(line), file) != NULL)
+		if (sscanf(line, "%*d:%127[^:]:%n", names, &at) == 1 &&
+		    has_option(names, controller))
+			result = strcmp(line + at, "/\n") != 0;
+	fclose(file);
+	return result;
+}
+
 /* Whether a process other than this one stands in the cgroup.  Those that this
  * process cannot name show as 0. */
 static bool

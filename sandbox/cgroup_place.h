@@ -33,6 +33,9 @@ bool cgroup_place_leave(struct cgroup_place *place);
  * for people. */
 void cgroup_place_explain_v1(char *out, size_t size);
 
+/* Whether the controller is on cgroup v1 and this process not in the root there. */
+bool cgroup_place_is_below_v1(const char *controller);
+
 /* Steps back into the directory, if it was left, and removes the child. */
 void cgroup_place_return(int place_fd);
 

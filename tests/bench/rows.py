@@ -22,6 +22,7 @@ class Row:
         self.ours, self.theirs = [], []
         self.errors = [0, 0]
         self.notes = []
+        self.waits, self.lates = [], []  # the client's own, in µs
 
     def add(self, ours, theirs, errors=(0, 0)):
         self.ours.append(ours)

@@ -96,7 +96,7 @@ def test_a_host_whose_instances_have_ended_sleeps_again(start_once, programs):
         for _ in range(5):
             host.fetch(f"/fn/{name}?head")
     host.wait_prepared(2)
-    time.sleep(0.5)
+    time.sleep(2)  # the spawner looks a second longer who burns
     roles = host.roles()
     before = {role: proc.wakeups(pid) for role, pid in roles.items()}
     time.sleep(3)

@@ -39,7 +39,7 @@ may_say(enum ctl_type type, size_t way)
 		return type == CTL_INSTANCE_START ||
 		    type == CTL_INSTANCE_KILL || type == CTL_LOG_SWITCHED ||
 		    type == CTL_DRAINED || type == CTL_FN_SYNC ||
-		    type == CTL_SHELL_ANSWER;
+		    type == CTL_SHELL_ANSWER || type == CTL_BUSY;
 	case CTL_WAY_SCANNER_TO_SPAWNER:
 		return type == CTL_FN_PUT || type == CTL_FN_DEL ||
 		    type == CTL_FN_SYNC;

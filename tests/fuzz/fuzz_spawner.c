@@ -225,6 +225,8 @@ gateway_may(const struct sent *sent)
 		    msg->u.shell_answer.serial) &&
 		    (msg->u.shell_answer.error != 0 ||
 		    msg->u.shell_answer.id > spawner->last_id);
+	case CTL_BUSY:
+		return true;
 	default:
 		return false;
 	}
@@ -235,7 +237,7 @@ gateway_speaks(void)
 {
 	static const enum ctl_type types[] = { CTL_INSTANCE_START,
 		CTL_INSTANCE_START, CTL_INSTANCE_START, CTL_INSTANCE_KILL,
-		CTL_LOG_SWITCHED, CTL_DRAINED, CTL_FN_SYNC };
+		CTL_LOG_SWITCHED, CTL_DRAINED, CTL_FN_SYNC, CTL_BUSY };
 	struct sent sent;
 	struct asked *asked = NULL;
 	bool may, is_up, has_drained;

@@ -154,6 +154,7 @@ every_type_goes_only_its_way(void **state)
 		[CTL_SHELL] = CMD, [CTL_SHELL_ASK] = S2G,
 		[CTL_SHELL_ANSWER] = G2S, [CTL_SHELL_UP] = OUT,
 		[CTL_SHELL_GONE] = S2G,
+		[CTL_BUSY] = G2S,
 	};
 	int type;
 	unsigned way;
