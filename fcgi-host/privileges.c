@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "fcgi-host/privileges.h"
+#include "sandbox/seccomp.h"
 #include "sandbox/userns.h"
 
 #define FILES_ENOUGH 65536
@@ -140,5 +141,24 @@ privileges_shrink(char *problem, size_t size)
 	if (error != 0)
 		snprintf(problem, size, "the spawner's own rights cannot be "
 		    "shrunk: %s", strerror(-error));
+	return error;
+}
+
+int
+privileges_filter(char *problem, size_t size)
+{
+	const struct seccomp_options options = {
+		.is_ordinary = userns_is_single() };
+	struct seccomp_program program;
+	int error = seccomp_compile(&program, SECCOMP_SPAWNER, &options);
+
+	if (error == 0) {
+		error = seccomp_enter(&program);
+		seccomp_free(&program);
+	}
+	if (error != 0)
+		snprintf(problem, size, "the spawner's own seccomp filter "
+		    "cannot be loaded: %s; the kernel needs "
+		    "CONFIG_SECCOMP_FILTER", strerror(-error));
 	return error;
 }

@@ -21,4 +21,11 @@ uint32_t privileges_raise_files(void);
  */
 int privileges_shrink(char *problem, size_t size);
 
+/*
+ * From here on the kernel answers only what the spawner, its roles or a function
+ * may ask (sandbox/seccomp_spawner.c); all that is started inherits it.  Needs
+ * no_new_privs.  0, or a negative errno with a sentence.
+ */
+int privileges_filter(char *problem, size_t size);
+
 #endif

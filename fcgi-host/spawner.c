@@ -428,7 +428,8 @@ main(int argc, char **argv)
 		    strerror(-error));
 	open_everything(&spawner, &programs, &given);
 	make_rooms(&spawner, &programs);
-	if (privileges_shrink(problem, sizeof(problem)) != 0)
+	if (privileges_shrink(problem, sizeof(problem)) != 0 ||
+	    privileges_filter(problem, sizeof(problem)) != 0)
 		give_up(&spawner, "rights", "%s", problem);
 	if (spawner.site.is_single)
 		log_event(LOG_INFO, "ordinary_user", "why=\"not started by "

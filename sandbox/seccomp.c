@@ -13,6 +13,9 @@
 #include "fcgi-host/sock.h"
 #include "sandbox/seccomp_list.h"
 
+/* One more than the highest number of a call that is told apart. */
+#define CALLS_MAX 1024
+
 static int
 add_entry(scmp_filter_ctx filter, const struct seccomp_entry *entry)
 {
@@ -61,6 +64,62 @@ add_groups(scmp_filter_ctx filter, const struct seccomp_group *groups)
 	return 0;
 }
 
+/*
+ * The spawner's: what it needs, and what any of its children may, for they
+ * inherit it.  Only what is allowed: what a child's own filter answers with an
+ * error never comes to be decided here, since of two filters that refuse the
+ * younger one gives the errno.  A call that one list allows without a condition
+ * needs none of another's.
+ */
+static const struct seccomp_group *const united[] = {
+	seccomp_spawner_groups, seccomp_gateway_groups, seccomp_scanner_groups,
+	seccomp_function_groups, seccomp_memfd_groups, seccomp_sysv_groups,
+	seccomp_terminal_groups,
+};
+
+static int
+unite_entry(scmp_filter_ctx filter, const struct seccomp_entry *entry,
+    bool is_whole[CALLS_MAX], bool is_for_whole)
+{
+	int number = seccomp_syscall_resolve_name(entry->name);
+	int error;
+
+	if (number < 0 || number >= CALLS_MAX || entry->error != 0 ||
+	    is_whole[number] || (entry->test == SECCOMP_TEST_NONE) !=
+	    is_for_whole)
+		return 0;
+	is_whole[number] = is_for_whole;
+	error = add_entry(filter, entry);
+	/* the same condition in another list */
+	return error == -EEXIST ? 0 : error;
+}
+
+static int
+unite(scmp_filter_ctx filter, bool is_whole[CALLS_MAX], bool is_for_whole)
+{
+	const size_t count = sizeof(united) / sizeof(united[0]);
+	int error = 0;
+
+	for (size_t i = 0; i < count; i++) {
+		const struct seccomp_group *group = united[i];
+
+		for (; group->count > 0; group++)
+			for (size_t j = 0; j < group->count && error == 0; j++)
+				error = unite_entry(filter, &group->entries[j],
+				    is_whole, is_for_whole);
+	}
+	return error;
+}
+
+static int
+add_union(scmp_filter_ctx filter)
+{
+	bool is_whole[CALLS_MAX] = { false };
+	int error = unite(filter, is_whole, true);
+
+	return error != 0 ? error : unite(filter, is_whole, false);
+}
+
 /* Through a memfd, because Debian 12's libseccomp exports to files only. */
 static int
 export_code(scmp_filter_ctx filter, struct sock_fprog *code)
@@ -101,6 +160,7 @@ groups_of(enum seccomp_role role)
 	case SECCOMP_SCANNER:
 		return seccomp_scanner_groups;
 	case SECCOMP_FUNCTION:
+	case SECCOMP_SPAWNER:
 		break;
 	}
 	return seccomp_function_groups;
@@ -124,7 +184,10 @@ seccomp_compile(struct seccomp_program *program, enum seccomp_role role,
 	if (error == 0)
 		error = seccomp_attr_set(filter, SCMP_FLTATR_CTL_OPTIMIZE, 2);
 	if (error == 0)
-		error = add_groups(filter, groups_of(role));
+		error = role == SECCOMP_SPAWNER ? add_union(filter) :
+		    add_groups(filter, groups_of(role));
+	if (error == 0 && role == SECCOMP_SPAWNER && options->is_ordinary)
+		error = add_groups(filter, seccomp_ordinary_groups);
 	if (error == 0 && role == SECCOMP_FUNCTION && options->has_memfd)
 		error = add_groups(filter, seccomp_memfd_groups);
 	if (error == 0 && role == SECCOMP_FUNCTION && options->has_sysv)

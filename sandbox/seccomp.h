@@ -15,7 +15,13 @@ struct seccomp_program {
 	struct sock_fprog code; /* code.filter is allocated */
 };
 
-enum seccomp_role { SECCOMP_FUNCTION, SECCOMP_GATEWAY, SECCOMP_SCANNER };
+enum seccomp_role {
+	SECCOMP_FUNCTION,
+	SECCOMP_GATEWAY,
+	SECCOMP_SCANNER,
+	/* All of the above and what the spawner needs: children inherit it. */
+	SECCOMP_SPAWNER
+};
 
 struct seccomp_options {
 	/* memfd_create may be had: the kernel keeps its files from being
@@ -26,6 +32,8 @@ struct seccomp_options {
 	bool has_sysv;
 	/* For a person at a shell: what sets a terminal is allowed. */
 	bool has_terminal;
+	/* Of a spawner: an ordinary user started it. */
+	bool is_ordinary;
 };
 
 /* 0, or a negative errno. */

@@ -52,6 +52,10 @@ struct seccomp_group {
 extern const struct seccomp_group seccomp_function_groups[];
 extern const struct seccomp_group seccomp_gateway_groups[];
 extern const struct seccomp_group seccomp_scanner_groups[];
+/* The spawner's, beyond all of the others. */
+extern const struct seccomp_group seccomp_spawner_groups[];
+/* The same, only for a host that an ordinary user has started. */
+extern const struct seccomp_group seccomp_ordinary_groups[];
 /* memfd_create for functions, where the kernel makes it harmless. */
 extern const struct seccomp_group seccomp_memfd_groups[];
 /* System V objects, where they are bounded. */
