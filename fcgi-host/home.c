@@ -9,12 +9,13 @@
 
 #include "fcgi-host/ctl_msg.h"
 #include "fcgi-host/sock.h"
-#include "sandbox/plan.h"
+#include "sandbox/netns.h"
 
 struct home {
 	TAILQ_ENTRY(home) in_unused, in_all;
 	struct homes *homes;
 	char function[CTL_NAME_MAX + 1];
+	enum sandbox_network network;
 	char branch[16];
 	int netns_fd;
 	size_t users;
@@ -35,8 +36,11 @@ struct homes {
 static int
 compare(const void *a, const void *b)
 {
-	return strcmp(((const struct home *)a)->function,
-	    ((const struct home *)b)->function);
+	const struct home *left = a, *right = b;
+	int order = strcmp(left->function, right->function);
+
+	return order != 0 ? order :
+	    (int)left->network - (int)right->network;
 }
 
 struct homes *
@@ -121,7 +125,9 @@ home_new(struct homes *homes, const struct home *key, struct home **out)
 		return -ENOMEM;
 	home->homes = homes;
 	memcpy(home->function, key->function, sizeof(home->function));
-	home->netns_fd = sandbox_netns_new();
+	home->network = key->network;
+	home->netns_fd = key->network == SANDBOX_NETWORK_NONE ?
+	    netns_new() : netns_new_loopback();
 	if (home->netns_fd < 0)
 		error = home->netns_fd;
 	if (error == 0)
@@ -138,9 +144,10 @@ home_new(struct homes *homes, const struct home *key, struct home **out)
 }
 
 int
-home_take(struct homes *homes, const char *function, struct home **out)
+home_take(struct homes *homes, const char *function,
+    enum sandbox_network network, struct home **out)
 {
-	struct home key;
+	struct home key = { .network = network };
 	void **found;
 	int error = 0;
 

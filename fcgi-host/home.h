@@ -1,6 +1,6 @@
 /*
- * What a function's instances share, kept for its next ones: an empty network
- * namespace, since making one costs as much as half of all the rest of a sandbox
+ * What a function's instances share, kept for its next ones: a network namespace
+ * with nothing in it, or with a loopback, since making one costs as much as half of all the rest of a sandbox
  * and taking it apart as much again; and a branch of the host's cgroup, in which
  * their leaves stand.  (The kernel walks along all its siblings when it reads a
  * leaf's clock: a thousand beside each other make half a millisecond of it.)
@@ -16,6 +16,7 @@
 
 #include "fcgi-host/heat.h"
 #include "sandbox/cgroup.h"
+#include "sandbox/plan.h"
 
 /* kept without an instance; about 220 KiB each */
 #define HOMES_UNUSED_MAX 16
@@ -32,8 +33,10 @@ struct homes *homes_new(const struct cgroup_parent *cgroup,
 /* When no instance has one any more.  Accepts NULL. */
 void homes_free(struct homes *homes);
 
-/* The function's, made if there is none.  0; -ENOMEM or what the kernel says. */
-int home_take(struct homes *homes, const char *function, struct home **out);
+/* The function's for that network, made if there is none: a reload may change it
+ * while instances with the old one live.  0; -ENOMEM or what the kernel says. */
+int home_take(struct homes *homes, const char *function,
+    enum sandbox_network network, struct home **out);
 /* Accepts NULL. */
 void home_drop(struct home *home);
 /* Borrowed. */

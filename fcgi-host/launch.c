@@ -124,8 +124,15 @@ step_binds(struct start *s)
 static int
 step_home(struct start *s)
 {
+	static const enum sandbox_network kinds[] = {
+		[NETWORK_NONE] = SANDBOX_NETWORK_NONE,
+		[NETWORK_LOOPBACK] = SANDBOX_NETWORK_LOOPBACK,
+	};
+
 	s->step = "network namespace and cgroup of the function";
-	s->plan.netns_fd = instance_take_home(s->instance);
+	s->plan.network = kinds[conf_network(s->conf, s->function->tenant,
+	    s->function->name)];
+	s->plan.netns_fd = instance_take_home(s->instance, s->plan.network);
 	return s->plan.netns_fd < 0 ? s->plan.netns_fd : 0;
 }
 

@@ -219,10 +219,10 @@ sandboxes_add_shell(struct sandboxes *sandboxes,
 }
 
 int
-instance_take_home(struct instance *instance)
+instance_take_home(struct instance *instance, enum sandbox_network network)
 {
 	int error = home_take(instance->sandboxes->homes, instance->name,
-	    &instance->home);
+	    network, &instance->home);
 
 	return error != 0 ? error : home_netns(instance->home);
 }

@@ -59,7 +59,8 @@ int sandboxes_add_shell(struct sandboxes *sandboxes,
 
 /* What it shares with the function's other instances.  Its network namespace
  * (borrowed) or negative errno. */
-int instance_take_home(struct instance *instance);
+int instance_take_home(struct instance *instance,
+    enum sandbox_network network);
 /* Gives it a leaf in that; nothing where there is no cgroup.  0 or negative
  * errno. */
 int instance_make_leaf(struct instance *instance, const struct limits *limits);

@@ -76,8 +76,8 @@ static const struct {
 	{ SCOPE_RUNTIME, "spare" },
 	{ SCOPE_ALL, "env_file" },
 };
-/* And of `network` all but none. */
-static const char *const networks_not_yet[] = { "loopback", "egress" };
+static const char *const networks[] = { [NETWORK_NONE] = "none",
+	[NETWORK_LOOPBACK] = "loopback" };
 
 static int
 set_runtime(struct settings *s, const char *value, char *problem, size_t size)
@@ -94,18 +94,17 @@ set_runtime(struct settings *s, const char *value, char *problem, size_t size)
 static int
 set_network(struct settings *s, const char *value, char *problem, size_t size)
 {
-	size_t i;
+	size_t i = 0;
 
-	for (i = 0; i < COUNT(networks_not_yet); i++)
-		if (strcmp(value, networks_not_yet[i]) == 0)
-			return settings_problem(problem, size, "network: "
-			    "\"%s\" is not available in this version; write "
-			    "none", value);
-	if (strcmp(value, "none") != 0)
+	while (i < COUNT(networks) && strcmp(value, networks[i]) != 0)
+		i++;
+	if (i == COUNT(networks))
 		return settings_problem(problem, size, "network: \"%.60s\" is "
-		    "not known; write none", value);
+		    "%s; write none or loopback", value,
+		    strcmp(value, "egress") == 0 ?
+		    "not available in this version" : "not known");
 	s->has_network = true;
-	s->network = NETWORK_NONE;
+	s->network = (enum settings_network)i;
 	return 0;
 }
 

@@ -14,7 +14,7 @@
 #include "fcgi-host/ctl_msg.h"
 #include "fcgi-host/settings_text.h"
 
-enum settings_network { NETWORK_NONE, NETWORK_LOOPBACK, NETWORK_EGRESS };
+enum settings_network { NETWORK_NONE, NETWORK_LOOPBACK };
 
 /* Which sections may hold a key. */
 enum settings_scope {

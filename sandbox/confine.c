@@ -113,7 +113,7 @@ restrict_files(int fd, unsigned use)
 
 	if (abi == 0)
 		return 0; /* `check` says so, and `require` refuses */
-	ruleset = landlock_new(abi);
+	ruleset = landlock_new(abi, false);
 	if (ruleset < 0)
 		return ruleset;
 	if (fd >= 0)

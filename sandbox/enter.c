@@ -291,7 +291,7 @@ allow_tree(const struct enter *enter, int ruleset)
 static int
 enter_landlock(const struct enter *enter, int proc_fd)
 {
-	int ruleset = landlock_new(enter->abi);
+	int ruleset = landlock_new(enter->abi, enter->has_internet);
 	int error;
 
 	if (ruleset < 0)

@@ -62,6 +62,7 @@ struct enter {
 	int host_proc_fd;    /* a /proc, for the sysctls of namespaces */
 	int memfd_sysctl_fd; /* vm.memfd_noexec, open for writing, or -1 */
 	int netns_fd;        /* to be joined, or 0 */
+	bool has_internet;   /* TCP is not refused */
 	int init_fd;         /* init's program */
 	int init_sock, listen_fd;
 	int terminal_fd;       /* to be the controlling one, or 0 */

@@ -53,14 +53,14 @@ landlock_abi(void)
 }
 
 int
-landlock_new(int abi)
+landlock_new(int abi, bool has_internet)
 {
 	struct ruleset_attr attr = { handled_fs(abi), 0, 0 };
 	size_t size = sizeof(attr.fs);
 	long fd;
 
 	if (abi >= 4) {
-		attr.net = ACCESS_NET_ALL;
+		attr.net = has_internet ? 0 : ACCESS_NET_ALL;
 		size += sizeof(attr.net);
 	}
 	if (abi >= 6) {

@@ -24,8 +24,9 @@ int landlock_abi(void);
 /*
  * A ruleset that handles all rights of that ABI: files, TCP, and from ABI 6
  * abstract sockets and signals to outside.  Its descriptor or negative errno.
+ * has_internet: all but TCP, which a network namespace then bounds.
  */
-int landlock_new(int abi);
+int landlock_new(int abi, bool has_internet);
 
 /* Allows `use` (LANDLOCK_USE_ bits) on what fd names (O_PATH will do) and, if
  * it is a folder, below it.  0 or negative errno. */

@@ -34,6 +34,12 @@ enum sandbox_layer {
 	LAYER_ALL = (1 << 14) - 1
 };
 
+/* What sockets a program may make; how far they reach is the namespace's to say. */
+enum sandbox_network {
+	SANDBOX_NETWORK_NONE,    /* AF_UNIX */
+	SANDBOX_NETWORK_LOOPBACK /* TCP and UDP as well */
+};
+
 #define SANDBOX_BINDS_MAX 32
 #define SANDBOX_FN_DIR "/fn"
 /* When the machine runs out of memory, functions go before the host. */
@@ -71,6 +77,7 @@ struct sandbox_plan {
 	/* a network namespace to join; 0: one of its own (a kept one is never
 	 * descriptor 0) */
 	int netns_fd;
+	enum sandbox_network network;
 	int init_sock; /* init's end of its socket; init's fd 3 */
 	int listen_fd; /* the program's fd 0, or -1: CGI */
 	/*
@@ -94,9 +101,6 @@ struct sandbox_child {
  * NULL with a sentence in problem.  init_path: the static init.
  */
 struct sandbox_host;
-/* An empty network namespace; descriptor or negative errno.  The caller, which
- * must have one thread only, is in its own again. */
-int sandbox_netns_new(void);
 struct sandbox_host *sandbox_host_new(const char *init_path, char *problem,
     size_t size);
 void sandbox_host_free(struct sandbox_host *host);

@@ -18,6 +18,7 @@
 #include <unistd.h>
 
 #include "sandbox/landlock.h"
+#include "sandbox/netns.h"
 #include "sandbox/plan.h"
 #include "sandbox/rights.h"
 #include "sandbox/seccomp.h"
@@ -132,6 +133,27 @@ probe_namespace(struct sandbox_probe *probe, const struct namespace_kind *kind)
 		    strerror(error), kind->kind, namespaces_max(kind->kind));
 }
 
+/* With a loopback it can be had by way of a user namespace only. */
+static void
+probe_net(struct sandbox_probe *probe, const struct namespace_kind *kind)
+{
+	size_t length;
+	int fd;
+
+	probe_namespace(probe, kind);
+	if (!probe->is_on)
+		return;
+	length = strlen(probe->fact);
+	fd = netns_new_loopback();
+	if (fd < 0)
+		snprintf(probe->fact + length, sizeof(probe->fact) - length,
+		    "; network = loopback cannot be had: %s, "
+		    "user.max_user_namespaces is %lu", strerror(-fd),
+		    namespaces_max("user"));
+	else
+		close(fd);
+}
+
 static void
 probe_mount(struct sandbox_probe *probe, const struct namespace_kind *kind)
 {
@@ -168,7 +190,8 @@ probe_namespaces(struct sandbox_probe *probe)
 	if (i == NAMESPACE_COUNT)
 		return false;
 	(probe->layer == LAYER_MOUNT ? probe_mount :
-	    probe->layer == LAYER_IPC ? probe_ipc : probe_namespace)(probe,
+	    probe->layer == LAYER_IPC ? probe_ipc :
+	    probe->layer == LAYER_NET ? probe_net : probe_namespace)(probe,
 	    &namespaces[i]);
 	return true;
 }

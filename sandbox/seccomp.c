@@ -16,38 +16,55 @@
 /* One more than the highest number of a call that is told apart. */
 #define CALLS_MAX 1024
 
+static struct scmp_arg_cmp
+comparison(const struct seccomp_condition *condition)
+{
+	struct scmp_arg_cmp compare = { .arg = condition->argument,
+		.datum_a = condition->value };
+
+	switch (condition->test) {
+	case SECCOMP_TEST_NONE:
+	case SECCOMP_TEST_IS:
+		compare.op = SCMP_CMP_EQ;
+		break;
+	case SECCOMP_TEST_IS_NOT:
+		compare.op = SCMP_CMP_NE;
+		break;
+	case SECCOMP_TEST_ABOVE:
+		compare.op = SCMP_CMP_GT;
+		break;
+	case SECCOMP_TEST_BELOW:
+		compare.op = SCMP_CMP_LT;
+		break;
+	case SECCOMP_TEST_MASKED:
+		compare.op = SCMP_CMP_MASKED_EQ;
+		compare.datum_a = condition->mask;
+		compare.datum_b = condition->value;
+		break;
+	}
+	return compare;
+}
+
 static int
 add_entry(scmp_filter_ctx filter, const struct seccomp_entry *entry)
 {
 	uint32_t action = entry->error == 0 ? SCMP_ACT_ALLOW :
 	    SCMP_ACT_ERRNO((uint32_t)entry->error);
 	int number = seccomp_syscall_resolve_name(entry->name);
-	struct scmp_arg_cmp compare = { .arg = entry->argument };
+	struct scmp_arg_cmp compare[SECCOMP_CONDITIONS_MAX];
+	unsigned count = 0;
 
 	/* Unknown to this libseccomp, or not of this architecture: what is
 	 * not named is refused anyway. */
 	if (number < 0)
 		return 0;
-	switch (entry->test) {
-	case SECCOMP_TEST_NONE:
-		return seccomp_rule_add_exact_array(filter, action, number, 0,
-		    NULL);
-	case SECCOMP_TEST_IS:
-		compare.op = SCMP_CMP_EQ;
-		compare.datum_a = entry->value;
-		break;
-	case SECCOMP_TEST_IS_NOT:
-		compare.op = SCMP_CMP_NE;
-		compare.datum_a = entry->value;
-		break;
-	case SECCOMP_TEST_MASKED:
-		compare.op = SCMP_CMP_MASKED_EQ;
-		compare.datum_a = entry->mask;
-		compare.datum_b = entry->value;
-		break;
+	while (count < SECCOMP_CONDITIONS_MAX &&
+	    entry->conditions[count].test != SECCOMP_TEST_NONE) {
+		compare[count] = comparison(&entry->conditions[count]);
+		count++;
 	}
-	return seccomp_rule_add_exact_array(filter, action, number, 1,
-	    &compare);
+	return seccomp_rule_add_exact_array(filter, action, number, count,
+	    compare);
 }
 
 static int
@@ -69,12 +86,13 @@ add_groups(scmp_filter_ctx filter, const struct seccomp_group *groups)
  * inherit it.  Only what is allowed: what a child's own filter answers with an
  * error never comes to be decided here, since of two filters that refuse the
  * younger one gives the errno.  A call that one list allows without a condition
- * needs none of another's.
+ * needs none of another's; nor do the sockets of functions with a network, whose
+ * families the spawner's own list has whole.
  */
 static const struct seccomp_group *const united[] = {
 	seccomp_spawner_groups, seccomp_gateway_groups, seccomp_scanner_groups,
-	seccomp_function_groups, seccomp_memfd_groups, seccomp_sysv_groups,
-	seccomp_terminal_groups,
+	seccomp_function_groups, seccomp_unix_groups, seccomp_memfd_groups,
+	seccomp_sysv_groups, seccomp_terminal_groups,
 };
 
 static int
@@ -85,7 +103,7 @@ unite_entry(scmp_filter_ctx filter, const struct seccomp_entry *entry,
 	int error;
 
 	if (number < 0 || number >= CALLS_MAX || entry->error != 0 ||
-	    is_whole[number] || (entry->test == SECCOMP_TEST_NONE) !=
+	    is_whole[number] || (entry->conditions[0].test == SECCOMP_TEST_NONE) !=
 	    is_for_whole)
 		return 0;
 	is_whole[number] = is_for_whole;
@@ -188,6 +206,9 @@ seccomp_compile(struct seccomp_program *program, enum seccomp_role role,
 		    add_groups(filter, groups_of(role));
 	if (error == 0 && role == SECCOMP_SPAWNER && options->is_ordinary)
 		error = add_groups(filter, seccomp_ordinary_groups);
+	if (error == 0 && role == SECCOMP_FUNCTION)
+		error = add_groups(filter, options->has_internet ?
+		    seccomp_internet_groups : seccomp_unix_groups);
 	if (error == 0 && role == SECCOMP_FUNCTION && options->has_memfd)
 		error = add_groups(filter, seccomp_memfd_groups);
 	if (error == 0 && role == SECCOMP_FUNCTION && options->has_sysv)

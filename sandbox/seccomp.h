@@ -34,6 +34,8 @@ struct seccomp_options {
 	bool has_terminal;
 	/* Of a spawner: an ordinary user started it. */
 	bool is_ordinary;
+	/* TCP and UDP: what they reach is the network namespace's to say. */
+	bool has_internet;
 };
 
 /* 0, or a negative errno. */

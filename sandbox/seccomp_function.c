@@ -256,14 +256,9 @@ static const struct seccomp_entry waiting[] = {
 	CALL("epoll_pwait2"),      /* event loops */
 };
 
-/*
- * Sockets.  Only AF_UNIX: the FastCGI socket, and pairs between a program's own
- * processes.  The family is tested in all 64 bits: what does not equal is
- * refused as a family that the kernel does not have.
- */
+/* What there is to do with a socket that one has; which ones can be made is said
+ * in seccomp_sockets.c. */
 static const struct seccomp_entry sockets[] = {
-	CALL_IF("socket", 0, AF_UNIX),
-	DENY_UNLESS("socket", EAFNOSUPPORT, 0, AF_UNIX),
 	CALL_IF("socketpair", 0, AF_UNIX),
 	DENY_UNLESS("socketpair", EAFNOSUPPORT, 0, AF_UNIX),
 	CALL("accept"),            /* libfcgi */
@@ -275,7 +270,6 @@ static const struct seccomp_entry sockets[] = {
 	CALL("getsockname"),       /* FastCGI detection */
 	CALL("getpeername"),       /* FastCGI detection */
 	CALL("getsockopt"),        /* event loops */
-	CALL("setsockopt"),        /* event loops */
 	CALL("sendto"),            /* answers */
 	CALL("recvfrom"),          /* requests */
 	CALL("sendmsg"),           /* answers; the gateway takes no descriptors */

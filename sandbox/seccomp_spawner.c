@@ -40,6 +40,8 @@ static const struct seccomp_entry sandboxes[] = {
 	CALL_IF_MASKED("umount2", 1, SECCOMP_LOW, MNT_DETACH), /* the old root */
 	/* null, zero, random …; a disk never. */
 	CALL_IF_MASKED("mknodat", 2, S_IFMT, S_IFCHR),
+	/* A child's, in the network that it made. */
+	CALL_IF_MASKED("ioctl", 1, SECCOMP_LOW, SIOCSIFFLAGS), /* a loopback */
 	CALL("sched_setattr"),     /* a shorter slice of the processor */
 	CALL_IF_MASKED("ioctl", 1, SECCOMP_LOW, TIOCSCTTY), /* a shell's terminal */
 };
@@ -55,7 +57,8 @@ static const struct seccomp_entry rights[] = {
 };
 
 /* What a look at the machine's accounts may need: an administrator's directory
- * service, asked by the C library at a reload. */
+ * service, asked by the C library at a reload.  Functions with a network have the
+ * first two as well, with less. */
 static const struct seccomp_entry accounts[] = {
 	CALL_IF("socket", 0, AF_INET),
 	CALL_IF("socket", 0, AF_INET6),

@@ -27,13 +27,13 @@
  * program at least: a tenant with many functions must not stop itself. */
 #define NPROC_INSTANCES 64
 
-static const char netns_path[] = "/proc/self/ns/net";
+/* A filter for each combination of what a sandbox may have. */
+enum { FILTER_TERMINAL = 1, FILTER_INTERNET = 2, FILTERS = 4 };
 
 struct sandbox_host {
 	struct mounts_host mounts;
 	struct procfs_host proc;
-	struct seccomp_program seccomp;
-	struct seccomp_program with_terminal; /* made when it is first used */
+	struct seccomp_program seccomp[FILTERS]; /* but the first made at need */
 	int abi; /* Landlock's; 0: none */
 	int last_capability;
 	int memfd_sysctl_fd;
@@ -80,11 +80,28 @@ fit_to_user(struct sandbox_host *host, const char **step)
 	return host->proc.fd < 0 ? -errno : 0;
 }
 
+/* Few hosts ever need another than the first, so each is made once, when a start
+ * asks for it. */
+static int
+compile_filter(struct sandbox_host *host, unsigned which)
+{
+	const struct seccomp_options options = {
+		.has_memfd = host->memfd_sysctl_fd >= 0,
+		.has_sysv = host->has_sysv,
+		.has_terminal = which & FILTER_TERMINAL,
+		.has_internet = which & FILTER_INTERNET,
+	};
+
+	if (host->seccomp[which].code.filter != NULL)
+		return 0;
+	return seccomp_compile(&host->seccomp[which], SECCOMP_FUNCTION,
+	    &options);
+}
+
 struct sandbox_host *
 sandbox_host_new(const char *init_path, char *problem, size_t size)
 {
 	struct sandbox_host *host = calloc(1, sizeof(*host));
-	struct seccomp_options options;
 	const char *step = "";
 	int error;
 
@@ -107,10 +124,7 @@ sandbox_host_new(const char *init_path, char *problem, size_t size)
 		    strerror(-error));
 		goto out;
 	}
-	options = (struct seccomp_options){
-		.has_memfd = host->memfd_sysctl_fd >= 0,
-		.has_sysv = host->has_sysv };
-	error = seccomp_compile(&host->seccomp, SECCOMP_FUNCTION, &options);
+	error = compile_filter(host, 0);
 	if (error != 0) {
 		snprintf(problem, size, "cannot compile the seccomp filter: %s",
 		    strerror(-error));
@@ -131,8 +145,8 @@ sandbox_host_free(struct sandbox_host *host)
 		return;
 	mounts_host_close(&host->mounts);
 	close_fd(&host->proc.fd);
-	seccomp_free(&host->seccomp);
-	seccomp_free(&host->with_terminal);
+	for (unsigned i = 0; i < FILTERS; i++)
+		seccomp_free(&host->seccomp[i]);
 	close_fd(&host->memfd_sysctl_fd);
 	close_fd(&host->init_fd);
 	free(host);
@@ -142,58 +156,6 @@ unsigned
 sandbox_host_layers(const struct sandbox_host *host)
 {
 	return host->abi > 0 ? LAYER_ALL : LAYER_ALL & ~(unsigned)LAYER_LANDLOCK;
-}
-
-/* By a child that shares the descriptors and goes out where there is no way back
- * for its parent. */
-static int
-netns_of_child(void)
-{
-	struct clone_args arguments = { .flags = CLONE_FILES | CLONE_NEWNET |
-		CLONE_CLEAR_SIGHAND, .exit_signal = SIGCHLD };
-	int pair[2], fd = -EIO;
-	long pid;
-
-	if (pipe2(pair, O_CLOEXEC) != 0)
-		return -errno;
-	pid = syscall(SYS_clone3, &arguments, sizeof(arguments));
-	if (pid == 0) {
-		fd = open(netns_path, O_RDONLY | O_CLOEXEC);
-		fd = fd < 0 ? -errno : fd;
-		_exit(write(pair[1], &fd, sizeof(fd)) == sizeof(fd) ? 0 : 1);
-	}
-	if (pid < 0) {
-		fd = -errno;
-	} else {
-		while (waitpid((pid_t)pid, NULL, 0) < 0 && errno == EINTR)
-			continue;
-		close_fd(&pair[1]);
-		if (read(pair[0], &fd, sizeof(fd)) != sizeof(fd))
-			fd = -EIO;
-	}
-	close_fd(&pair[0]);
-	close_fd(&pair[1]);
-	return fd;
-}
-
-int
-sandbox_netns_new(void)
-{
-	CLEANUP_FD int own = open(netns_path, O_RDONLY | O_CLOEXEC);
-	int fd;
-
-	/* Into its own, which changes nothing: who is not let in again, as an
-	 * ordinary user into the machine's, does not leave. */
-	if (own >= 0 && setns(own, CLONE_NEWNET) != 0)
-		return errno == EPERM ? netns_of_child() : -errno;
-	if (own < 0 || unshare(CLONE_NEWNET) != 0)
-		return -errno;
-	fd = open(netns_path, O_RDONLY | O_CLOEXEC);
-	if (fd < 0)
-		fd = -errno;
-	/* whoever stays outside of his own network must not go on */
-	LOG_ASSERT(setns(own, CLONE_NEWNET) == 0);
-	return fd;
 }
 
 /* ------------------------------------------------------------------- a start */
@@ -255,6 +217,14 @@ limit_of_processes(const struct sandbox_plan *plan)
 	return least != 0 ? least : plan->processes * NPROC_INSTANCES;
 }
 
+static unsigned
+filter_of(const struct sandbox_plan *plan)
+{
+	return (plan->terminal_fd > 0 ? (unsigned)FILTER_TERMINAL : 0) |
+	    (plan->network != SANDBOX_NETWORK_NONE ?
+	    (unsigned)FILTER_INTERNET : 0);
+}
+
 static void
 fill_enter(struct enter *enter, const struct sandbox_host *host,
     const struct sandbox_plan *plan)
@@ -272,10 +242,10 @@ fill_enter(struct enter *enter, const struct sandbox_host *host,
 	enter->limits.processes = limit_of_processes(plan);
 	enter->last_capability = host->last_capability;
 	enter->abi = host->abi;
-	enter->seccomp = plan->terminal_fd > 0 ? &host->with_terminal :
-	    &host->seccomp;
+	enter->seccomp = &host->seccomp[filter_of(plan)];
 	enter->memfd_sysctl_fd = host->memfd_sysctl_fd;
 	enter->netns_fd = plan->netns_fd;
+	enter->has_internet = plan->network != SANDBOX_NETWORK_NONE;
 	enter->init_fd = host->init_fd;
 	enter->init_sock = plan->init_sock;
 	enter->listen_fd = plan->listen_fd;
@@ -401,20 +371,6 @@ out:
 	return error;
 }
 
-/* Few hosts ever need it. */
-static int
-compile_with_terminal(struct sandbox_host *host)
-{
-	const struct seccomp_options options = {
-		.has_memfd = host->memfd_sysctl_fd >= 0,
-		.has_sysv = host->has_sysv, .has_terminal = true };
-
-	if (host->with_terminal.code.filter != NULL)
-		return 0;
-	return seccomp_compile(&host->with_terminal, SECCOMP_FUNCTION,
-	    &options);
-}
-
 int
 sandbox_start(struct sandbox_host *host, const struct sandbox_plan *plan,
     struct sandbox_child *child)
@@ -433,8 +389,8 @@ sandbox_start(struct sandbox_host *host, const struct sandbox_plan *plan,
 	error = make_arguments(plan, argv);
 	if (error != 0)
 		return error;
-	child->failed_step = "seccomp filter for a terminal";
-	error = plan->terminal_fd > 0 ? compile_with_terminal(host) : 0;
+	child->failed_step = "seccomp filter";
+	error = compile_filter(host, filter_of(plan));
 	if (error != 0)
 		return error;
 	error = mounts_prepare(&mounts, &host->mounts, plan,

@@ -20,6 +20,7 @@
 
 #include "fcgi-host/log.h"
 #include "fcgi-host/sock.h"
+#include "sandbox/netns.h"
 #include "sandbox/plan.h"
 #include "sandbox/session.h"
 #include "sandbox/tool_options.h"
@@ -218,12 +219,33 @@ plan_places(struct tool *tool)
 }
 
 static int
+plan_network(struct tool *tool)
+{
+	struct sandbox_plan *plan = &tool->plan;
+	int fd;
+
+	plan->network = tool->options->network;
+	if (plan->network == SANDBOX_NETWORK_NONE ||
+	    (tool->options->without & LAYER_NET))
+		return 0;
+	fd = netns_new_loopback();
+	if (fd < 0)
+		tool_say("a network namespace with a loopback: %s%s",
+		    strerror(-fd), fd == -ENOSPC ?
+		    "; raise user.max_user_namespaces" : "");
+	plan->netns_fd = fd < 0 ? 0 : fd;
+	return fd < 0 ? fd : 0;
+}
+
+static int
 make_plan(struct tool *tool)
 {
 	const struct tool_options *options = tool->options;
 	struct sandbox_plan *plan = &tool->plan;
 	int error = plan_places(tool);
 
+	if (error == 0)
+		error = plan_network(tool);
 	if (error == 0)
 		error = make_leaf(tool);
 	if (error != 0)
@@ -445,6 +467,8 @@ clear(struct tool *tool)
 	close_fd(&tool->plan.data_fd);
 	for (size_t i = 0; i < tool->plan.bind_count; i++)
 		close_fd(&tool->plan.binds[i].fd);
+	if (tool->plan.netns_fd > 0)
+		close_fd(&tool->plan.netns_fd);
 	close_fd(&tool->signal_fd);
 	sandbox_host_free(tool->host);
 }

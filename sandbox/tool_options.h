@@ -30,6 +30,7 @@ struct tool_options {
 	uint64_t cpu_milli; /* 0: no ceiling */
 	uid_t uid;
 	gid_t gid;
+	enum sandbox_network network;
 	unsigned without; /* LAYER_ bits */
 	bool is_layers, is_quiet;
 	char env[INIT_ENV_MAX]; /* "NAME=VALUE\0"… */

@@ -24,6 +24,7 @@
 
 #include "fcgi-host/privileges.h"
 #include "fcgi-host/sock.h"
+#include "sandbox/netns.h"
 #include "tests/bench/bare.h"
 #include "tests/bench/samples.h"
 #include "tests/unit/box.h"
@@ -351,7 +352,7 @@ main(int argc, char **argv)
 	/* with the rights of the spawner, which starts them elsewhere */
 	if (privileges_shrink(problem, sizeof(problem)) != 0)
 		errx(1, "%s", problem);
-	bench.netns_fd = sandbox_netns_new();
+	bench.netns_fd = netns_new();
 	if (bench.netns_fd < 0)
 		errx(1, "network namespace: %s", strerror(-bench.netns_fd));
 	if (sandboxes > 0)

@@ -309,7 +309,7 @@ def test_a_tool_that_is_killed_takes_its_sandbox_along(tool):
     (["-b", "relative", "x"], "an absolute path"),
     (["-b", "/a/../etc", "x"], "an absolute path"),
     (["-e", "novalue", "x"], "NAME=VALUE"),
-    (["--network", "egress", "x"], "this version has no other"),
+    (["--network", "egress", "x"], "--network egress: wanted is none or loopback"),
     (["--without", "nothing", "x"], "a name that --layers prints"),
     (["-f", "/no/such", "x"], "--function /no/such: No such file"),
     (["-f", "/dev/null", "x"], "neither a file nor a folder"),

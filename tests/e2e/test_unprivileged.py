@@ -296,3 +296,14 @@ def test_a_directory_that_others_may_write_is_refused(own_host, directory):
     assert host.process.wait(10) != 0
     host.wait_log("must belong to you and be writable by")
     host.process = None
+
+
+def test_a_function_may_have_a_loopback(start_once, reachable):
+    start_once.installed = reachable
+    net = (pathlib.Path(__file__).parent / "programs/net.py").read_text()
+    host = start_once.host(
+        {"lo.py": net, "none.py": net}, {"function lo": {"network": "loopback"}},
+        as_user=True)
+    assert host.wait_served("/fn/lo?own").text.split() == \
+        ["tcp", "tcp", "udp", "udp"]
+    assert host.fetch("/fn/none?own").text.split() == ["EAFNOSUPPORT"] * 4

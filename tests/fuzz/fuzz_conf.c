@@ -109,7 +109,7 @@ ask(const struct conf *conf, const char *tenant, const char *name,
 	conf_ceiling(conf, tenant, name, &ceiling);
 	CLAIM(settings_clamp(&limits, &ceiling, lowered, sizeof(lowered)) ==
 	    0);
-	CLAIM(conf_network(conf, tenant, name) == NETWORK_NONE);
+	CLAIM(conf_network(conf, tenant, name) <= NETWORK_LOOPBACK);
 	CLAIM(conf_env(conf, tenant, name, runtime, &out) == 0);
 	check_env(&out);
 	buf_reset(&out, 0);

@@ -83,7 +83,8 @@ take(struct homes *homes, const char *function)
 {
 	struct home *home = NULL;
 
-	assert_int_equal(home_take(homes, function, &home), 0);
+	assert_int_equal(home_take(homes, function,
+	    SANDBOX_NETWORK_NONE, &home), 0);
 	return home;
 }
 
@@ -105,6 +106,25 @@ instances_of_a_function_share_one_and_other_functions_have_theirs(void **state)
 	home_drop(b);
 	home_drop(c);
 	home_drop(d);
+}
+
+static void
+a_network_that_was_changed_has_one_of_its_own(void **state)
+{
+	struct home *with = NULL, *without = take(*state, "f"), *again = NULL;
+
+	assert_int_equal(home_take(*state, "f", SANDBOX_NETWORK_LOOPBACK,
+	    &with), 0);
+	assert_ptr_not_equal(with, without);
+	assert_int_not_equal(inode_of(home_netns(with)),
+	    inode_of(home_netns(without)));
+	assert_int_equal(home_take(*state, "f", SANDBOX_NETWORK_LOOPBACK,
+	    &again), 0);
+	assert_ptr_equal(with, again);
+	home_drop(again);
+	home_drop(with);
+	home_drop(without);
+	assert_int_equal(namespaces(), 2);
 }
 
 static void
@@ -195,6 +215,7 @@ main(void)
 {
 	const struct CMUnitTest tests[] = {
 		TEST(instances_of_a_function_share_one_and_other_functions_have_theirs),
+		TEST(a_network_that_was_changed_has_one_of_its_own),
 		TEST(one_is_kept_for_the_next_instance),
 		TEST(of_those_that_nobody_uses_the_oldest_go),
 		TEST(the_leaves_of_a_function_stand_in_a_branch_of_its_own),

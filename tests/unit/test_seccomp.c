@@ -33,8 +33,8 @@ static struct seccomp_program spawner;
 
 static const struct seccomp_group *const lists[] = {
 	seccomp_spawner_groups, seccomp_gateway_groups, seccomp_scanner_groups,
-	seccomp_function_groups, seccomp_memfd_groups, seccomp_sysv_groups,
-	seccomp_terminal_groups,
+	seccomp_function_groups, seccomp_unix_groups, seccomp_internet_groups,
+	seccomp_memfd_groups, seccomp_sysv_groups, seccomp_terminal_groups,
 };
 #define LISTS (sizeof(lists) / sizeof(lists[0]))
 
@@ -104,20 +104,58 @@ data_of(int number, unsigned argument, uint64_t value)
 
 /* ------------------------------------------------------ what is to be looked at */
 
-typedef void looker(int number, unsigned argument, uint64_t value,
-    const void *arg);
+typedef void looker(const struct seccomp_data *data, const void *arg);
+
+static size_t
+count_of(const struct seccomp_entry *entry)
+{
+	size_t count = 0;
+
+	while (count < SECCOMP_CONDITIONS_MAX &&
+	    entry->conditions[count].test != SECCOMP_TEST_NONE)
+		count++;
+	return count;
+}
+
+/* A call that meets all conditions, as far as they speak of a value. */
+static struct seccomp_data
+meeting(const struct seccomp_entry *entry, int number)
+{
+	struct seccomp_data data = data_of(number, 0, 0);
+
+	for (size_t i = 0; i < count_of(entry); i++) {
+		const struct seccomp_condition *condition =
+		    &entry->conditions[i];
+
+		data.args[condition->argument] = condition->value +
+		    (condition->test == SECCOMP_TEST_ABOVE) -
+		    (condition->test == SECCOMP_TEST_BELOW);
+	}
+	return data;
+}
 
 static void
 look_around(const struct seccomp_entry *entry, int number, looker *look,
     const void *arg)
 {
 	const uint64_t high = UINT64_C(1) << 32;
-	const uint64_t values[] = { entry->value, entry->value ^ 1,
-		entry->value | high, ~entry->value, entry->mask,
-		entry->value | ~entry->mask, 0, UINT64_MAX };
+	struct seccomp_data data = meeting(entry, number);
 
-	for (size_t i = 0; i < sizeof(values) / sizeof(values[0]); i++)
-		look(number, entry->argument, values[i], arg);
+	look(&data, arg);
+	for (size_t i = 0; i < count_of(entry); i++) {
+		const struct seccomp_condition *one = &entry->conditions[i];
+		const uint64_t values[] = { one->value, one->value ^ 1,
+			one->value + 1, one->value - 1, one->value | high,
+			~one->value, one->mask, one->value | ~one->mask, 0,
+			UINT64_MAX };
+
+		data = meeting(entry, number);
+		for (size_t j = 0; j < sizeof(values) / sizeof(values[0]);
+		    j++) {
+			data.args[one->argument] = values[j];
+			look(&data, arg);
+		}
+	}
 }
 
 static void
@@ -139,8 +177,11 @@ look_everywhere(looker *look, const void *arg)
 {
 	for (int number = 0; number < NUMBERS; number++)
 		for (unsigned argument = 0; argument < 6; argument++) {
-			look(number, argument, 0, arg);
-			look(number, argument, UINT64_MAX, arg);
+			struct seccomp_data data = data_of(number, argument, 0);
+
+			look(&data, arg);
+			data = data_of(number, argument, UINT64_MAX);
+			look(&data, arg);
 		}
 	for (size_t i = 0; i < LISTS; i++)
 		look_at_list(lists[i], look, arg);
@@ -148,17 +189,26 @@ look_everywhere(looker *look, const void *arg)
 
 /* -------------------------------------------------------------------- tests */
 
-static void
-is_as_before(int number, unsigned argument, uint64_t value, const void *child)
+static const char *
+words_of(const struct seccomp_data *data)
 {
-	struct seccomp_data data = data_of(number, argument, value);
+	static char words[128];
 
-	if (run(child, &data) != SECCOMP_RET_ALLOW)
-		return;
-	if (run(&spawner, &data) != SECCOMP_RET_ALLOW)
-		fail_msg("call %d, argument %u = %#llx: a child may, and the "
-		    "spawner's filter refuses", number, argument,
-		    (unsigned long long)value);
+	snprintf(words, sizeof(words), "call %d(%#llx, %#llx, %#llx, %#llx)",
+	    data->nr, (unsigned long long)data->args[0],
+	    (unsigned long long)data->args[1],
+	    (unsigned long long)data->args[2],
+	    (unsigned long long)data->args[3]);
+	return words;
+}
+
+static void
+is_as_before(const struct seccomp_data *data, const void *child)
+{
+	if (run(child, data) == SECCOMP_RET_ALLOW &&
+	    run(&spawner, data) != SECCOMP_RET_ALLOW)
+		fail_msg("%s: a child may, and the spawner's filter refuses",
+		    words_of(data));
 }
 
 static void
@@ -172,6 +222,7 @@ the_spawners_filter_takes_nothing_from_any_child(void **state)
 		{ SECCOMP_SCANNER, { .has_memfd = false } },
 		{ SECCOMP_FUNCTION, { .has_memfd = false } },
 		{ SECCOMP_FUNCTION, { .has_memfd = true } },
+		{ SECCOMP_FUNCTION, { .has_internet = true } },
 		{ SECCOMP_FUNCTION, { .has_memfd = true, .has_sysv = true } },
 		{ SECCOMP_FUNCTION, { .has_memfd = true, .has_sysv = true,
 		    .has_terminal = true } },
@@ -189,50 +240,58 @@ the_spawners_filter_takes_nothing_from_any_child(void **state)
 }
 
 static bool
-is_met(const struct seccomp_entry *entry, unsigned argument, uint64_t value)
+is_met(const struct seccomp_condition *condition, uint64_t asked)
 {
-	uint64_t asked = entry->argument == argument ? value : 0;
-
-	switch (entry->test) {
+	switch (condition->test) {
 	case SECCOMP_TEST_NONE:
 		return true;
 	case SECCOMP_TEST_IS:
-		return asked == entry->value;
+		return asked == condition->value;
 	case SECCOMP_TEST_IS_NOT:
-		return asked != entry->value;
+		return asked != condition->value;
+	case SECCOMP_TEST_ABOVE:
+		return asked > condition->value;
+	case SECCOMP_TEST_BELOW:
+		return asked < condition->value;
+	case SECCOMP_TEST_MASKED:
 	default:
-		return (asked & entry->mask) == entry->value;
+		return (asked & condition->mask) == condition->value;
 	}
 }
 
 static bool
-is_listed(int number, unsigned argument, uint64_t value)
+is_of(const struct seccomp_entry *entry, const struct seccomp_data *data)
 {
-	for (size_t i = 0; i < LISTS; i++)
-		for (const struct seccomp_group *group = lists[i];
-		    group->count > 0; group++)
-			for (size_t j = 0; j < group->count; j++) {
-				const struct seccomp_entry *entry =
-				    &group->entries[j];
+	bool is_so = data->nr == seccomp_syscall_resolve_name(entry->name);
 
-				if (entry->error == 0 && number ==
-				    seccomp_syscall_resolve_name(entry->name) &&
-				    is_met(entry, argument, value))
-					return true;
-			}
+	for (size_t i = 0; i < count_of(entry) && is_so; i++)
+		is_so = is_met(&entry->conditions[i],
+		    data->args[entry->conditions[i].argument]);
+	return is_so;
+}
+
+static bool
+is_in(const struct seccomp_group *group, const struct seccomp_data *data)
+{
+	for (; group->count > 0; group++)
+		for (size_t i = 0; i < group->count; i++)
+			if (group->entries[i].error == 0 &&
+			    is_of(&group->entries[i], data))
+				return true;
 	return false;
 }
 
 static void
-is_named(int number, unsigned argument, uint64_t value, const void *arg)
+is_named(const struct seccomp_data *data, const void *arg)
 {
-	struct seccomp_data data = data_of(number, argument, value);
-	bool is_allowed = run(&spawner, &data) == SECCOMP_RET_ALLOW;
+	bool is_allowed = run(&spawner, data) == SECCOMP_RET_ALLOW;
+	bool is_listed = false;
 
 	(void)arg;
-	if (is_allowed != is_listed(number, argument, value))
-		fail_msg("call %d, argument %u = %#llx is %s", number, argument,
-		    (unsigned long long)value, is_allowed ?
+	for (size_t i = 0; i < LISTS && !is_listed; i++)
+		is_listed = is_in(lists[i], data);
+	if (is_allowed != is_listed)
+		fail_msg("%s is %s", words_of(data), is_allowed ?
 		    "allowed, and in no list" : "in a list, and refused");
 }
 
@@ -241,6 +300,42 @@ the_spawners_filter_allows_what_a_list_names_and_nothing_else(void **state)
 {
 	(void)state;
 	look_everywhere(is_named, NULL);
+}
+
+/* Of a function's lists the entries must not contradict each other, whatever
+ * libseccomp makes of several conditions. */
+static void
+is_answered(const struct seccomp_data *data, const void *filter)
+{
+	static const struct seccomp_group *const own[] = {
+		seccomp_function_groups, seccomp_internet_groups };
+	uint32_t wanted = SECCOMP_RET_ERRNO | ENOSYS;
+
+	for (size_t i = 0; i < 2; i++)
+		for (const struct seccomp_group *group = own[i];
+		    group->count > 0; group++)
+			for (size_t j = 0; j < group->count; j++)
+				if (is_of(&group->entries[j], data))
+					wanted = group->entries[j].error == 0 ?
+					    SECCOMP_RET_ALLOW :
+					    SECCOMP_RET_ERRNO |
+					    (uint32_t)group->entries[j].error;
+	if (run(filter, data) != wanted)
+		fail_msg("%s is answered %#x, not %#x", words_of(data),
+		    run(filter, data), wanted);
+}
+
+static void
+a_function_with_a_network_is_answered_as_its_lists_say(void **state)
+{
+	const struct seccomp_options options = { .has_internet = true };
+	struct seccomp_program function;
+
+	(void)state;
+	assert_int_equal(seccomp_compile(&function, SECCOMP_FUNCTION, &options),
+	    0);
+	look_everywhere(is_answered, &function);
+	seccomp_free(&function);
 }
 
 static void
@@ -299,6 +394,8 @@ main(void)
 		    the_spawners_filter_takes_nothing_from_any_child),
 		cmocka_unit_test(
 		    the_spawners_filter_allows_what_a_list_names_and_nothing_else),
+		cmocka_unit_test(
+		    a_function_with_a_network_is_answered_as_its_lists_say),
 		cmocka_unit_test(another_architecture_kills),
 		cmocka_unit_test(
 		    a_function_gets_its_own_filters_errno_below_the_spawners),

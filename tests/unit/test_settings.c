@@ -204,8 +204,26 @@ what_this_version_does_not_honour_is_refused(void **state)
 	    problem, sizeof(problem)), -EINVAL);
 	assert_int_equal(set(&s, SCOPE_DEFAULTS, "network", "egress"),
 	    -EINVAL);
-	assert_non_null(strstr(problem, "not available"));
+	assert_string_equal(problem, "network: \"egress\" is not available in "
+	    "this version; write none or loopback");
 	assert_false(s.has_network);
+	settings_free(&s);
+}
+
+static void
+a_network_is_one_of_those_that_there_are(void **state)
+{
+	struct settings s = { .runtime = NULL };
+
+	(void)state;
+	assert_int_equal(set(&s, SCOPE_TENANT, "network", "loopback"), 0);
+	assert_true(s.has_network);
+	assert_int_equal(s.network, NETWORK_LOOPBACK);
+	assert_int_equal(set(&s, SCOPE_FUNCTION, "network", "none"), 0);
+	assert_int_equal(s.network, NETWORK_NONE);
+	assert_int_equal(set(&s, SCOPE_DEFAULTS, "network", "host"), -EINVAL);
+	assert_string_equal(problem, "network: \"host\" is not known; write "
+	    "none or loopback");
 	settings_free(&s);
 }
 
@@ -421,6 +439,7 @@ main(void)
 		cmocka_unit_test(
 		    every_key_that_is_named_is_taken_where_it_belongs),
 		cmocka_unit_test(what_this_version_does_not_honour_is_refused),
+		cmocka_unit_test(a_network_is_one_of_those_that_there_are),
 		cmocka_unit_test(
 		    a_number_outside_of_its_bounds_is_told_with_the_bounds),
 		cmocka_unit_test(

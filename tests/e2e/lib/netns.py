@@ -1,9 +1,10 @@
 """Runs a command in a network namespace of its own, where the metadata address
-and a private one stand on the loopback with a listener that counts.
+and a private one stand on the loopback with a listener that counts, by TCP and
+UDP; and one at the abstract socket fcgi-host-probe.
 
     netns.py COUNT PORT COMMAND ARGUMENT…
 
-Each connection adds a byte to the file COUNT.  The command takes this process's
+Each connection and each datagram adds a byte to the file COUNT.  The command takes this process's
 place; the listener ends with it.
 """
 import ctypes
@@ -17,17 +18,21 @@ import sys
 CLONE_NEWNET = 0x40000000
 PR_SET_PDEATHSIG = 1
 ADDRESSES = ("127.0.0.1", "169.254.169.254", "10.0.0.1")
+ABSTRACT = "\0fcgi-host-probe"
 
 libc = ctypes.CDLL(None, use_errno=True)
 
 
 def listen(port):
-    made = []
+    made = [socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)]
+    made[0].bind(ABSTRACT)
     for address in ADDRESSES:
-        one = socket.socket()
-        one.bind((address, port))
-        one.listen(64)
-        made.append(one)
+        for kind in socket.SOCK_STREAM, socket.SOCK_DGRAM:
+            made.append(socket.socket(socket.AF_INET, kind))
+            made[-1].bind((address, port))
+    for one in made:
+        if one.type == socket.SOCK_STREAM:
+            one.listen(64)
     return made
 
 
@@ -36,7 +41,10 @@ def count(listeners, path):
     with open(path, "ab", buffering=0) as out:
         while True:
             for one in select.select(listeners, [], [])[0]:
-                one.accept()[0].close()
+                if one.type == socket.SOCK_STREAM:
+                    one.accept()[0].close()
+                else:
+                    one.recv(1)
                 out.write(b"x")
 
 

@@ -1,0 +1,87 @@
+/*
+ * Which sockets a function may make: those of its own processes, and where the
+ * administrator gives it a network TCP and UDP.
+ */
+#include <errno.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <sys/socket.h>
+
+#include "sandbox/seccomp_list.h"
+
+/*
+ * Without a network.  Only AF_UNIX: the FastCGI socket, and sockets between a
+ * program's own processes.  The family is tested in all 64 bits: what does not
+ * equal is refused as a family that the kernel does not have.
+ */
+static const struct seccomp_entry unix_sockets[] = {
+	CALL_IF("socket", 0, AF_UNIX),
+	DENY_UNLESS("socket", EAFNOSUPPORT, 0, AF_UNIX),
+	CALL("setsockopt"),        /* event loops */
+};
+
+/* Every family from 0 to AF_INET6, and what is above. */
+#define NO_FAMILY(family) DENY_WHEN("socket", EAFNOSUPPORT, IS(0, family))
+#define TYPE(type) MASKED(1, 0xf, type)
+#define MAKE(family, type, protocol) \
+	CALL_WHEN("socket", IS(0, family), TYPE(type), IS(2, protocol))
+#define NO_PROTOCOL_ABOVE(family, type, protocol) \
+	DENY_WHEN("socket", EPROTONOSUPPORT, IS(0, family), TYPE(type), \
+	    ABOVE(2, protocol))
+#define NO_PING(family) \
+	DENY_WHEN("socket", EPROTONOSUPPORT, IS(0, family), TYPE(SOCK_DGRAM), \
+	    IS(2, IPPROTO_ICMP))
+
+/*
+ * With one: TCP and UDP, by name or as the type's own protocol.  Not what rides
+ * on the same families: SCTP, MPTCP, SMC, DCCP, UDP-Lite, L2TP are large and
+ * seldom tried parts of the kernel.  A type or protocol that no entry names is
+ * ENOSYS, as everywhere.
+ */
+static const struct seccomp_entry internet_sockets[] = {
+	CALL_IF("socket", 0, AF_UNIX), /* as without */
+	MAKE(AF_INET, SOCK_STREAM, 0), /* everyone */
+	MAKE(AF_INET, SOCK_STREAM, IPPROTO_TCP), /* getaddrinfo's callers */
+	MAKE(AF_INET, SOCK_DGRAM, 0), /* resolvers */
+	MAKE(AF_INET, SOCK_DGRAM, IPPROTO_UDP), /* getaddrinfo's callers */
+	MAKE(AF_INET6, SOCK_STREAM, 0), /* the same by IPv6 */
+	MAKE(AF_INET6, SOCK_STREAM, IPPROTO_TCP), /* the same */
+	MAKE(AF_INET6, SOCK_DGRAM, 0), /* the same */
+	MAKE(AF_INET6, SOCK_DGRAM, IPPROTO_UDP), /* the same */
+	/* Packets of one's own making: EPERM, as for every ordinary user. */
+	DENY_WHEN("socket", EPERM, IS(0, AF_INET), TYPE(SOCK_RAW)),
+	DENY_WHEN("socket", EPERM, IS(0, AF_INET6), TYPE(SOCK_RAW)),
+	/* With this answer Go goes on without MPTCP. */
+	NO_PROTOCOL_ABOVE(AF_INET, SOCK_STREAM, IPPROTO_TCP),
+	NO_PROTOCOL_ABOVE(AF_INET6, SOCK_STREAM, IPPROTO_TCP),
+	NO_PROTOCOL_ABOVE(AF_INET, SOCK_DGRAM, IPPROTO_UDP),
+	NO_PROTOCOL_ABOVE(AF_INET6, SOCK_DGRAM, IPPROTO_UDP),
+	NO_PING(AF_INET),
+	NO_PING(AF_INET6),
+	NO_FAMILY(0), NO_FAMILY(3), NO_FAMILY(4), NO_FAMILY(5), NO_FAMILY(6),
+	NO_FAMILY(7), NO_FAMILY(8), NO_FAMILY(9),
+	DENY_WHEN("socket", EAFNOSUPPORT, ABOVE(0, AF_INET6)),
+	/*
+	 * Options by level, and of TCP those before TCP_ULP: that and what
+	 * comes after puts other protocols into a socket (TLS in the kernel),
+	 * keys for MD5 and pages of the receiver's.
+	 */
+	CALL_IF("setsockopt", 1, SOL_SOCKET), /* everyone */
+	CALL_IF("setsockopt", 1, IPPROTO_IP), /* TTL, type of service */
+	CALL_IF("setsockopt", 1, IPPROTO_UDP), /* QUIC: segments */
+	CALL_IF("setsockopt", 1, IPPROTO_IPV6), /* V6ONLY */
+	CALL_WHEN("setsockopt", IS(1, IPPROTO_TCP),
+	    BELOW(2, TCP_ULP)),    /* NODELAY, KEEPIDLE, CORK */
+	DENY_WHEN("setsockopt", ENOPROTOOPT, IS(1, IPPROTO_TCP), ABOVE(2, TCP_ULP - 1)),
+	DENY_WHEN("setsockopt", ENOPROTOOPT, ABOVE(1, IPPROTO_IPV6)),
+};
+
+const struct seccomp_group seccomp_unix_groups[] = {
+	SECCOMP_GROUP(unix_sockets),
+	{ NULL, 0 },
+};
+
+const struct seccomp_group seccomp_internet_groups[] = {
+	SECCOMP_GROUP(internet_sockets),
+	{ NULL, 0 },
+};

@@ -1,0 +1,117 @@
+#!/usr/bin/python3
+"""A function that tries the network: by CGI, or with the same words as arguments.
+
+    families                  the sockets that can be made, as "FAMILY TYPE PROTOCOL"
+    own                       TCP and UDP to itself, by IPv4 and IPv6
+    tcp|udp ADDRESS PORT      "ok", or how it fails
+    abstract NAME             the same with an abstract socket
+    hold SECONDS PORT NAME    listens everywhere meanwhile
+    options                   options of TCP that go too far
+    names NAME                addresses by the resolver
+"""
+import errno
+import os
+import socket
+import sys
+import time
+
+UNIX, V4, V6 = socket.AF_UNIX, socket.AF_INET, socket.AF_INET6
+STREAM, DATAGRAM = socket.SOCK_STREAM, socket.SOCK_DGRAM
+
+
+def told(deed):
+    try:
+        return deed() or "ok"
+    except socket.timeout:
+        return "timeout"
+    except socket.gaierror as error:
+        return f"gai {error.errno}"
+    except OSError as error:
+        return errno.errorcode.get(error.errno, str(error.errno))
+
+
+def families():
+    protocols = [*range(20), 33, 58, 115, 132, 136, 256, 262]
+    for family in range(48):
+        for kind in range(1, 11):
+            for protocol in protocols:
+                if family != 1 and told(lambda: socket.socket(
+                        family, kind, protocol).close()) == "ok":
+                    print(family, kind, protocol)
+
+
+def by_tcp(family, address):
+    with socket.socket(family, STREAM) as server:
+        server.bind((address, 0))
+        server.listen()
+        with socket.create_connection(server.getsockname()[:2], 5) as client:
+            client.sendall(b"tcp")
+            return server.accept()[0].recv(9).decode()
+
+
+def by_udp(family, address):
+    with socket.socket(family, DATAGRAM) as server, \
+            socket.socket(family, DATAGRAM) as client:
+        server.bind((address, 0))
+        server.settimeout(5)
+        client.sendto(b"udp", server.getsockname())
+        return server.recv(9).decode()
+
+
+def own():
+    for deed in by_tcp, by_udp:
+        for family, address in (V4, "127.0.0.1"), (V6, "::1"):
+            print(told(lambda: deed(family, address)))
+
+
+def tcp(address, port):
+    print(told(lambda: socket.create_connection((address, int(port)),
+                                                3).close()))
+
+
+def udp(address, port):
+    def send():
+        with socket.socket(V6 if ":" in address else V4, DATAGRAM) as one:
+            one.sendto(b"x", (address, int(port)))
+    print(told(send))
+
+
+def abstract(name):
+    def connect():
+        with socket.socket(UNIX, STREAM) as one:
+            one.connect("\0" + name)
+    print(told(connect))
+
+
+def hold(seconds, port, name):
+    held = [socket.create_server(("", int(port))),
+            socket.create_server(("::", int(port)), family=V6)]
+    held.append(socket.socket(UNIX, STREAM))
+    held[-1].bind("\0" + name)
+    held[-1].listen()
+    time.sleep(float(seconds))
+    print("held")
+
+
+def options():
+    def put(option, value):
+        with socket.socket(V4, STREAM) as one:
+            one.setsockopt(socket.IPPROTO_TCP, option, value)
+    for option, value in (1, 1), (30, 1), (31, b"tls"), (38, 1):
+        print(option, told(lambda: put(option, value)))
+
+
+def names(name):
+    print(told(lambda: " ".join(sorted({one[4][0] for one in
+                                        socket.getaddrinfo(name, 80)}))))
+
+
+def main():
+    words = sys.argv[1:]
+    if "GATEWAY_INTERFACE" in os.environ:
+        print("Content-Type: text/plain\n")
+        words = os.environ["QUERY_STRING"].split("+")
+    globals()[words[0]](*words[1:])
+
+
+main()

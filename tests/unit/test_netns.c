@@ -1,0 +1,191 @@
+/* Network namespaces for sandboxes: what is in one, and that nobody but a child
+ * of the maker needs a right over any network. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <cmocka.h>
+
+#include <errno.h>
+#include <linux/capability.h>
+#include <net/if.h>
+#include <sched.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/prctl.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "fcgi-host/sock.h"
+#include "sandbox/netns.h"
+#include "tests/unit/box.h"
+
+static ino_t
+own(void)
+{
+	struct stat st;
+
+	assert_int_equal(stat("/proc/self/ns/net", &st), 0);
+	return st.st_ino;
+}
+
+/* In a child: whether all interfaces of the namespace are loopbacks, and up. */
+static _Noreturn void
+look_inside(int fd, bool is_up)
+{
+	struct ifreq request = { .ifr_name = "lo" };
+	struct if_nameindex *names;
+	int probe;
+
+	if (setns(fd, CLONE_NEWNET) != 0)
+		_exit(1);
+	names = if_nameindex();
+	if (names == NULL || strcmp(names[0].if_name, "lo") != 0 ||
+	    names[1].if_index != 0)
+		_exit(2);
+	probe = socket(AF_INET, SOCK_DGRAM, 0);
+	if (probe < 0 || ioctl(probe, SIOCGIFFLAGS, &request) != 0)
+		_exit(3);
+	_exit(((request.ifr_flags & IFF_UP) != 0) == is_up ? 0 : 4);
+}
+
+static int
+status_of(pid_t pid)
+{
+	int status;
+
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	assert_true(WIFEXITED(status));
+	return WEXITSTATUS(status);
+}
+
+static void
+an_empty_one_has_a_loopback_that_is_down(void **state)
+{
+	CLEANUP_FD int fd = netns_new();
+	pid_t pid;
+
+	(void)state;
+	assert_true(fd >= 0);
+	pid = fork();
+	if (pid == 0)
+		look_inside(fd, false);
+	assert_int_equal(status_of(pid), 0);
+}
+
+static void
+one_with_a_loopback_has_nothing_else(void **state)
+{
+	ino_t before = own();
+	size_t fds = box_count_entries("/proc/self/fd");
+	int fd = netns_new_loopback();
+	struct stat st;
+	pid_t pid;
+
+	(void)state;
+	assert_true(fd >= 0);
+	assert_int_equal(own(), before);
+	assert_int_equal(fstat(fd, &st), 0);
+	assert_int_not_equal(st.st_ino, before);
+	pid = fork();
+	if (pid == 0)
+		look_inside(fd, true);
+	assert_int_equal(status_of(pid), 0);
+	assert_int_equal(box_count_entries("/proc/self/fd"), fds + 1);
+	close(fd);
+	/* no child is left, either */
+	assert_int_equal(waitpid(-1, NULL, WNOHANG), -1);
+	assert_int_equal(errno, ECHILD);
+}
+
+#define LITTLE (1u << CAP_SYS_ADMIN | 1u << CAP_SETUID)
+
+/* As the spawner is: no right over a network, the bounding set empty and
+ * no_new_privs. */
+static _Noreturn void
+make_with_little(void)
+{
+	struct __user_cap_header_struct head = {
+		.version = _LINUX_CAPABILITY_VERSION_3 };
+	struct __user_cap_data_struct data[2] = {
+		{ .effective = LITTLE, .permitted = LITTLE } };
+	struct ifreq request = { .ifr_name = "lo" };
+	int fd, probe;
+
+	for (int i = 0; prctl(PR_CAPBSET_READ, i) >= 0; i++)
+		(void)prctl(PR_CAPBSET_DROP, i);
+	if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0 ||
+	    syscall(SYS_capset, &head, data) != 0)
+		_exit(10);
+	fd = netns_new_loopback();
+	if (fd < 0)
+		_exit(11);
+	if (setns(fd, CLONE_NEWNET) != 0 || setuid(65534) != 0)
+		_exit(12);
+	/* a tenant inside cannot undo it */
+	probe = socket(AF_INET, SOCK_DGRAM, 0);
+	_exit(ioctl(probe, SIOCSIFFLAGS, &request) == 0 || errno != EPERM ? 13 :
+	    0);
+}
+
+static void
+it_is_made_without_a_right_over_the_hosts_network(void **state)
+{
+	pid_t pid = fork();
+
+	(void)state;
+	if (pid == 0)
+		make_with_little();
+	assert_int_equal(status_of(pid), 0);
+}
+
+/* In a user namespace of its own, so that nobody else's number is changed. */
+static _Noreturn void
+make_where_there_is_no_room(void)
+{
+	FILE *file;
+	int answer;
+
+	if (unshare(CLONE_NEWUSER) != 0)
+		_exit(20);
+	file = fopen("/proc/sys/user/max_user_namespaces", "w");
+	if (file == NULL || fputs("0", file) < 0 || fclose(file) != 0)
+		_exit(21);
+	answer = netns_new_loopback();
+	_exit(answer == -ENOSPC ? 0 : 22);
+}
+
+static void
+where_user_namespaces_are_switched_off_it_says_so(void **state)
+{
+	pid_t pid = fork();
+
+	(void)state;
+	if (pid == 0)
+		make_where_there_is_no_room();
+	assert_int_equal(status_of(pid), 0);
+}
+
+int
+main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(an_empty_one_has_a_loopback_that_is_down),
+		cmocka_unit_test(one_with_a_loopback_has_nothing_else),
+		cmocka_unit_test(
+		    it_is_made_without_a_right_over_the_hosts_network),
+		cmocka_unit_test(
+		    where_user_namespaces_are_switched_off_it_says_so),
+	};
+
+	if (geteuid() != 0) {
+		fprintf(stderr, "NOT RUN: namespaces are made by root\n");
+		return 77;
+	}
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
