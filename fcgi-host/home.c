@@ -18,6 +18,7 @@ struct home {
 	enum sandbox_network network;
 	char branch[16];
 	int netns_fd;
+	struct sandbox_tree *tree;
 	size_t users;
 	struct heat heat;
 };
@@ -70,6 +71,7 @@ static void
 home_free(struct home *home)
 {
 	close_fd(&home->netns_fd);
+	sandbox_tree_free(home->tree);
 	if (home->branch[0] != '\0')
 		home->homes->unneeded(home->homes->arg, home->branch);
 	free(home);
@@ -130,6 +132,9 @@ home_new(struct homes *homes, const struct home *key, struct home **out)
 	    netns_new() : netns_new_loopback();
 	if (home->netns_fd < 0)
 		error = home->netns_fd;
+	home->tree = sandbox_tree_new();
+	if (error == 0 && home->tree == NULL)
+		error = -ENOMEM;
 	if (error == 0)
 		error = make_branch(home);
 	if (error == 0 && tsearch(home, &homes->by_name, compare) == NULL)
@@ -177,6 +182,12 @@ int
 home_netns(const struct home *home)
 {
 	return home->netns_fd;
+}
+
+struct sandbox_tree *
+home_tree(const struct home *home)
+{
+	return home->tree;
 }
 
 const char *

@@ -6,7 +6,7 @@
  * leaf's clock: a thousand beside each other make half a millisecond of it.)
  * Another function never sees the namespace, and what a program can leave in it
  * ends with its processes: there is no right to change an address, a route or a
- * setting.  Spawner only.
+ * setting.  And the read-only part of their tree (sandbox/tree.h).  Spawner only.
  */
 #ifndef FCGI_HOST_HOME_H
 #define FCGI_HOST_HOME_H
@@ -23,6 +23,7 @@
 
 struct home;
 struct homes;
+struct sandbox_tree;
 
 /* A branch whose leaves are removed, or will be soon, is not needed any more. */
 typedef void homes_branch_fn(void *arg, const char *branch);
@@ -41,6 +42,7 @@ int home_take(struct homes *homes, const char *function,
 void home_drop(struct home *home);
 /* Borrowed. */
 int home_netns(const struct home *home);
+struct sandbox_tree *home_tree(const struct home *home);
 /* The branch's name; "" where there is no cgroup. */
 const char *home_branch(const struct home *home);
 /* How much its instances burn, as behind sees it. */

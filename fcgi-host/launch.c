@@ -133,7 +133,10 @@ step_home(struct start *s)
 	s->plan.network = kinds[conf_network(s->conf, s->function->tenant,
 	    s->function->name)];
 	s->plan.netns_fd = instance_take_home(s->instance, s->plan.network);
-	return s->plan.netns_fd < 0 ? s->plan.netns_fd : 0;
+	if (s->plan.netns_fd < 0)
+		return s->plan.netns_fd;
+	s->plan.tree = home_tree(s->instance->home);
+	return 0;
 }
 
 static int

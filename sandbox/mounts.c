@@ -14,7 +14,6 @@
 #include "fcgi-host/sock.h"
 #include "sandbox/devices.h"
 #include "sandbox/plan.h"
-#include "sandbox/procfs.h"
 
 #ifndef AT_RECURSIVE
 #define AT_RECURSIVE 0x8000
@@ -264,34 +263,37 @@ add_localtime(struct mounts *mounts, const struct mounts_host *host)
 }
 
 /*
- * Opened anew for every start: ldconfig and update-ca-certificates replace
- * these files.  Nothing here tells more of the host than its /usr does, and
- * each is a mount at every start: what only some functions need is for `bind`.
+ * Nothing here tells more of the host than its /usr does, and each is a mount in
+ * every tree: what only some functions need is for `bind`.
  */
+const char *const mounts_etc_names[] = {
+	"ld.so.cache",     /* libraries outside of the usual folders */
+	"alternatives",    /* what many links in /usr/bin lead to */
+	"ssl/certs",       /* whom TLS trusts */
+	"ssl/openssl.cnf", /* the machine's minimum for TLS; making keys */
+	"mime.types",      /* types by extension */
+	"ImageMagick-6",   /* what it may not decode, and its ceilings */
+	"ImageMagick-7",   /* the same */
+	"fonts",           /* fontconfig finds no font without it */
+	NULL
+};
+
+/* Opened anew for every tree: ldconfig and update-ca-certificates replace these
+ * files. */
 static int
 add_etc(struct mounts *mounts, const struct mounts_host *host)
 {
-	static const char *const names[] = {
-		"ld.so.cache",     /* libraries outside of the usual folders */
-		"alternatives",    /* what many links in /usr/bin lead to */
-		"ssl/certs",       /* whom TLS trusts */
-		"ssl/openssl.cnf", /* the machine's minimum for TLS; making keys */
-		"mime.types",      /* types by extension */
-		"ImageMagick-6",   /* what it may not decode, and its ceilings */
-		"ImageMagick-7",   /* the same */
-		"fonts",           /* fontconfig finds no font without it */
-	};
 	const uint64_t attributes = MOUNT_ATTR_RDONLY | MOUNT_ATTR_NOEXEC;
 
-	for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
-		CLEANUP_FD int fd = openat(host->etc_fd, names[i],
+	for (size_t i = 0; mounts_etc_names[i] != NULL; i++) {
+		CLEANUP_FD int fd = openat(host->etc_fd, mounts_etc_names[i],
 		    O_PATH | O_NOFOLLOW | O_CLOEXEC);
 		char path[64];
 		int error;
 
 		if (fd < 0)
 			continue;
-		snprintf(path, sizeof(path), "/etc/%s", names[i]);
+		snprintf(path, sizeof(path), "/etc/%s", mounts_etc_names[i]);
 		error = add(mounts, bind_new(fd, attributes, false),
 		    MOUNTS_USE_NONE, path);
 		if (error != 0)
@@ -402,25 +404,22 @@ add_binds(struct mounts *mounts, const struct sandbox_plan *plan)
 
 /* What lies below another mount finds its place in that one. */
 static int
-make_places(const struct mounts *mounts)
+make_places(int root_fd, const struct mounts *mounts)
 {
 	int error = 0;
 
 	for (size_t i = 0; i < mounts->count && error == 0; i++)
-		error = make_place(mounts->root_fd, mounts->item[i].path,
+		error = make_place(root_fd, mounts->item[i].path,
 		    mounts->item[i].is_folder);
 	return error;
 }
 
-int
-mounts_prepare(struct mounts *mounts, const struct mounts_host *host,
+static int
+prepare_common(struct mounts *mounts, const struct mounts_host *host,
     const struct sandbox_plan *plan, const char **step)
 {
-	mode_t mask = umask(022);
 	int error;
 
-	mounts->root_fd = -1;
-	mounts->count = 0;
 	*step = "fresh root";
 	error = make_root(mounts, host, plan);
 	if (error == 0) {
@@ -435,12 +434,19 @@ mounts_prepare(struct mounts *mounts, const struct mounts_host *host,
 		*step = "/dev";
 		error = add_dev(mounts, host);
 	}
-	if (error == 0) {
-		*step = "/tmp";
-		error = add_scratch(mounts, plan->tmp_bytes, "/dev/shm");
-		if (error == 0)
-			error = add_scratch(mounts, plan->tmp_bytes, "/tmp");
-	}
+	return error;
+}
+
+static int
+prepare_own(struct mounts *mounts, const struct sandbox_plan *plan,
+    const char **step)
+{
+	int error;
+
+	*step = "/tmp";
+	error = add_scratch(mounts, plan->tmp_bytes, "/dev/shm");
+	if (error == 0)
+		error = add_scratch(mounts, plan->tmp_bytes, "/tmp");
 	if (error == 0) {
 		*step = "the function's mount";
 		error = add_function(mounts, plan);
@@ -449,14 +455,74 @@ mounts_prepare(struct mounts *mounts, const struct mounts_host *host,
 		*step = "/data and binds";
 		error = add_binds(mounts, plan);
 	}
-	if (error == 0) {
-		*step = "mount points";
-		error = make_places(mounts);
-	}
+	return error;
+}
+
+static int
+prepare_places(struct mounts *mounts, const struct mounts *others,
+    const char **step)
+{
+	int error;
+
+	*step = "mount points";
+	error = make_places(mounts->root_fd, mounts);
+	if (error == 0 && others != NULL)
+		error = make_places(mounts->root_fd, others);
+	return error;
+}
+
+/* Before anything is in it. */
+static mode_t
+begin(struct mounts *mounts)
+{
+	mounts->root_fd = mounts->ns_fd = -1;
+	mounts->count = 0;
+	return umask(022);
+}
+
+static int
+end(struct mounts *mounts, mode_t mask, int error)
+{
 	umask(mask);
 	if (error != 0)
 		mounts_release(mounts);
 	return error;
+}
+
+int
+mounts_prepare(struct mounts *mounts, const struct mounts_host *host,
+    const struct sandbox_plan *plan, const char **step)
+{
+	mode_t mask = begin(mounts);
+	int error = prepare_common(mounts, host, plan, step);
+
+	if (error == 0)
+		error = prepare_own(mounts, plan, step);
+	if (error == 0)
+		error = prepare_places(mounts, NULL, step);
+	return end(mounts, mask, error);
+}
+
+int
+mounts_prepare_common(struct mounts *mounts, const struct mounts *own,
+    const struct mounts_host *host, const struct sandbox_plan *plan,
+    const char **step)
+{
+	mode_t mask = begin(mounts);
+	int error = prepare_common(mounts, host, plan, step);
+
+	if (error == 0)
+		error = prepare_places(mounts, own, step);
+	return end(mounts, mask, error);
+}
+
+int
+mounts_prepare_own(struct mounts *mounts, const struct sandbox_plan *plan,
+    const char **step)
+{
+	mode_t mask = begin(mounts);
+
+	return end(mounts, mask, prepare_own(mounts, plan, step));
 }
 
 void
@@ -521,51 +587,4 @@ mounts_host_close(struct mounts_host *host)
 	close_fd(&host->slash_fd);
 	close_fd(&host->usr_fd);
 	close_fd(&host->etc_fd);
-}
-
-/* ----------------------------------------------------------------- the child */
-
-static int
-attach_proc(int root_fd, int *proc_fd)
-{
-	int fd = procfs_new(PROCFS_OF_PROGRAM);
-	int error = 0;
-
-	if (fd < 0)
-		return fd;
-	if (move_mount(fd, "", root_fd, "proc", MOVE_MOUNT_F_EMPTY_PATH) != 0)
-		error = -errno;
-	close(fd);
-	if (error != 0)
-		return error;
-	*proc_fd = procfs_new(PROCFS_OF_INIT);
-	return *proc_fd < 0 ? *proc_fd : 0;
-}
-
-int
-mounts_enter(const struct mounts *mounts, int *proc_fd)
-{
-	int error;
-
-	/* Nothing done here may reach the host's own mount table. */
-	if (mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) != 0)
-		return -errno;
-	if (move_mount(mounts->root_fd, "", AT_FDCWD, "/",
-	        MOVE_MOUNT_F_EMPTY_PATH) != 0)
-		return -errno;
-	for (size_t i = 0; i < mounts->count; i++) {
-		if (move_mount(mounts->item[i].fd, "", mounts->root_fd,
-		        mounts->item[i].path + 1, MOVE_MOUNT_F_EMPTY_PATH) != 0)
-			return -errno;
-	}
-	error = attach_proc(mounts->root_fd, proc_fd);
-	if (error == 0)
-		error = mount_set(mounts->root_fd, MOUNT_ATTR_RDONLY, 0);
-	if (error != 0)
-		return error;
-	if (fchdir(mounts->root_fd) != 0 ||
-	    syscall(SYS_pivot_root, ".", ".") != 0 ||
-	    umount2(".", MNT_DETACH) != 0 || chdir("/") != 0)
-		return -errno;
-	return 0;
 }

@@ -25,14 +25,15 @@ enum mounts_use {
 };
 
 struct mounts_item {
-	int fd;                     /* detached */
+	int fd; /* detached; -1: in the kept tree, which is to be entered */
 	char path[MOUNTS_PATH_MAX]; /* absolute, in the sandbox */
 	enum mounts_use use;
 	bool is_folder;
 };
 
 struct mounts {
-	int root_fd;
+	int root_fd; /* -1: a kept tree's is the root */
+	int ns_fd;   /* of the kept tree (see tree.h), borrowed; or -1 */
 	struct mounts_item item[MOUNTS_MAX];
 	size_t count;
 };
@@ -64,11 +65,27 @@ int mounts_prepare(struct mounts *mounts, const struct mounts_host *host,
 void mounts_release(struct mounts *mounts);
 
 /*
- * The child's part, async-signal-safe, in the new mount namespace: all mounts
+ * The same in two parts: what a function's sandboxes have in common, with places
+ * for the other part, and what each has for itself.
+ */
+int mounts_prepare_common(struct mounts *mounts, const struct mounts *own,
+    const struct mounts_host *host, const struct sandbox_plan *plan,
+    const char **step);
+int mounts_prepare_own(struct mounts *mounts, const struct sandbox_plan *plan,
+    const char **step);
+/* What of the host's /etc stands in a tree, up to a NULL. */
+extern const char *const mounts_etc_names[];
+
+/*
+ * The child's part, async-signal-safe.  In the new mount namespace: all mounts
  * private, the tree hung together, /proc of the new pid namespace in it, root
- * changed, the old one gone.  *proc_fd becomes a second, unattached /proc that
+ * changed, the old one gone.  Or, in no new one yet: a copy of the kept tree's,
+ * completed.  *proc_fd becomes a second, unattached /proc that
  * is writable (init's).  0 or a negative errno.
  */
 int mounts_enter(const struct mounts *mounts, int *proc_fd);
+
+/* As above for a tree that is to be kept: without any /proc. */
+int mounts_change_root(const struct mounts *mounts);
 
 #endif

@@ -51,6 +51,8 @@ struct sandbox_bind {
 	bool is_writable;
 };
 
+struct sandbox_tree;
+
 struct sandbox_plan {
 	unsigned layers;
 	/* The ids are those of a user namespace of its own, since the host's
@@ -87,6 +89,7 @@ struct sandbox_plan {
 	 */
 	int terminal_fd;
 	char *const *argv; /* the program's, with "%f" already replaced */
+	struct sandbox_tree *tree; /* the function's, or NULL: none is kept */
 };
 
 struct sandbox_child {
@@ -108,6 +111,13 @@ void sandbox_host_free(struct sandbox_host *host);
  * missing).  A plan that asks for a layer outside of this is refused; leaving
  * one out is the caller's to say aloud. */
 unsigned sandbox_host_layers(const struct sandbox_host *host);
+
+/*
+ * What the trees of one function's sandboxes have in common, kept from its
+ * second start on (see tree.h); empty at first.  NULL: no memory.
+ */
+struct sandbox_tree *sandbox_tree_new(void);
+void sandbox_tree_free(struct sandbox_tree *tree);
 
 /*
  * Starts init in a finished sandbox; returns when init has been exec'd (the

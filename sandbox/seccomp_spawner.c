@@ -25,8 +25,11 @@ static const struct seccomp_entry sandboxes[] = {
 	CALL("clone3"),            /* the child, straight into its namespaces */
 	CALL_IF_MASKED("unshare", 0, SECCOMP_LOW, CLONE_NEWNET), /* a function's network */
 	CALL_IF_MASKED("unshare", 0, SECCOMP_LOW, CLONE_NEWCGROUP), /* root: its leaf */
-	/* Only networks: neither another mount tree nor another user's. */
-	CALL_IF_MASKED("setns", 1, SECCOMP_LOW, CLONE_NEWNET),
+	CALL_IF_MASKED("setns", 1, SECCOMP_LOW, CLONE_NEWNET), /* into it */
+	/* The child, into the tree that its function keeps, and a copy of that.
+	 * Of the machine's others none can be opened without CAP_SYS_PTRACE. */
+	CALL_IF_MASKED("setns", 1, SECCOMP_LOW, CLONE_NEWNS),
+	CALL_IF_MASKED("unshare", 0, SECCOMP_LOW, CLONE_NEWNS),
 	CALL("sethostname"),       /* in the child's own namespace */
 	CALL("fsopen"),            /* tmpfs and proc, detached */
 	CALL("fsconfig"),          /* their sizes and modes */

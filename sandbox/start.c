@@ -18,6 +18,7 @@
 #include "sandbox/enter.h"
 #include "sandbox/landlock.h"
 #include "sandbox/procfs.h"
+#include "sandbox/tree.h"
 #include "sandbox/userns.h"
 
 #define ARGUMENTS_MAX 256
@@ -33,6 +34,7 @@ enum { FILTER_TERMINAL = 1, FILTER_INTERNET = 2, FILTERS = 4 };
 struct sandbox_host {
 	struct mounts_host mounts;
 	struct procfs_host proc;
+	struct tree_watch watch;
 	struct seccomp_program seccomp[FILTERS]; /* but the first made at need */
 	int abi; /* Landlock's; 0: none */
 	int last_capability;
@@ -111,6 +113,7 @@ sandbox_host_new(const char *init_path, char *problem, size_t size)
 	}
 	host->mounts.slash_fd = host->mounts.usr_fd = host->mounts.etc_fd = -1;
 	host->proc.fd = -1;
+	tree_watch_open(&host->watch);
 	host->memfd_sysctl_fd = open("/proc/sys/vm/memfd_noexec",
 	    O_RDWR | O_CLOEXEC);
 	host->init_fd = open_init(init_path, problem, size);
@@ -145,6 +148,7 @@ sandbox_host_free(struct sandbox_host *host)
 		return;
 	mounts_host_close(&host->mounts);
 	close_fd(&host->proc.fd);
+	close_fd(&host->watch.fd);
 	for (unsigned i = 0; i < FILTERS; i++)
 		seccomp_free(&host->seccomp[i]);
 	close_fd(&host->memfd_sysctl_fd);
@@ -253,15 +257,18 @@ fill_enter(struct enter *enter, const struct sandbox_host *host,
 }
 
 static long
-clone_child(const struct sandbox_plan *plan, int *pidfd)
+clone_child(const struct sandbox_plan *plan, const struct mounts *mounts,
+    int *pidfd)
 {
 	struct clone_args arguments = {
-		.flags = CLONE_PIDFD | CLONE_CLEAR_SIGHAND | CLONE_NEWNS |
-		    CLONE_NEWPID,
+		.flags = CLONE_PIDFD | CLONE_CLEAR_SIGHAND | CLONE_NEWPID,
 		.pidfd = (uint64_t)(uintptr_t)pidfd,
 		.exit_signal = SIGCHLD,
 	};
 
+	/* of a kept tree the child takes a copy itself */
+	if (mounts->ns_fd < 0)
+		arguments.flags |= CLONE_NEWNS;
 	if ((plan->layers & LAYER_NET) && plan->netns_fd <= 0)
 		arguments.flags |= CLONE_NEWNET;
 	if (plan->layers & LAYER_IPC)
@@ -349,7 +356,7 @@ start_prepared(const struct sandbox_plan *plan, struct enter *enter,
 	enter->alive_fd = alive_pipe[0];
 	enter->alive_write_fd = alive_pipe[1];
 	child->failed_step = "clone3";
-	pid = clone_child(plan, &child->pidfd);
+	pid = clone_child(plan, enter->mounts, &child->pidfd);
 	if (pid == 0)
 		enter_child(enter);
 	if (pid < 0) {
@@ -369,6 +376,17 @@ out:
 		close_fd(&alive_pipe[i]);
 	}
 	return error;
+}
+
+/* Binds may lie anywhere, also below what each sandbox has for itself. */
+static int
+prepare_tree(struct sandbox_host *host, const struct sandbox_plan *plan,
+    struct mounts *mounts, const char **step)
+{
+	if (plan->tree == NULL || plan->bind_count > 0 || host->watch.fd < 0)
+		return mounts_prepare(mounts, &host->mounts, plan, step);
+	return tree_prepare(plan->tree, &host->watch, mounts, &host->mounts,
+	    plan, step);
 }
 
 int
@@ -393,8 +411,7 @@ sandbox_start(struct sandbox_host *host, const struct sandbox_plan *plan,
 	error = compile_filter(host, filter_of(plan));
 	if (error != 0)
 		return error;
-	error = mounts_prepare(&mounts, &host->mounts, plan,
-	    &child->failed_step);
+	error = prepare_tree(host, plan, &mounts, &child->failed_step);
 	if (error != 0)
 		return error;
 	fill_enter(&enter, host, plan);

@@ -120,6 +120,9 @@ try_here(struct world *world, const char *probe, unsigned off,
 	plan.is_memory_in_cgroup = world->box.limits.memory_bytes != 0;
 	plan.is_processes_in_cgroup = world->box.limits.processes != 0;
 	plan.data_fd = world->data_fd;
+	/* the host's tree is put in the place of one that is made, not kept */
+	if (off & LAYER_MOUNT)
+		plan.tree = NULL;
 	weak_begin(off);
 	error = box_start(&world->box, &plan, &box);
 	is_weakened = weak_end();

@@ -66,6 +66,7 @@ box_setup(struct box_host *host)
 		fprintf(stderr, "cannot test: %s\n", problem);
 		exit(1);
 	}
+	host->tree = sandbox_tree_new();
 	snprintf(problem, sizeof(problem), "box-%d", (int)getpid());
 	if (cgroup_parent_open(&host->cgroup, problem) != 0)
 		fprintf(stderr, "SKIPPED in part, no cgroup: %s\n",
@@ -81,6 +82,7 @@ box_setup(struct box_host *host)
 void
 box_teardown(struct box_host *host)
 {
+	sandbox_tree_free(host->tree);
 	sandbox_host_free(host->host);
 	cgroup_parent_close(&host->cgroup);
 	if (host->folder[0] != '\0' && rmdir(host->folder) != 0)
@@ -109,6 +111,7 @@ box_plan(const struct box_host *host, struct sandbox_plan *plan,
 		.init_sock = -1,
 		.listen_fd = -1,
 		.argv = argv,
+		.tree = host->tree,
 	};
 }
 

@@ -21,6 +21,7 @@ extern uid_t box_uid;
 
 struct box_host {
 	struct sandbox_host *host;
+	struct sandbox_tree *tree; /* kept, as the spawner does for a function */
 	struct cgroup_parent cgroup;
 	char folder[64]; /* a function's, on the host, below /tmp */
 	unsigned leaves;

@@ -68,15 +68,15 @@ starts(struct sandbox_plan *plan)
 }
 
 static void
-a_start_that_hangs_in_a_mount_is_given_up_after_five_seconds(void **state)
+expect_given_up(struct sandbox_tree *tree)
 {
 	char *const argv[] = { (char *)"/bin/true", NULL };
 	struct sandbox_plan plan;
 	int status;
 	pid_t pid;
 
-	(void)state;
 	box_plan(&host, &plan, argv);
+	plan.tree = tree;
 	starts(&plan);
 	pid = fork();
 	if (pid == 0)
@@ -94,12 +94,28 @@ a_start_that_hangs_in_a_mount_is_given_up_after_five_seconds(void **state)
 	box_plan_release(&plan);
 }
 
+static void
+a_start_that_hangs_in_a_mount_is_given_up_after_five_seconds(void **state)
+{
+	(void)state;
+	expect_given_up(NULL);
+}
+
+/* The second start makes it. */
+static void
+so_is_one_that_hangs_while_its_tree_is_made(void **state)
+{
+	(void)state;
+	expect_given_up(host.tree);
+}
+
 int
 main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(
 		    a_start_that_hangs_in_a_mount_is_given_up_after_five_seconds),
+		cmocka_unit_test(so_is_one_that_hangs_while_its_tree_is_made),
 	};
 	int setup = box_setup(&host);
 	int failed;
