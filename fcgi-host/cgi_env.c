@@ -6,26 +6,31 @@
 
 #include "fcgi-host/fcgi_record.h"
 
-/* One variable is one string "NAME=VALUE", which stands in the text of all; an
- * offset, because that moves as it grows.  What was replaced stays there. */
+/*
+ * The name, a NUL, the value, a NUL: where params have them, or in the text of
+ * all; there an offset, because that moves as it grows.  What was replaced stays
+ * there.  A name of no length: it was unset.
+ */
 struct variable {
+	const char *borrowed; /* or NULL */
 	size_t text;
-	size_t name_length, length;
-	size_t mark;
+	size_t name_length, value_length;
+	uint32_t next; /* of those with its mark; one more than the place */
 };
+
+/* A power of two. */
+#define MARKS 64
 
 struct cgi_env {
 	struct buf text;
 	struct variable *variables;
 	size_t count, size;
-	/* a bit for each that was set, which others may share: where it is not
-	 * there, no variable needs to be looked for */
-	uint64_t marks[4];
+	uint32_t first[MARKS];
 };
 
 /* What a request of an ordinary web server needs. */
 #define VARIABLES_MIN 64
-#define TEXT_MIN 1024
+#define TEXT_MIN 512
 
 struct cgi_env *
 cgi_env_new(void)
@@ -44,9 +49,16 @@ cgi_env_free(struct cgi_env *env)
 }
 
 static const char *
-text_of(const struct cgi_env *env, const struct variable *variable)
+name_of(const struct cgi_env *env, const struct variable *variable)
 {
-	return (const char *)env->text.data + variable->text;
+	return variable->borrowed != NULL ? variable->borrowed :
+	    (const char *)env->text.data + variable->text;
+}
+
+static const char *
+value_of(const struct cgi_env *env, const struct variable *variable)
+{
+	return name_of(env, variable) + variable->name_length + 1;
 }
 
 static size_t
@@ -55,69 +67,83 @@ mark_of(const char *name, size_t name_length)
 	const unsigned char *bytes = (const unsigned char *)name;
 
 	return (name_length + 5u * bytes[0] + 41u * bytes[name_length / 2] +
-	    17u * bytes[name_length - 1]) % 256;
+	    17u * bytes[name_length - 1]) % MARKS;
 }
 
 static struct variable *
 find(const struct cgi_env *env, const char *name, size_t name_length,
     size_t mark)
 {
-	if ((env->marks[mark / 64] >> mark % 64 & 1) == 0)
-		return NULL;
-	for (size_t i = 0; i < env->count; i++) {
-		struct variable *variable = &env->variables[i];
+	for (uint32_t at = env->first[mark]; at != 0;) {
+		struct variable *variable = &env->variables[at - 1];
 
-		if (variable->mark == mark &&
-		    variable->name_length == name_length &&
-		    memcmp(text_of(env, variable), name, name_length) == 0)
+		if (variable->name_length == name_length &&
+		    memcmp(name_of(env, variable), name, name_length) == 0)
 			return variable;
+		at = variable->next;
 	}
 	return NULL;
 }
 
-/* A new place at the end, without a text. */
-static struct variable *
-append(struct cgi_env *env)
+static int
+grow(struct cgi_env *env)
 {
-	if (env->count == env->size) {
-		size_t size = env->size == 0 ? VARIABLES_MIN :
-		    env->size * 2;
-		struct variable *variables = reallocarray(env->variables,
-		    size, sizeof(*variables));
+	size_t size = env->size == 0 ? VARIABLES_MIN : env->size * 2;
+	struct variable *variables;
 
-		if (variables == NULL)
-			return NULL;
-		env->variables = variables;
-		env->size = size;
+	if (env->count < env->size)
+		return 0;
+	if (size > UINT32_MAX)
+		return -ENOMEM;
+	variables = reallocarray(env->variables, size, sizeof(*variables));
+	if (variables == NULL)
+		return -ENOMEM;
+	env->variables = variables;
+	env->size = size;
+	return 0;
+}
+
+/* The variable of that name: in its place, or a new one at the end. */
+static int
+put(struct cgi_env *env, const char *name, size_t name_length,
+    struct variable variable)
+{
+	size_t mark = mark_of(name, name_length);
+	struct variable *there = find(env, name, name_length, mark);
+
+	if (there != NULL) {
+		variable.next = there->next;
+	} else {
+		if (grow(env) != 0)
+			return -ENOMEM;
+		variable.next = env->first[mark];
+		there = &env->variables[env->count++];
+		env->first[mark] = (uint32_t)env->count;
 	}
-	return &env->variables[env->count++];
+	*there = variable;
+	return 0;
 }
 
 static int
-set_pair(struct cgi_env *env, const char *name, size_t name_length,
+put_copy(struct cgi_env *env, const char *name, size_t name_length,
     const char *value, size_t value_length)
 {
-	size_t at = buf_len(&env->text), mark = mark_of(name, name_length);
-	size_t length = name_length + 1 + value_length;
+	size_t at = buf_len(&env->text), length = name_length + value_length + 2;
 	uint8_t *text = buf_reserve(&env->text, at == 0 && length < TEXT_MIN ?
-	    TEXT_MIN : length + 1);
-	struct variable *variable;
+	    TEXT_MIN : length);
+	int error;
 
 	if (text == NULL)
 		return -ENOMEM;
-	variable = find(env, name, name_length, mark);
-	if (variable == NULL)
-		variable = append(env);
-	if (variable == NULL)
-		return -ENOMEM;
 	memcpy(text, name, name_length);
-	text[name_length] = '=';
+	text[name_length] = '\0';
 	memcpy(text + name_length + 1, value, value_length);
-	text[length] = '\0';
-	buf_commit(&env->text, length + 1);
-	*variable = (struct variable){ at, name_length, length, mark };
-	env->marks[mark / 64] |= UINT64_C(1) << mark % 64;
-	return 0;
+	text[length - 1] = '\0';
+	error = put(env, name, name_length, (struct variable){ .text = at,
+	    .name_length = name_length, .value_length = value_length });
+	if (error == 0)
+		buf_commit(&env->text, length);
+	return error;
 }
 
 int
@@ -127,7 +153,7 @@ cgi_env_set(struct cgi_env *env, const char *name, const char *value)
 
 	if (name_length == 0 || memchr(name, '=', name_length) != NULL)
 		return -EINVAL;
-	return set_pair(env, name, name_length, value, strlen(value));
+	return put_copy(env, name, name_length, value, strlen(value));
 }
 
 bool
@@ -145,21 +171,18 @@ cgi_env_is_safe(const struct cgi_env *env)
 	    sizeof(name) - 1, mark_of(name, sizeof(name) - 1));
 
 	return variable != NULL &&
-	    cgi_method_is_safe(text_of(env, variable) + sizeof(name));
+	    cgi_method_is_safe(value_of(env, variable));
 }
 
 void
 cgi_env_unset(struct cgi_env *env, const char *name)
 {
-	size_t name_length = strlen(name), after;
+	size_t name_length = strlen(name);
 	struct variable *variable = find(env, name, name_length,
 	    mark_of(name, name_length));
 
-	if (variable == NULL)
-		return;
-	env->count--;
-	after = env->count - (size_t)(variable - env->variables);
-	memmove(variable, variable + 1, after * sizeof(*variable));
+	if (variable != NULL)
+		variable->name_length = 0;
 }
 
 int
@@ -174,8 +197,10 @@ cgi_env_add_params(struct cgi_env *env, const struct params *params,
 
 		if (!cgi_env_allowed(param.name, pass_params))
 			continue;
-		rc = set_pair(env, param.name, param.name_length, param.value,
-		    param.value_length);
+		rc = put(env, param.name, param.name_length, (struct variable){
+			.borrowed = param.name,
+			.name_length = param.name_length,
+			.value_length = param.value_length });
 		if (rc != 0)
 			return rc;
 	}
@@ -196,7 +221,7 @@ cgi_env_add_block(struct cgi_env *env, const char *block, size_t n)
 		name_length = strcspn(block, "=");
 		if (name_length == 0 || name_length == length)
 			return -EINVAL;
-		rc = set_pair(env, block, name_length,
+		rc = put_copy(env, block, name_length,
 		    block + name_length + 1, length - name_length - 1);
 		if (rc != 0)
 			return rc;
@@ -211,11 +236,18 @@ cgi_env_put_block(const struct cgi_env *env, struct buf *out)
 {
 	for (size_t i = 0; i < env->count; i++) {
 		const struct variable *variable = &env->variables[i];
-		int rc = buf_add(out, text_of(env, variable),
-		    variable->length + 1);
+		size_t name_length = variable->name_length;
+		size_t length = name_length + 1 + variable->value_length + 1;
+		uint8_t *at;
 
-		if (rc != 0)
-			return rc;
+		if (name_length == 0)
+			continue;
+		at = buf_reserve(out, length);
+		if (at == NULL)
+			return -ENOMEM;
+		memcpy(at, name_of(env, variable), length);
+		at[name_length] = '=';
+		buf_commit(out, length);
 	}
 	return 0;
 }
@@ -225,10 +257,9 @@ cgi_env_put_params(const struct cgi_env *env, struct buf *out)
 {
 	for (size_t i = 0; i < env->count; i++) {
 		const struct variable *variable = &env->variables[i];
-		size_t value = variable->name_length + 1;
-		const char *text = text_of(env, variable);
-		int rc = params_put(out, text, variable->name_length,
-		    text + value, variable->length - value);
+		int rc = variable->name_length == 0 ? 0 : params_put(out,
+		    name_of(env, variable), variable->name_length,
+		    value_of(env, variable), variable->value_length);
 
 		if (rc != 0)
 			return rc;

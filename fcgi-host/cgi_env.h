@@ -28,7 +28,8 @@ bool cgi_env_is_safe(const struct cgi_env *env);
 /* GET, HEAD, OPTIONS: asks for no change, and has no body where none is announced. */
 bool cgi_method_is_safe(const char *method);
 void cgi_env_unset(struct cgi_env *env, const char *name);
-/* Sets every allowed param. 0 or -ENOMEM. */
+/* Sets every allowed param, whose texts it borrows: the params are to outlive the
+ * list.  0 or -ENOMEM. */
 int cgi_env_add_params(struct cgi_env *env, const struct params *params,
     const char *pass_params);
 /* Sets every "NAME=VALUE\0" of a block (a function's own env), whatever its

@@ -95,9 +95,9 @@ static const struct rule *const by_letter['_' - 'A' + 1] = {
 	LETTER('_', NAME("_JAVA_OPTIONS", INTERPRETER)),
 };
 
-/* What the name is known for, or 0. */
-static unsigned
-topic_of(const char *name, size_t length)
+/* The one that names it, or NULL. */
+static const struct rule *
+rule_of(const char *name, size_t length)
 {
 	size_t letter = (size_t)(unsigned char)name[0] - 'A';
 	const struct rule *rule = letter > '_' - 'A' ? NULL : by_letter[letter];
@@ -108,8 +108,8 @@ topic_of(const char *name, size_t length)
 		    name[rule->length - 1] == rule->text[rule->length - 1] &&
 		    (rule->is_prefix || length == rule->length) &&
 		    memcmp(name, rule->text, rule->length) == 0)
-			return rule->topic;
-	return 0;
+			return rule;
+	return NULL;
 }
 
 /* A trailing * makes a prefix. */
@@ -150,9 +150,9 @@ is_digit(char c)
 }
 
 /* What a shell takes as the name of a variable; bash's exported functions
- * (BASH_FUNC_x%%) are none.  Its length, or 0. */
-static size_t
-variable_length(const char *name)
+ * (BASH_FUNC_x%%) are none. */
+static bool
+is_variable(const char *name)
 {
 	static const bool is_part[UCHAR_MAX + 1] = {
 		['A' ... 'Z'] = true, ['_'] = true, ['0' ... '9'] = true,
@@ -161,26 +161,33 @@ variable_length(const char *name)
 	size_t n = 0;
 
 	if (is_digit(*name))
-		return 0;
+		return false;
 	while (is_part[(unsigned char)name[n]])
 		n++;
-	return name[n] == '\0' ? n : 0;
+	return n > 0 && name[n] == '\0';
+}
+
+/* httpoxy: a header "Proxy" must not become a proxy's address, in whatever
+ * case a library looks for it. */
+static bool
+is_proxy(const char *name, size_t length)
+{
+	static const char proxy[] = "HTTP_PROXY";
+
+	return length == sizeof(proxy) - 1 && strcasecmp(name, proxy) == 0;
 }
 
 bool
 cgi_env_allowed(const char *name, const char *pass_params)
 {
-	static const char proxy[] = "HTTP_PROXY";
-	size_t length = variable_length(name);
-	unsigned topic;
+	size_t length = strlen(name);
+	const struct rule *rule = rule_of(name, length);
+	unsigned topic = rule == NULL ? 0 : rule->topic;
 
-	if (length == 0)
-		return false;
-	/* httpoxy: a header "Proxy" must not become a proxy's address, in
-	 * whatever case a library looks for it. */
-	if (length == sizeof(proxy) - 1 && strcasecmp(name, proxy) == 0)
-		return false;
-	topic = topic_of(name, length);
+	/* What a rule has named whole is a variable's name, and not that one. */
+	if (rule == NULL || rule->is_prefix)
+		if (!is_variable(name) || is_proxy(name, length))
+			return false;
 	if ((topic & REFUSED) != 0)
 		return false;
 	return (topic & PASSES) != 0 || in_words(pass_params, name);
@@ -191,12 +198,15 @@ cgi_env_name_ok(const char *name)
 {
 	static const char words[] =
 	    "LD_* GLIBC_* FCGI_* SCRIPT_FILENAME REQUEST_ID";
+	const struct rule *rule;
 	size_t n = 0;
 
 	if (is_digit(*name))
 		return false;
 	while (is_upper_or_line(name[n]) || is_digit(name[n]))
 		n++;
-	return n > 0 && name[n] == '\0' && !in_words(words, name) &&
-	    topic_of(name, n) != META;
+	if (n == 0 || name[n] != '\0' || in_words(words, name))
+		return false;
+	rule = rule_of(name, n);
+	return rule == NULL || rule->topic != META;
 }

@@ -12,7 +12,8 @@
 #include "fcgi-host/buf.h"
 
 /* One pair; both strings are NUL-terminated inside the decoder's memory (a
- * value that held a NUL byte is refused, see params_feed). */
+ * value that held a NUL byte is refused, see params_feed), the value behind the
+ * name's NUL. */
 struct param {
 	const char *name, *value;
 	size_t name_length, value_length;
