@@ -2,6 +2,7 @@
 
 #include <errno.h>
 #include <stdarg.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -105,11 +106,22 @@ buf_hex(char text[BUF_DIGITS_SIZE], uint64_t value)
 int
 buf_add_number(struct buf *b, uint64_t value, size_t width)
 {
-	char text[BUF_DIGITS_SIZE];
-	const char *digits = buf_digits(text, value, width);
+	size_t length = 1;
+	uint8_t *at;
 
-	return buf_add(b, digits,
-	    (size_t)(text + BUF_DIGITS_SIZE - 1 - digits));
+	for (uint64_t rest = value; rest > 9; rest /= 10)
+		length++;
+	if (length < width)
+		length = width;
+	at = buf_reserve(b, length);
+	if (at == NULL)
+		return -ENOMEM;
+	b->end += length;
+	for (at += length; length > 0; length--) {
+		*--at = (uint8_t)('0' + value % 10);
+		value /= 10;
+	}
+	return 0;
 }
 
 int
@@ -180,18 +192,26 @@ add_json_escape(struct buf *b, uint8_t byte)
 	return buf_add_str(b, "\xef\xbf\xbd");
 }
 
+/* What stands for itself in a JSON string, alone. */
+static const bool is_plain[UINT8_MAX + 1] = {
+	[' ' ... '!'] = true, ['#' ... '['] = true, [']' ... '~'] = true,
+};
+
 static int
 add_json_text(struct buf *b, const uint8_t *text, size_t n)
 {
 	size_t plain = 0, at = 0;
 	int rc;
 
-	while (at < n) {
-		size_t length = text[at] < 0x80 ? 1 :
-		    utf8_length(text + at, n - at);
+	for (;;) {
+		size_t length;
 
-		if (length > 0 && text[at] >= 0x20 && text[at] != '"' &&
-		    text[at] != '\\' && text[at] != 0x7f) {
+		while (at < n && is_plain[text[at]])
+			at++;
+		if (at == n)
+			break;
+		length = text[at] < 0x80 ? 0 : utf8_length(text + at, n - at);
+		if (length > 0) {
 			at += length;
 			continue;
 		}
