@@ -71,7 +71,6 @@ static int
 step_runtime(struct start *s)
 {
 	struct limits ceiling;
-	char lowered[8];
 
 	s->step = "runtime";
 	if (s->function->runtime[0] != '\0') {
@@ -88,7 +87,7 @@ step_runtime(struct start *s)
 	s->limits = s->function->limits;
 	conf_ceiling(s->conf, s->function->tenant, s->function->name,
 	    &ceiling);
-	(void)settings_clamp(&s->limits, &ceiling, lowered, sizeof(lowered));
+	settings_admit(&s->limits, &ceiling);
 	return 0;
 }
 

@@ -114,7 +114,6 @@ set_by_conf(struct ctl_function *function, const struct conf *conf)
 {
 	const struct conf_runtime *runtime;
 	struct limits ceiling;
-	char lowered[8];
 
 	if (function->runtime[0] == '\0') {
 		function->is_fastcgi = path_is_fcgi(function->path);
@@ -128,8 +127,7 @@ set_by_conf(struct ctl_function *function, const struct conf *conf)
 		function->is_fastcgi = runtime->is_fastcgi;
 	}
 	conf_ceiling(conf, function->tenant, function->name, &ceiling);
-	(void)settings_clamp(&function->limits, &ceiling, lowered,
-	    sizeof(lowered));
+	settings_admit(&function->limits, &ceiling);
 }
 
 static bool

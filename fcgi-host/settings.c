@@ -427,6 +427,32 @@ settings_clamp(struct limits *limits, const struct limits *ceiling,
 	return count;
 }
 
+/* What a file can say: the parser refuses all else. */
+static uint64_t
+bound(size_t i, uint64_t value)
+{
+	if (numbers[i].zero_is_none && value == 0)
+		return 0;
+	if (value < numbers[i].min)
+		return numbers[i].min;
+	return value > numbers[i].max ? numbers[i].max : value;
+}
+
+void
+settings_admit(struct limits *limits, const struct limits *ceiling)
+{
+	char lowered[8];
+	size_t i;
+
+	for (i = 0; i < LIMIT_COUNT; i++)
+		limits->value[i] = numbers[i].is_tenants ? ceiling->value[i] :
+		    bound(i, limits->value[i]);
+	(void)settings_clamp(limits, ceiling, lowered, sizeof(lowered));
+	if (limits->value[LIMIT_MIN_INSTANCES] > limits->value[LIMIT_INSTANCES])
+		limits->value[LIMIT_MIN_INSTANCES] =
+		    limits->value[LIMIT_INSTANCES];
+}
+
 void
 settings_raise(struct limits *limits, const struct limits *other)
 {

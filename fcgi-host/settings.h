@@ -70,6 +70,13 @@ void settings_apply(struct limits *base, const struct settings *settings);
  */
 size_t settings_clamp(struct limits *limits, const struct limits *ceiling,
     char *lowered, size_t size);
+/*
+ * What another process claims for a function, brought to what the administrator's
+ * file and a sidecar could have come to: no more than the ceiling, no less than
+ * a file may say (0 is "none", and would be no limit at all), and the numbers
+ * that are a tenant's as the ceiling has them.
+ */
+void settings_admit(struct limits *limits, const struct limits *ceiling);
 /* Raises to whatever is more in other, in the same sense of "more". */
 void settings_raise(struct limits *limits, const struct limits *other);
 

@@ -267,7 +267,7 @@ check_registry(const struct ctl_function *reported)
 {
 	const struct ctl_function *kept = registry_find(play.spawner.registry,
 	    reported->name);
-	struct limits ceiling;
+	struct limits limits, ceiling;
 	char lowered[512];
 
 	CLAIM(kept != NULL);
@@ -276,12 +276,10 @@ check_registry(const struct ctl_function *reported)
 	CLAIM(strcmp(kept->path, reported->path) == 0);
 	CLAIM(strcmp(kept->version, reported->version) == 0);
 	conf_ceiling(play.spawner.conf, kept->tenant, kept->name, &ceiling);
-	for (size_t i = 0; i < LIMIT_COUNT; i++) {
-		struct limits limits = kept->limits;
-
-		CLAIM(settings_clamp(&limits, &ceiling, lowered,
-		    sizeof(lowered)) == 0);
-	}
+	limits = kept->limits;
+	CLAIM(settings_clamp(&limits, &ceiling, lowered, sizeof(lowered)) == 0);
+	settings_admit(&limits, &ceiling);
+	CLAIM(memcmp(&limits, &kept->limits, sizeof(limits)) == 0);
 	CLAIM(strchr(kept->name, '/') == NULL ?
 	    strcmp(kept->tenant, "default") == 0 :
 	    strncmp(kept->name, kept->tenant, strlen(kept->tenant)) == 0);

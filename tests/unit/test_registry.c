@@ -123,6 +123,51 @@ a_tenant_that_is_not_the_first_folder_is_a_lie(void **state)
 	}
 }
 
+/* 0 bytes of memory would be no limit at all to those that set one. */
+static void
+no_number_of_a_report_is_less_than_a_file_may_say(void **state)
+{
+	struct ctl_msg msg = report("alice/hello", "alice/hello.cgi", "alice");
+	struct limits ceiling;
+	const struct limits *kept;
+
+	(void)state;
+	memset(&msg.u.function.limits, 0, sizeof(msg.u.function.limits));
+	assert_int_equal(put(&msg, NULL), 0);
+	kept = &registry_find(registry, "alice/hello")->limits;
+	conf_ceiling(conf, "alice", "alice/hello", &ceiling);
+	assert_int_equal(kept->value[LIMIT_MEMORY_BYTES], 4 << 20);
+	assert_int_equal(kept->value[LIMIT_PROCESSES], 2);
+	assert_int_equal(kept->value[LIMIT_TMP_BYTES], 64 << 10);
+	assert_int_equal(kept->value[LIMIT_INSTANCES], 1);
+	/* none is more than the administrator's 30 s */
+	assert_int_equal(kept->value[LIMIT_TIMEOUT_MS],
+	    ceiling.value[LIMIT_TIMEOUT_MS]);
+	assert_int_equal(registry_del(registry, "alice/hello"), 0);
+}
+
+/* No file but the administrator's speaks of them, so that none of his is none. */
+static void
+a_tenants_numbers_are_never_a_reports(void **state)
+{
+	struct ctl_msg msg = report("alice/hello", "alice/hello.cgi", "alice");
+	struct limits *claimed = &msg.u.function.limits, ceiling;
+	const struct limits *kept;
+
+	(void)state;
+	conf_ceiling(conf, "alice", "alice/hello", &ceiling);
+	claimed->value[LIMIT_MAX_INSTANCES] = 8000;
+	claimed->value[LIMIT_MAX_MEMORY_BYTES] = UINT64_MAX;
+	claimed->value[LIMIT_MAX_PROCESSES] = 4194304;
+	assert_int_equal(put(&msg, NULL), 0);
+	kept = &registry_find(registry, "alice/hello")->limits;
+	assert_int_equal(kept->value[LIMIT_MAX_INSTANCES],
+	    ceiling.value[LIMIT_MAX_INSTANCES]);
+	assert_int_equal(kept->value[LIMIT_MAX_MEMORY_BYTES], 0);
+	assert_int_equal(kept->value[LIMIT_MAX_PROCESSES], 0);
+	assert_int_equal(registry_del(registry, "alice/hello"), 0);
+}
+
 static void
 limits_are_clamped_whatever_is_claimed(void **state)
 {
@@ -314,6 +359,8 @@ main(void)
 	const struct CMUnitTest tests[] = {
 		TEST(an_honest_report_is_kept_as_it_came),
 		TEST(a_tenant_that_is_not_the_first_folder_is_a_lie),
+		TEST(no_number_of_a_report_is_less_than_a_file_may_say),
+		TEST(a_tenants_numbers_are_never_a_reports),
 		TEST(limits_are_clamped_whatever_is_claimed),
 		TEST(the_protocol_is_the_configurations),
 		TEST(an_unknown_runtime_is_not_served),

@@ -391,6 +391,39 @@ of_a_restraint_the_lesser_number_is_more(void **state)
 }
 
 static void
+what_is_admitted_lies_between_a_files_least_and_the_ceiling(void **state)
+{
+	static const uint64_t claims[] = { 0, 1, 7, UINT64_C(1) << 40,
+		UINT64_MAX };
+	struct limits ceiling, limits;
+	char lowered[512];
+
+	(void)state;
+	settings_defaults(&ceiling);
+	ceiling.value[LIMIT_MAX_PROCESSES] = 100;
+	for (size_t i = 0; i < sizeof(claims) / sizeof(claims[0]); i++) {
+		for (size_t j = 0; j < LIMIT_COUNT; j++)
+			limits.value[j] = claims[i];
+		settings_admit(&limits, &ceiling);
+		assert_int_equal(settings_clamp(&limits, &ceiling, lowered,
+		    sizeof(lowered)), 0);
+		assert_in_range(limits.value[LIMIT_MEMORY_BYTES], 4 << 20,
+		    128 << 20);
+		assert_in_range(limits.value[LIMIT_PROCESSES], 2, 32);
+		assert_in_range(limits.value[LIMIT_INSTANCES], 1, 4);
+		assert_in_range(limits.value[LIMIT_MIN_INSTANCES], 0,
+		    limits.value[LIMIT_INSTANCES]);
+		assert_in_range(limits.value[LIMIT_TIMEOUT_MS], 10, 30000);
+		assert_in_range(limits.value[LIMIT_DATA], 0, 1);
+		/* none where the ceiling has none, or what a file may say */
+		assert_true(limits.value[LIMIT_CPU_MILLI] == 0 ||
+		    limits.value[LIMIT_CPU_MILLI] >= 10);
+		assert_int_equal(limits.value[LIMIT_MAX_PROCESSES], 100);
+		assert_int_equal(limits.value[LIMIT_MAX_INSTANCES], 0);
+	}
+}
+
+static void
 the_list_of_lowered_keys_is_cut_at_a_key(void **state)
 {
 	struct limits limits, ceiling;
@@ -453,6 +486,8 @@ main(void)
 		cmocka_unit_test(layers_override_and_ceilings_lower),
 		cmocka_unit_test(of_a_restraint_the_lesser_number_is_more),
 		cmocka_unit_test(the_list_of_lowered_keys_is_cut_at_a_key),
+		cmocka_unit_test(
+		    what_is_admitted_lies_between_a_files_least_and_the_ceiling),
 		cmocka_unit_test(
 		    raising_takes_the_more_of_two_and_none_is_the_most),
 	};
