@@ -31,9 +31,12 @@ die() {
 	exit 1
 }
 
-# Root makes sandboxes, so everything here runs as root.
+is_root() {
+	[ "$(id -u)" = 0 ]
+}
+
 need_root() {
-	[ "$(id -u)" = 0 ] || die "run it as root: sudo $0 $*"
+	is_root || die "run it as root: sudo $0 $*"
 }
 
 # Prints those of the packages given that are not installed.
@@ -54,6 +57,8 @@ need_packages() {
 	# shellcheck disable=SC2046,SC2086
 	set -- $(missing_packages "$@")
 	[ $# -gt 0 ] || return 0
+	is_root || die "these Debian packages are missing; as root:
+  apt-get install --no-install-recommends $*"
 	command -v apt-get >/dev/null ||
 	    die "these Debian packages are missing, and there is no apt-get: $*"
 	say "installing $# Debian packages: $*"

@@ -4,7 +4,9 @@ Run as root (an ordinary user runs test_unprivileged.py): BUILDDIR=build /usr/bi
 """
 import os
 import pathlib
+import shutil
 import sys
+import tempfile
 
 import pytest
 
@@ -40,6 +42,18 @@ def installed():
         return programs_room.Installed()
     except programs_room.Missing as error:
         pytest.exit(str(error), returncode=2)
+
+
+@pytest.fixture(scope="session")
+def reachable(installed):
+    """The programs under test where the user whom root becomes can reach them."""
+    if os.geteuid() != 0:
+        yield installed
+        return
+    place = pathlib.Path(tempfile.mkdtemp(prefix="fh-bin-", dir="/tmp"))
+    place.chmod(0o755)
+    yield installed.copy_to(place)
+    shutil.rmtree(place)
 
 
 @pytest.fixture(scope="session")

@@ -5,7 +5,6 @@ import pathlib
 import pwd
 import re
 import signal
-import subprocess
 import time
 
 import pytest
@@ -21,17 +20,6 @@ sleep 71077
 STATUS = """printf 'Content-Type: text/plain\\n\\n'
 id -u; id -g; cat /proc/self/status
 """
-
-
-@pytest.fixture(scope="module")
-def reachable(installed, tmp_path_factory):
-    """The programs where the user whom root becomes can reach them."""
-    if os.geteuid() != 0:
-        return installed
-    place = pathlib.Path("/tmp") / f"fh-bin-{os.getpid()}"
-    place.mkdir(mode=0o755)
-    yield installed.copy_to(place)
-    subprocess.run(["rm", "-rf", place], check=True)
 
 
 @pytest.fixture(scope="module")

@@ -71,7 +71,7 @@ def become_user():
         return []
     make_account()
     user = pwd.getpwnam(ACCOUNT)
-    return ["setpriv", f"--reuid={user.pw_uid}", f"--regid={user.pw_gid}",
+    return [shutil.which("setpriv"), f"--reuid={user.pw_uid}", f"--regid={user.pw_gid}",
             "--clear-groups", "--pdeathsig=TERM"]
 
 

@@ -36,11 +36,12 @@ def listen(port):
     return made
 
 
-def count(listeners, path):
+def count(listeners, path, command):
+    # A command that becomes another user cannot send root its last signal.
     libc.prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
     with open(path, "ab", buffering=0) as out:
-        while True:
-            for one in select.select(listeners, [], [])[0]:
+        while os.getppid() == command:
+            for one in select.select(listeners, [], [], 0.2)[0]:
                 if one.type == socket.SOCK_STREAM:
                     one.accept()[0].close()
                 else:
@@ -59,8 +60,10 @@ def main():
     listeners = listen(port)
     with open(path, "wb"):
         pass
+    parent = os.getpid()
     if os.fork() == 0:
-        count(listeners, path)
+        count(listeners, path, parent)
+        os._exit(0)
     for one in listeners:
         one.close()
     os.execv(command[0], command)
