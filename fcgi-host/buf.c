@@ -7,8 +7,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "fcgi-host/log.h"
-
 #define BUF_SIZE_MIN 256
 
 /* Moves what is unread to the front.  Only where at least as many bytes are
@@ -56,13 +54,6 @@ buf_reserve_growing(struct buf *b, size_t n)
 		if (grow(b, n) != 0)
 			return NULL;
 	return b->data + b->end;
-}
-
-void
-buf_commit(struct buf *b, size_t n)
-{
-	LOG_ASSERT(n <= b->size - b->end);
-	b->end += n;
 }
 
 int

@@ -9,6 +9,8 @@
 #include <stdint.h>
 #include <string.h>
 
+#include "fcgi-host/log.h"
+
 struct buf {
 	uint8_t *data;
 	size_t start; /* first byte that is not consumed */
@@ -41,7 +43,12 @@ buf_reserve(struct buf *b, size_t n)
 	return b->data + b->end;
 }
 
-void buf_commit(struct buf *b, size_t n);
+static inline void
+buf_commit(struct buf *b, size_t n)
+{
+	LOG_ASSERT(n <= b->size - b->end);
+	b->end += n;
+}
 
 /* Append; 0 or -ENOMEM. */
 int buf_add_growing(struct buf *b, const void *data, size_t n);

@@ -20,22 +20,29 @@ struct variable {
 
 /* A power of two. */
 #define MARKS 64
+/* What a request of an ordinary web server needs. */
+#define VARIABLES_MIN 48
+#define TEXT_MIN 512
 
 struct cgi_env {
 	struct buf text;
 	struct variable *variables;
 	size_t count, size;
 	uint32_t first[MARKS];
+	struct variable few[VARIABLES_MIN];
 };
-
-/* What a request of an ordinary web server needs. */
-#define VARIABLES_MIN 64
-#define TEXT_MIN 512
 
 struct cgi_env *
 cgi_env_new(void)
 {
-	return calloc(1, sizeof(struct cgi_env));
+	struct cgi_env *env = malloc(sizeof(*env));
+
+	if (env == NULL)
+		return NULL;
+	memset(env, 0, offsetof(struct cgi_env, few));
+	env->variables = env->few;
+	env->size = VARIABLES_MIN;
+	return env;
 }
 
 void
@@ -44,7 +51,8 @@ cgi_env_free(struct cgi_env *env)
 	if (env == NULL)
 		return;
 	buf_free(&env->text);
-	free(env->variables);
+	if (env->variables != env->few)
+		free(env->variables);
 	free(env);
 }
 
@@ -88,16 +96,19 @@ find(const struct cgi_env *env, const char *name, size_t name_length,
 static int
 grow(struct cgi_env *env)
 {
-	size_t size = env->size == 0 ? VARIABLES_MIN : env->size * 2;
+	size_t size = env->size * 2;
 	struct variable *variables;
 
 	if (env->count < env->size)
 		return 0;
 	if (size > UINT32_MAX)
 		return -ENOMEM;
-	variables = reallocarray(env->variables, size, sizeof(*variables));
+	variables = reallocarray(env->variables == env->few ? NULL :
+	    env->variables, size, sizeof(*variables));
 	if (variables == NULL)
 		return -ENOMEM;
+	if (env->variables == env->few)
+		memcpy(variables, env->few, sizeof(env->few));
 	env->variables = variables;
 	env->size = size;
 	return 0;

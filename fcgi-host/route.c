@@ -79,12 +79,20 @@ add_path(struct buf *path, const char *first, const char *second)
 }
 
 static int
+add_script(struct buf *path, const struct params *params)
+{
+	const char *script = get(params, "SCRIPT_NAME");
+	const char *info = get(params, "PATH_INFO");
+
+	return add_path(path, script != NULL ? script : "",
+	    info != NULL ? info : "");
+}
+
+static int
 find_path(const struct params *params, struct buf *path)
 {
 	const char *document = get(params, "DOCUMENT_URI");
-	const char *uri = get(params, "REQUEST_URI");
-	const char *script = get(params, "SCRIPT_NAME");
-	const char *info = get(params, "PATH_INFO");
+	const char *uri = document != NULL ? NULL : get(params, "REQUEST_URI");
 	int error;
 
 	if (document != NULL)
@@ -92,8 +100,7 @@ find_path(const struct params *params, struct buf *path)
 	else if (uri != NULL)
 		error = decode_path(uri, path);
 	else
-		error = add_path(path, script != NULL ? script : "",
-		    info != NULL ? info : "");
+		error = add_script(path, params);
 	if (error == 0 && *(const char *)buf_head(path) != '/')
 		error = -EINVAL;
 	return error;
