@@ -128,6 +128,18 @@ class Compiler:
         return self.build("wire.c", "wire.fcgi")
 
     @property
+    def turncoat(self):
+        """In the place of a gateway or scanner; it confines itself as they do."""
+        rooms = ["confine", "landlock", "procfs", "rights", "seccomp",
+                 "seccomp_function", "seccomp_roles", "seccomp_spawner",
+                 "userns"]
+        return self.build("turncoat.c", "turncoat", "-D_GNU_SOURCE",
+                          f"-I{TREE}", TREE / "fcgi-host/sock.c",
+                          TREE / "fcgi-host/ctl_msg.c",
+                          *(TREE / f"sandbox/{room}.c" for room in rooms),
+                          "-lseccomp", "-lcap")
+
+    @property
     def probe(self):
         """The hostile one: static, and not only tests/e2e's."""
         return self.build("../../probes/probe.c", "probe", "-static",
