@@ -13,6 +13,10 @@
 #define INIT_MAGIC 0x66696e31u
 #define INIT_ENV_MAX (128 * 1024)
 #define INIT_ENV_COUNT_MAX 4096 /* variables in one block */
+/* No execution uses more than that: a larger number is a lie, and sums of it
+ * would run over. */
+#define INIT_TIME_MAX_US (UINT64_C(1) << 48)
+#define INIT_MEMORY_MAX_KIB (UINT64_C(1) << 40)
 
 /* What init finds open when it starts.  The listening socket is there for
  * FastCGI only; the /proc is one of init's own that is mounted nowhere, so that
@@ -67,7 +71,8 @@ struct init_report {
 	uint32_t pad;
 };
 
-/* 0 or -EPROTO: n is not the struct's size, magic, type, or pad is wrong. */
+/* 0 or -EPROTO: n is not the struct's size, magic, type or pad is wrong, or a
+ * number is beyond all measure. */
 int init_report_check(const struct init_report *report, size_t n);
 
 #endif

@@ -522,6 +522,17 @@ a_report_is_checked_to_the_last_byte(void **state)
 	bad = good;
 	bad.pad = 1;
 	assert_int_equal(init_report_check(&bad, sizeof(bad)), -EPROTO);
+	for (int i = 0; i < 3; i++) {
+		uint64_t *number[] = { &bad.user_us, &bad.system_us,
+			&bad.memory_kib };
+		uint64_t most = i < 2 ? INIT_TIME_MAX_US : INIT_MEMORY_MAX_KIB;
+
+		bad = good;
+		*number[i] = most;
+		assert_int_equal(init_report_check(&bad, sizeof(bad)), 0);
+		*number[i] = most + 1;
+		assert_int_equal(init_report_check(&bad, sizeof(bad)), -EPROTO);
+	}
 }
 
 int
