@@ -17,6 +17,7 @@ static const struct {
 	{ "3", probe_own_folder },
 	{ "4", probe_exec_tmp },
 	{ "4-memfd", probe_exec_memfd },
+	{ "5", probe_setuid },
 	{ "6", probe_mknod },
 	{ "7", probe_fill_tmp },
 	{ "8", probe_flood_inodes },
@@ -41,16 +42,40 @@ static const struct {
 	{ "27", probe_families },
 	{ "28", probe_connect },
 	{ "29", probe_abstract },
+	{ "30", probe_socket },
 	{ "32", probe_young_parts },
 	{ "33", probe_keys },
 	{ "34", probe_splice },
 	{ "35", probe_fork_bomb },
+	{ "36", probe_memory_bomb },
 	{ "37", probe_daemon },
 	{ "40", probe_leftovers },
+	{ "40-core", probe_core },
 	{ "41", probe_init },
 	{ "41-limits", probe_init_limits },
 	{ "42", probe_init_socket },
 	{ "43", probe_pipe_size },
+	{ "44", probe_hostname },
+	{ "45", probe_cgroup_place },
+	{ "46", probe_shared_segment },
+	{ "47", probe_handle },
+	{ "48", probe_helpers },
+	{ "49", probe_release_agent },
+	{ "50", probe_memory_file },
+	{ "51", probe_self_settings },
+	{ "52", probe_terminals },
+	{ "53", probe_rare_calls },
+	{ "54", probe_own_filter },
+	{ "55", probe_prctl },
+	{ "56", probe_priority },
+	{ "57", probe_raise_limits },
+	{ "58", probe_in_flight },
+	{ "59", probe_timers },
+	{ "60", probe_high_bits },
+	{ "61", probe_page_zero },
+	{ "62", probe_file_owner },
+	{ "63", probe_attributes },
+	{ "64", probe_posix_queue },
 	{ "status", probe_status },
 };
 
@@ -128,6 +153,9 @@ main(int argc, char **argv)
 	/* What probe 4 looks for: that a copy of this program was executed. */
 	if (name != NULL && strcmp(name, "executed") == 0)
 		return 0;
+	/* And probe 5: that this one has become somebody else. */
+	if (argc == 3 && strcmp(name, "rights") == 0)
+		return geteuid() != (uid_t)strtoul(argv[2], NULL, 10);
 	if (getenv("GATEWAY_INTERFACE") != NULL)
 		printf("Content-Type: text/plain\n\n");
 	for (size_t i = 0; name != NULL &&

@@ -23,7 +23,7 @@ struct world {
 	/* the same, whose init lives without a pid namespace of its own */
 	struct sandbox_host *bare;
 	int listeners[WORLD_LISTENERS];
-	int abstract_fd;
+	int abstract_fd, socket_fd;
 	pid_t victim;
 	int data_fd;
 	char probe[4096], marker[80], socket_path[80];

@@ -137,7 +137,12 @@ make_files(struct world *world)
 	box_built("tests/probes/probe", world->probe, sizeof(world->probe));
 	snprintf(path, sizeof(path), "%s/probe", world->box.folder);
 	copy_file(world->probe, path);
-	if (chown(path, BOX_UID, BOX_GID) != 0 ||
+	if (chown(path, BOX_UID, BOX_GID) != 0)
+		die(path);
+	/* One that stays root's, and is setuid. */
+	snprintf(path, sizeof(path), "%s/setuid", world->box.folder);
+	copy_file(world->probe, path);
+	if (chmod(path, 04755) != 0 ||
 	    chown(world->box.folder, BOX_UID, BOX_GID) != 0)
 		die(path);
 	snprintf(path, sizeof(path), "%s.data", world->box.folder);
@@ -165,6 +170,8 @@ remove_files(struct world *world)
 	char path[128];
 
 	snprintf(path, sizeof(path), "%s/probe", world->box.folder);
+	unlink(path);
+	snprintf(path, sizeof(path), "%s/setuid", world->box.folder);
 	unlink(path);
 	snprintf(path, sizeof(path), "%s.data", world->box.folder);
 	rmdir(path);
@@ -224,7 +231,8 @@ make_environment(struct world *world)
 	int n = snprintf(name + 1, sizeof(name) - 1, "probe-%d", (int)getpid());
 
 	world->abstract_fd = listen_unix(name, (size_t)n + 1);
-	close(listen_unix(world->socket_path, strlen(world->socket_path)));
+	world->socket_fd = listen_unix(world->socket_path,
+	    strlen(world->socket_path));
 	if (chmod(world->socket_path, 0777) != 0)
 		die(world->socket_path);
 	set_variable(world, "PROBE_HOST_PID=%d", (int)world->victim);
@@ -235,6 +243,7 @@ make_environment(struct world *world)
 	set_variable(world, "PROBE_HOSTNAME=%s", WORLD_NAME);
 	set_variable(world, "PROBE_IPC_KEY=%d", WORLD_IPC_KEY);
 	set_variable(world, "PROBE_BOMB=400");
+	set_variable(world, "PROBE_BOMB_MIB=128");
 	set_variable(world, "PATH=/usr/bin:/bin");
 }
 

@@ -118,6 +118,17 @@ class Compiler:
         return self.build("keeper.c", "keeper.fcgi")
 
     @property
+    def harm(self):
+        """Will not end, or does not end its answer."""
+        return self.build("harm.c", "harm.cgi", "-static")
+
+    @property
+    def lying_init(self):
+        """In init's place: tells the gateway what MODE says."""
+        return self.build("lying_init.c", "lying-init", "-static",
+                          "-D_GNU_SOURCE", f"-I{TREE}")
+
+    @property
     def rogue(self):
         """Breaks the protocol as its environment says."""
         return self.build("rogue.c", "rogue.fcgi")
