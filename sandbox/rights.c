@@ -36,7 +36,10 @@ rights_limit(const struct rights_limits *limits)
 		int which;
 		uint64_t value;
 	} fixed[] = {
-		{ RLIMIT_CORE, 0 },     /* a core would hold a request's data */
+		/* A core would hold a request's data.  At 0 a host that gives
+		 * cores to a program would start that, as root, for each crash;
+		 * 1 alone says that there is to be none. */
+		{ RLIMIT_CORE, 1 },
 		{ RLIMIT_FSIZE, FILE_BYTES },
 		{ RLIMIT_STACK, STACK_BYTES },
 		{ RLIMIT_MEMLOCK, 0 },  /* locked pages escape reclaim */

@@ -3,6 +3,7 @@ it has no Landlock, and cgroups with every controller."""
 import os
 import pathlib
 import subprocess
+import time
 
 import pytest
 
@@ -13,7 +14,7 @@ PROGRAMS = sorted(str(path.relative_to(BUILD))
 
 def expect_success(program, seconds):
     done = subprocess.run(
-        [*os.environ["HOST_WRAP"].split(), program], cwd=BUILD,
+        [*os.environ["HOST_WRAP"].split(), *program], cwd=BUILD,
         env={**os.environ, "BUILDDIR": str(BUILD)}, text=True, timeout=seconds,
         stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT)
@@ -22,8 +23,28 @@ def expect_success(program, seconds):
 
 @pytest.mark.parametrize("name", PROGRAMS)
 def test_a_rooms_own_tests_pass(name):
-    expect_success(BUILD / name, 140)
+    expect_success([BUILD / name], 140)
+
+
+def test_a_host_that_gives_cores_to_a_program_is_not_asked_to_run_it():
+    """Of the machine, so tried only in one of its own."""
+    pattern = pathlib.Path("/proc/sys/kernel/core_pattern")
+    asked = pathlib.Path("/run/core-was-asked")
+    before = pattern.read_text()
+    pattern.write_text(f"|/usr/bin/touch {asked}")
+    try:
+        expect_success([BUILD / "tests/probes/try", "40-core"], 60)
+        assert not asked.exists()
+        # a limit of 0 does not keep it away
+        subprocess.run(["sh", "-c", "ulimit -c 0; kill -ABRT $$"], check=False)
+        until = time.monotonic() + 10
+        while not asked.exists() and time.monotonic() < until:
+            time.sleep(0.1)
+        assert asked.exists()
+    finally:
+        pattern.write_text(before)
+        asked.unlink(missing_ok=True)
 
 
 def test_each_layer_is_worth_what_the_reasons_say():
-    expect_success("/vm/tests/probes/judge", 400)
+    expect_success(["/vm/tests/probes/judge"], 400)
