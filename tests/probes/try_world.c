@@ -12,6 +12,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
@@ -247,6 +248,36 @@ make_environment(struct world *world)
 	set_variable(world, "PATH=/usr/bin:/bin");
 }
 
+/* What a sandbox inherits is to be no bound that counts, whoever started us. */
+static void
+take_limits(void)
+{
+	static const struct {
+		int which;
+		rlim_t value;
+	} limits[] = {
+		{ RLIMIT_CORE, RLIM_INFINITY },
+		{ RLIMIT_NOFILE, 65536 },
+		{ RLIMIT_SIGPENDING, 65536 },
+		{ RLIMIT_MEMLOCK, RLIM_INFINITY },
+		{ RLIMIT_MSGQUEUE, RLIM_INFINITY },
+		{ RLIMIT_NPROC, RLIM_INFINITY },
+		{ RLIMIT_DATA, RLIM_INFINITY },
+	};
+
+	for (size_t i = 0; i < sizeof(limits) / sizeof(limits[0]); i++) {
+		__rlimit_resource_t which = (__rlimit_resource_t)limits[i].which;
+		struct rlimit limit = { limits[i].value, limits[i].value };
+
+		/* Not every root may raise them. */
+		if (setrlimit(which, &limit) == 0 || getrlimit(which, &limit) != 0)
+			continue;
+		limit.rlim_cur = limit.rlim_max;
+		if (setrlimit(which, &limit) != 0)
+			die("limits");
+	}
+}
+
 /* As a leaf of the host's has them, where there are controllers. */
 static void
 make_limits(struct world *world)
@@ -275,6 +306,7 @@ world_make(struct world *world)
 		fprintf(stderr, "cannot test: %s\n", problem);
 		exit(1);
 	}
+	take_limits();
 	make_network(world);
 	make_files(world);
 	world_start_victim(world);
