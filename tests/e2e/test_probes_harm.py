@@ -9,7 +9,7 @@ import time
 
 import pytest
 
-from lib import leaks, proc
+from lib import hostile, leaks, proc
 
 LIES = ["magic", "type", "pad", "serial", "short", "long", "descriptors",
         "replay", "flood", "numbers"]
@@ -17,15 +17,20 @@ ENDLESS = {"header": 502, "fields": 502, "crlf": 502, "trickled-header": 504}
 GATEWAY_KIB = 16384 # more than this it must not grow by one endless answer
 
 
-@pytest.fixture(scope="module")
-def host(start, programs, installed):
-    built = installed.libexec / "tests/probes/probe"
-    probe = built if built.exists() else programs.probe
+@pytest.fixture(scope="module", params=["root", "user"])
+def host(request, start, programs, installed, reachable):
+    probe = hostile.program(installed, programs)
+    as_user = request.param == "user"
+    start.installed = reachable if as_user else installed
     host = start.host({"mallory/probe.cgi": probe,
                        "mallory/harm.cgi": programs.harm,
                        "mallory/setuid/main": probe,
-                       "bob/good.cgi": programs.cgi}, is_started=False)
-    host.add("mallory/setuid/setuid", probe, 0o4755)
+                       "bob/good.cgi": programs.cgi}, is_started=False,
+                      as_user=as_user)
+    start.installed = installed
+    planted = host.functions / "mallory/setuid/setuid"
+    shutil.copy(probe, planted)
+    planted.chmod(0o4755)
     host.sidecar("mallory/probe", **{
         "memory": "64M", "processes": "32", "env.PROBE_BOMB": "3000"})
     host.sidecar("mallory/harm", **{"timeout": "1s"})

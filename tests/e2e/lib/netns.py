@@ -10,13 +10,11 @@ place; the listener ends with it.
 import ctypes
 import os
 import select
-import signal
 import socket
 import subprocess
 import sys
 
 CLONE_NEWNET = 0x40000000
-PR_SET_PDEATHSIG = 1
 ADDRESSES = ("127.0.0.1", "169.254.169.254", "10.0.0.1")
 ABSTRACT = "\0fcgi-host-probe"
 
@@ -37,11 +35,14 @@ def listen(port):
 
 
 def count(listeners, path, command):
-    # A command that becomes another user cannot send root its last signal.
-    libc.prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+    """Ends with the command, which may have become an ordinary user's: then the
+    kernel would send no signal of its death."""
     with open(path, "ab", buffering=0) as out:
-        while os.getppid() == command:
-            for one in select.select(listeners, [], [], 0.2)[0]:
+        while True:
+            ready = select.select([*listeners, command], [], [])[0]
+            if command in ready:
+                os._exit(0)
+            for one in ready:
                 if one.type == socket.SOCK_STREAM:
                     one.accept()[0].close()
                 else:
@@ -60,13 +61,13 @@ def main():
     listeners = listen(port)
     with open(path, "wb"):
         pass
-    parent = os.getpid()
+    own = os.pidfd_open(os.getpid())
     if os.fork() == 0:
-        count(listeners, path, parent)
-        os._exit(0)
+        count(listeners, path, own)
+    os.close(own)
     for one in listeners:
         one.close()
-    os.execv(command[0], command)
+    os.execvp(command[0], command)
 
 
 if __name__ == "__main__":
