@@ -9,10 +9,8 @@ import time
 
 import pytest
 
-from lib import hostile, leaks, proc
+from lib import hostile, proc
 
-LIES = ["magic", "type", "pad", "serial", "short", "long", "descriptors",
-        "replay", "flood", "numbers"]
 ENDLESS = {"header": 502, "fields": 502, "crlf": 502, "trickled-header": 504}
 GATEWAY_KIB = 16384 # more than this it must not grow by one endless answer
 
@@ -129,51 +127,3 @@ def test_an_answer_without_end_is_bounded(host, how):
         assert not answer.is_complete and record["outcome"] == "timeout"
     assert proc.peak_rss_kib(gateway) - before < GATEWAY_KIB
     wait_ended(host, "harm")
-
-
-# --------------------------------------------------- init has been taken over
-
-@pytest.fixture(scope="module")
-def betrayed(start, programs, installed, tmp_path_factory):
-    """A host whose init is another's."""
-    libexec = tmp_path_factory.mktemp("libexec")
-    for path in installed.libexec.glob("fcgi-host-*"):
-        if path.is_file():
-            shutil.copy2(path, libexec)
-    shutil.copy2(programs.lying_init, libexec / "fcgi-host-init")
-    libexec.chmod(0o755)
-    real = installed.environment
-    installed.environment = lambda **more: {
-        **real(**more), "FCGI_HOST_LIBEXEC": str(libexec)}
-    host = start.host({f"{lie}.cgi": programs.cgi for lie in [*LIES, "true"]},
-                      {"defaults": {"timeout": "2s"}}, is_started=False)
-    for lie in LIES:
-        host.sidecar(lie, **{"env.MODE": lie})
-    host.start()
-    installed.environment = real
-    return host
-
-
-# Probe 42, from within.
-@pytest.mark.parametrize("lie", LIES)
-def test_an_init_that_lies_ends_only_itself(betrayed, lie):
-    host = betrayed
-    roles = host.roles()
-    assert host.fetch("/fn/true").text == "good"
-    for _ in range(3):
-        answer, record = host.execute(f"/fn/{lie}", timeout=20)
-        assert answer.status in (200, 502, 503, 504), answer
-        assert answer.status != 200 or answer.text == "good"
-        for name in ("cpu_user_us", "cpu_sys_us", "mem_peak_kib", "billed_ms"):
-            assert 0 <= record[name] < 1 << 40, record
-    assert host.fetch("/fn/true").text == "good"
-    assert host.roles() == roles, "a role was replaced"
-
-
-def test_descriptors_of_a_lying_init_stay_out_of_the_gateway(betrayed):
-    host = betrayed
-    host.fetch("/fn/descriptors")
-    before = leaks.at_rest(host)
-    for _ in range(20):
-        host.fetch("/fn/descriptors")
-    leaks.settle(host, before, 20)
