@@ -5,11 +5,13 @@ import pathlib
 import pwd
 import re
 import signal
+import subprocess
+import sys
 import time
 
 import pytest
 
-from lib import books, fcgi, host as host_room, proc
+from lib import books, delegate, fcgi, host as host_room, proc
 
 pytestmark = pytest.mark.any_user
 
@@ -74,7 +76,7 @@ def test_a_fastcgi_function_answers_and_is_warm_the_next_time(host):
 
 
 def test_the_record_says_by_what_time_and_memory_were_measured(host):
-    _, record = host.execute("/fn/swiss?head&burn=50")
+    _, record = host.execute("/fn/swiss?head&cpu=50")
     assert record["mem_source"] == "process"
     assert record["cpu_source"] in ("process", "cgroup")
     assert record["mem_peak_kib"] > 0
@@ -295,3 +297,54 @@ def test_a_function_may_have_a_loopback(start_once, reachable):
     assert host.wait_served("/fn/lo?own").text.split() == \
         ["tcp", "tcp", "udp", "udp"]
     assert host.fetch("/fn/none?own").text.split() == ["EAFNOSUPPORT"] * 4
+
+
+def test_a_cgroup_that_was_delegated_is_used_and_left_empty(
+        start_once, reachable, programs):
+    """As `systemd-run --user --scope -p Delegate=yes` has it."""
+    if os.geteuid() != 0 or proc.cgroup_v2_mount() is None:
+        pytest.skip("NOT RUN: a cgroup v2 is delegated by root")
+    start_once.installed = reachable
+    name, account = f"fh-user-{os.getpid()}", pwd.getpwnam(host_room.ACCOUNT)
+    host = start_once.host({"warm.fcgi": programs.fcgi}, as_user=True, wrap=(
+        sys.executable, str(pathlib.Path(delegate.__file__)), name,
+        str(account.pw_uid), str(account.pw_gid)))
+    _, record = host.execute("/fn/warm?head&cpu=50")
+    assert record["cpu_source"] == "cgroup"
+    assert record["cpu_us"] > 0
+    group = host.find_cgroup()
+    assert group.stat().st_uid == user()
+    host.stop()
+    assert not group.exists()
+    made = pathlib.Path(proc.cgroup_v2_mount()) / name
+    if made.exists():
+        made.rmdir()
+
+
+def test_a_host_of_ones_own_is_made_by_one_command(start_once, reachable):
+    start_once.installed = reachable
+    host = start_once.host(as_user=True, is_started=False)
+    command = [*host.become, "env", "-i", f"HOME={host.dir}/home",
+               "PATH=/usr/bin:/bin", "sh", str(reachable.user_host),
+               str(reachable.sample)]
+    (host.dir / "home").mkdir()
+    host.own(host.dir / "home")
+    said = subprocess.run(command, stdout=subprocess.PIPE, text=True,
+                          check=True).stdout
+    host.ini_path = host.dir / "home/.config/fcgi-host/fcgi-host.ini"
+    state = host.dir / "home/.local/state/fcgi-host"
+    assert f"fcgi-host run -c {host.ini_path}" in said
+    host.functions = host.dir / "home/functions"
+    host.socket = str(state / "run/fcgi-host.sock")
+    host.accounting = state / "log/accounting.log"
+    host.books = books.Books(host.accounting)
+    host.add("hello.sh", "printf 'Content-Type: text/plain\\n\\nhello'\n")
+    done = host.verb("check")
+    assert done.returncode == 0, done.stdout
+    host.start()
+    assert host.execute("/fn/hello")[0].text == "hello"
+    before = host.ini_path.read_bytes()
+    again = subprocess.run(command, stdout=subprocess.PIPE, text=True,
+                           check=True).stdout
+    assert "stays as it is" in again
+    assert host.ini_path.read_bytes() == before

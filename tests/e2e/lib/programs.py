@@ -40,12 +40,18 @@ class Installed:
             self.command = base / "fcgi-host/fcgi-host"
             self.libexec = base
             self.sandbox = base / "fcgi-host-sandbox"
+            self.user_host = base / "conf/user-host"
+            self.sample = base / "conf/fcgi-host.ini"
         else:
             prefix = os.environ.get("PREFIX", "/usr/local").lstrip("/")
             base = pathlib.Path(dest).resolve() / prefix
             self.command = base / "bin/fcgi-host"
             self.libexec = base / "libexec/fcgi-host"
             self.sandbox = base / "sbin/fcgi-host-sandbox"
+            self.user_host = base / "share/fcgi-host/user-host"
+            config = os.environ.get("SYSCONFDIR", f"{prefix}/etc").lstrip("/")
+            self.sample = (pathlib.Path(dest).resolve() / config /
+                           "fcgi-host/fcgi-host.ini")
         for path in (self.command, self.sandbox,
                      *(self.libexec / f"fcgi-host-{role}" for role in
                        ("spawner", "gateway", "scanner", "init"))):
@@ -70,6 +76,9 @@ class Installed:
         other.libexec = pathlib.Path(directory)
         for role in ("spawner", "gateway", "scanner", "init"):
             shutil.copy(self.libexec / f"fcgi-host-{role}", directory)
+        for name in ("user_host", "sample"):
+            setattr(other, name, other.libexec / getattr(self, name).name)
+            shutil.copy(getattr(self, name), directory)
         other.command = other.libexec / "fcgi-host"
         shutil.copy(self.command, other.command)
         return other
