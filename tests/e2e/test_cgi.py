@@ -3,6 +3,8 @@ import time
 
 import pytest
 
+pytestmark = pytest.mark.any_user
+
 HELLO = {
     "hello.sh": """printf 'Content-Type: text/plain\\n\\nshell %s' "$PATH_INFO"
 """,

@@ -10,6 +10,8 @@ import pytest
 from lib import programs as programs_room
 from lib import web
 
+pytestmark = pytest.mark.any_user
+
 SAMPLES = programs_room.TREE / "conf"
 
 UPLOAD = """<?php

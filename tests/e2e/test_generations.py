@@ -8,6 +8,8 @@ import pytest
 
 from lib import load as load_room, threads
 
+pytestmark = pytest.mark.any_user
+
 SAY = "printf 'Content-Type: text/plain\\n\\n'; printf %%s \"%s\"\n"
 NAMES = ("warm", "idle", "script", "alice/warm", "alice/script")
 FUNCTIONS = {"script.sh": SAY % "$WORD", "alice/script.sh": SAY % "$WORD"}

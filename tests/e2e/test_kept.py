@@ -6,6 +6,8 @@ import pytest
 
 from lib import threads
 
+pytestmark = pytest.mark.any_user
+
 MODES = ("honest", "closes", "late", "chaos")
 
 

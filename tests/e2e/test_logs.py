@@ -6,6 +6,8 @@ import pytest
 
 from lib import threads
 
+pytestmark = pytest.mark.any_user
+
 
 @pytest.fixture(scope="module")
 def host(start, programs):

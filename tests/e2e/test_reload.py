@@ -8,6 +8,8 @@ import pytest
 
 from lib import books, fcgi, host as host_room, threads, web
 
+pytestmark = pytest.mark.any_user
+
 
 @pytest.fixture
 def host(start_once, programs):

@@ -13,6 +13,8 @@ import pytest
 
 from lib import books, fcgi, host as host_room, programs as programs_room
 
+pytestmark = pytest.mark.any_user
+
 
 @pytest.fixture
 def host(start_once, programs):

@@ -4,6 +4,8 @@ import pytest
 
 from lib import leaks, threads
 
+pytestmark = pytest.mark.any_user
+
 BROKEN = ["garbage", "version", "half", "endonly", "close", "exit", "noend",
           "overloaded", "shortend"]
 HANGING = ["silent", "deaf", "endless"]

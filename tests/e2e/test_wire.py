@@ -12,6 +12,8 @@ import pytest
 from lib import fcgi, host as host_room, leaks, proc
 from lib import programs as programs_room
 
+pytestmark = pytest.mark.any_user
+
 
 @pytest.fixture(scope="module")
 def host(start, programs):

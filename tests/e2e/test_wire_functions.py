@@ -6,6 +6,8 @@ import pytest
 
 from lib import fcgi, host as host_room, proc, threads
 
+pytestmark = pytest.mark.any_user
+
 
 @pytest.fixture(scope="module")
 def host(start, programs):
