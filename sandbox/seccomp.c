@@ -169,6 +169,17 @@ export_code(scmp_filter_ctx filter, struct sock_fprog *code)
 	return 0;
 }
 
+/* abort raises its signal so: a panic with a core.  Its own number, which no list
+ * can have: the other role, and whatever else the service's user runs, has the
+ * same uid. */
+static int
+add_own_signals(scmp_filter_ctx filter)
+{
+	const struct seccomp_entry own = CALL_IF("tgkill", 0, getpid());
+
+	return add_entry(filter, &own);
+}
+
 static const struct seccomp_group *
 groups_of(enum seccomp_role role)
 {
@@ -204,6 +215,8 @@ seccomp_compile(struct seccomp_program *program, enum seccomp_role role,
 	if (error == 0)
 		error = role == SECCOMP_SPAWNER ? add_union(filter) :
 		    add_groups(filter, groups_of(role));
+	if (error == 0 && (role == SECCOMP_GATEWAY || role == SECCOMP_SCANNER))
+		error = add_own_signals(filter);
 	if (error == 0 && role == SECCOMP_SPAWNER && options->is_ordinary)
 		error = add_groups(filter, seccomp_ordinary_groups);
 	if (error == 0 && role == SECCOMP_FUNCTION)

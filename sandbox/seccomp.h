@@ -38,7 +38,8 @@ struct seccomp_options {
 	bool has_internet;
 };
 
-/* 0, or a negative errno. */
+/* 0, or a negative errno.  Of gateway and scanner by who is to enter it: a signal
+ * may go to that process only. */
 int seccomp_compile(struct seccomp_program *program, enum seccomp_role role,
     const struct seccomp_options *options);
 void seccomp_free(struct seccomp_program *program);

@@ -64,14 +64,14 @@ static const struct seccomp_entry common[] = {
 	CALL("gettimeofday"),      /* where the vDSO cannot */
 	CALL("getrandom"),         /* request ids, malloc */
 	CALL("getpid"),            /* the log */
-	CALL("gettid"),            /* abort */
-	CALL("tgkill"),            /* abort: a panic with a core */
+	CALL("gettid"),            /* abort; tgkill of itself is added to it */
 	CALL("rt_sigaction"),      /* abort */
 	CALL("rt_sigprocmask"),    /* signalfd, abort */
 	CALL("rt_sigreturn"),      /* return from every handler */
 	CALL("restart_syscall"),   /* the kernel's own, after SIGCONT */
 	CALL("getrusage"),         /* its own cost, for status */
-	CALL("prlimit64"),         /* how many descriptors it may have */
+	/* Of itself: the other role has the same uid, and limits too. */
+	CALL_IF("prlimit64", 0, 0), /* how many descriptors it may have */
 	CALL("sysinfo"),           /* qsort asks for the memory's size */
 	CALL("exit"),              /* the end */
 	CALL("exit_group"),        /* the end */

@@ -9,54 +9,90 @@
 
 #include <cmocka.h>
 
-#include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <netinet/in.h>
+#include <linux/filter.h>
+#include <linux/seccomp.h>
 #include <poll.h>
-#include <sched.h>
 #include <signal.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/epoll.h>
-#include <sys/inotify.h>
-#include <sys/mman.h>
 #include <sys/prctl.h>
-#include <sys/ptrace.h>
-#include <sys/socket.h>
-#include <sys/stat.h>
 #include <sys/syscall.h>
-#include <sys/timerfd.h>
-#include <sys/un.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include "fcgi-host/sock.h"
-#include "fcgi-host/spool.h"
 #include "sandbox/confine.h"
 #include "sandbox/landlock.h"
+#include "tests/unit/deeds.h"
 
-#define ROLE_UID 60802
-#define ROLE_GID 60802
+/* ------------------------------------------------------- one layer switched off */
 
-static char base[] = "/tmp/confine.XXXXXX";
-static struct confine confine;
-static int table_fd; /* a memfd that was passed, as the inflight table is */
+/*
+ * An outer filter answers one system call with success, or as a kernel that does
+ * not know it, and nothing happens: the layer is not there, and the role does not
+ * notice.
+ */
+struct without {
+	const char letter; /* in the table below */
+	int call, error;
+	bool is_filter; /* only the loading of one, not libseccomp's questions */
+};
 
-/* 0: done; -1: not, and errno says why. */
-typedef int deed(void); /* no struct: a row of the table below */
+static const struct without layers[] = {
+	{ 's', SYS_seccomp, 0, true },
+	{ 'l', SYS_landlock_create_ruleset, EOPNOTSUPP, false },
+	{ 'r', SYS_chroot, 0, false },
+};
+#define LAYERS (sizeof(layers) / sizeof(layers[0]))
+
+#define LOAD(field) \
+	BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, field))
+#define GO_ON_IF(value, skip) \
+	BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, (unsigned)(value), 0, skip)
 
 static int
-try_as(int (*role)(const struct confine *, const char **), deed *act)
+switch_off(const struct without *layer)
+{
+	const unsigned answer = SECCOMP_RET_ERRNO | (unsigned)layer->error;
+	struct sock_filter any[] = {
+		LOAD(nr), GO_ON_IF(layer->call, 1),
+		BPF_STMT(BPF_RET | BPF_K, answer),
+		BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
+	};
+	struct sock_filter filters[] = {
+		LOAD(nr), GO_ON_IF(layer->call, 5),
+		LOAD(args[0]), GO_ON_IF(SECCOMP_SET_MODE_FILTER, 3),
+		LOAD(args[1]), GO_ON_IF(0, 1), /* no flags */
+		BPF_STMT(BPF_RET | BPF_K, answer),
+		BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
+	};
+	struct sock_fprog program = layer->is_filter ?
+	    (struct sock_fprog){ 8, filters } : (struct sock_fprog){ 4, any };
+
+	if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0)
+		return -errno;
+	return syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, 0, &program) != 0 ?
+	    -errno : 0;
+}
+
+static const struct without *without; /* NULL: every layer is there */
+
+static int
+try_as(int (*role)(const struct confine *, const char **), deeds_act *act)
 {
 	pid_t pid = fork();
 	int status;
 
 	if (pid == 0) {
-		const char *step = "";
-		int error = role(&confine, &step);
+		const char *step = "no layer to switch off";
+		int error = without != NULL ? switch_off(without) : 0;
 
+		if (error == 0)
+			error = role(&deeds_confine, &step);
 		if (error != 0) {
 			fprintf(stderr, "%s: %s\n", step, strerror(-error));
 			_exit(200);
@@ -69,236 +105,24 @@ try_as(int (*role)(const struct confine *, const char **), deed *act)
 	    1000 + WTERMSIG(status);
 }
 
-struct expected {
-	const char *about;
-	deed *act;
-	int gateway, scanner; /* the errno, or 0: it is done */
-};
-
-/* -------------------------------------------------------------------- deeds */
-
-static int
-read_shadow(void)
-{
-	return open("/etc/shadow", O_RDONLY);
-}
-
-static int
-read_passwd(void)
-{
-	return open("/etc/passwd", O_RDONLY);
-}
-
-static int
-read_up(void)
-{
-	return openat(confine.spool_fd, "../../../../../etc/passwd", O_RDONLY);
-}
-
-static int
-read_function(void)
-{
-	return openat(confine.read_fd, "file", O_RDONLY);
-}
-
-static int
-write_function(void)
-{
-	return openat(confine.read_fd, "file", O_WRONLY);
-}
-
-static int
-create_function(void)
-{
-	return openat(confine.read_fd, "new", O_WRONLY | O_CREAT | O_EXCL, 0600);
-}
-
-static int
-spool_unlinked(void)
-{
-	struct spool spool;
-	char byte = 0;
-	int rc;
-
-	spool_init(&spool, confine.spool_fd, 0);
-	rc = spool_add(&spool, "x", 1);
-	if (rc == 0 && spool_peek(&spool, &byte, 1) != 1)
-		rc = -EIO;
-	spool_free(&spool);
-	errno = -rc;
-	return rc != 0 ? -1 : byte == 'x' ? 0 : -1;
-}
-
-static int
-make_above_spool(void)
-{
-	return openat(confine.spool_fd, "..", O_RDWR | O_TMPFILE, 0600);
-}
-
-static int
-connect_below(void)
-{
-	int fd = sock_connect_unix("/socket");
-
-	errno = -fd;
-	return fd < 0 ? -1 : 0;
-}
-
-static int
-make_inet(void)
-{
-	return socket(AF_INET, SOCK_STREAM, 0);
-}
-
-static int
-make_netlink(void)
-{
-	return socket(AF_NETLINK, SOCK_RAW, 0);
-}
-
-static int
-run_shell(void)
-{
-	return execl("/bin/sh", "sh", "-c", "exit 0", NULL);
-}
-
-static int
-make_process(void)
-{
-	pid_t pid = fork();
-
-	if (pid == 0)
-		_exit(0);
-	return pid;
-}
-
-static int
-map_code(void)
-{
-	return mmap(NULL, 4096, PROT_READ | PROT_EXEC,
-	           MAP_PRIVATE | MAP_ANONYMOUS, -1, 0) == MAP_FAILED ? -1 : 0;
-}
-
-static int
-make_code(void)
-{
-	void *page = mmap(NULL, 4096, PROT_READ | PROT_WRITE,
-	    MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-
-	return page == MAP_FAILED ? 0 :
-	    mprotect(page, 4096, PROT_READ | PROT_EXEC);
-}
-
-static int
-become_root(void)
-{
-	return (int)syscall(SYS_setresuid, 0, 0, 0);
-}
-
-static int
-new_namespace(void)
-{
-	return unshare(CLONE_NEWUSER);
-}
-
-static int
-signal_parent(void)
-{
-	return kill(getppid(), SIGTERM);
-}
-
-static int
-use_loop(void)
-{
-	int loop = epoll_create1(EPOLL_CLOEXEC);
-	int timer = timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC);
-	struct epoll_event event = { .events = EPOLLIN };
-
-	return loop < 0 || timer < 0 ||
-	    epoll_ctl(loop, EPOLL_CTL_ADD, timer, &event) != 0 ? -1 : 0;
-}
-
-static int
-use_memory(void)
-{
-	for (size_t size = 16; size < (64 << 20); size *= 2) {
-		char *block = malloc(size);
-
-		if (block == NULL)
-			return -1;
-		memset(block, 1, size);
-		free(block);
-	}
-	return 0;
-}
-
-static int
-watch(void)
-{
-	int fd = inotify_init1(IN_CLOEXEC);
-
-	return fd < 0 ? -1 : inotify_add_watch(fd, ".", IN_CREATE);
-}
-
-static int
-seal(void)
-{
-	int fd = sock_sealed("env", "A=b", 4);
-
-	errno = fd < 0 ? -fd : 0;
-	return fd < 0 ? -1 : 0;
-}
-
-static int
-share_table(void)
-{
-	char *table = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_SHARED,
-	    table_fd, 0);
-
-	if (table == MAP_FAILED)
-		return -1;
-	table[0] = 1;
-	return 0;
-}
-
-static const struct expected expected[] = {
-	{ "read /etc/shadow", read_shadow, EPERM, EACCES },
-	{ "read /etc/passwd", read_passwd, EPERM, EACCES },
-	{ "read above the spool", read_up, EPERM, EACCES },
-	{ "read a function", read_function, EPERM, 0 },
-	{ "write a function", write_function, EPERM, EACCES },
-	{ "create a function", create_function, EACCES, EACCES },
-	{ "spool a body", spool_unlinked, 0, EACCES },
-	{ "make a file above the spool", make_above_spool, EACCES, EACCES },
-	{ "connect to an instance", connect_below, 0, ENOSYS },
-	{ "make an INET socket", make_inet, EAFNOSUPPORT, ENOSYS },
-	{ "make a NETLINK socket", make_netlink, EAFNOSUPPORT, ENOSYS },
-	{ "run a shell", run_shell, ENOSYS, ENOSYS },
-	{ "make a process", make_process, ENOSYS, ENOSYS },
-	{ "map executable memory", map_code, ENOSYS, ENOSYS },
-	{ "make memory executable", make_code, ENOSYS, ENOSYS },
-	{ "become root", become_root, ENOSYS, ENOSYS },
-	{ "make a namespace", new_namespace, ENOSYS, ENOSYS },
-	{ "signal the spawner", signal_parent, ENOSYS, ENOSYS },
-	{ "use a loop", use_loop, 0, 0 },
-	{ "use memory", use_memory, 0, 0 },
-	{ "watch a directory", watch, ENOSYS, 0 },
-	{ "seal an environment", seal, ENOSYS, 0 },
-	{ "map a shared table", share_table, 0, 0 },
-};
-
 static void
 each_role_can_do_its_work_and_nothing_else(void **state)
 {
 	(void)state;
-	for (size_t i = 0; i < sizeof(expected) / sizeof(expected[0]); i++) {
-		const struct expected *row = &expected[i];
+	for (size_t i = 0; i < deeds_count; i++) {
+		const struct deeds_row *row = &deeds_rows[i];
 		int gateway, scanner;
 
 		if (landlock_abi() == 0 &&
 		    (row->gateway == EACCES || row->scanner == EACCES)) {
 			fprintf(stderr, "SKIPPED, no Landlock in this kernel: "
 			                "%s\n", row->about);
+			continue;
+		}
+		if (landlock_abi() < 6 &&
+		    (row->notes & DEEDS_NEED_SCOPE) != 0) {
+			fprintf(stderr, "SKIPPED, this kernel's Landlock does "
+			                "not know: %s\n", row->about);
 			continue;
 		}
 		gateway = try_as(confine_gateway, row->act);
@@ -317,23 +141,57 @@ static void
 each_deed_works_for_who_is_not_confined(void **state)
 {
 	(void)state;
-	for (size_t i = 0; i < sizeof(expected) / sizeof(expected[0]); i++) {
+	for (size_t i = 0; i < deeds_count; i++) {
 		pid_t pid;
 		int status;
 
-		if (expected[i].act == connect_below ||
-		    expected[i].act == signal_parent ||
-		    expected[i].act == read_up)
-			continue; /* another root; ourselves; another depth */
+		if ((deeds_rows[i].notes & DEEDS_FOR_CONFINED) != 0)
+			continue;
 		pid = fork();
 		if (pid == 0)
-			_exit(fchdir(confine.root_fd) != 0 ||
-			    expected[i].act() < 0);
+			_exit(fchdir(deeds_confine.root_fd) != 0 ||
+			    deeds_rows[i].act() < 0);
 		waitpid(pid, &status, 0);
-		unlinkat(confine.read_fd, "new", 0);
+		unlinkat(deeds_confine.read_fd, "new", 0);
 		if (status != 0)
-			fail_msg("%s does not work anyway", expected[i].about);
+			fail_msg("%s does not work anyway", deeds_rows[i].about);
 	}
+}
+
+static void
+each_forbidden_deed_is_refused_by_the_layers_that_the_table_names(void **state)
+{
+	static const struct {
+		const char *name;
+		int (*enter)(const struct confine *, const char **);
+	} roles[] = { { "gateway", confine_gateway },
+		{ "scanner", confine_scanner } };
+
+	(void)state;
+	if (landlock_abi() < 6) { /* which is one of the layers */
+		fprintf(stderr, "SKIPPED: this kernel's Landlock is not whole\n");
+		skip();
+	}
+	for (size_t i = 0; i < deeds_count; i++)
+		for (size_t r = 0; r < 2; r++) {
+			const struct deeds_row *row = &deeds_rows[i];
+			char done[LAYERS + 1] = "";
+			size_t n = 0;
+
+			if ((r == 0 ? row->gateway : row->scanner) == 0)
+				continue;
+			for (size_t j = 0; j < LAYERS; j++) {
+				without = &layers[j];
+				if (try_as(roles[r].enter, row->act) == 0)
+					done[n++] = layers[j].letter;
+			}
+			without = NULL;
+			unlinkat(deeds_confine.read_fd, "new", 0);
+			if (strcmp(done, r == 0 ? row->gateway_alone :
+			    row->scanner_alone) != 0)
+				fail_msg("%s, %s: done without each of \"%s\"",
+				    roles[r].name, row->about, done);
+		}
 }
 
 /* Seen from outside, since the role may not ask. */
@@ -360,7 +218,7 @@ a_confined_role_has_no_right_left(void **state)
 		if (pid == 0) {
 			const char *step;
 
-			if (roles[i](&confine, &step) != 0 ||
+			if (roles[i](&deeds_confine, &step) != 0 ||
 			    write(ready[1], "x", 1) != 1)
 				_exit(1);
 			poll(NULL, 0, -1);
@@ -387,7 +245,7 @@ a_confined_role_has_no_right_left(void **state)
 static void
 root_cannot_be_the_confined_user(void **state)
 {
-	struct confine root = confine;
+	struct confine root = deeds_confine;
 	const char *step = "";
 
 	(void)state;
@@ -397,57 +255,14 @@ root_cannot_be_the_confined_user(void **state)
 	assert_string_equal(step, "user: root cannot be confined");
 }
 
-static void
-make_world(void)
-{
-	char path[128];
-	int fd;
-
-	if (mkdtemp(base) == NULL || chmod(base, 0755) != 0)
-		exit(1);
-	snprintf(path, sizeof(path), "%s/root", base);
-	mkdir(path, 0755);
-	confine.root_fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	confine.read_fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	/* Writable for the role, so that only its confinement says no. */
-	if (fchown(confine.root_fd, ROLE_UID, ROLE_GID) != 0)
-		exit(1);
-	snprintf(path, sizeof(path), "%s/root/file", base);
-	fd = open(path, O_WRONLY | O_CREAT | O_CLOEXEC, 0666);
-	if (fchown(fd, ROLE_UID, ROLE_GID) != 0)
-		exit(1);
-	close(fd);
-	snprintf(path, sizeof(path), "%s/root/socket", base);
-	if (sock_listen_unix(path, 0666, (gid_t)-1, 8) < 0)
-		exit(1);
-	snprintf(path, sizeof(path), "%s/spool", base);
-	mkdir(path, 0700);
-	confine.spool_fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	if (fchown(confine.spool_fd, ROLE_UID, ROLE_GID) != 0)
-		exit(1);
-	table_fd = memfd_create("table", MFD_CLOEXEC);
-	if (table_fd < 0 || ftruncate(table_fd, 4096) != 0)
-		exit(1);
-	confine.uid = ROLE_UID;
-	confine.gid = ROLE_GID;
-}
-
-static void
-remove_world(void)
-{
-	unlinkat(confine.root_fd, "file", 0);
-	unlinkat(confine.root_fd, "socket", 0);
-	if (chdir(base) != 0 || rmdir("root") != 0 || rmdir("spool") != 0 ||
-	    rmdir(base) != 0)
-		perror(base);
-}
-
 int
 main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(each_role_can_do_its_work_and_nothing_else),
 		cmocka_unit_test(each_deed_works_for_who_is_not_confined),
+		cmocka_unit_test(
+		    each_forbidden_deed_is_refused_by_the_layers_that_the_table_names),
 		cmocka_unit_test(a_confined_role_has_no_right_left),
 		cmocka_unit_test(root_cannot_be_the_confined_user),
 	};
@@ -457,8 +272,8 @@ main(void)
 		fprintf(stderr, "SKIPPED: confining the roles needs root\n");
 		return 77;
 	}
-	make_world();
+	deeds_begin();
 	failed = cmocka_run_group_tests(tests, NULL, NULL);
-	remove_world();
+	deeds_end();
 	return failed;
 }
