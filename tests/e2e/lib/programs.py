@@ -150,13 +150,12 @@ class Compiler:
     @property
     def turncoat(self):
         """In the place of a gateway or scanner; it confines itself as they do."""
-        rooms = ["confine", "landlock", "procfs", "rights", "seccomp",
-                 "seccomp_function", "seccomp_roles", "seccomp_spawner",
-                 "userns"]
+        rooms = [TREE / f"sandbox/{room}.c" for room in
+                 ("confine", "landlock", "procfs", "rights", "userns")]
         return self.build("turncoat.c", "turncoat", "-D_GNU_SOURCE",
                           f"-I{TREE}", TREE / "fcgi-host/sock.c",
-                          TREE / "fcgi-host/ctl_msg.c",
-                          *(TREE / f"sandbox/{room}.c" for room in rooms),
+                          TREE / "fcgi-host/ctl_msg.c", *rooms,
+                          *sorted((TREE / "sandbox").glob("seccomp*.c")),
                           "-lseccomp", "-lcap")
 
     @property
