@@ -14,11 +14,13 @@ def snapshot(host):
     facts = {}
     for role, pid in sorted(roles.items()):
         held = collections.Counter(proc.descriptors(pid))
-        # network namespaces are kept for functions without an instance
-        networks = held.pop("net", 0) if role == "spawner" else 0
+        # network namespaces are kept for functions without an instance, and what
+        # the trees of a function's sandboxes have in common from the second on
         bound = HOMES_KEPT + len(host.instances())
-        if networks > bound:
-            held["net"] = networks - bound
+        for kind in ("net", "mnt") if role == "spawner" else ():
+            kept = held.pop(kind, 0)
+            if kept > bound:
+                held[kind] = kept - bound
         facts[f"descriptors of {role}"] = held
         facts[f"mounts of {role}"] = proc.mounts(pid)
     facts["processes"] = len(host.instances())
