@@ -182,12 +182,6 @@ remove_stale(int parent_fd)
 static const char *const wanted[] = { "memory", "pids", "cpu" };
 #define WANTED_COUNT (sizeof(wanted) / sizeof(wanted[0]))
 
-bool
-cgroup_has_controller(int dir, const char *controller)
-{
-	return file_has_word(dir, "cgroup.controllers", controller);
-}
-
 static void
 enable_controllers(int dir)
 {
@@ -196,7 +190,7 @@ enable_controllers(int dir)
 
 		/* One by one: a single one that is not there spoils a list. */
 		snprintf(text, sizeof(text), "+%s", wanted[i]);
-		if (cgroup_has_controller(dir, wanted[i]))
+		if (file_has_word(dir, "cgroup.controllers", wanted[i]))
 			file_write(dir, "cgroup.subtree_control", text);
 	}
 }

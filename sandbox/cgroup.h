@@ -51,9 +51,6 @@ int cgroup_parent_cpu(const struct cgroup_parent *parent,
 /* Removes what it made. */
 void cgroup_parent_close(struct cgroup_parent *parent);
 
-/* Whether the controller is to be had in the cgroup, for its children or itself. */
-bool cgroup_has_controller(int dir, const char *controller);
-
 /* A place for leaves below the parent, for few of them to stand side by side.
  * 0 or negative errno. */
 int cgroup_branch_make(const struct cgroup_parent *parent, const char *name);

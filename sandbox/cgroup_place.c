@@ -128,6 +128,28 @@ cgroup_place_explain_v1(char *out, size_t size)
 }
 
 bool
+cgroup_place_root_hands_down(const char *mount, const char *controller)
+{
+	char path[300], line[512], *rest = line, *word;
+	bool result = false;
+	FILE *file;
+
+	/* which the machine's own root has not: a container's was handed what
+	 * it has */
+	snprintf(path, sizeof(path), "%.256s/cgroup.events", mount);
+	snprintf(path, sizeof(path), "%.256s/%s", mount, access(path, F_OK) == 0 ?
+	    "cgroup.controllers" : "cgroup.subtree_control");
+	file = fopen(path, "re");
+	if (file == NULL)
+		return false;
+	if (fgets(line, sizeof(line), file) != NULL)
+		while ((word = strsep(&rest, " \n")) != NULL)
+			result |= strcmp(word, controller) == 0;
+	fclose(file);
+	return result;
+}
+
+bool
 cgroup_place_is_below_v1(const char *controller)
 {
 	FILE *file = fopen("/proc/self/cgroup", "re");

@@ -33,6 +33,8 @@ bool cgroup_place_leave(struct cgroup_place *place);
  * for people. */
 void cgroup_place_explain_v1(char *out, size_t size);
 
+/* Whether the topmost cgroup below the mount point shares out by the controller. */
+bool cgroup_place_root_hands_down(const char *mount, const char *controller);
 /* Whether the controller is on cgroup v1 and this process not in the root there. */
 bool cgroup_place_is_below_v1(const char *controller);
 

@@ -13,8 +13,11 @@
 
 #define WEIGHT_DEFAULT 100u
 
-/* Only what stands in no cgroup with a share of its own is shared out by
- * session. */
+/*
+ * Only what stands in no cgroup with a share of its own is shared out by session.
+ * One that the root hands its share stands above all, whether it has the controller
+ * for its own children or not.
+ */
 static bool
 has_autogroups(const struct cgroup_parent *parent)
 {
@@ -24,7 +27,7 @@ has_autogroups(const struct cgroup_parent *parent)
 
 	return fd >= 0 && read(fd, &digit, 1) == 1 && digit == '1' &&
 	    access("/proc/self/autogroup", W_OK) == 0 &&
-	    !cgroup_has_controller(parent->fd, "cpu") &&
+	    !cgroup_place_root_hands_down(parent->mount, "cpu") &&
 	    !cgroup_place_is_below_v1("cpu");
 }
 

@@ -198,6 +198,20 @@ sessions_weigh_nothing_in_a_cgroup_of_its_own_share(void **state)
 }
 
 static void
+sessions_weigh_nothing_where_the_root_shares_out_among_cgroups(void **state)
+{
+	struct cgroup_parent parent = ((struct world *)*state)->parent;
+
+	if (!parent.has_cpu) {
+		fprintf(stderr, "SKIPPED: no controller cpu of cgroup v2 "
+		    "here\n");
+		skip();
+	}
+	parent.has_cpu = false; /* as in a unit without Delegate=yes */
+	assert_int_equal(weight_manner(&parent), WEIGHT_NONE);
+}
+
+static void
 a_wrong_value_or_branch_changes_nothing(void **state)
 {
 	struct world *world = *state;
@@ -238,6 +252,9 @@ main(void)
 		    set_up, tear_down),
 		cmocka_unit_test_setup_teardown(
 		    sessions_weigh_nothing_in_a_cgroup_of_its_own_share,
+		    set_up, tear_down),
+		cmocka_unit_test_setup_teardown(
+		    sessions_weigh_nothing_where_the_root_shares_out_among_cgroups,
 		    set_up, tear_down),
 		cmocka_unit_test_setup_teardown(
 		    a_wrong_value_or_branch_changes_nothing, set_up,
