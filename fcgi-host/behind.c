@@ -83,18 +83,43 @@ look_at(void *arg, struct home *home)
 	nice = heat->is_hot ? behind->nice : 0;
 	weigh(behind, branch, nice, &heat->nice);
 	behind->count += nice > 0 || heat->nice > 0;
+	tenant_branch_weight(home_tenant(home))->is_behind |= nice > 0;
 }
 
-/* In a tree of weights the branches of all functions together are one branch
- * beside the gateway, as heavy as their heaviest: it goes behind with them. */
+static void
+forget(void *arg, struct tenant_branch *tenant)
+{
+	(void)arg;
+	tenant_branch_weight(tenant)->is_behind = false;
+}
+
+static void
+weigh_tenant(void *arg, struct tenant_branch *tenant)
+{
+	struct behind *behind = arg;
+	struct tenant_weight *weight = tenant_branch_weight(tenant);
+
+	weigh(behind, tenant_branch_name(tenant),
+	    weight->is_behind ? behind->nice : 0, &weight->nice);
+	behind->count += weight->nice > 0;
+}
+
+/* In a tree of weights the branches of a tenant's functions together are one
+ * branch beside the other tenants', and those of all one beside the gateway, as
+ * heavy as their heaviest: it goes behind with them. */
 static void
 look_at_all(struct behind *behind)
 {
+	struct tenant_branches *tenants = homes_tenants(behind->homes);
+
 	behind->count = 0;
+	tenant_branches_each(tenants, forget, NULL);
 	homes_each(behind->homes, look_at, behind);
-	if (behind->manner == WEIGHT_CGROUP)
-		weigh(behind, ".", behind->count > 0 ? behind->nice : 0,
-		    &behind->all_nice);
+	if (behind->manner != WEIGHT_CGROUP)
+		return;
+	tenant_branches_each(tenants, weigh_tenant, behind);
+	weigh(behind, ".", behind->count > 0 ? behind->nice : 0,
+	    &behind->all_nice);
 }
 
 static void

@@ -122,10 +122,17 @@ static void
 judge_section(struct report *report, const char *where, const char *name,
     const struct settings *section)
 {
-	if (asks_for(section, LIMIT_CPU_MILLI) && !report->has_cpu)
-		findings_add(&report->findings, FINDING_WARNING, "[%s%s] cpu "
-		    "has no effect, for there is no cpu controller on cgroup "
-		    "v2; see the layer cgroup", where, name);
+	static const struct { enum limit_key limit; const char *key; } keys[] = {
+		{ LIMIT_CPU_MILLI, "cpu" },
+		{ LIMIT_MAX_CPU_MILLI, "max_cpu" },
+	};
+
+	for (size_t i = 0; i < 2 && !report->has_cpu; i++)
+		if (asks_for(section, keys[i].limit))
+			findings_add(&report->findings, FINDING_WARNING,
+			    "[%s%s] %s has no effect, for there is no cpu "
+			    "controller on cgroup v2; see the layer cgroup",
+			    where, name, keys[i].key);
 	if (asks_for(section, LIMIT_FREEZE_IDLE) && !report->has_cgroup)
 		findings_add(&report->findings, FINDING_WARNING, "[%s%s] "
 		    "freeze_idle has no effect, for there is no cgroup v2; "

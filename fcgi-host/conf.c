@@ -139,8 +139,8 @@ conf_function(const struct conf *conf, const char *name)
 }
 
 /* What stands before a sidecar is read, and so is its ceiling. */
-static void
-tenant_limits(const struct conf *conf, const char *tenant,
+void
+conf_tenant_limits(const struct conf *conf, const char *tenant,
     struct limits *limits)
 {
 	const struct settings *section = conf_tenant(conf, tenant);
@@ -177,7 +177,7 @@ conf_limits(const struct conf *conf, const char *tenant, const char *name,
 	const struct settings *section = conf_function(conf, name);
 	struct limits ceiling;
 
-	tenant_limits(conf, tenant, &ceiling);
+	conf_tenant_limits(conf, tenant, &ceiling);
 	*limits = ceiling;
 	if (sidecar != NULL)
 		settings_apply(limits, sidecar);
@@ -195,7 +195,7 @@ conf_ceiling(const struct conf *conf, const char *tenant, const char *name,
 	const struct settings *section = conf_function(conf, name);
 	struct limits with_function;
 
-	tenant_limits(conf, tenant, ceiling);
+	conf_tenant_limits(conf, tenant, ceiling);
 	if (section == NULL)
 		return;
 	with_function = *ceiling;

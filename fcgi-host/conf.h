@@ -111,6 +111,9 @@ const char *const *conf_layers(size_t *count);
 void conf_limits(const struct conf *conf, const char *tenant, const char *name,
     const struct settings *sidecar, struct limits *limits, char *lowered,
     size_t lowered_size);
+/* The tenant's alone. */
+void conf_tenant_limits(const struct conf *conf, const char *tenant,
+    struct limits *limits);
 /* The most that any sidecar of the tenant or the [function] section allows:
  * what the spawner clamps a scanner's numbers to. */
 void conf_ceiling(const struct conf *conf, const char *tenant, const char *name,

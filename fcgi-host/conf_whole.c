@@ -142,22 +142,26 @@ check_min_instances(struct check *c, const struct conf_part *part,
 struct pair {
 	enum limit_key one, all;
 	const char *one_key, *all_key;
-	bool is_size;
+	enum { AS_SIZE, AS_COUNT, AS_CORES } as;
 };
 
 static const struct pair pairs[] = {
 	{ LIMIT_MEMORY_BYTES, LIMIT_MAX_MEMORY_BYTES, "memory", "max_memory",
-	    true },
+	    AS_SIZE },
 	{ LIMIT_PROCESSES, LIMIT_MAX_PROCESSES, "processes", "max_processes",
-	    false },
+	    AS_COUNT },
+	{ LIMIT_CPU_MILLI, LIMIT_MAX_CPU_MILLI, "cpu", "max_cpu", AS_CORES },
 };
 
 static const char *
 pair_text(const struct pair *pair, uint64_t value, char *out, size_t size)
 {
-	if (pair->is_size)
+	if (pair->as == AS_SIZE)
 		return settings_size_text(value, out, size);
-	snprintf(out, size, "%" PRIu64, value);
+	if (pair->as == AS_CORES)
+		snprintf(out, size, "%g", (double)value / 1000);
+	else
+		snprintf(out, size, "%" PRIu64, value);
 	return out;
 }
 

@@ -219,6 +219,7 @@ check_start(const struct ctl_msg *msg)
 	const struct ctl_start *start = &msg->u.start;
 
 	return start->is_again <= 1 && start->has_cgroup <= 1 &&
+	    start->has_memory <= start->has_cgroup &&
 	    IS_ZERO(start->pad) && start->pad2 == 0 ? 0 : -EPROTO;
 }
 

@@ -12,7 +12,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define CTL_MAGIC 0x66637432u /* changes with every change of a struct */
+#define CTL_MAGIC 0x66637433u /* changes with every change of a struct */
 #define CTL_NAME_MAX 200      /* a function's name */
 #define CTL_SEGMENTS_MAX 8    /* parts of a name between slashes */
 #define CTL_PATH_MAX 216      /* its file below the functions directory */
@@ -40,6 +40,7 @@ enum limit_key {
 	/* likewise */
 	LIMIT_MAX_MEMORY_BYTES,
 	LIMIT_MAX_PROCESSES,
+	LIMIT_MAX_CPU_MILLI,
 	LIMIT_MAX_REQUESTS, /* 0: no end */
 	LIMIT_QUEUE,
 	LIMIT_QUEUE_TIMEOUT_MS,
@@ -199,7 +200,8 @@ struct ctl_start {
 	uint64_t run_id;  /* of this host's run: microseconds of its start, UTC */
 	uint8_t is_again; /* a gateway died before; the table holds its debts */
 	uint8_t has_cgroup;
-	uint8_t pad[6];
+	uint8_t has_memory; /* the kernel bounds the memory of each tenant */
+	uint8_t pad[5];
 	uint32_t file_limit, pad2;
 };
 

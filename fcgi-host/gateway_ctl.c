@@ -124,6 +124,7 @@ on_start(struct gateway *gateway, const struct ctl_msg *msg, int *fds,
 	gateway->run_id = start->run_id;
 	gateway->is_again = start->is_again;
 	gateway->has_cgroup = start->has_cgroup;
+	pools_leave_memory(gateway->server.pools, start->has_memory);
 	gateway->inflight = inflight_open(fds[0]);
 	if (gateway->inflight == NULL)
 		log_fatal("inflight", "mend=\"not enough memory\"");

@@ -16,7 +16,8 @@ struct home {
 	struct homes *homes;
 	char function[CTL_NAME_MAX + 1];
 	enum sandbox_network network;
-	char branch[16];
+	struct tenant_branch *tenant;
+	char branch[32];
 	int netns_fd;
 	struct sandbox_tree *tree;
 	size_t users;
@@ -25,7 +26,8 @@ struct home {
 
 struct homes {
 	const struct cgroup_parent *cgroup;
-	homes_branch_fn *unneeded;
+	struct tenant_branches *tenants;
+	tenant_branch_fn *unneeded;
 	void *arg;
 	uint32_t serial; /* of branches */
 	void *by_name;   /* tsearch(3) */
@@ -45,13 +47,18 @@ compare(const void *a, const void *b)
 }
 
 struct homes *
-homes_new(const struct cgroup_parent *cgroup, homes_branch_fn *unneeded,
+homes_new(const struct cgroup_parent *cgroup, tenant_branch_fn *unneeded,
     void *arg)
 {
 	struct homes *homes = calloc(1, sizeof(*homes));
 
 	if (homes == NULL)
 		return NULL;
+	homes->tenants = tenant_branches_new(cgroup, unneeded, arg);
+	if (homes->tenants == NULL) {
+		free(homes);
+		return NULL;
+	}
 	homes->cgroup = cgroup;
 	homes->unneeded = unneeded;
 	homes->arg = arg;
@@ -74,6 +81,7 @@ home_free(struct home *home)
 	sandbox_tree_free(home->tree);
 	if (home->branch[0] != '\0')
 		home->homes->unneeded(home->homes->arg, home->branch);
+	tenant_branch_drop(home->tenant);
 	free(home);
 }
 
@@ -96,6 +104,7 @@ homes_free(struct homes *homes)
 	if (homes == NULL)
 		return;
 	unused_shrink(homes, 0);
+	tenant_branches_free(homes->tenants);
 	free(homes);
 }
 
@@ -109,7 +118,8 @@ make_branch(struct home *home)
 	if (homes->cgroup->fd < 0)
 		return 0;
 	do {
-		snprintf(branch, sizeof(branch), "f%u", ++homes->serial);
+		snprintf(branch, sizeof(branch), "%s/f%u",
+		    tenant_branch_name(home->tenant), ++homes->serial);
 		error = cgroup_branch_make(homes->cgroup, branch);
 	} while (error == -EEXIST); /* after four thousand million of them */
 	if (error == 0)
@@ -118,7 +128,8 @@ make_branch(struct home *home)
 }
 
 static int
-home_new(struct homes *homes, const struct home *key, struct home **out)
+home_new(struct homes *homes, const char *tenant, const struct home *key,
+    struct home **out)
 {
 	struct home *home = calloc(1, sizeof(*home));
 	int error = 0;
@@ -136,6 +147,9 @@ home_new(struct homes *homes, const struct home *key, struct home **out)
 	if (error == 0 && home->tree == NULL)
 		error = -ENOMEM;
 	if (error == 0)
+		error = tenant_branch_take(homes->tenants, tenant,
+		    &home->tenant);
+	if (error == 0)
 		error = make_branch(home);
 	if (error == 0 && tsearch(home, &homes->by_name, compare) == NULL)
 		error = -ENOMEM;
@@ -149,29 +163,38 @@ home_new(struct homes *homes, const struct home *key, struct home **out)
 }
 
 int
-home_take(struct homes *homes, const char *function,
-    enum sandbox_network network, struct home **out)
+home_take(struct homes *homes, const struct home_of *of, struct home **out)
 {
-	struct home key = { .network = network };
+	struct home key = { .network = of->network };
 	void **found;
 	int error = 0;
 
-	strncpy(key.function, function, sizeof(key.function) - 1);
+	strncpy(key.function, of->function, sizeof(key.function) - 1);
 	key.function[sizeof(key.function) - 1] = '\0';
 	found = tfind(&key, &homes->by_name, compare);
 	if (found == NULL)
-		error = home_new(homes, &key, out);
+		error = home_new(homes, of->tenant, &key, out);
 	else
 		*out = *found;
-	if (error == 0 && (*out)->users++ == 0 && found != NULL)
+	if (error != 0)
+		return error;
+	if ((*out)->users++ == 0 && found != NULL)
 		unused_remove(*out);
+	error = tenant_branch_limit((*out)->tenant, of->ceilings);
+	if (error != 0) {
+		home_drop(*out);
+		*out = NULL;
+	}
 	return error;
 }
 
 void
 home_drop(struct home *home)
 {
-	if (home == NULL || --home->users > 0)
+	if (home == NULL)
+		return;
+	(void)tenant_branch_fit(home->tenant);
+	if (--home->users > 0)
 		return;
 	TAILQ_INSERT_HEAD(&home->homes->unused, home, in_unused);
 	home->homes->unused_count++;
@@ -194,6 +217,18 @@ const char *
 home_branch(const struct home *home)
 {
 	return home->branch;
+}
+
+struct tenant_branch *
+home_tenant(const struct home *home)
+{
+	return home->tenant;
+}
+
+struct tenant_branches *
+homes_tenants(struct homes *homes)
+{
+	return homes->tenants;
 }
 
 struct heat *

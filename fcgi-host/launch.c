@@ -24,6 +24,7 @@ struct start {
 	struct launch_shell *shell; /* NULL: the function itself */
 	const struct conf_runtime *runtime; /* NULL: executed directly */
 	struct limits limits;
+	struct cgroup_limits ceilings; /* of the tenant */
 	struct instance *instance;
 	struct resolve_file file;
 	struct tenants_id ids;
@@ -88,6 +89,7 @@ step_runtime(struct start *s)
 	conf_ceiling(s->conf, s->function->tenant, s->function->name,
 	    &ceiling);
 	settings_admit(&s->limits, &ceiling);
+	tenant_branch_ceilings(&ceiling, &s->ceilings);
 	return 0;
 }
 
@@ -131,7 +133,8 @@ step_home(struct start *s)
 	s->step = "network namespace and cgroup of the function";
 	s->plan.network = kinds[conf_network(s->conf, s->function->tenant,
 	    s->function->name)];
-	s->plan.netns_fd = instance_take_home(s->instance, s->plan.network);
+	s->plan.netns_fd = instance_take_home(s->instance, &s->ceilings,
+	    s->plan.network);
 	if (s->plan.netns_fd < 0)
 		return s->plan.netns_fd;
 	s->plan.tree = home_tree(s->instance->home);
@@ -217,11 +220,13 @@ make_plan(struct start *s)
 	plan->memory_bytes = s->limits.value[LIMIT_MEMORY_BYTES];
 	plan->tmp_bytes = s->limits.value[LIMIT_TMP_BYTES];
 	plan->processes = s->limits.value[LIMIT_PROCESSES];
-	plan->uid_processes = s->limits.value[LIMIT_MAX_PROCESSES];
 	plan->is_memory_in_cgroup = s->instance->leaf_fd >= 0 &&
 	    s->site->cgroup->has_memory;
 	plan->is_processes_in_cgroup = s->instance->leaf_fd >= 0 &&
 	    s->site->cgroup->has_pids;
+	/* of all his instances: the tenant's branch does it, else the uid */
+	if (!plan->is_processes_in_cgroup)
+		plan->uid_processes = s->ceilings.processes;
 	plan->cgroup_fd = s->instance->leaf_fd;
 	plan->init_sock = s->sock[1];
 	plan->listen_fd = s->listen_fd;

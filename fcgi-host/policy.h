@@ -11,8 +11,8 @@
  *  - At a ceiling what is prepared gives way first, then what is idle of the one
  *    who waits or of a tenant who has more, then, when its execution is over, an
  *    instance of whoever has more.
- *  - A tenant's ceiling of memory is held by the sum of what his instances may
- *    use.  One that does not fit holds back for a second those of his others that
+ *  - Where no controller does it, a tenant's ceiling of memory is held by the sum
+ *    of what his instances may use.  One that does not fit holds back for a second those of his others that
  *    come after it, so that small ones do not take its room bit by bit.
  *  - Prepared instances are kept for the functions used last.
  *  - An instance that ends by itself before its first answer is a failure.  One
@@ -83,6 +83,7 @@ TAILQ_HEAD(policy_list, policy_pool);
 struct policy {
 	uint64_t max_instances; /* of the host; 0: none */
 	uint64_t max_prepared;
+	bool is_memory_left; /* to the kernel: no tenant's sum is held */
 	bool is_draining;
 	bool is_over; /* nothing is started any more, and nobody served */
 	uint64_t count[POLICY_ROLE_COUNT];

@@ -14,7 +14,7 @@ lacks_memory(const struct policy_pool *pool, uint64_t freed_bytes)
 	const uint64_t *held = pool->tenant->memory_bytes;
 	uint64_t all = total(held) + held[POLICY_ENDING];
 
-	return most > 0 && (all + one > 2 * most ||
+	return most > 0 && !pool->policy->is_memory_left && (all + one > 2 * most ||
 	    total(held) + one > most + freed_bytes);
 }
 

@@ -81,6 +81,8 @@ void pools_change(struct pools *pools, const char *name,
 /* The host's ceilings; max_instances 0: none. */
 void pools_set_limits(struct pools *pools, uint64_t max_instances,
     uint64_t max_prepared);
+/* The kernel holds the tenants' ceilings of memory: no sum is held here. */
+void pools_leave_memory(struct pools *pools, bool is_left);
 /* A new configuration: of functions for which it is not the same as before, idle
  * instances are retired, and the others when they are released. */
 void pools_new_generation(struct pools *pools,

@@ -73,6 +73,12 @@ pools_set_limits(struct pools *pools, uint64_t max_instances,
 }
 
 void
+pools_leave_memory(struct pools *pools, bool is_left)
+{
+	pools->policy.is_memory_left = is_left;
+}
+
+void
 pools_new_generation(struct pools *pools,
     bool (*is_same)(const struct function *function, void *arg), void *arg)
 {

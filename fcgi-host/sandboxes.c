@@ -10,24 +10,13 @@
 #include <unistd.h>
 
 #include "fcgi-host/behind.h"
+#include "fcgi-host/leftovers.h"
 #include "fcgi-host/log.h"
 #include "fcgi-host/sandboxes.h"
 #include "fcgi-host/sock.h"
 
 /* The gateway connects one at a time; more could only be another's. */
 #define SOCKET_BACKLOG 16
-#define LEAF_RETRY_MS 20
-#define LEAF_RETRIES 100
-
-/* A leaf that could not be removed at once. */
-struct leftover {
-	struct sandboxes *sandboxes;
-	struct loop_timer timer;
-	struct loop_task free_task;
-	unsigned tries;
-	char leaf[48]; /* or a branch, which waits for its last leaf */
-	struct leftover *next;
-};
 
 struct sandboxes {
 	struct loop *loop;
@@ -42,85 +31,11 @@ struct sandboxes {
 	struct homes *homes;
 	struct behind *behind;
 	uint64_t leaf_serial; /* ids begin anew with each gateway */
-	struct leftover *leftovers;
+	struct leftovers *leftovers;
 	struct ctl_totals ended; /* without a cgroup: of those that ended */
 };
 
 /* ------------------------------------------------------------------- leaves */
-
-static void
-leftover_free(void *arg)
-{
-	struct leftover *left = arg, **place = &left->sandboxes->leftovers;
-
-	while (*place != left)
-		place = &(*place)->next;
-	*place = left->next;
-	free(left);
-}
-
-static void
-log_leaf(const char *leaf, int error)
-{
-	if (error != 0)
-		log_event(LOG_WARN, "leaf_left", "leaf=%s error=\"%s\"", leaf,
-		    strerror(-error));
-}
-
-static void
-leftover_try(void *arg)
-{
-	struct leftover *left = arg;
-	struct loop *loop = left->sandboxes->loop;
-	int error = cgroup_leaf_remove(left->sandboxes->cgroup, left->leaf);
-
-	if (error == -EBUSY && left->tries++ < LEAF_RETRIES &&
-	    loop_timer_set(loop, &left->timer, loop_clock_us() +
-	    LEAF_RETRY_MS * 1000, leftover_try, left) == 0)
-		return;
-	log_leaf(left->leaf, error);
-	loop_defer(loop, &left->free_task, leftover_free, left);
-}
-
-/* Its processes are dead, but the kernel may still be taking them apart. */
-static void
-leaf_remove(void *arg, const char *leaf)
-{
-	struct sandboxes *sandboxes = arg;
-	struct leftover *left;
-	int error = cgroup_leaf_remove(sandboxes->cgroup, leaf);
-
-	left = error == -EBUSY ? calloc(1, sizeof(*left)) : NULL;
-	if (left == NULL) {
-		log_leaf(leaf, error);
-		return;
-	}
-	left->sandboxes = sandboxes;
-	snprintf(left->leaf, sizeof(left->leaf), "%s", leaf);
-	left->next = sandboxes->leftovers;
-	sandboxes->leftovers = left;
-	if (loop_timer_set(sandboxes->loop, &left->timer, loop_clock_us() +
-	    LEAF_RETRY_MS * 1000, leftover_try, left) != 0)
-		leftover_free(left);
-}
-
-/* The last try.  Branches come behind their leaves. */
-static void
-leftovers_end(struct sandboxes *sandboxes)
-{
-	struct leftover *left;
-
-	for (left = sandboxes->leftovers; left != NULL; left = left->next)
-		if (strchr(left->leaf, '/') != NULL)
-			(void)cgroup_leaf_remove(sandboxes->cgroup, left->leaf);
-	while ((left = sandboxes->leftovers) != NULL) {
-		int error = cgroup_leaf_remove(sandboxes->cgroup, left->leaf);
-
-		loop_timer_cancel(sandboxes->loop, &left->timer);
-		log_leaf(left->leaf, error == -ENOENT ? 0 : error);
-		leftover_free(left);
-	}
-}
 
 int
 instance_make_leaf(struct instance *instance, const struct limits *limits)
@@ -158,21 +73,49 @@ may_add_any(const struct sandboxes *sandboxes, uint64_t id)
 	return 0;
 }
 
-static int
-may_add(const struct sandboxes *sandboxes, const struct ctl_function *function)
-{
-	size_t i, same = 0;
+/* What lives of a function and of its tenant. */
+struct share {
+	uint64_t of_function, of_tenant, memory_bytes;
+};
 
-	for (i = 0; i < sandboxes->count; i++) {
+static struct share
+share_of(const struct sandboxes *sandboxes, const struct ctl_function *function)
+{
+	struct share share = { 0 };
+
+	for (size_t i = 0; i < sandboxes->count; i++) {
 		const struct instance *other = sandboxes->live[i];
 
-		same += !other->is_killed && !other->is_shell &&
+		if (other->is_killed || other->is_shell ||
+		    strcmp(other->tenant, function->tenant) != 0)
+			continue;
+		share.of_tenant++;
+		share.memory_bytes += other->memory_bytes;
+		share.of_function +=
 		    strcmp(other->name, function->name) == 0 &&
 		    strcmp(other->version, function->version) == 0;
 	}
-	/* Twice: the gateway replaces instances that it saw end (by init's
-	 * socket) before their end is seen here. */
-	return same < 2 * function->limits.value[LIMIT_INSTANCES] ? 0 : -EAGAIN;
+	return share;
+}
+
+/* Twice of each: the gateway replaces instances that it saw end (by init's
+ * socket) before their end is seen here.  Where the kernel bounds a tenant's
+ * memory, the sum may be more. */
+static int
+may_add(const struct sandboxes *sandboxes, const struct ctl_function *function)
+{
+	const uint64_t *limits = function->limits.value;
+	struct share share = share_of(sandboxes, function);
+	uint64_t memory = limits[LIMIT_MAX_MEMORY_BYTES];
+
+	if (share.of_function >= 2 * limits[LIMIT_INSTANCES])
+		return -EAGAIN;
+	if (limits[LIMIT_MAX_INSTANCES] != 0 &&
+	    share.of_tenant >= 2 * limits[LIMIT_MAX_INSTANCES])
+		return -EAGAIN;
+	return memory != 0 && !sandboxes->cgroup->has_memory &&
+	    share.memory_bytes + limits[LIMIT_MEMORY_BYTES] > 2 * memory ?
+	    -EAGAIN : 0;
 }
 
 static int
@@ -188,6 +131,8 @@ add(struct sandboxes *sandboxes, const struct ctl_function *function,
 	memcpy(instance->name, function->name, sizeof(instance->name));
 	memcpy(instance->version, function->version,
 	    sizeof(instance->version));
+	memcpy(instance->tenant, function->tenant, sizeof(instance->tenant));
+	instance->memory_bytes = function->limits.value[LIMIT_MEMORY_BYTES];
 	instance->leaf_fd = instance->pidfd = instance->io.fd = -1;
 	instance->pid = -1;
 	*out = instance;
@@ -219,12 +164,24 @@ sandboxes_add_shell(struct sandboxes *sandboxes,
 }
 
 int
-instance_take_home(struct instance *instance, enum sandbox_network network)
+instance_take_home(struct instance *instance,
+    const struct cgroup_limits *ceilings, enum sandbox_network network)
 {
-	int error = home_take(instance->sandboxes->homes, instance->name,
-	    network, &instance->home);
+	const struct home_of of = { .tenant = instance->tenant,
+		.function = instance->name, .ceilings = ceilings,
+		.network = network };
+	int error = home_take(instance->sandboxes->homes, &of,
+	    &instance->home);
 
 	return error != 0 ? error : home_netns(instance->home);
+}
+
+void
+sandboxes_limit(struct sandboxes *sandboxes,
+    void (*of)(void *arg, const char *tenant, struct cgroup_limits *limits),
+    void *arg)
+{
+	tenant_branches_limit(homes_tenants(sandboxes->homes), of, arg);
 }
 
 /* Bound where the gateway's root is; the program inherits it as descriptor 0
@@ -267,7 +224,7 @@ clear(struct instance *instance)
 	close_fd(&instance->pidfd);
 	close_fd(&instance->leaf_fd);
 	if (instance->leaf[0] != '\0')
-		leaf_remove(sandboxes, instance->leaf);
+		leftovers_remove(sandboxes->leftovers, instance->leaf);
 	remove_socket(instance);
 	home_drop(instance->home);
 	instance->home = NULL;
@@ -538,11 +495,15 @@ sandboxes_new(struct loop *loop, struct cgroup_parent *cgroup,
 	sandboxes->instances_fd = instances_fd;
 	sandboxes->gone = gone;
 	sandboxes->arg = arg;
-	sandboxes->homes = homes_new(cgroup, leaf_remove, sandboxes);
+	sandboxes->leftovers = leftovers_new(loop, cgroup);
+	if (sandboxes->leftovers != NULL)
+		sandboxes->homes = homes_new(cgroup, leftovers_remove,
+		    sandboxes->leftovers);
 	sandboxes->behind = sandboxes->homes == NULL ? NULL :
 	    behind_new(loop, cgroup, sandboxes->homes);
 	if (sandboxes->behind == NULL) {
 		homes_free(sandboxes->homes);
+		leftovers_end(sandboxes->leftovers);
 		free(sandboxes);
 		return NULL;
 	}
@@ -564,7 +525,7 @@ sandboxes_free(struct sandboxes *sandboxes)
 	}
 	behind_free(sandboxes->behind);
 	homes_free(sandboxes->homes);
-	leftovers_end(sandboxes);
+	leftovers_end(sandboxes->leftovers);
 	free(sandboxes->live);
 	free(sandboxes);
 }

@@ -27,6 +27,8 @@ struct instance {
 	struct sandboxes *sandboxes;
 	uint64_t id;
 	char name[CTL_NAME_MAX + 1], version[CTL_VERSION_LENGTH + 1];
+	char tenant[CTL_TENANT_MAX + 1];
+	uint64_t memory_bytes; /* that it may use */
 	char leaf[48], socket[32]; /* names; "": none */
 	int leaf_fd;               /* the leaf's directory, or -1 */
 	struct home *home;         /* its use of it, or NULL */
@@ -49,7 +51,8 @@ void sandboxes_free(struct sandboxes *sandboxes);
 
 /*
  * A new instance of the function, with no process yet.  0; -ENFILE: too many
- * of all; -EAGAIN: too many of this function; -EINVAL: ids must rise; -ENOMEM.
+ * of all; -EAGAIN: too many of this function, or of its tenant; -EINVAL: ids must
+ * rise; -ENOMEM.
  */
 int sandboxes_add(struct sandboxes *sandboxes,
     const struct ctl_function *function, uint64_t id, struct instance **out);
@@ -57,10 +60,15 @@ int sandboxes_add(struct sandboxes *sandboxes,
 int sandboxes_add_shell(struct sandboxes *sandboxes,
     const struct ctl_function *function, uint64_t id, struct instance **out);
 
-/* What it shares with the function's other instances.  Its network namespace
- * (borrowed) or negative errno. */
+/* What it shares with the function's other instances; ceilings: of its tenant.
+ * Its network namespace (borrowed) or negative errno. */
 int instance_take_home(struct instance *instance,
-    enum sandbox_network network);
+    const struct cgroup_limits *ceilings, enum sandbox_network network);
+/* What the tenants may have is another now; of: as in
+ * tenant_branches_limit. */
+void sandboxes_limit(struct sandboxes *sandboxes,
+    void (*of)(void *arg, const char *tenant, struct cgroup_limits *limits),
+    void *arg);
 /* Gives it a leaf in that; nothing where there is no cgroup.  0 or negative
  * errno. */
 int instance_make_leaf(struct instance *instance, const struct limits *limits);

@@ -49,6 +49,8 @@ static const struct number_key numbers[LIMIT_COUNT] = {
 	    16384 * GIB, true, .is_tenants = true },
 	[LIMIT_MAX_PROCESSES] = { "max_processes", UNIT_COUNT, 0, 2, 4194304,
 	    true, .is_tenants = true },
+	[LIMIT_MAX_CPU_MILLI] = { "max_cpu", UNIT_CORES, 0, 10, 1024 * 1000,
+	    true, .is_tenants = true },
 	[LIMIT_MAX_REQUESTS] = { "max_requests", UNIT_COUNT, 0, 1, 1000000000,
 	    true },
 	[LIMIT_QUEUE] = { "queue", UNIT_COUNT, 64, 0, 65536, false },
@@ -471,7 +473,8 @@ settings_keys(size_t *count)
 	static const char *const keys[] = { "idle", "timeout",
 		"stall_timeout", "memory", "cpu", "processes", "tmp_size",
 		"instances", "min_instances", "max_instances", "max_memory",
-		"max_processes", "max_requests", "queue", "queue_timeout",
+		"max_processes", "max_cpu", "max_requests", "queue",
+		"queue_timeout",
 		"body_max", "header_max", "data", "freeze_idle", "abort_grace",
 		"runtime",
 		"network", "bind", "pass_params", "user" };

@@ -281,6 +281,17 @@ not_now(const struct spawner *spawner)
 	return NULL;
 }
 
+/* What a tenant may have now. */
+static void
+ceilings_of(void *arg, const char *tenant, struct cgroup_limits *ceilings)
+{
+	const struct spawner *spawner = arg;
+	struct limits limits;
+
+	conf_tenant_limits(spawner->conf, tenant, &limits);
+	tenant_branch_ceilings(&limits, ceilings);
+}
+
 void
 spawner_reload(struct spawner *spawner, struct control_client *client)
 {
@@ -313,6 +324,7 @@ spawner_reload(struct spawner *spawner, struct control_client *client)
 	close_fd(&spawner->conf_fd);
 	spawner->conf_fd = conf_fd;
 	log_set_level(conf->log_level);
+	sandboxes_limit(spawner->sandboxes, ceilings_of, spawner);
 	spawner->is_read = false;
 	spawner->has_log_change = logs.accounting_fd >= 0;
 	sandboxes_put_behind(spawner->sandboxes, conf->hot_nice);

@@ -130,6 +130,8 @@ send_start(struct spawner *spawner)
 		start->run_id = spawner->run_id;
 		start->is_again = spawner->is_again;
 		start->has_cgroup = spawner->cgroup.fd >= 0;
+		start->has_memory = spawner->cgroup.fd >= 0 &&
+		    spawner->cgroup.has_memory;
 		start->file_limit = spawner->file_limit;
 		if (parcel_lend(parcel, spawner->inflight_fd) != 0) {
 			parcel_unref(parcel);

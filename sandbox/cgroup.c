@@ -20,6 +20,7 @@
 /* A killed process is gone within milliseconds; one that hangs in the kernel
  * must not hang us. */
 #define KILL_WAIT_MS 2000
+#define DEPTH_MAX 3 /* a leaf of a function's branch in a tenant's */
 
 /* ------------------------------------------------------------------- files */
 
@@ -92,14 +93,25 @@ is_name(const char *name)
 	    strlen(name) < 200;
 }
 
-/* LEAF, or BRANCH/LEAF. */
+/* Up to `most` names, each below the one before. */
 static bool
-is_leaf_name(const char *name)
+is_path(const char *path, int most)
 {
-	const char *slash = strchr(name, '/');
+	char name[200];
+	size_t n;
 
-	return name[0] != '\0' && name[0] != '.' && name[0] != '/' &&
-	    strlen(name) < 200 && (slash == NULL || is_name(slash + 1));
+	if (strlen(path) >= sizeof(name))
+		return false;
+	for (; most > 0; most--, path += n + 1) {
+		n = strcspn(path, "/");
+		memcpy(name, path, n);
+		name[n] = '\0';
+		if (!is_name(name))
+			return false;
+		if (path[n] == '\0')
+			return true;
+	}
+	return false;
 }
 
 /* ------------------------------------------------------------------ killing */
@@ -131,29 +143,11 @@ kill_and_wait(int leaf_fd)
 		nanosleep(&pause, NULL);
 }
 
-/* The leaves of a branch whose processes are gone. */
+/* What stands in it, whose processes are gone. */
 static void
-remove_leaves(int branch_fd)
+remove_below(int dir_fd, int depth)
 {
-	int copy = openat(branch_fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	DIR *dir = copy < 0 ? NULL : fdopendir(copy);
-	struct dirent *entry;
-
-	if (dir == NULL) {
-		close_fd(&copy);
-		return;
-	}
-	while ((entry = readdir(dir)) != NULL)
-		if (entry->d_type == DT_DIR && entry->d_name[0] != '.')
-			unlinkat(branch_fd, entry->d_name, AT_REMOVEDIR);
-	closedir(dir);
-}
-
-/* What a dead predecessor left: branches with their leaves, or leaves. */
-static void
-remove_stale(int parent_fd)
-{
-	int copy = openat(parent_fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	int copy = openat(dir_fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	DIR *dir = copy < 0 ? NULL : fdopendir(copy);
 	struct dirent *entry;
 
@@ -162,35 +156,44 @@ remove_stale(int parent_fd)
 		return;
 	}
 	while ((entry = readdir(dir)) != NULL) {
-		CLEANUP_FD int leaf = -1;
+		CLEANUP_FD int child = -1;
 
 		if (entry->d_type != DT_DIR || entry->d_name[0] == '.')
 			continue;
-		leaf = openat(parent_fd, entry->d_name,
-		    O_PATH | O_DIRECTORY | O_CLOEXEC);
-		if (leaf < 0)
+		child = openat(dir_fd, entry->d_name,
+		    O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+		if (child < 0)
 			continue;
-		kill_and_wait(leaf);
-		remove_leaves(leaf);
-		unlinkat(parent_fd, entry->d_name, AT_REMOVEDIR);
+		if (depth == DEPTH_MAX)
+			kill_and_wait(child);
+		if (depth > 1)
+			remove_below(child, depth - 1);
+		unlinkat(dir_fd, entry->d_name, AT_REMOVEDIR);
 	}
 	closedir(dir);
 }
 
+/* What a dead predecessor left: branches with their leaves, or leaves. */
+static void
+remove_stale(int parent_fd)
+{
+	remove_below(parent_fd, DEPTH_MAX);
+}
+
 /* --------------------------------------------------------------- the parent */
 
-static const char *const wanted[] = { "memory", "pids", "cpu" };
-#define WANTED_COUNT (sizeof(wanted) / sizeof(wanted[0]))
+static const char *const controllers[] = { "memory", "pids", "cpu" };
+#define CONTROLLERS (sizeof(controllers) / sizeof(controllers[0]))
 
 static void
 enable_controllers(int dir)
 {
-	for (size_t i = 0; i < WANTED_COUNT; i++) {
+	for (size_t i = 0; i < CONTROLLERS; i++) {
 		char text[16];
 
 		/* One by one: a single one that is not there spoils a list. */
-		snprintf(text, sizeof(text), "+%s", wanted[i]);
-		if (file_has_word(dir, "cgroup.controllers", wanted[i]))
+		snprintf(text, sizeof(text), "+%s", controllers[i]);
+		if (file_has_word(dir, "cgroup.controllers", controllers[i]))
 			file_write(dir, "cgroup.subtree_control", text);
 	}
 }
@@ -198,11 +201,11 @@ enable_controllers(int dir)
 static void
 disable_controllers(int dir)
 {
-	for (size_t i = 0; i < WANTED_COUNT; i++) {
+	for (size_t i = 0; i < CONTROLLERS; i++) {
 		char text[16];
 
-		snprintf(text, sizeof(text), "-%s", wanted[i]);
-		if (file_has_word(dir, "cgroup.subtree_control", wanted[i]))
+		snprintf(text, sizeof(text), "-%s", controllers[i]);
+		if (file_has_word(dir, "cgroup.subtree_control", controllers[i]))
 			file_write(dir, "cgroup.subtree_control", text);
 	}
 }
@@ -241,6 +244,19 @@ clock_read(int dir, struct cgroup_cpu *cpu)
 	CLEANUP_FD int fd = cgroup_leaf_open(dir, "cpu.stat", false);
 
 	return fd < 0 ? fd : cgroup_cpu_read(fd, cpu);
+}
+
+int
+cgroup_parent_cpu(const struct cgroup_parent *parent, struct cgroup_cpu *cpu)
+{
+	int error = parent->fd < 0 ? -EBADF : clock_read(parent->fd, cpu);
+
+	if (error != 0)
+		return error;
+	cpu->usage_us -= parent->left.usage_us;
+	cpu->user_us -= parent->left.user_us;
+	cpu->system_us -= parent->left.system_us;
+	return 0;
 }
 
 static int
@@ -390,13 +406,24 @@ cgroup_parent_close(struct cgroup_parent *parent)
 	cgroup_place_return(above);
 }
 
-/* ----------------------------------------------------------------- the leaf */
+/* ------------------------------------------------------ branches and leaves */
+
+static int
+write_cpu_max(int dir, uint64_t milli)
+{
+	char text[64];
+
+	if (milli == 0)
+		return file_write(dir, "cpu.max", "max");
+	snprintf(text, sizeof(text), "%" PRIu64 " %d",
+	    milli * (PERIOD_US / 1000), PERIOD_US);
+	return file_write(dir, "cpu.max", text);
+}
 
 static int
 leaf_limit(const struct cgroup_parent *parent, int leaf,
     const struct cgroup_limits *limits)
 {
-	char text[64];
 	int error = 0;
 
 	if (parent->has_memory && limits->memory_bytes != 0) {
@@ -412,11 +439,8 @@ leaf_limit(const struct cgroup_parent *parent, int leaf,
 	}
 	if (error == 0 && parent->has_pids && limits->processes != 0)
 		error = file_write_number(leaf, "pids.max", limits->processes);
-	if (error == 0 && parent->has_cpu && limits->cpu_milli != 0) {
-		snprintf(text, sizeof(text), "%" PRIu64 " %d",
-		    limits->cpu_milli * (PERIOD_US / 1000), PERIOD_US);
-		error = file_write(leaf, "cpu.max", text);
-	}
+	if (error == 0 && parent->has_cpu && limits->cpu_milli != 0)
+		error = write_cpu_max(leaf, limits->cpu_milli);
 	return error;
 }
 
@@ -425,7 +449,7 @@ cgroup_branch_make(const struct cgroup_parent *parent, const char *name)
 {
 	CLEANUP_FD int branch = -1;
 
-	if (!is_name(name))
+	if (!is_path(name, DEPTH_MAX - 1))
 		return -EINVAL;
 	if (mkdirat(parent->fd, name, 0755) != 0)
 		return -errno;
@@ -441,6 +465,75 @@ cgroup_branch_make(const struct cgroup_parent *parent, const char *name)
 	return 0;
 }
 
+/* What cannot be taken back from its processes; or all, if that is not told. */
+static uint64_t
+kept_bytes(int branch)
+{
+	CLEANUP_FD int current_fd = cgroup_leaf_open(branch, "memory.current",
+	    false);
+	CLEANUP_FD int stat_fd = cgroup_leaf_open(branch, "memory.stat", false);
+	uint64_t current, active, inactive;
+
+	if (current_fd < 0 || cgroup_number_read(current_fd, &current) != 0)
+		return UINT64_MAX;
+	if (stat_fd >= 0 &&
+	    cgroup_key_read(stat_fd, "active_file", &active) == 0 &&
+	    cgroup_key_read(stat_fd, "inactive_file", &inactive) == 0)
+		current -= active + inactive < current ? active + inactive :
+		    current;
+	return current;
+}
+
+static int
+write_or_max(int dir, const char *file, uint64_t number)
+{
+	return number == 0 ? file_write(dir, file, "max") :
+	    file_write_number(dir, file, number);
+}
+
+static int
+branch_memory(int branch, uint64_t wanted, uint64_t *now)
+{
+	bool is_lower = wanted != 0 && (*now == 0 || wanted < *now);
+	int error;
+
+	if (is_lower && kept_bytes(branch) > wanted)
+		return -EBUSY;
+	error = write_or_max(branch, "memory.max", wanted);
+	if (error == 0)
+		*now = wanted;
+	return error;
+}
+
+int
+cgroup_branch_limit(const struct cgroup_parent *parent, const char *name,
+    const struct cgroup_limits *wanted, struct cgroup_limits *now)
+{
+	CLEANUP_FD int branch = -1;
+	int error = 0, busy = 0;
+
+	if (!is_path(name, DEPTH_MAX - 1))
+		return -EINVAL;
+	branch = openat(parent->fd, name,
+	    O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+	if (branch < 0)
+		return -errno;
+	if (parent->has_pids && wanted->processes != now->processes)
+		error = write_or_max(branch, "pids.max", wanted->processes);
+	if (error == 0)
+		now->processes = wanted->processes;
+	if (error == 0 && parent->has_cpu &&
+	    wanted->cpu_milli != now->cpu_milli)
+		error = write_cpu_max(branch, wanted->cpu_milli);
+	if (error == 0)
+		now->cpu_milli = wanted->cpu_milli;
+	if (error == 0 && parent->has_memory &&
+	    wanted->memory_bytes != now->memory_bytes)
+		busy = branch_memory(branch, wanted->memory_bytes,
+		    &now->memory_bytes);
+	return error != 0 ? error : busy;
+}
+
 int
 cgroup_branch_cpu(const struct cgroup_parent *parent, const char *name,
     struct cgroup_cpu *cpu)
@@ -448,7 +541,7 @@ cgroup_branch_cpu(const struct cgroup_parent *parent, const char *name,
 	CLEANUP_FD int fd = -1;
 	char path[224];
 
-	if (!is_name(name))
+	if (!is_path(name, DEPTH_MAX - 1))
 		return -EINVAL;
 	snprintf(path, sizeof(path), "%s/cpu.stat", name);
 	fd = cgroup_leaf_open(parent->fd, path, false);
@@ -461,7 +554,7 @@ cgroup_leaf_make(const struct cgroup_parent *parent, const char *name,
 {
 	int leaf, error;
 
-	if (!is_leaf_name(name))
+	if (!is_path(name, DEPTH_MAX))
 		return -EINVAL;
 	if (mkdirat(parent->fd, name, 0755) != 0)
 		return -errno;
@@ -478,7 +571,7 @@ cgroup_leaf_make(const struct cgroup_parent *parent, const char *name,
 int
 cgroup_leaf_remove(const struct cgroup_parent *parent, const char *name)
 {
-	if (!is_leaf_name(name))
+	if (!is_path(name, DEPTH_MAX))
 		return -EINVAL;
 	return unlinkat(parent->fd, name, AT_REMOVEDIR) != 0 ? -errno : 0;
 }
@@ -490,101 +583,4 @@ cgroup_leaf_open(int leaf_fd, const char *file, bool is_writable)
 	    (is_writable ? O_RDWR : O_RDONLY));
 
 	return fd < 0 ? -errno : fd;
-}
-
-/* ------------------------------------------------------------------ reading */
-
-static ssize_t
-read_again(int fd, char *text, size_t size)
-{
-	ssize_t n;
-
-	do
-		n = pread(fd, text, size - 1, 0);
-	while (n < 0 && errno == EINTR);
-	if (n < 0)
-		return -errno;
-	text[n] = '\0';
-	return n;
-}
-
-/* The kernel's own digits; without strtoull, since each execution has three. */
-static uint64_t
-number_of(const char *digits)
-{
-	uint64_t number = 0;
-
-	for (; *digits >= '0' && *digits <= '9'; digits++)
-		number = number * 10 + (uint64_t)(*digits - '0');
-	return number;
-}
-
-/* A line "KEY NUMBER". */
-static int
-find_key(const char *text, const char *key, uint64_t *value)
-{
-	size_t length = strlen(key);
-
-	for (const char *line = text; line != NULL && *line != '\0';) {
-		if (strncmp(line, key, length) == 0 && line[length] == ' ') {
-			*value = number_of(line + length + 1);
-			return 0;
-		}
-		line = strchr(line, '\n');
-		if (line != NULL)
-			line++;
-	}
-	return -ENOENT;
-}
-
-int
-cgroup_cpu_read(int fd, struct cgroup_cpu *cpu)
-{
-	char text[1024];
-	ssize_t n = read_again(fd, text, sizeof(text));
-
-	if (n < 0)
-		return (int)n;
-	if (find_key(text, "usage_usec", &cpu->usage_us) != 0 ||
-	    find_key(text, "user_usec", &cpu->user_us) != 0 ||
-	    find_key(text, "system_usec", &cpu->system_us) != 0)
-		return -EPROTO;
-	return 0;
-}
-
-int
-cgroup_parent_cpu(const struct cgroup_parent *parent, struct cgroup_cpu *cpu)
-{
-	int error = parent->fd < 0 ? -EBADF : clock_read(parent->fd, cpu);
-
-	if (error != 0)
-		return error;
-	cpu->usage_us -= parent->left.usage_us;
-	cpu->user_us -= parent->left.user_us;
-	cpu->system_us -= parent->left.system_us;
-	return 0;
-}
-
-int
-cgroup_number_read(int fd, uint64_t *number)
-{
-	char text[32], *end;
-	ssize_t n = read_again(fd, text, sizeof(text));
-
-	if (n < 0)
-		return (int)n;
-	errno = 0;
-	*number = strtoull(text, &end, 10);
-	if (end == text || errno != 0 || (*end != '\n' && *end != '\0'))
-		return -EPROTO; /* "max": no number */
-	return 0;
-}
-
-int
-cgroup_key_read(int fd, const char *key, uint64_t *value)
-{
-	char text[1024];
-	ssize_t n = read_again(fd, text, sizeof(text));
-
-	return n < 0 ? (int)n : find_key(text, key, value);
 }

@@ -51,15 +51,23 @@ int cgroup_parent_cpu(const struct cgroup_parent *parent,
 /* Removes what it made. */
 void cgroup_parent_close(struct cgroup_parent *parent);
 
-/* A place for leaves below the parent, for few of them to stand side by side.
- * 0 or negative errno. */
+/* A place for leaves below the parent: BRANCH, or BRANCH/BRANCH.  0 or negative
+ * errno. */
 int cgroup_branch_make(const struct cgroup_parent *parent, const char *name);
+/*
+ * Ceilings of all its leaves together, as far as there are controllers; *now:
+ * those that stand (none in a new one), and then what stands.  When its memory
+ * ends the kernel kills one leaf, as a whole.  0; -EBUSY: more memory is in use,
+ * so that this ceiling was left for a later try; or a negative errno.
+ */
+int cgroup_branch_limit(const struct cgroup_parent *parent, const char *name,
+    const struct cgroup_limits *wanted, struct cgroup_limits *now);
 /* The clock of a branch, over all that its leaves were and are.  0 or negative
  * errno. */
 int cgroup_branch_cpu(const struct cgroup_parent *parent, const char *name,
     struct cgroup_cpu *cpu);
 
-/* Makes a leaf, LEAF or BRANCH/LEAF, with its ceilings (memory.max, memory.swap.max 0,
+/* Makes a leaf, LEAF or in a branch, with its ceilings (memory.max, memory.swap.max 0,
  * memory.oom.group 1, pids.max, cpu.max).  Its directory's descriptor, or a
  * negative errno. */
 int cgroup_leaf_make(const struct cgroup_parent *parent, const char *name,

@@ -18,7 +18,8 @@ WEIGHTS = {100: 0, 80: 1, 64: 2}
 @pytest.fixture
 def host(start_once, programs):
     host = start_once.host(
-        {"burns.cgi": programs.cgi, "calm.cgi": programs.cgi},
+        {"burns.cgi": programs.cgi, "calm.cgi": programs.cgi,
+         "bob/calm.cgi": programs.cgi},
         {"host": {"max_prepared": "0", "hot_nice": "2"},
          "defaults": {"timeout": "5m"}})
     if manner(host) == "none":
@@ -83,6 +84,25 @@ def test_who_burns_goes_behind_and_comes_back_when_it_is_over(host):
     assert answer.result()[0].text == "x"
     wait_nice(host, burns, 0)
     host.check_log()
+
+
+def wait_weights(branches, wanted, timeout=20):
+    until = time.monotonic() + timeout
+    while [(branch / "cpu.weight").read_text().strip()
+           for branch in branches] != wanted:
+        assert time.monotonic() < until, wanted
+        time.sleep(0.02)
+
+
+def test_a_tenant_goes_behind_the_others_with_his_hottest(host):
+    if manner(host) != "cpu.weight":
+        pytest.skip("NOT RUN: no cpu controller of cgroup v2: sessions have "
+                    "no tenant")
+    branches = [proc.cgroup_v2(min(instance_of(host, name))).parent.parent
+                for name in ("calm", "bob/calm")]
+    with burning(host):
+        wait_weights(branches, ["64", "100"])
+    wait_weights(branches, ["100", "100"])
 
 
 def test_how_far_is_a_setting_and_0_lets_nobody_go_behind(host):

@@ -1,6 +1,7 @@
 """Tenants side by side: a ceiling of one is nobody else's matter."""
 import contextlib
 import json
+import re
 import time
 
 import pytest
@@ -10,22 +11,44 @@ from lib import threads
 # Children that stay until a file tells them to go, as many as there may be.
 BOMB = """import os, time
 count = 0
-os.set_blocking(1, True)
 try:
     while count < 2000:
         if os.fork() == 0:
-            time.sleep(20)
+            time.sleep(25)
             os._exit(0)
         count += 1
     why = "none"
 except OSError as error:
     why = error.strerror
-until = time.monotonic() + 10
+open("/data/full-" + os.environ["SCRIPT_NAME"][-1], "w").close()
+until = time.monotonic() + 20
 while time.monotonic() < until and not os.path.exists("/data/enough"):
     time.sleep(0.05)
 os.write(1, f"Content-Type: text/plain\\n\\n{count} {why}".encode())
 """
 ENOUGH = "#!/bin/sh\n: > /data/enough\nprintf 'Content-Type: text/plain\\n\\n'\n"
+
+
+def controllers(host):
+    """Those of cgroup v2 that this machine gives the host."""
+    text = host.wait_log(r"event=start ").string
+    found = re.search(r"layer=cgroup why=\"[^\"]*memory (\w+), pids (\w+), "
+                      r"cpu (\w+)", text)
+    words = found.groups() if found else ("on",) * 3
+    return {name for name, word in zip(("memory", "pids", "cpu"), words)
+            if word == "on"}
+
+
+def need(host, controller, is_there=True):
+    if (controller in controllers(host)) != is_there:
+        pytest.skip(f"NOT RUN: the controller {controller} is "
+                    f"{'not ' if is_there else ''}here")
+
+
+def ceilings(host, file):
+    """What stands in this file of the tenants' branches."""
+    return [(branch / file).read_text().strip()
+            for branch in sorted(host.find_cgroup().glob("t*"))]
 
 
 def status(host):
@@ -40,6 +63,15 @@ def wait_busy(host, name, count, timeout=10):
         if len(busy) == count:
             return busy
         assert time.monotonic() < until, f"{name}: {len(busy)} busy"
+        time.sleep(0.05)
+
+
+def wait_made(host, *names, timeout=20):
+    """Until alice's functions have made these files."""
+    until = time.monotonic() + timeout
+    while not all((host.state / "data/alice" / name).exists()
+                  for name in names):
+        assert time.monotonic() < until, f"not all of {names}"
         time.sleep(0.05)
 
 
@@ -85,6 +117,8 @@ def test_a_tenant_at_its_ceiling_is_told_which_and_slows_nobody(
          "bob/f.cgi": programs.cgi},
         {"defaults": {"memory": "128M"},
          "tenant alice": {key: value, "queue_timeout": "500ms"}})
+    if key == "max_memory":
+        need(host, "memory", False)
     with nobody_slowed(host, "/fn/bob/f?head"):
         slow = [threads.begin(host.execute, "/fn/alice/f?head&sleep=2500")
                 for _ in range(2)]
@@ -94,8 +128,9 @@ def test_a_tenant_at_its_ceiling_is_told_which_and_slows_nobody(
         assert [one.result(20)[1]["outcome"] for one in slow] == ["ok"] * 2
     # an idle one of hers gives way
     assert host.execute("/fn/alice/g?head")[1]["outcome"] == "ok"
-    assert "ceiling" in {r["reason"] for r in host.books.of_type("instance")
-                         if r["tenant"] == "alice"}
+    host.books.wait(lambda r: r["type"] == "instance" and
+                    (r["tenant"], r["reason"]) == ("alice", "ceiling"), 5,
+                    "the end of one that gave way")
 
 
 def test_a_function_that_needs_more_gets_what_two_gave_up(start_once,
@@ -105,6 +140,7 @@ def test_a_function_that_needs_more_gets_what_two_gave_up(start_once,
         {"host": {"max_prepared": "0"},
          "tenant alice": {"memory": "100M", "max_memory": "300M"},
          "function alice/big": {"memory": "250M"}})
+    need(host, "memory", False)
     threads.all_of(host.execute, ["/fn/alice/small?head&sleep=400"] * 3)
     assert host.execute("/fn/alice/big?head")[1]["outcome"] == "ok"
     assert [i["function"] for i in status(host)["instances"]
@@ -117,6 +153,7 @@ def test_a_reload_with_another_ceiling_acts_and_loses_no_request(start_once,
         {"alice/f.cgi": programs.cgi, "alice/g.cgi": programs.cgi},
         {"tenant alice": {"max_memory": "512M", "memory": "128M",
                           "queue_timeout": "400ms"}})
+    need(host, "memory", False)
     slow = [threads.begin(host.execute, "/fn/alice/f?head&sleep=1500")
             for _ in range(3)]
     wait_busy(host, "alice/f", 3)
@@ -130,6 +167,62 @@ def test_a_reload_with_another_ceiling_acts_and_loses_no_request(start_once,
     assert [one.result(20)[1]["outcome"] for one in slow] == ["ok"] * 3
 
 
+def test_a_tenants_memory_ends_one_of_his_instances_as_oom(start_once,
+                                                            programs):
+    host = start_once.host(
+        {"alice/a.cgi": programs.cgi, "alice/b.cgi": programs.cgi,
+         "bob/f.cgi": programs.cgi},
+        {"tenant alice": {"memory": "128M", "max_memory": "160M"}})
+    need(host, "memory")
+    with nobody_slowed(host, "/fn/bob/f?head"):
+        # each is below its own ceiling
+        got = threads.all_of(host.execute, [
+            f"/fn/alice/{name}?hold=102400&sleep=3000&head" for name in "ab"])
+    assert f"{160 << 20}" in ceilings(host, "memory.max")
+    assert sorted(r["outcome"] for _, r in got) == ["ok", "oom"]
+    assert {a.status for a, r in got if r["outcome"] == "oom"} == {502}
+    # nothing is summed here: four may be there
+    got = threads.all_of(host.execute, ["/fn/alice/a?head&sleep=700"] * 4)
+    assert {r["outcome"] for _, r in got} == {"ok"}
+
+
+def test_a_reload_lowers_a_tenants_memory_and_kills_nobody(start_once,
+                                                           programs):
+    host = start_once.host(
+        {"alice/a.cgi": programs.cgi, "alice/b.cgi": programs.cgi},
+        {"tenant alice": {"memory": "64M", "max_memory": "256M"}})
+    need(host, "memory")
+    slow = [threads.begin(host.execute,
+                          f"/fn/alice/{name}?hold=51200&data={name}&head"
+                          "&sleep=4000") for name in "ab"]
+    wait_made(host, "a", "b")
+    host.configure({"tenant alice": {"max_memory": "80M"}})
+    assert host.verb("reload").returncode == 0
+    assert ceilings(host, "memory.max") == [f"{256 << 20}"]
+    assert [one.result(20)[1]["outcome"] for one in slow] == ["ok"] * 2
+    host.execute("/fn/alice/a?head")
+    assert ceilings(host, "memory.max") == [f"{80 << 20}"]
+    host.configure({"tenant alice": {"max_memory": "0"}})
+    assert host.verb("reload").returncode == 0
+    assert ceilings(host, "memory.max") == ["max"]
+
+
+def test_a_tenants_functions_share_his_processor_time(start_once, programs):
+    host = start_once.host(
+        {"alice/a.cgi": programs.cgi, "alice/b.cgi": programs.cgi,
+         "bob/f.cgi": programs.cgi},
+        {"tenant alice": {"max_cpu": "0.2"}})
+    need(host, "cpu")
+    begun = time.monotonic()
+    with nobody_slowed(host, "/fn/bob/f?head"):
+        got = threads.all_of(host.execute, [
+            f"/fn/alice/{name}?head&cpu=600" for name in "ab"])
+    assert "20000 100000" in ceilings(host, "cpu.max")
+    assert {r["outcome"] for _, r in got} == {"ok"}
+    # 1.2 s of it take six seconds; what one core alone would need is 1.2
+    assert time.monotonic() - begun > 3.5
+
+
 def test_a_fork_bomb_over_two_functions_ends_at_the_tenants_processes(
         start_once, programs):
     host = start_once.host(
@@ -141,9 +234,7 @@ def test_a_fork_bomb_over_two_functions_ends_at_the_tenants_processes(
     with nobody_slowed(host, "/fn/bob/f?head"):
         bombs = [threads.begin(host.execute, f"/fn/alice/{name}")
                  for name in "ab"]
-        wait_busy(host, "alice/a", 1)
-        wait_busy(host, "alice/b", 1)
-        time.sleep(1)
+        wait_made(host, "full-a", "full-b")
         refused_in_words(*host.execute("/fn/alice/late?head"), "processes")
         (host.state / "data/alice/enough").write_text("")
         got = [one.result(30) for one in bombs]

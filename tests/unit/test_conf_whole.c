@@ -84,6 +84,11 @@ more_for_one_instance_than_for_its_tenant_is_an_error(void **state)
 	/* of one section both are its fault once */
 	conf_refused("[tenant bob]\nprocesses = 40\nmax_processes = 33\n",
 	    GIVES("2: processes", "processes", "40", "max_processes", "33"));
+	conf_refused("[tenant bob]\nmax_cpu = 0.5\n"
+	    "[function bob/x]\ncpu = 1.5\n",
+	    GIVES("4: cpu", "cpu", "1.5", "max_cpu", "0.5"));
+	/* no ceiling of its own is under the tenant's */
+	conf_unref(conf_of("[tenant bob]\nmax_cpu = 0.5\ncpu = 0\n"));
 	conf_unref(conf_of("[defaults]\nmax_memory = 128M\n"
 	    "max_processes = 32\n[tenant alice]\nmax_memory = 0\n"
 	    "memory = 1G\n[function alice/x]\nmemory = 2G\n"

@@ -81,10 +81,15 @@ tear_down(void **state)
 static struct home *
 take(struct homes *homes, const char *function)
 {
+	const struct cgroup_limits ceilings = { 512 << 20, 100, 500 };
+	char tenant[16];
+	const struct home_of of = { .tenant = tenant, .function = function,
+		.ceilings = &ceilings, .network = SANDBOX_NETWORK_NONE };
 	struct home *home = NULL;
 
-	assert_int_equal(home_take(homes, function,
-	    SANDBOX_NETWORK_NONE, &home), 0);
+	snprintf(tenant, sizeof(tenant), "%.*s",
+	    (int)strcspn(function, "/"), function);
+	assert_int_equal(home_take(homes, &of, &home), 0);
 	return home;
 }
 
@@ -111,15 +116,16 @@ instances_of_a_function_share_one_and_other_functions_have_theirs(void **state)
 static void
 a_network_that_was_changed_has_one_of_its_own(void **state)
 {
+	const struct cgroup_limits none = { 0, 0, 0 };
+	const struct home_of of = { .tenant = "f", .function = "f",
+		.ceilings = &none, .network = SANDBOX_NETWORK_LOOPBACK };
 	struct home *with = NULL, *without = take(*state, "f"), *again = NULL;
 
-	assert_int_equal(home_take(*state, "f", SANDBOX_NETWORK_LOOPBACK,
-	    &with), 0);
+	assert_int_equal(home_take(*state, &of, &with), 0);
 	assert_ptr_not_equal(with, without);
 	assert_int_not_equal(inode_of(home_netns(with)),
 	    inode_of(home_netns(without)));
-	assert_int_equal(home_take(*state, "f", SANDBOX_NETWORK_LOOPBACK,
-	    &again), 0);
+	assert_int_equal(home_take(*state, &of, &again), 0);
 	assert_ptr_equal(with, again);
 	home_drop(again);
 	home_drop(with);
@@ -167,6 +173,20 @@ is_there(const struct cgroup_parent *parent, const char *branch)
 	return faccessat(parent->fd, branch, F_OK, 0) == 0;
 }
 
+static struct homes *
+open_in(struct cgroup_parent *parent)
+{
+	char name[64];
+
+	snprintf(name, sizeof(name), "home-test-%d", (int)getpid());
+	if (cgroup_parent_open(parent, name) != 0) {
+		fprintf(stderr, "NOT RUN: %s\n", parent->reason);
+		skip();
+	}
+	gone[0] = '\0';
+	return homes_new(parent, unneeded, parent);
+}
+
 static void
 the_leaves_of_a_function_stand_in_a_branch_of_its_own(void **state)
 {
@@ -177,14 +197,9 @@ the_leaves_of_a_function_stand_in_a_branch_of_its_own(void **state)
 	char name[64], first[64];
 
 	(void)state;
-	snprintf(name, sizeof(name), "home-test-%d", (int)getpid());
-	if (cgroup_parent_open(&parent, name) != 0) {
-		fprintf(stderr, "NOT RUN: %s\n", parent.reason);
-		skip();
-	}
-	homes = homes_new(&parent, unneeded, &parent);
-	a = take(homes, "a");
-	b = take(homes, "b");
+	homes = open_in(&parent);
+	a = take(homes, "x/a");
+	b = take(homes, "x/b");
 	assert_string_not_equal(home_branch(a), home_branch(b));
 	assert_true(is_there(&parent, home_branch(a)));
 	snprintf(name, sizeof(name), "%s/i1", home_branch(a));
@@ -198,12 +213,55 @@ the_leaves_of_a_function_stand_in_a_branch_of_its_own(void **state)
 	assert_true(is_there(&parent, first));
 	for (int i = 0; i < HOMES_UNUSED_MAX; i++) {
 		assert_string_equal(gone, "");
-		snprintf(name, sizeof(name), "f%d", i);
+		snprintf(name, sizeof(name), "x/f%d", i);
 		home_drop(take(homes, name));
 	}
 	assert_string_equal(gone, first);
 	assert_false(is_there(&parent, first));
 	home_drop(b);
+	homes_free(homes);
+	cgroup_parent_close(&parent);
+}
+
+/* "t1" of "t1/f1". */
+static void
+tenants_of(const struct home *home, char out[32])
+{
+	snprintf(out, 32, "%.*s", (int)strcspn(home_branch(home), "/"),
+	    home_branch(home));
+}
+
+static void
+the_branches_of_a_tenant_stand_in_one_that_goes_with_the_last(void **state)
+{
+	struct cgroup_parent parent;
+	struct homes *homes;
+	struct home *a, *b, *other;
+	char alice[32], bob[32], same[32];
+
+	(void)state;
+	homes = open_in(&parent);
+	a = take(homes, "alice/a");
+	b = take(homes, "alice/b");
+	other = take(homes, "bob/a");
+	tenants_of(a, alice);
+	tenants_of(b, same);
+	tenants_of(other, bob);
+	assert_string_equal(alice, same);
+	assert_string_not_equal(alice, bob);
+	home_drop(a);
+	home_drop(b);
+	for (int i = 0; i < HOMES_UNUSED_MAX; i++) {
+		char name[64];
+
+		assert_true(is_there(&parent, alice));
+		snprintf(name, sizeof(name), "bob/f%d", i);
+		home_drop(take(homes, name));
+	}
+	assert_string_equal(gone, alice);
+	assert_false(is_there(&parent, alice));
+	assert_true(is_there(&parent, bob));
+	home_drop(other);
 	homes_free(homes);
 	cgroup_parent_close(&parent);
 }
@@ -219,6 +277,7 @@ main(void)
 		TEST(one_is_kept_for_the_next_instance),
 		TEST(of_those_that_nobody_uses_the_oldest_go),
 		TEST(the_leaves_of_a_function_stand_in_a_branch_of_its_own),
+		TEST(the_branches_of_a_tenant_stand_in_one_that_goes_with_the_last),
 	};
 
 	if (geteuid() != 0) {

@@ -138,7 +138,8 @@ good_value(const char *key)
 		{ "processes", "8" }, { "tmp_size", "1M" },
 		{ "instances", "2" }, { "min_instances", "1" },
 		{ "max_instances", "20" }, { "max_memory", "256M" },
-		{ "max_processes", "64" }, { "max_requests", "10" },
+		{ "max_processes", "64" }, { "max_cpu", "1.5" },
+		{ "max_requests", "10" },
 		{ "queue", "3" }, { "queue_timeout", "2s" },
 		{ "body_max", "1M" }, { "header_max", "8K" }, { "data", "no" },
 		{ "freeze_idle", "yes" },
@@ -168,7 +169,8 @@ every_key_that_is_named_is_taken_where_it_belongs(void **state)
 		    strcmp(keys[i], "bind") == 0;
 		bool is_total = strcmp(keys[i], "max_instances") == 0 ||
 		    strcmp(keys[i], "max_memory") == 0 ||
-		    strcmp(keys[i], "max_processes") == 0;
+		    strcmp(keys[i], "max_processes") == 0 ||
+		    strcmp(keys[i], "max_cpu") == 0;
 		bool is_tenants = strcmp(keys[i], "user") == 0;
 		const char *value = good_value(keys[i]);
 
