@@ -7,10 +7,12 @@
 #include "fcgi-host/cmd_ctl.h"
 #include "fcgi-host/cmd_status.h"
 #include "fcgi-host/ledger.h"
+#include "fcgi-host/settings_text.h"
 #include "fcgi-host/sock.h"
 
 #define STATUS_TIMEOUT_MS 10000
-#define COLUMNS 8 /* of either table */
+#define COLUMNS 8 /* of functions, and of instances */
+#define TENANT_COLUMNS 9
 
 void
 status_init(struct status *status, bool is_json)
@@ -20,6 +22,9 @@ status_init(struct status *status, bool is_json)
 		"BUSY" };
 	static const char *const instances[] = { "INSTANCE", "FUNCTION",
 		"VERSION", "STATE", "AGE", "EXECUTIONS", "CPU", "MEMORY" };
+	static const char *const tenants[] = { "TENANT", "WAITING", "BUSY",
+		"INSTANCES", "MAX_INSTANCES", "MEMORY", "MAX_MEMORY",
+		"MAX_PROCESSES", "MAX_CPU" };
 	size_t i;
 
 	memset(status, 0, sizeof(*status));
@@ -27,6 +32,10 @@ status_init(struct status *status, bool is_json)
 	status->functions.columns = status->instances.columns = COLUMNS;
 	status->functions.right = 0xfc; /* all but name and version */
 	status->instances.right = 0xf1;
+	status->tenants.columns = TENANT_COLUMNS;
+	status->tenants.right = 0x1fe;
+	for (i = 0; i < TENANT_COLUMNS; i++)
+		cmd_table_add(&status->tenants, "%s", tenants[i]);
 	for (i = 0; i < COLUMNS; i++) {
 		cmd_table_add(&status->functions, "%s", functions[i]);
 		cmd_table_add(&status->instances, "%s", instances[i]);
@@ -36,9 +45,11 @@ status_init(struct status *status, bool is_json)
 void
 status_free(struct status *status)
 {
+	cmd_table_free(&status->tenants);
 	cmd_table_free(&status->functions);
 	cmd_table_free(&status->instances);
 	buf_free(&status->worries);
+	buf_free(&status->json_tenants);
 	buf_free(&status->json_functions);
 	buf_free(&status->json_instances);
 }
@@ -71,6 +82,72 @@ json_text(struct buf *out, const char *key, const char *text)
 	int error = buf_addf(out, "\"%s\":", key);
 
 	return error != 0 ? error : buf_add_json(out, text, strlen(text));
+}
+
+static int
+json_or_null(struct buf *out, const char *key, uint64_t value)
+{
+	return value == 0 ? buf_addf(out, ",\"%s\":null", key) :
+	    buf_addf(out, ",\"%s\":%" PRIu64, key, value);
+}
+
+static int
+add_tenant_json(struct buf *json, const struct ctl_status_tenant *tenant)
+{
+	const struct { const char *key; uint64_t value; } all[] = {
+		{ "memory_kib", tenant->memory_kib },
+		{ "max_instances", tenant->max_instances },
+		{ "max_memory_kib", tenant->max_memory_bytes / 1024 },
+		{ "max_processes", tenant->max_processes },
+		{ "max_cpu_milli", tenant->max_cpu_milli },
+	};
+	int error = buf_add_str(json, buf_len(json) > 0 ? ",{" : "{");
+
+	if (error == 0)
+		error = json_text(json, "tenant", tenant->tenant);
+	if (error == 0)
+		error = buf_addf(json, ",\"waiting\":%" PRIu64 ",\"busy\":%"
+		    PRIu64 ",\"instances\":%" PRIu64, tenant->queued,
+		    tenant->busy, tenant->instances);
+	for (size_t i = 0; i < sizeof(all) / sizeof(all[0]) && error == 0; i++)
+		error = json_or_null(json, all[i].key, all[i].value);
+	return error != 0 ? error : buf_add_str(json, "}");
+}
+
+static void
+add_or_dash(struct cmd_table *table, uint64_t value, const char *unit)
+{
+	if (value == 0)
+		cmd_table_add(table, "-");
+	else
+		cmd_table_add(table, "%" PRIu64 "%s", value, unit);
+}
+
+static int
+add_tenant(struct status *status, const struct ctl_status_tenant *tenant)
+{
+	struct cmd_table *table = &status->tenants;
+	char text[32];
+
+	if (status->is_json)
+		return add_tenant_json(&status->json_tenants, tenant);
+	status->has_ceiling |= tenant->max_instances != 0 ||
+	    tenant->max_memory_bytes != 0 || tenant->max_processes != 0 ||
+	    tenant->max_cpu_milli != 0;
+	cmd_table_add(table, "%s", tenant->tenant);
+	cmd_table_add(table, "%" PRIu64, tenant->queued);
+	cmd_table_add(table, "%" PRIu64, tenant->busy);
+	cmd_table_add(table, "%" PRIu64, tenant->instances);
+	add_or_dash(table, tenant->max_instances, "");
+	add_or_dash(table, tenant->memory_kib, " KiB");
+	cmd_table_add(table, "%s", tenant->max_memory_bytes == 0 ? "-" :
+	    settings_size_text(tenant->max_memory_bytes, text, sizeof(text)));
+	add_or_dash(table, tenant->max_processes, "");
+	if (tenant->max_cpu_milli == 0)
+		cmd_table_add(table, "-");
+	else
+		cmd_table_add(table, "%g", (double)tenant->max_cpu_milli / 1000);
+	return table->error;
 }
 
 static int
@@ -176,6 +253,8 @@ status_add(struct status *status, const struct ctl_msg *msg)
 	case CTL_STATUS_HOST:
 		status->host = msg->u.status_host;
 		return 0;
+	case CTL_STATUS_TENANT:
+		return add_tenant(status, &msg->u.status_tenant);
 	case CTL_STATUS_FN:
 		return add_function(status, &msg->u.status_fn);
 	case CTL_STATUS_INSTANCE:
@@ -185,32 +264,44 @@ status_add(struct status *status, const struct ctl_msg *msg)
 	}
 }
 
+/* ,"KEY":[…] */
+static int
+put_list(struct buf *out, const char *key, const struct buf *rows)
+{
+	int error = buf_addf(out, ",\"%s\":[", key);
+
+	if (error == 0 && buf_len(rows) > 0)
+		error = buf_add(out, rows->data + rows->start, buf_len(rows));
+	return error != 0 ? error : buf_add_str(out, "]");
+}
+
 static int
 put_json(const struct status *status, struct buf *out)
 {
 	const struct ctl_status_host *h = &status->host;
-	const struct buf *functions = &status->json_functions;
-	const struct buf *instances = &status->json_instances;
+	int error;
 
-	return buf_addf(out, "{\"host\":{\"run\":%" PRIu64 ",\"uptime_ms\":%"
+	error = buf_addf(out, "{\"host\":{\"run\":%" PRIu64
+	    ",\"uptime_ms\":%"
 	    PRIu64 ",\"seq\":%" PRIu64 ",\"executions\":%" PRIu64
 	    ",\"refused\":%" PRIu64 ",\"refused_unrecorded\":%" PRIu64
 	    ",\"bad_peers\":%" PRIu64 ",\"connections\":%" PRIu64
 	    ",\"active\":%" PRIu64 ",\"queued\":%" PRIu64
 	    ",\"instances\":%" PRIu64 ",\"functions\":%" PRIu64
 	    ",\"accounting_errors\":%" PRIu64 ",\"accounting_error\":%" PRIu32
-	    ",\"draining\":%s,\"cgroup\":%s"
-	    "},\"functions\":[%.*s],\"instances\":[%.*s]}\n", h->run_id,
+	    ",\"draining\":%s,\"cgroup\":%s}", h->run_id,
 	    h->uptime_ms, h->seq, h->executions, h->refused,
 	    h->refused_unrecorded, h->bad_peers, h->connections, h->active,
 	    h->queued, h->instances, h->functions, h->accounting_errors,
-	    h->accounting_error,
-	    h->is_draining ? "true" : "false",
-	    h->has_cgroup ? "true" : "false", (int)buf_len(functions),
-	    buf_len(functions) > 0 ? (const char *)functions->data +
-	    functions->start : "", (int)buf_len(instances),
-	    buf_len(instances) > 0 ? (const char *)instances->data +
-	    instances->start : "");
+	    h->accounting_error, h->is_draining ? "true" : "false",
+	    h->has_cgroup ? "true" : "false");
+	if (error == 0)
+		error = put_list(out, "tenants", &status->json_tenants);
+	if (error == 0)
+		error = put_list(out, "functions", &status->json_functions);
+	if (error == 0)
+		error = put_list(out, "instances", &status->json_instances);
+	return error != 0 ? error : buf_add_str(out, "}\n");
 }
 
 /* What asks for a person's hand stands in a line of its own. */
@@ -237,6 +328,18 @@ put_worries(const struct ctl_status_host *h, struct buf *out)
 	return error;
 }
 
+/* Only with a row below its heads. */
+static int
+put_table(const struct cmd_table *table, struct buf *out)
+{
+	int error = 0;
+
+	if (table->count <= table->columns)
+		return 0;
+	error = buf_add_str(out, "\n");
+	return error != 0 ? error : cmd_table_put(table, out);
+}
+
 int
 status_put(const struct status *status, struct buf *out)
 {
@@ -259,16 +362,14 @@ status_put(const struct status *status, struct buf *out)
 	if (error == 0 && buf_len(&status->worries) > 0)
 		error = buf_add(out, status->worries.data + status->worries.start,
 		    buf_len(&status->worries));
-	if (error == 0 && status->functions.count > COLUMNS) {
-		error = buf_add_str(out, "\n");
-		if (error == 0)
-			error = cmd_table_put(&status->functions, out);
-	}
-	if (error == 0 && status->instances.count > COLUMNS) {
-		error = buf_add_str(out, "\n");
-		if (error == 0)
-			error = cmd_table_put(&status->instances, out);
-	}
+	/* one who has no ceiling says what his functions say */
+	if (error == 0 && (status->has_ceiling ||
+	    status->tenants.count > (size_t)2 * TENANT_COLUMNS))
+		error = put_table(&status->tenants, out);
+	if (error == 0)
+		error = put_table(&status->functions, out);
+	if (error == 0)
+		error = put_table(&status->instances, out);
 	return error;
 }
 

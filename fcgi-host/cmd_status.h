@@ -14,9 +14,10 @@
 struct status {
 	bool is_json;
 	struct ctl_status_host host;
-	struct cmd_table functions, instances;
+	struct cmd_table tenants, functions, instances;
+	bool has_ceiling; /* one of the tenants */
 	struct buf worries; /* lines */
-	struct buf json_functions, json_instances;
+	struct buf json_tenants, json_functions, json_instances;
 };
 
 void status_init(struct status *status, bool is_json);

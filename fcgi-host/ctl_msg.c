@@ -382,6 +382,15 @@ check_status_host(const struct ctl_msg *msg)
 }
 
 static int
+check_status_tenant(const struct ctl_msg *msg)
+{
+	const struct ctl_status_tenant *tenant = &msg->u.status_tenant;
+
+	return IS_TEXT(tenant->tenant) && tenant->tenant[0] != '\0' ? 0 :
+	    -EPROTO;
+}
+
+static int
 check_status_fn(const struct ctl_msg *msg)
 {
 	const struct ctl_status_fn *fn = &msg->u.status_fn;
@@ -444,6 +453,8 @@ static const struct type_rule rules[CTL_TYPE_COUNT] = {
 	[CTL_REPLY] = { "reply", SIZE_OF(reply), OUT, 0, check_reply },
 	[CTL_STATUS_HOST] = { "status_host", SIZE_OF(status_host), OUT, 0,
 	    check_status_host },
+	[CTL_STATUS_TENANT] = { "status_tenant", SIZE_OF(status_tenant), OUT,
+	    0, check_status_tenant },
 	[CTL_STATUS_FN] = { "status_fn", SIZE_OF(status_fn), OUT, 0,
 	    check_status_fn },
 	[CTL_STATUS_INSTANCE] = { "status_instance", SIZE_OF(status_instance),

@@ -123,6 +123,7 @@ enum ctl_type {
 	/* to the command */
 	CTL_REPLY,        /* the last message of an answer */
 	CTL_STATUS_HOST,
+	CTL_STATUS_TENANT,
 	CTL_STATUS_FN,
 	CTL_STATUS_INSTANCE,
 	/* root's command → spawner; fd: a terminal's end, if has_terminal */
@@ -340,6 +341,14 @@ struct ctl_status_host {
 	uint32_t accounting_error; /* errno that stands in the way now, or 0 */
 };
 
+/* Of a tenant whose functions were asked for; a ceiling of 0: none. */
+struct ctl_status_tenant {
+	char tenant[CTL_TENANT_MAX + 1];
+	uint64_t instances, busy, queued;
+	uint64_t memory_kib; /* of those that it is known of */
+	uint64_t max_instances, max_memory_bytes, max_processes, max_cpu_milli;
+};
+
 struct ctl_status_fn {
 	char name[CTL_NAME_MAX + 1];
 	char version[CTL_VERSION_LENGTH + 1];
@@ -380,6 +389,7 @@ struct ctl_msg {
 		struct ctl_shell_answer shell_answer;
 		struct ctl_shell_gone shell_gone;
 		struct ctl_status_host status_host;
+		struct ctl_status_tenant status_tenant;
 		struct ctl_status_fn status_fn;
 		struct ctl_status_instance status_instance;
 	} u;

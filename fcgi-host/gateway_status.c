@@ -2,7 +2,9 @@
 #include "fcgi-host/gateway_impl.h"
 
 #include <errno.h>
+#include <search.h>
 #include <stddef.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
@@ -19,6 +21,13 @@ struct client {
 	struct loop_task task;
 	int fd;
 	struct buf rows; /* whole messages */
+	void *tallies;   /* of tenants, tsearch(3); until the rows are made */
+};
+
+/* What a tenant's functions have together. */
+struct tally {
+	struct client *client;
+	struct ctl_msg msg; /* of his row */
 };
 
 static void
@@ -75,11 +84,57 @@ row_add(struct client *client, const struct ctl_msg *msg)
 		log_event(LOG_ERROR, "memory", "for=status");
 }
 
+static int
+tally_compare(const void *a, const void *b)
+{
+	return strcmp(((const struct tally *)a)->msg.u.status_tenant.tenant,
+	    ((const struct tally *)b)->msg.u.status_tenant.tenant);
+}
+
+/* NULL: no memory; his row will say less. */
+static struct ctl_status_tenant *
+tally_of(struct client *client, const char *tenant)
+{
+	struct tally *tally = calloc(1, sizeof(*tally)), **found;
+	struct ctl_status_tenant *row;
+	struct limits limits;
+
+	if (tally == NULL)
+		return NULL;
+	tally->client = client;
+	ctl_msg_init(&tally->msg, CTL_STATUS_TENANT);
+	row = &tally->msg.u.status_tenant;
+	snprintf(row->tenant, sizeof(row->tenant), "%s", tenant);
+	found = tsearch(tally, &client->tallies, tally_compare);
+	if (found == NULL || *found != tally)
+		free(tally);
+	if (found == NULL)
+		return NULL;
+	if (*found != tally)
+		return &(*found)->msg.u.status_tenant;
+	conf_tenant_limits(client->gateway->conf, tenant, &limits);
+	row->max_instances = limits.value[LIMIT_MAX_INSTANCES];
+	row->max_memory_bytes = limits.value[LIMIT_MAX_MEMORY_BYTES];
+	row->max_processes = limits.value[LIMIT_MAX_PROCESSES];
+	row->max_cpu_milli = limits.value[LIMIT_MAX_CPU_MILLI];
+	return row;
+}
+
+static void
+tally_end(void *node)
+{
+	struct tally *tally = node;
+
+	row_add(tally->client, &tally->msg);
+	free(tally);
+}
+
 static void
 pool_row(const struct pool_facts *facts, void *arg)
 {
 	struct ctl_msg msg;
 	struct ctl_status_fn *row = &msg.u.status_fn;
+	struct ctl_status_tenant *tenant;
 
 	ctl_msg_init(&msg, CTL_STATUS_FN);
 	memcpy(row->name, facts->function->info.name, sizeof(row->name));
@@ -93,6 +148,12 @@ pool_row(const struct pool_facts *facts, void *arg)
 	row->idle = facts->idle;
 	row->busy = facts->busy;
 	row_add(arg, &msg);
+	tenant = tally_of(arg, facts->function->info.tenant);
+	if (tenant == NULL)
+		return;
+	tenant->instances += facts->instances;
+	tenant->busy += facts->busy;
+	tenant->queued += facts->queued;
 }
 
 static void
@@ -101,6 +162,7 @@ instance_row(const struct instance *instance, void *arg)
 	struct client *client = arg;
 	struct ctl_msg msg;
 	struct ctl_status_instance *row = &msg.u.status_instance;
+	struct ctl_status_tenant *tenant;
 	struct cgroup_cpu cpu = { 0 };
 
 	ctl_msg_init(&msg, CTL_STATUS_INSTANCE);
@@ -119,6 +181,9 @@ instance_row(const struct instance *instance, void *arg)
 	    cgroup_cpu_read(instance->cpu_fd, &cpu) == 0)
 		row->cpu_usage_us = cpu.usage_us;
 	row_add(client, &msg);
+	tenant = tally_of(client, instance->function->info.tenant);
+	if (tenant != NULL)
+		tenant->memory_kib += row->memory_kib;
 }
 
 static void
@@ -166,6 +231,8 @@ gateway_status(struct gateway *gateway, int fd)
 	client->io.fd = -1;
 	host_row(client);
 	pools_each(gateway->server.pools, pool_row, instance_row, client);
+	tdestroy(client->tallies, tally_end);
+	client->tallies = NULL;
 	ctl_msg_init(&msg, CTL_REPLY);
 	row_add(client, &msg);
 	if (loop_timer_set(loop, &client->timer, loop_now_us(loop) +

@@ -96,6 +96,9 @@ check_accepted(const struct ctl_msg *msg, size_t fd_count)
 	case CTL_REPLY:
 		CHECK_STRING(msg->u.reply.text);
 		break;
+	case CTL_STATUS_TENANT:
+		CHECK_STRING(msg->u.status_tenant.tenant);
+		break;
 	case CTL_STATUS_FN:
 		CHECK_STRING(msg->u.status_fn.name);
 		break;

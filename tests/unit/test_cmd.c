@@ -157,6 +157,13 @@ fill_status(struct status *status)
 	msg.u.status_host.executions = 12;
 	msg.u.status_host.is_draining = 1;
 	assert_int_equal(status_add(status, &msg), 0);
+	ctl_msg_init(&msg, CTL_STATUS_TENANT);
+	strcpy(msg.u.status_tenant.tenant, "alice");
+	msg.u.status_tenant.instances = 4;
+	msg.u.status_tenant.queued = 5;
+	msg.u.status_tenant.max_memory_bytes = 300 << 20;
+	msg.u.status_tenant.max_cpu_milli = 1500;
+	assert_int_equal(status_add(status, &msg), 0);
 	ctl_msg_init(&msg, CTL_STATUS_FN);
 	strcpy(msg.u.status_fn.name, "alice/resize");
 	strcpy(msg.u.status_fn.version, "0123456789abcdef");
@@ -192,6 +199,8 @@ a_status_is_text_for_people(void **state)
 	assert_non_null(strstr(text, "no cgroup: "));
 	assert_non_null(strstr(text, "\nalice/resize ends before its first "
 	    "answer: it is not started for 2.5s; see its log\n"));
+	assert_non_null(strstr(text, "\nalice         5     0          4      "
+	    "        -       -        300M              -      1.5\n"));
 	assert_non_null(strstr(text, "\nalice/resize  0123456789abcdef "));
 	assert_non_null(strstr(text, "1.234s  321 KiB\n"));
 	buf_free(&out);
@@ -246,6 +255,10 @@ a_status_is_one_json_object_for_programs(void **state)
 	    "\"active\":0,\"queued\":0,\"instances\":0,\"functions\":0,"
 	    "\"accounting_errors\":0,\"accounting_error\":0,"
 	    "\"draining\":true,\"cgroup\":false},"
+	    "\"tenants\":[{\"tenant\":\"alice\",\"waiting\":5,\"busy\":0,"
+	    "\"instances\":4,\"memory_kib\":null,\"max_instances\":null,"
+	    "\"max_memory_kib\":307200,\"max_processes\":null,"
+	    "\"max_cpu_milli\":1500}],"
 	    "\"functions\":[{\"function\":\"alice/resize\","
 	    "\"version\":\"0123456789abcdef\",\"executions\":12,\"waiting\":0,"
 	    "\"instances\":0,\"prepared\":0,\"idle\":0,\"busy\":0,"

@@ -68,6 +68,9 @@ make_valid(struct ctl_msg *msg, enum ctl_type type)
 	case CTL_COMMAND:
 		msg->u.command.verb = CTL_VERB_RELOAD;
 		return 0;
+	case CTL_STATUS_TENANT:
+		strcpy(msg->u.status_tenant.tenant, "alice");
+		return 0;
 	case CTL_STATUS_FN:
 		strcpy(msg->u.status_fn.name, "alice/resize");
 		return 0;
@@ -150,6 +153,7 @@ every_type_goes_only_its_way(void **state)
 		[CTL_DRAIN] = S2G, [CTL_DRAINED] = G2S, [CTL_TOTALS] = S2G,
 		[CTL_CLIENT] = S2G, [CTL_COMMAND] = CMD, [CTL_REPLY] = OUT,
 		[CTL_STATUS_HOST] = OUT, [CTL_STATUS_FN] = OUT,
+		[CTL_STATUS_TENANT] = OUT,
 		[CTL_STATUS_INSTANCE] = OUT,
 		[CTL_SHELL] = CMD, [CTL_SHELL_ASK] = S2G,
 		[CTL_SHELL_ANSWER] = G2S, [CTL_SHELL_UP] = OUT,
