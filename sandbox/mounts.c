@@ -13,6 +13,7 @@
 
 #include "fcgi-host/sock.h"
 #include "sandbox/devices.h"
+#include "sandbox/image.h"
 #include "sandbox/plan.h"
 
 #ifndef AT_RECURSIVE
@@ -195,7 +196,7 @@ make_stubs(int root, const struct sandbox_plan *plan)
 }
 
 static int
-make_root(struct mounts *mounts, const struct mounts_host *host,
+make_root(struct mounts *mounts, const struct image *image,
     const struct sandbox_plan *plan)
 {
 	static const char *const options[] = { "size", "256k", "nr_inodes",
@@ -210,8 +211,8 @@ make_root(struct mounts *mounts, const struct mounts_host *host,
 		if (mkdirat(mounts->root_fd, folders[i], 0755) != 0)
 			return -errno;
 	}
-	for (size_t i = 0; i < host->link_count && error == 0; i++) {
-		const struct mounts_link *link = &host->link[i];
+	for (size_t i = 0; i < image->link_count && error == 0; i++) {
+		const struct image_link *link = &image->link[i];
 
 		if (link->target[0] != '\0' && symlinkat(link->target,
 		        mounts->root_fd, link->name) != 0)
@@ -223,34 +224,34 @@ make_root(struct mounts *mounts, const struct mounts_host *host,
 /* --------------------------------------------------------- what stands in it */
 
 static int
-add_runtime(struct mounts *mounts, const struct mounts_host *host)
+add_runtime(struct mounts *mounts, const struct image *image)
 {
-	int error = add(mounts, bind_new(host->usr_fd, MOUNT_ATTR_RDONLY, true),
+	int error = add(mounts, bind_new(image->usr_fd, MOUNT_ATTR_RDONLY, true),
 	    MOUNTS_USE_RUN, "/usr");
 
-	for (size_t i = 0; i < host->link_count && error == 0; i++) {
+	for (size_t i = 0; i < image->link_count && error == 0; i++) {
 		CLEANUP_FD int fd = -1;
 		char path[32];
 
-		if (host->link[i].target[0] != '\0')
+		if (image->link[i].target[0] != '\0')
 			continue;
-		fd = openat(host->slash_fd, host->link[i].name,
+		fd = openat(image->slash_fd, image->link[i].name,
 		    O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
 		if (fd < 0)
 			return -errno;
-		snprintf(path, sizeof(path), "/%s", host->link[i].name);
+		snprintf(path, sizeof(path), "/%s", image->link[i].name);
 		error = add(mounts, bind_new(fd, MOUNT_ATTR_RDONLY, true),
 		    MOUNTS_USE_RUN, path);
 	}
 	return error;
 }
 
-/* The host's time zone is mostly a link, whose text is itself the answer. */
+/* The time zone is mostly a link, whose text is itself the answer. */
 static int
-add_localtime(struct mounts *mounts, const struct mounts_host *host)
+add_localtime(struct mounts *mounts, const struct image *image)
 {
 	char target[128];
-	ssize_t n = readlinkat(host->etc_fd, "localtime", target,
+	ssize_t n = readlinkat(image->etc_fd, "localtime", target,
 	    sizeof(target) - 1);
 
 	if (n <= 0)
@@ -262,44 +263,30 @@ add_localtime(struct mounts *mounts, const struct mounts_host *host)
 	    -errno : 0;
 }
 
-/*
- * Nothing here tells more of the host than its /usr does, and each is a mount in
- * every tree: what only some functions need is for `bind`.
- */
-const char *const mounts_etc_names[] = {
-	"ld.so.cache",     /* libraries outside of the usual folders */
-	"alternatives",    /* what many links in /usr/bin lead to */
-	"ssl/certs",       /* whom TLS trusts */
-	"ssl/openssl.cnf", /* the machine's minimum for TLS; making keys */
-	"mime.types",      /* types by extension */
-	"ImageMagick-6",   /* what it may not decode, and its ceilings */
-	"ImageMagick-7",   /* the same */
-	"fonts",           /* fontconfig finds no font without it */
-	NULL
-};
-
 /* Opened anew for every tree: ldconfig and update-ca-certificates replace these
  * files. */
 static int
-add_etc(struct mounts *mounts, const struct mounts_host *host)
+add_etc(struct mounts *mounts, const struct image *image)
 {
+	const char *const *name = image_etc_names();
 	const uint64_t attributes = MOUNT_ATTR_RDONLY | MOUNT_ATTR_NOEXEC;
 
-	for (size_t i = 0; mounts_etc_names[i] != NULL; i++) {
-		CLEANUP_FD int fd = openat(host->etc_fd, mounts_etc_names[i],
-		    O_PATH | O_NOFOLLOW | O_CLOEXEC);
+	for (; *name != NULL; name++) {
+		CLEANUP_FD int fd = image_etc(image, *name);
 		char path[64];
 		int error;
 
-		if (fd < 0)
+		if (fd == -ENOENT)
 			continue;
-		snprintf(path, sizeof(path), "/etc/%s", mounts_etc_names[i]);
+		if (fd < 0)
+			return fd;
+		snprintf(path, sizeof(path), "/etc/%s", *name);
 		error = add(mounts, bind_new(fd, attributes, false),
 		    MOUNTS_USE_NONE, path);
 		if (error != 0)
 			return error;
 	}
-	return add_localtime(mounts, host);
+	return add_localtime(mounts, image);
 }
 
 /* A user's: the machine's own, each hung onto an empty file. */
@@ -320,7 +307,7 @@ add_nodes(struct mounts *mounts, int slash_fd)
 }
 
 static int
-add_dev(struct mounts *mounts, const struct mounts_host *host)
+add_dev(struct mounts *mounts, const struct image *host)
 {
 	static const char *const options[] = { "size", "16k", "nr_inodes", "32",
 		"mode", "0755", NULL };
@@ -378,9 +365,53 @@ add_function(struct mounts *mounts, const struct sandbox_plan *plan)
 	    MOUNTS_USE_RUN, path);
 }
 
-/* A tree is writable or executable, never both. */
+/* The mount that a path of the sandbox lies in and what is left of the path
+ * there, or NULL: the fresh root. */
+static const struct mounts_item *
+find_cover(const struct mounts *mounts, const char *path, const char **rest)
+{
+	for (size_t i = mounts->count; i-- > 0;) {
+		const struct mounts_item *item = &mounts->item[i];
+		size_t n = strlen(item->path);
+
+		if (strncmp(path, item->path, n) != 0 || path[n] != '/')
+			continue;
+		*rest = path + n + 1;
+		return item;
+	}
+	return NULL;
+}
+
+/*
+ * A bind below another mount is hung on what stands there.  Not by way of a link:
+ * the child hangs it up while the host's root is still its own, and an image's
+ * link could lead it there.
+ */
 static int
-add_binds(struct mounts *mounts, const struct sandbox_plan *plan)
+check_place(const struct mounts *mounts, const struct image *image,
+    const char *path)
+{
+	const char *rest;
+	const struct mounts_item *item = find_cover(mounts, path, &rest);
+	size_t n = strcspn(path + 1, "/");
+
+	if (item != NULL)
+		return image_check_beneath(item->fd, rest);
+	for (size_t i = 0; i < image->link_count; i++) {
+		const struct image_link *link = &image->link[i];
+
+		if (strlen(link->name) == n && link->target[0] != '\0' &&
+		    memcmp(link->name, path + 1, n) == 0)
+			return -ELOOP;
+	}
+	return 0;
+}
+
+/* A tree is writable or executable, never both.  image: NULL where there are no
+ * binds. */
+static int
+add_binds(struct mounts *mounts, const struct image *image,
+    const struct sandbox_plan *plan, const char **step)
 {
 	int error = 0;
 
@@ -394,6 +425,11 @@ add_binds(struct mounts *mounts, const struct sandbox_plan *plan)
 		if (bind->path[0] != '/' || bind->path[1] == '\0' ||
 		    strstr(bind->path, "..") != NULL)
 			return -EINVAL;
+		error = check_place(mounts, image, bind->path);
+		if (error != 0) {
+			*step = bind->path;
+			return error;
+		}
 		error = add(mounts, bind_new(bind->fd, bind->is_writable ?
 		        MOUNT_ATTR_NOEXEC : MOUNT_ATTR_RDONLY, true),
 		    bind->is_writable ? MOUNTS_USE_WRITE : MOUNTS_USE_RUN,
@@ -414,21 +450,28 @@ make_places(int root_fd, const struct mounts *mounts)
 	return error;
 }
 
+static const struct image *
+image_of(const struct sandbox_plan *plan, const struct image *host)
+{
+	return plan->image != NULL ? plan->image : host;
+}
+
 static int
-prepare_common(struct mounts *mounts, const struct mounts_host *host,
+prepare_common(struct mounts *mounts, const struct image *host,
     const struct sandbox_plan *plan, const char **step)
 {
+	const struct image *image = image_of(plan, host);
 	int error;
 
 	*step = "fresh root";
-	error = make_root(mounts, host, plan);
+	error = make_root(mounts, image, plan);
 	if (error == 0) {
 		*step = "/usr";
-		error = add_runtime(mounts, host);
+		error = add_runtime(mounts, image);
 	}
 	if (error == 0) {
 		*step = "/etc";
-		error = add_etc(mounts, host);
+		error = add_etc(mounts, image);
 	}
 	if (error == 0) {
 		*step = "/dev";
@@ -438,8 +481,8 @@ prepare_common(struct mounts *mounts, const struct mounts_host *host,
 }
 
 static int
-prepare_own(struct mounts *mounts, const struct sandbox_plan *plan,
-    const char **step)
+prepare_own(struct mounts *mounts, const struct image *image,
+    const struct sandbox_plan *plan, const char **step)
 {
 	int error;
 
@@ -453,7 +496,7 @@ prepare_own(struct mounts *mounts, const struct sandbox_plan *plan,
 	}
 	if (error == 0) {
 		*step = "/data and binds";
-		error = add_binds(mounts, plan);
+		error = add_binds(mounts, image, plan, step);
 	}
 	return error;
 }
@@ -490,14 +533,14 @@ end(struct mounts *mounts, mode_t mask, int error)
 }
 
 int
-mounts_prepare(struct mounts *mounts, const struct mounts_host *host,
+mounts_prepare(struct mounts *mounts, const struct image *host,
     const struct sandbox_plan *plan, const char **step)
 {
 	mode_t mask = begin(mounts);
 	int error = prepare_common(mounts, host, plan, step);
 
 	if (error == 0)
-		error = prepare_own(mounts, plan, step);
+		error = prepare_own(mounts, image_of(plan, host), plan, step);
 	if (error == 0)
 		error = prepare_places(mounts, NULL, step);
 	return end(mounts, mask, error);
@@ -505,7 +548,7 @@ mounts_prepare(struct mounts *mounts, const struct mounts_host *host,
 
 int
 mounts_prepare_common(struct mounts *mounts, const struct mounts *own,
-    const struct mounts_host *host, const struct sandbox_plan *plan,
+    const struct image *host, const struct sandbox_plan *plan,
     const char **step)
 {
 	mode_t mask = begin(mounts);
@@ -522,7 +565,7 @@ mounts_prepare_own(struct mounts *mounts, const struct sandbox_plan *plan,
 {
 	mode_t mask = begin(mounts);
 
-	return end(mounts, mask, prepare_own(mounts, plan, step));
+	return end(mounts, mask, prepare_own(mounts, plan->image, plan, step));
 }
 
 void
@@ -532,59 +575,4 @@ mounts_release(struct mounts *mounts)
 	for (size_t i = 0; i < mounts->count; i++)
 		close_fd(&mounts->item[i].fd);
 	mounts->count = 0;
-}
-
-/* ------------------------------------------------------------------ the host */
-
-static int
-find_links(struct mounts_host *host)
-{
-	static const char *const names[MOUNTS_LINKS_MAX] = { "bin", "sbin",
-		"lib", "lib32", "lib64", "libx32" };
-
-	for (size_t i = 0; i < MOUNTS_LINKS_MAX && names[i] != NULL; i++) {
-		struct mounts_link *link = &host->link[host->link_count];
-		struct stat st;
-		ssize_t n;
-
-		if (fstatat(host->slash_fd, names[i], &st,
-		        AT_SYMLINK_NOFOLLOW) != 0)
-			continue;
-		strcpy(link->name, names[i]);
-		link->target[0] = '\0';
-		if (S_ISLNK(st.st_mode)) {
-			n = readlinkat(host->slash_fd, names[i], link->target,
-			    sizeof(link->target) - 1);
-			if (n <= 0)
-				return -errno;
-			link->target[n] = '\0';
-		} else if (!S_ISDIR(st.st_mode)) {
-			continue;
-		}
-		host->link_count++;
-	}
-	return 0;
-}
-
-int
-mounts_host_open(struct mounts_host *host, const char **step)
-{
-	const int flags = O_PATH | O_DIRECTORY | O_CLOEXEC;
-
-	host->link_count = 0;
-	host->slash_fd = open("/", flags);
-	host->usr_fd = open("/usr", flags);
-	host->etc_fd = open("/etc", flags);
-	*step = "the host's /, /usr and /etc";
-	if (host->slash_fd < 0 || host->usr_fd < 0 || host->etc_fd < 0)
-		return -errno;
-	return find_links(host);
-}
-
-void
-mounts_host_close(struct mounts_host *host)
-{
-	close_fd(&host->slash_fd);
-	close_fd(&host->usr_fd);
-	close_fd(&host->etc_fd);
 }

@@ -9,11 +9,11 @@
 #include <stdbool.h>
 #include <stddef.h>
 
+struct image;
 struct sandbox_plan;
 
-#define MOUNTS_MAX 56
+#define MOUNTS_MAX 60
 #define MOUNTS_PATH_MAX 256
-#define MOUNTS_LINKS_MAX 8
 
 /* What Landlock lets the program do there. */
 enum mounts_use {
@@ -38,29 +38,11 @@ struct mounts {
 	size_t count;
 };
 
-/* A link or a folder of the host's "/": bin, lib, lib64 … */
-struct mounts_link {
-	char name[16];
-	char target[64]; /* "": a folder, which is bound */
-};
-
-/* What stays open from the start on. */
-struct mounts_host {
-	/* A user namespace's: it may not make device files, nor change how
-	 * the machine's mounts note the time of access. */
-	bool is_users;
-	int slash_fd, usr_fd, etc_fd;
-	struct mounts_link link[MOUNTS_LINKS_MAX];
-	size_t link_count;
-};
-
-/* 0, or a negative errno with the failed thing's static name in *step. */
-int mounts_host_open(struct mounts_host *host, const char **step);
-void mounts_host_close(struct mounts_host *host);
-
-/* Makes the root and all mounts of a plan.  As above; on failure nothing is
- * left open. */
-int mounts_prepare(struct mounts *mounts, const struct mounts_host *host,
+/* Makes the root and all mounts of a plan, whose programs are the host's where it
+ * has no image.  0, or a negative errno with the
+ * failed thing's name in *step, static or a path of the plan's binds, which
+ * then has no place; nothing is left open. */
+int mounts_prepare(struct mounts *mounts, const struct image *host,
     const struct sandbox_plan *plan, const char **step);
 void mounts_release(struct mounts *mounts);
 
@@ -69,12 +51,10 @@ void mounts_release(struct mounts *mounts);
  * for the other part, and what each has for itself.
  */
 int mounts_prepare_common(struct mounts *mounts, const struct mounts *own,
-    const struct mounts_host *host, const struct sandbox_plan *plan,
+    const struct image *host, const struct sandbox_plan *plan,
     const char **step);
 int mounts_prepare_own(struct mounts *mounts, const struct sandbox_plan *plan,
     const char **step);
-/* What of the host's /etc stands in a tree, up to a NULL. */
-extern const char *const mounts_etc_names[];
 
 /*
  * The child's part, async-signal-safe.  In the new mount namespace: all mounts

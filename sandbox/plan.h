@@ -40,6 +40,8 @@ enum sandbox_network {
 	SANDBOX_NETWORK_LOOPBACK /* TCP and UDP as well */
 };
 
+struct image;
+
 #define SANDBOX_BINDS_MAX 32
 #define SANDBOX_FN_DIR "/fn"
 /* When the machine runs out of memory, functions go before the host. */
@@ -61,6 +63,7 @@ struct sandbox_plan {
 	uid_t uid;
 	gid_t gid;
 	const char *hostname;
+	const struct image *image; /* NULL: programs are the host's */
 	int function_fd; /* O_PATH: the file, or the folder */
 	bool function_is_folder;
 	/* the file's name below SANDBOX_FN_DIR: "resize.py", "main.py" */
@@ -95,7 +98,9 @@ struct sandbox_plan {
 struct sandbox_child {
 	pid_t pid;
 	int pidfd;
-	const char *failed_step; /* static; when sandbox_start failed */
+	/* when sandbox_start failed: static, or the path of one of the plan's
+	 * binds, which finds no place in the sandbox */
+	const char *failed_step;
 };
 
 /*

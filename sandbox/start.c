@@ -16,6 +16,7 @@
 #include "fcgi-host/log.h"
 #include "fcgi-host/sock.h"
 #include "sandbox/enter.h"
+#include "sandbox/image.h"
 #include "sandbox/landlock.h"
 #include "sandbox/procfs.h"
 #include "sandbox/tree.h"
@@ -32,7 +33,7 @@
 enum { FILTER_TERMINAL = 1, FILTER_INTERNET = 2, FILTERS = 4 };
 
 struct sandbox_host {
-	struct mounts_host mounts;
+	struct image image;
 	struct procfs_host proc;
 	struct tree_watch watch;
 	struct seccomp_program seccomp[FILTERS]; /* but the first made at need */
@@ -76,7 +77,7 @@ fit_to_user(struct sandbox_host *host, const char **step)
 	if (!userns_is_single())
 		return 0;
 	host->has_sysv = userns_limits_ipc();
-	host->mounts.is_users = true;
+	host->image.is_users = true;
 	*step = "/proc";
 	host->proc.fd = open("/proc", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	return host->proc.fd < 0 ? -errno : 0;
@@ -111,7 +112,7 @@ sandbox_host_new(const char *init_path, char *problem, size_t size)
 		snprintf(problem, size, "out of memory");
 		return NULL;
 	}
-	host->mounts.slash_fd = host->mounts.usr_fd = host->mounts.etc_fd = -1;
+	host->image = (struct image)IMAGE_CLOSED;
 	host->proc.fd = -1;
 	tree_watch_open(&host->watch);
 	host->memfd_sysctl_fd = open("/proc/sys/vm/memfd_noexec",
@@ -119,7 +120,7 @@ sandbox_host_new(const char *init_path, char *problem, size_t size)
 	host->init_fd = open_init(init_path, problem, size);
 	if (host->init_fd < 0)
 		goto out;
-	error = mounts_host_open(&host->mounts, &step);
+	error = image_open_host(&host->image, &step);
 	if (error == 0)
 		error = fit_to_user(host, &step);
 	if (error != 0) {
@@ -146,7 +147,7 @@ sandbox_host_free(struct sandbox_host *host)
 {
 	if (host == NULL)
 		return;
-	mounts_host_close(&host->mounts);
+	image_close(&host->image);
 	close_fd(&host->proc.fd);
 	close_fd(&host->watch.fd);
 	for (unsigned i = 0; i < FILTERS; i++)
@@ -384,8 +385,8 @@ prepare_tree(struct sandbox_host *host, const struct sandbox_plan *plan,
     struct mounts *mounts, const char **step)
 {
 	if (plan->tree == NULL || plan->bind_count > 0 || host->watch.fd < 0)
-		return mounts_prepare(mounts, &host->mounts, plan, step);
-	return tree_prepare(plan->tree, &host->watch, mounts, &host->mounts,
+		return mounts_prepare(mounts, &host->image, plan, step);
+	return tree_prepare(plan->tree, &host->watch, mounts, &host->image,
 	    plan, step);
 }
 

@@ -20,6 +20,7 @@
 
 #include "fcgi-host/log.h"
 #include "fcgi-host/sock.h"
+#include "sandbox/image.h"
 #include "sandbox/netns.h"
 #include "sandbox/plan.h"
 #include "sandbox/session.h"
@@ -36,6 +37,7 @@
 struct tool {
 	const struct tool_options *options;
 	struct sandbox_host *host;
+	struct image image; /* of --rootfs */
 	struct cgroup_parent cgroup;
 	char leaf[48]; /* "": none */
 	int leaf_fd;
@@ -193,12 +195,28 @@ plan_function(struct tool *tool)
 }
 
 static int
+plan_image(struct tool *tool)
+{
+	const char *path = tool->options->rootfs;
+	char problem[512];
+
+	if (path == NULL)
+		return 0;
+	if (image_open(&tool->image, path, problem, sizeof(problem)) != 0) {
+		tool_say("--rootfs %s", problem);
+		return -EINVAL;
+	}
+	tool->plan.image = &tool->image;
+	return 0;
+}
+
+static int
 plan_places(struct tool *tool)
 {
 	const struct tool_options *options = tool->options;
 	struct sandbox_plan *plan = &tool->plan;
 
-	if (plan_function(tool) != 0)
+	if (plan_function(tool) != 0 || plan_image(tool) != 0)
 		return -EINVAL;
 	if (options->data != NULL) {
 		plan->data_fd = open_place("data", options->data, true);
@@ -316,19 +334,29 @@ print_layers(const struct tool *tool, const struct sandbox_probe *probes,
 
 /* ------------------------------------------------------------------- the run */
 
+static bool
+is_bind(const struct tool *tool, const char *step)
+{
+	for (size_t i = 0; i < tool->plan.bind_count; i++)
+		if (tool->plan.binds[i].path == step)
+			return true;
+	return false;
+}
+
 static int
 start(struct tool *tool)
 {
 	int error = sandbox_start(tool->host, &tool->plan, &tool->child);
 
 	close_fd(&tool->sock[1]);
-	if (error != 0)
-		tool_say("the sandbox cannot be made; %s: %s%s",
-		    tool->child.failed_step, strerror(-error),
-		    error == -ENOENT && tool->plan.bind_count > 0 ?
-		    "; has each --bind its place?  It cannot stand where the "
-		    "sandbox has something else: not below /tmp, /dev, /proc" :
-		    "");
+	if (error != 0 && is_bind(tool, tool->child.failed_step))
+		tool_say("--bind %s: the sandbox has no such place (%s); below "
+		    "/usr or another bind it needs one that is there, and not "
+		    "below /tmp, /dev or /proc",
+		    tool->child.failed_step, strerror(-error));
+	else if (error != 0)
+		tool_say("the sandbox cannot be made; %s: %s",
+		    tool->child.failed_step, strerror(-error));
 	return error;
 }
 
@@ -470,6 +498,7 @@ clear(struct tool *tool)
 	if (tool->plan.netns_fd > 0)
 		close_fd(&tool->plan.netns_fd);
 	close_fd(&tool->signal_fd);
+	image_close(&tool->image);
 	sandbox_host_free(tool->host);
 }
 
@@ -490,7 +519,8 @@ main(int argc, char **argv)
 {
 	static struct tool_options options;
 	struct tool tool = { .options = &options, .cgroup.fd = -1,
-		.leaf_fd = -1, .sock = { -1, -1 }, .signal_fd = -1,
+		.leaf_fd = -1, .image = IMAGE_CLOSED,
+		.sock = { -1, -1 }, .signal_fd = -1,
 		.child.pidfd = -1, .terminal = TERMINAL_NONE,
 		.plan = { .function_fd = -1, .data_fd = -1, .listen_fd = -1,
 		.cgroup_fd = -1 } };

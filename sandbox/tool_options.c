@@ -83,6 +83,13 @@ set_data(struct tool_options *options, const char *text)
 }
 
 static bool
+set_rootfs(struct tool_options *options, const char *text)
+{
+	options->rootfs = text;
+	return text[0] == '/';
+}
+
+static bool
 set_cgroup(struct tool_options *options, const char *text)
 {
 	options->cgroup = text;
@@ -237,6 +244,8 @@ static const struct option_rule rules[] = {
 	{ 'b', "bind", "PATH[:rw]", "what else is to be seen; several times",
 	    set_bind, "an absolute path without .., up to 32 of them; with :rw "
 	    "it is writable" },
+	{ 'r', "rootfs", "DIR", "an image, whose programs stand there instead of "
+	    "the host's", set_rootfs, "the absolute path of a folder" },
 	{ 'e', "env", "NAME=VALUE", "a variable; several times", set_env,
 	    "NAME=VALUE, 128 KiB in all" },
 	{ 'u', "user", "USER", "an account, UID or UID:GID", set_user,

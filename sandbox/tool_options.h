@@ -23,7 +23,8 @@ struct tool_bind {
 
 /* Strings are borrowed of argv. */
 struct tool_options {
-	const char *function, *data, *cgroup; /* NULL: none was named */
+	/* NULL: none was named */
+	const char *function, *data, *rootfs, *cgroup;
 	struct tool_bind binds[SANDBOX_BINDS_MAX];
 	size_t bind_count;
 	uint64_t memory_bytes, tmp_bytes, processes;

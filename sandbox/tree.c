@@ -16,6 +16,7 @@
 #include <unistd.h>
 
 #include "fcgi-host/sock.h"
+#include "sandbox/image.h"
 #include "sandbox/plan.h"
 
 #define KEY_BYTES 1024
@@ -109,12 +110,27 @@ key_add_object(struct key *key, int dir_fd, const char *name)
 	key_add(key, id, sizeof(id));
 }
 
+/* An image's names are not to be looked up by way of the host. */
+static void
+key_add_etc(struct key *key, const struct image *image, const char *name)
+{
+	CLEANUP_FD int fd = -1;
+
+	if (image->is_host) {
+		key_add_object(key, image->etc_fd, name);
+		return;
+	}
+	fd = image_etc(image, name);
+	key_add_object(key, fd, "");
+}
+
 static void
 key_make(struct key *key, const struct tree_watch *watch,
-    const struct mounts_host *host, const struct sandbox_plan *plan)
+    const struct image *host, const struct sandbox_plan *plan)
 {
 	const uint64_t numbers[] = { watch->serial, plan->uid, plan->gid,
 		plan->function_is_folder, plan->data_fd >= 0, plan->network };
+	const struct image *image = plan->image != NULL ? plan->image : host;
 	char text[128] = "";
 
 	key->length = 0;
@@ -122,12 +138,12 @@ key_make(struct key *key, const struct tree_watch *watch,
 	key_add(key, numbers, sizeof(numbers));
 	key_add_text(key, plan->hostname);
 	key_add_text(key, plan->function_is_folder ? "" : plan->function_file);
-	key_add_object(key, host->usr_fd, "");
-	for (size_t i = 0; i < host->link_count; i++)
-		key_add_object(key, host->slash_fd, host->link[i].name);
-	for (size_t i = 0; mounts_etc_names[i] != NULL; i++)
-		key_add_object(key, host->etc_fd, mounts_etc_names[i]);
-	if (readlinkat(host->etc_fd, "localtime", text, sizeof(text) - 1) < 0)
+	key_add_object(key, image->usr_fd, "");
+	for (size_t i = 0; i < image->link_count; i++)
+		key_add_object(key, image->slash_fd, image->link[i].name);
+	for (size_t i = 0; image_etc_names()[i] != NULL; i++)
+		key_add_etc(key, image, image_etc_names()[i]);
+	if (readlinkat(image->etc_fd, "localtime", text, sizeof(text) - 1) < 0)
 		text[0] = '\0';
 	key_add_text(key, text);
 }
@@ -246,7 +262,7 @@ keep_items(struct sandbox_tree *tree, const struct mounts *mounts)
 /* own: what each sandbox hangs up itself, and finds a place for. */
 static int
 make(struct sandbox_tree *tree, const struct mounts *own,
-    const struct mounts_host *host, const struct sandbox_plan *plan,
+    const struct image *host, const struct sandbox_plan *plan,
     const char **step)
 {
 	struct mounts common;
@@ -280,7 +296,7 @@ join(const struct sandbox_tree *tree, struct mounts *mounts)
 
 int
 tree_prepare(struct sandbox_tree *tree, struct tree_watch *watch,
-    struct mounts *mounts, const struct mounts_host *host,
+    struct mounts *mounts, const struct image *host,
     const struct sandbox_plan *plan, const char **step)
 {
 	struct key key;

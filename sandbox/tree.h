@@ -37,7 +37,7 @@ struct sandbox_tree;
  * for a millisecond or two then.  0 or a negative errno, as mounts_prepare.
  */
 int tree_prepare(struct sandbox_tree *tree, struct tree_watch *watch,
-    struct mounts *mounts, const struct mounts_host *host,
+    struct mounts *mounts, const struct image *host,
     const struct sandbox_plan *plan, const char **step);
 
 #endif

@@ -10,6 +10,7 @@ import time
 
 import pytest
 
+from lib import image
 from lib import proc
 
 NOBODYS = 1900065536
@@ -176,6 +177,29 @@ def test_a_bind_that_has_no_place_is_said_to_have_none(tool, tmp_path):
     assert code == 125 and "not below /tmp" in error, error
 
 
+def test_with_an_image_its_programs_stand_there_instead_of_the_hosts(
+        tool, apart):
+    made = image.build(apart / "image", "sh", "ls", "cat")
+    (made / "usr/share/mark").write_text("of the image\n")
+    (apart / "seen").write_text("of the host\n")
+    out = tool.shell("-r", made, "-b", apart / "seen",
+                     f"cat /usr/share/mark {apart}/seen; ls /usr/bin")
+    assert out.split("\n")[:2] == ["of the image", "of the host"]
+    assert out.split()[6:] == ["cat", "ls", "sh"]
+    assert tool.run("-q", "-r", made, "python3")[0] == 127
+
+
+def test_an_image_that_cannot_be_used_is_refused_by_name(tool, apart):
+    code, _, error = tool.run("-q", "-r", apart / "none", "sh")
+    assert code == 125 and f"--rootfs {apart}/none: there is no" in error
+    made = image.build(apart / "image", "sh")
+    (made / "lib").unlink()
+    (made / "lib").symlink_to("../../../etc")
+    code, out, error = tool.run("-q", "-r", made, "sh", "-c", "echo ran")
+    assert (code, out) == (125, "")
+    assert f"--rootfs {made}/lib: a link to \"../../../etc\"" in error
+
+
 def test_tmp_memory_and_processes_have_their_ceilings(tool):
     out = tool.shell("--tmp", "1M", "head -c 2M /dev/zero > /tmp/a 2>/dev/null;"
                      " stat -c %s /tmp/a")
@@ -311,6 +335,8 @@ def test_a_tool_that_is_killed_takes_its_sandbox_along(tool):
     (["-e", "novalue", "x"], "NAME=VALUE"),
     (["--network", "egress", "x"], "--network egress: wanted is none or loopback"),
     (["--without", "nothing", "x"], "a name that --layers prints"),
+    (["-r", "relative", "x"], "--rootfs relative: wanted is the absolute"),
+    (["-r", "/", "x"], "--rootfs /: is the host's own tree"),
     (["-f", "/no/such", "x"], "--function /no/such: No such file"),
     (["-f", "/dev/null", "x"], "neither a file nor a folder"),
     (["-d", "/etc/passwd", "x"], "--data /etc/passwd: Not a directory"),

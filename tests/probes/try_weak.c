@@ -32,9 +32,9 @@ static unsigned left_out, was_left_out;
 
 long __real_syscall(long number, ...);
 long __wrap_syscall(long number, ...);
-int __real_mounts_prepare(struct mounts *mounts, const struct mounts_host *host,
+int __real_mounts_prepare(struct mounts *mounts, const struct image *host,
     const struct sandbox_plan *plan, const char **step);
-int __wrap_mounts_prepare(struct mounts *mounts, const struct mounts_host *host,
+int __wrap_mounts_prepare(struct mounts *mounts, const struct image *host,
     const struct sandbox_plan *plan, const char **step);
 int __real_procfs_new(enum procfs_use use);
 int __wrap_procfs_new(enum procfs_use use);
@@ -210,7 +210,7 @@ is_own(const char *path)
 }
 
 int
-__wrap_mounts_prepare(struct mounts *mounts, const struct mounts_host *host,
+__wrap_mounts_prepare(struct mounts *mounts, const struct image *host,
     const struct sandbox_plan *plan, const char **step)
 {
 	int error = __real_mounts_prepare(mounts, host, plan, step);

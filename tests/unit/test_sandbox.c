@@ -517,7 +517,7 @@ a_failed_start_names_the_step_and_leaves_nothing(void **state)
 	plan.bind_count = 1;
 	plan.binds[0] = (struct sandbox_bind) { plan.function_fd,
 		"/usr/no/such/place", false };
-	expect_failure(&plan, -ENOENT, "mounts");
+	expect_failure(&plan, -ENOENT, "/usr/no/such/place");
 	box_plan(&host, &plan, argv);
 	plan.bind_count = 1;
 	plan.binds[0] = (struct sandbox_bind) { plan.function_fd, "/a/../b",
