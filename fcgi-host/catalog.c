@@ -85,6 +85,7 @@ is_same(struct function *function, const struct ctl_function *info,
 	    old->is_fastcgi == info->is_fastcgi &&
 	    old->has_env == info->has_env && old->note == info->note &&
 	    old->ids_changed == info->ids_changed &&
+	    old->image_changed == info->image_changed &&
 	    memcmp(&old->limits, &info->limits, sizeof(old->limits)) == 0 &&
 	    buf_len(&function->env) == env_length &&
 	    (env_length == 0 ||

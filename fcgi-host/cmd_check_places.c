@@ -11,6 +11,7 @@
 
 #include "fcgi-host/cmd.h"
 #include "fcgi-host/cmd_check.h"
+#include "fcgi-host/cmd_program.h"
 #include "sandbox/userns.h"
 
 void
@@ -307,14 +308,25 @@ check_places(const struct conf *conf, struct findings *findings)
 		    "are one directory; give each its own");
 }
 
-static void
-check_runtime(const struct conf_runtime *runtime, struct findings *findings)
+/* An image that cannot be used is more than a program that is not installed: a
+ * reload refuses it. */
+static enum program_state
+check_runtime(const struct conf *conf, const struct conf_runtime *runtime,
+    struct findings *findings)
 {
-	if (access(runtime->command[0], X_OK) == 0)
-		return;
-	findings_add(findings, FINDING_WARNING, "[runtime %s] command: %s: "
-	    "%s; install it, or take the section out", runtime->name,
-	    runtime->command[0], strerror(errno));
+	char why[512];
+	enum program_state state = program_look(conf, runtime, why,
+	    sizeof(why));
+
+	if (state == PROGRAM_NO_IMAGE)
+		findings_add(findings, FINDING_ERROR, "[runtime %s] rootfs: "
+		    "%s", runtime->name, why);
+	else if (state == PROGRAM_MISSING)
+		findings_add(findings, FINDING_WARNING, "[runtime %s] "
+		    "command: %s %s; install it%s, or take the section out",
+		    runtime->name, runtime->command[0], why,
+		    runtime->rootfs != NULL ? " there" : "");
+	return state;
 }
 
 /* bind: a path that is not there fails every start. */
@@ -357,11 +369,11 @@ check_programs(const struct conf *conf, struct findings *findings)
 			    path);
 	check_bind("[defaults]", conf->defaults.bind, findings);
 	for (i = 0; i < conf->runtime_count; i++) {
-		check_runtime(&conf->runtimes[i], findings);
 		(void)snprintf(where, sizeof(where), "[runtime %s]",
 		    conf->runtimes[i].name);
 		/* Of a runtime that is not installed nothing is. */
-		if (access(conf->runtimes[i].command[0], X_OK) == 0)
+		if (check_runtime(conf, &conf->runtimes[i], findings) ==
+		    PROGRAM_THERE)
 			check_bind(where, conf->runtimes[i].bind, findings);
 	}
 	for (i = 0; i < conf->tenant_count; i++) {

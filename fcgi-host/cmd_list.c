@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "fcgi-host/cmd.h"
+#include "fcgi-host/cmd_program.h"
 #include "fcgi-host/cmd_unused.h"
 #include "fcgi-host/sock.h"
 #include "sandbox/userns.h"
@@ -207,6 +208,7 @@ struct row {
 
 struct table {
 	const struct conf *conf;
+	char **missing; /* of each runtime */
 	struct known known;
 	struct row *rows;
 	size_t count, size;
@@ -261,29 +263,29 @@ static const struct {
 	[CTL_PROBLEM_MANY] = { "too many", "many" },
 };
 
-/* The command of its runtime where that is not installed, else NULL. */
+/* What keeps its runtime from starting it, or NULL. */
 static const char *
-missing_command(const struct conf *conf, const struct ctl_function *function)
+missing_of(const struct conf *conf, char *const *missing,
+    const struct ctl_function *function)
 {
 	const struct conf_runtime *runtime =
 	    function->problem != CTL_PROBLEM_NONE ? NULL :
 	    conf_runtime_by_name(conf, function->runtime);
 
-	return runtime == NULL || access(runtime->command[0], X_OK) == 0 ?
-	    NULL : runtime->command[0];
+	return runtime == NULL ? NULL : missing[runtime - conf->runtimes];
 }
 
 /* The scanner's words, or ours about what it cannot see; to be freed. */
 static char *
-detail_of(const struct conf *conf, const struct ctl_function *function)
+detail_of(const struct conf *conf, char *const *missing,
+    const struct ctl_function *function)
 {
-	const char *command = missing_command(conf, function);
+	const char *why = missing_of(conf, missing, function);
 	char *detail;
 
-	if (command == NULL)
+	if (why == NULL)
 		return strdup(function->detail);
-	if (asprintf(&detail, "%s of its runtime is not installed, so that it "
-	    "is answered by 502%s%s", command, function->note ? "; " : "",
+	if (asprintf(&detail, "%s%s%s", why, function->note ? "; " : "",
 	    function->note ? function->detail : "") < 0)
 		return NULL;
 	return detail;
@@ -291,9 +293,10 @@ detail_of(const struct conf *conf, const struct ctl_function *function)
 
 /* What is wrong, or a note about what is served all the same. */
 static char *
-note_of(const struct conf *conf, const struct ctl_function *function)
+note_of(const struct table *table, const struct ctl_function *function)
 {
-	char *detail = detail_of(conf, function), *note = NULL;
+	char *detail = detail_of(table->conf, table->missing, function);
+	char *note = NULL;
 
 	if (detail != NULL && detail[0] == '\0' &&
 	    function->problem == CTL_PROBLEM_NONE)
@@ -334,7 +337,7 @@ table_add(const struct ctl_function *function, void *arg)
 		[COLUMN_PROTOCOL] = strdup(protocol_of(function)),
 		[COLUMN_VERSION] = strdup(function->version[0] == '\0' ? "-" :
 		    function->version),
-	}, .note = note_of(table->conf, function) };
+	}, .note = note_of(table, function) };
 	bool is_whole = row.note != NULL &&
 	    known_add(&table->known, function->name) == 0;
 
@@ -416,6 +419,7 @@ table_print(struct table *table)
 
 struct json {
 	const struct conf *conf;
+	char **missing; /* of each runtime */
 	struct known known;
 	struct buf out;
 };
@@ -440,7 +444,7 @@ json_add(const struct ctl_function *function, void *arg)
 	struct buf *out = &json->out;
 	bool is_served = function->problem == CTL_PROBLEM_NONE;
 	char *route = route_of(json->conf, function);
-	char *detail = detail_of(json->conf, function);
+	char *detail = detail_of(json->conf, json->missing, function);
 	int err = route == NULL || detail == NULL ||
 	    known_add(&json->known, function->name) != 0 ? -ENOMEM :
 	    buf_add_str(out, "{");
@@ -483,15 +487,17 @@ warn(void *arg, const char *sentence)
 static int
 print_json(const struct conf *conf, int *collect_err)
 {
-	struct json json = { .conf = conf };
+	struct json json = { .conf = conf, .missing = programs_look(conf) };
 	int code = CMD_DONE;
 
-	*collect_err = list_collect(conf, json_add, &json);
+	*collect_err = json.missing == NULL ? -ENOMEM :
+	    list_collect(conf, json_add, &json);
 	if (*collect_err == 0)
 		code = cmd_print(&json.out);
 	if (*collect_err == 0)
 		known_each_unused(&json.known, conf, warn, NULL);
 	known_free(&json.known);
+	programs_free(conf, json.missing);
 	buf_free(&json.out);
 	return code;
 }
@@ -499,15 +505,17 @@ print_json(const struct conf *conf, int *collect_err)
 static int
 print_table(const struct conf *conf, int *collect_err)
 {
-	struct table table = { .conf = conf };
+	struct table table = { .conf = conf, .missing = programs_look(conf) };
 	int code = CMD_DONE;
 
-	*collect_err = list_collect(conf, table_add, &table);
+	*collect_err = table.missing == NULL ? -ENOMEM :
+	    list_collect(conf, table_add, &table);
 	if (*collect_err == 0)
 		code = table_print(&table);
 	if (*collect_err == 0)
 		known_each_unused(&table.known, conf, warn, NULL);
 	known_free(&table.known);
+	programs_free(conf, table.missing);
 	table_free(&table);
 	return code;
 }

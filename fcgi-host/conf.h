@@ -24,7 +24,7 @@ struct conf_runtime {
 	char **extensions; /* NULL-terminated, without dots */
 	bool is_fastcgi;
 	char **command; /* argv, split at blanks, quotes honoured; NULL-terminated */
-	char *rootfs;   /* or NULL; no key sets it in this version */
+	char *rootfs;   /* a directory; NULL: the host's own tree */
 	char *bind;     /* or NULL */
 	struct buf env;
 };

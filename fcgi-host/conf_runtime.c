@@ -148,6 +148,16 @@ SET(command)
 	return 0;
 }
 
+SET(rootfs)
+{
+	if (!settings_path_ok(value) || value[1] == '\0')
+		return settings_problem(problem, size, "rootfs: \"%.60s\" is "
+		    "no absolute path of an image; write the directory that "
+		    "mmdebstrap made, or take the line out for the host's own "
+		    "programs", value);
+	return settings_put_text(&runtime->rootfs, value);
+}
+
 SET(bind)
 {
 	int error = settings_check_bind(value, problem, size);
@@ -163,6 +173,7 @@ static const struct runtime_key {
 	{ "extensions", set_extensions },
 	{ "protocol", set_protocol },
 	{ "command", set_command },
+	{ "rootfs", set_rootfs },
 	{ "bind", set_bind },
 };
 

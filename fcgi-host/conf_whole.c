@@ -16,6 +16,37 @@ struct check {
 #define WRONG(check, line, ...) \
 	conf_error((check)->errors, (check)->conf->file, (line), __VA_ARGS__)
 
+/* Whether one of two directories lies in the other, or both are one. */
+static bool
+is_entangled(const char *a, const char *b)
+{
+	size_t n = strlen(a), m = strlen(b);
+	const char *longer = n < m ? b : a;
+	size_t least = n < m ? n : m;
+
+	return strncmp(a, b, least) == 0 &&
+	    (longer[least] == '\0' || longer[least] == '/' || least == 1);
+}
+
+/* What is in an image is shown to functions, and nothing in it may be one. */
+static void
+check_rootfs(struct check *c, const struct conf_part *part,
+    const struct conf_runtime *runtime)
+{
+	const struct { const char *key, *path; } own[] = {
+		{ "functions", c->conf->functions }, { "run", c->conf->run },
+		{ "state", c->conf->state } };
+	size_t i;
+
+	for (i = 0; runtime->rootfs != NULL && i < 3; i++)
+		if (own[i].path != NULL &&
+		    is_entangled(runtime->rootfs, own[i].path))
+			WRONG(c, conf_scan_line(c->scan, part->name, "rootfs"),
+			    "rootfs: of %.80s and [host] %s = %.80s one is in "
+			    "the other; give the image a directory of its own",
+			    runtime->rootfs, own[i].key, own[i].path);
+}
+
 static void
 check_runtime(struct check *c, const struct conf_part *part,
     const struct conf_runtime *runtime)
@@ -28,6 +59,7 @@ check_runtime(struct check *c, const struct conf_part *part,
 	if (conf_scan_line(c->scan, part->name, "extensions") == 0)
 		WRONG(c, part->line, "[%.60s] has no extensions; write "
 		    "extensions = py", part->name);
+	check_rootfs(c, part, runtime);
 	for (i = 0; runtime->extensions != NULL &&
 	    runtime->extensions[i] != NULL; i++) {
 		const struct conf_runtime *other = conf_runtime_by_extension(

@@ -178,6 +178,7 @@ struct ctl_function {
 	/* the spawner's: how often other ids stood behind the tenant's account,
 	 * in this run; instances under the ones before are of no use */
 	uint16_t ids_changed;
+	uint32_t image_changed; /* the same of its runtime's image */
 	struct limits limits; /* effective: merged and clamped */
 };
 

@@ -35,7 +35,7 @@ struct start {
 	int data_fd, listen_fd;
 	int leaf_files[LEAF_FILES]; /* for the gateway */
 	int sock[2];      /* 0: the gateway's end, 1: init's */
-	const char *step; /* static, or a path of binds */
+	const char *step; /* static, or a path of binds, or of an image */
 };
 
 static int
@@ -72,6 +72,7 @@ static int
 step_runtime(struct start *s)
 {
 	struct limits ceiling;
+	int error;
 
 	s->step = "runtime";
 	if (s->function->runtime[0] != '\0') {
@@ -79,6 +80,12 @@ step_runtime(struct start *s)
 		    s->function->runtime);
 		if (s->runtime == NULL)
 			return -ESTALE;
+	}
+	if (s->runtime != NULL && s->runtime->rootfs != NULL) {
+		error = images_find(s->site->images, s->runtime->rootfs,
+		    &s->plan.image, &s->step);
+		if (error != 0)
+			return error;
 	}
 	if (s->shell == NULL)
 		s->argv = resolve_argv(s->runtime, s->file.name);

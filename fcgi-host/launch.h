@@ -12,6 +12,7 @@
 
 #include "fcgi-host/conf.h"
 #include "fcgi-host/ctl_msg.h"
+#include "fcgi-host/images.h"
 #include "fcgi-host/parcel.h"
 #include "fcgi-host/sandboxes.h"
 #include "fcgi-host/tenants.h"
@@ -22,6 +23,7 @@ struct launch_site {
 	struct sandbox_host *host;
 	struct sandboxes *sandboxes;
 	struct tenants *tenants;
+	struct images *images; /* of the configuration */
 	const struct cgroup_parent *cgroup;
 	int functions_fd, data_fd, state_fd;
 	gid_t gateway_gid;

@@ -74,7 +74,6 @@ static const struct {
 	const char *name;
 } not_yet[] = {
 	{ SCOPE_RUNTIME, "check" },
-	{ SCOPE_RUNTIME, "rootfs" },
 	{ SCOPE_RUNTIME, "spare" },
 	{ SCOPE_ALL, "env_file" },
 };

@@ -305,6 +305,18 @@ open_everything(struct spawner *spawner, const struct programs *programs,
 	carried_store(&spawner->places.carried);
 }
 
+static struct images *
+open_images(struct spawner *spawner)
+{
+	char problem[SPAWNER_PROBLEM_MAX];
+	struct images *images = images_new(spawner->conf, NULL, problem,
+	    sizeof(problem));
+
+	if (images == NULL)
+		give_up(spawner, "rootfs", "%s", problem);
+	return images;
+}
+
 static void
 make_rooms(struct spawner *spawner, const struct programs *programs)
 {
@@ -339,6 +351,7 @@ make_rooms(struct spawner *spawner, const struct programs *programs)
 	sandboxes_put_behind(spawner->sandboxes, spawner->conf->hot_nice);
 	spawner->site = (struct launch_site){ .host = spawner->host,
 		.sandboxes = spawner->sandboxes, .tenants = spawner->tenants,
+		.images = open_images(spawner),
 		.cgroup = &spawner->cgroup,
 		.functions_fd = places->functions_fd,
 		.data_fd = places->data_fd, .state_fd = places->state_fd,
@@ -371,6 +384,7 @@ end(struct spawner *spawner)
 	takeover_free(spawner->takeover);
 	registry_free(spawner->registry);
 	tenants_free(spawner->tenants);
+	images_free(spawner->site.images);
 	sandbox_host_free(spawner->host);
 	close_fd(&spawner->accounting_fd);
 	close_fd(&spawner->old_accounting_fd);

@@ -234,7 +234,7 @@ reload_late(void *arg)
 /* Everything that can fail, before anything is changed. */
 static int
 prepare(struct spawner *spawner, struct conf *conf, struct spawner_logs *logs,
-    char *problem, size_t size)
+    struct images **images, char *problem, size_t size)
 {
 	const struct conf *old = spawner->conf;
 	const char *key = fixed_key(old, conf);
@@ -258,9 +258,12 @@ prepare(struct spawner *spawner, struct conf *conf, struct spawner_logs *logs,
 	    !same_text(old->log, conf->log), logs, problem, size);
 	if (error != 0)
 		return error;
-	error = tenants_set_accounts(spawner->tenants, conf,
-	    spawner->places.uid, problem, size);
+	*images = images_new(conf, spawner->site.images, problem, size);
+	error = *images == NULL ? -EINVAL :
+	    tenants_set_accounts(spawner->tenants, conf, spawner->places.uid,
+	    problem, size);
 	if (error != 0) {
+		images_free(*images);
 		close_fd(&logs->accounting_fd);
 		close_fd(&logs->log_fd);
 	}
@@ -298,6 +301,7 @@ spawner_reload(struct spawner *spawner, struct control_client *client)
 	const char *why_not = not_now(spawner);
 	char problem[SPAWNER_PROBLEM_MAX] = "";
 	struct conf *conf = NULL;
+	struct images *images = NULL;
 	struct spawner_logs logs;
 	int conf_fd = -1, error;
 
@@ -312,7 +316,8 @@ spawner_reload(struct spawner *spawner, struct control_client *client)
 	error = spawner_read_conf(spawner->conf_path, &conf, &conf_fd, problem,
 	    sizeof(problem));
 	if (error == 0)
-		error = prepare(spawner, conf, &logs, problem, sizeof(problem));
+		error = prepare(spawner, conf, &logs, &images, problem,
+		    sizeof(problem));
 	if (error != 0) {
 		conf_unref(conf);
 		close_fd(&conf_fd);
@@ -321,6 +326,8 @@ spawner_reload(struct spawner *spawner, struct control_client *client)
 	}
 	conf_unref(spawner->conf);
 	spawner->conf = conf;
+	images_free(spawner->site.images);
+	spawner->site.images = images;
 	close_fd(&spawner->conf_fd);
 	spawner->conf_fd = conf_fd;
 	log_set_level(conf->log_level);

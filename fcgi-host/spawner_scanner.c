@@ -50,6 +50,8 @@ on_put(struct spawner *spawner, const struct ctl_msg *msg, int *fd)
 
 		function->ids_changed = tenants_ids_changed(spawner->tenants,
 		    function->tenant);
+		function->image_changed = images_changed(spawner->site.images,
+		    conf_runtime_by_name(spawner->conf, function->runtime));
 		child_send(spawner->gateway, parcel_ref(parcel));
 	} else if (log_limit_pass(&limit, 1, 60000, loop_clock_us(), &suppressed))
 		log_event(LOG_WARN, "function_dropped", "error=\"%s\" "

@@ -470,6 +470,8 @@ open_spawner(struct spawner *spawner, bool is_refused)
 	CLAIM(spawner->tenants != NULL && spawner->control != NULL);
 	spawner->site = (struct launch_site){ .tenants = spawner->tenants,
 		.sandboxes = spawner->sandboxes, .cgroup = &spawner->cgroup,
+		.images = images_new(spawner->conf, NULL, problem,
+		    sizeof(problem)),
 		.functions_fd = -1, .data_fd = -1 };
 }
 
@@ -507,6 +509,7 @@ close_spawner(struct spawner *spawner)
 	control_free(spawner->control);
 	registry_free(spawner->registry);
 	tenants_free(spawner->tenants);
+	images_free(spawner->site.images);
 	close_fd(&spawner->places.state_fd);
 	close_fd(&spawner->places.control_fd);
 	close_fd(&spawner->places.listeners.fd[0]);

@@ -341,7 +341,18 @@ a_runtime_that_cannot_work_is_refused(void **state)
 	refused_for("[runtime a]\nextensions = ini\ncommand = /bin/a\n",
 	    "f.ini:2: extensions: \"ini\" cannot be one");
 	refused_for("[runtime a]\nextensions = x\ncommand = /bin/a\n"
-	    "rootfs = /x\n", "f.ini:4: rootfs: not available in this version");
+	    "rootfs = x\n", "f.ini:4: rootfs: \"x\" is no absolute path");
+	refused_for("[runtime a]\nextensions = x\ncommand = /bin/a\n"
+	    "rootfs = /\n", "f.ini:4: rootfs: \"/\" is no absolute path");
+	refused_for("[runtime a]\nextensions = x\ncommand = /bin/a\n"
+	    "rootfs = /a/../b\n", "f.ini:4: rootfs: \"/a/../b\" is no "
+	    "absolute path");
+	refused_for("[host]\nfunctions = /srv/f\n[runtime a]\nextensions = x\n"
+	    "command = /bin/a\nrootfs = /srv/f/image\n", "f.ini:6: rootfs: of "
+	    "/srv/f/image and [host] functions = /srv/f one is in the other");
+	refused_for("[host]\nstate = /srv/s\n[runtime a]\nextensions = x\n"
+	    "command = /bin/a\nrootfs = /srv\n", "f.ini:6: rootfs: of /srv and "
+	    "[host] state = /srv/s one is in the other");
 	refused_for("[runtime a]\nextensions = x\ncommand = /bin/a\n"
 	    "comand = /bin/b\n", "f.ini:4: unknown key \"comand\" in a "
 	    "[runtime]; do you mean command");

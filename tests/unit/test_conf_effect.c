@@ -71,6 +71,9 @@ a_runtime_is_seen_by_those_who_use_it(void **state)
 	assert_true(is_same(SH, SH, "sh"));
 	assert_false(is_same(SH, SH "env.A = 1\n", "sh"));
 	assert_false(is_same(SH, SH "bind = /opt\n", "sh"));
+	assert_false(is_same(SH, SH "rootfs = /x\n", "sh"));
+	assert_false(is_same(SH "rootfs = /x\n", SH "rootfs = /y\n", "sh"));
+	assert_true(is_same(SH, SH "rootfs = /x\n", ""));
 	assert_false(is_same(SH, "[runtime sh]\nextensions = sh\n"
 	    "protocol = fastcgi\ncommand = /bin/sh\n", "sh"));
 	assert_false(is_same(SH, "[runtime sh]\nextensions = sh\n"

@@ -202,7 +202,7 @@ what_this_version_does_not_honour_is_refused(void **state)
 		assert_int_equal(settings_check_known(SCOPE_HOST, keys[i],
 		    problem, sizeof(problem)), 0);
 	}
-	assert_int_equal(settings_check_known(SCOPE_RUNTIME, "rootfs",
+	assert_int_equal(settings_check_known(SCOPE_RUNTIME, "spare",
 	    problem, sizeof(problem)), -EINVAL);
 	assert_int_equal(set(&s, SCOPE_DEFAULTS, "network", "egress"),
 	    -EINVAL);
