@@ -46,6 +46,17 @@ void check_numbers(const struct conf *conf, struct findings *findings);
 void check_places(const struct conf *conf, struct findings *findings);
 /* TCP addresses on which another program listens. */
 void check_listen(const struct conf *conf, struct findings *findings);
+/* What a runtime's bind names. */
+void check_runtime_binds(const struct conf_runtime *runtime,
+    struct findings *findings);
+/* What all others name, and whether a tenant may write what he is to. */
+void check_binds(const struct conf *conf, struct findings *findings);
+
+/* A tenant's user and group: his account's, or the number that he has already.
+ * False: none yet. */
+bool check_number_of(const struct conf *conf, const char *tenant, uid_t *uid,
+    gid_t *gid);
+
 /* Our own programs, the runtimes' commands, and paths of bind. */
 void check_programs(const struct conf *conf, struct findings *findings);
 /* The web servers' patience against ours; root: what stands before /etc. */

@@ -5,6 +5,7 @@
  */
 #include <errno.h>
 #include <limits.h>
+#include <pwd.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
@@ -21,6 +22,39 @@ has_account(const struct conf *conf, const char *tenant)
 	const struct settings *section = conf_tenant(conf, tenant);
 
 	return section != NULL && section->user != NULL;
+}
+
+bool
+check_number_of(const struct conf *conf, const char *tenant, uid_t *uid,
+    gid_t *gid)
+{
+	const struct settings *section = conf_tenant(conf, tenant);
+	const struct passwd *account = section == NULL ||
+	    section->user == NULL ? NULL : getpwnam(section->user);
+	char path[PATH_MAX], line[LINE_MAX_BYTES], name[CTL_TENANT_MAX + 1];
+	unsigned long number;
+	bool is_found = false;
+	FILE *file;
+
+	if (account != NULL) {
+		*uid = account->pw_uid;
+		*gid = account->pw_gid;
+	}
+	if (has_account(conf, tenant))
+		return account != NULL;
+	(void)snprintf(path, sizeof(path), "%s/" TENANTS_FILE, conf->state);
+	file = fopen(path, "re");
+	while (file != NULL && !is_found &&
+	    fgets(line, sizeof(line), file) != NULL)
+		is_found = sscanf(line, "%63s %lu", name, &number) == 2 &&
+		    strcmp(name, tenant) == 0;
+	if (is_found) {
+		*uid = (uid_t)number;
+		*gid = (gid_t)number;
+	}
+	if (file != NULL)
+		(void)fclose(file);
+	return is_found;
 }
 
 /* False: the line is none. */

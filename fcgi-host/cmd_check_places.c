@@ -329,35 +329,12 @@ check_runtime(const struct conf *conf, const struct conf_runtime *runtime,
 	return state;
 }
 
-/* bind: a path that is not there fails every start. */
-static void
-check_bind(const char *where, const char *bind, struct findings *findings)
-{
-	while (bind != NULL && *(bind += strspn(bind, " \t")) != '\0') {
-		size_t n = strcspn(bind, " \t"), length = n;
-		char path[PATH_MAX];
-
-		if (n > 3 && memcmp(bind + n - 3, ":rw", 3) == 0)
-			length -= 3;
-		if (length < sizeof(path)) {
-			memcpy(path, bind, length);
-			path[length] = '\0';
-			if (access(path, F_OK) != 0)
-				findings_add(findings, FINDING_WARNING, "%s "
-				    "bind: %s: %s; functions that it is for "
-				    "do not start", where, path,
-				    strerror(errno));
-		}
-		bind += n;
-	}
-}
-
 void
 check_programs(const struct conf *conf, struct findings *findings)
 {
 	static const char *const programs[] = { "fcgi-host-spawner",
 		"fcgi-host-gateway", "fcgi-host-scanner", "fcgi-host-init" };
-	char path[PATH_MAX], where[128];
+	char path[PATH_MAX];
 	size_t i;
 
 	for (i = 0; i < sizeof(programs) / sizeof(programs[0]); i++)
@@ -367,21 +344,13 @@ check_programs(const struct conf *conf, struct findings *findings)
 			    "install fcgi-host whole, or set "
 			    "FCGI_HOST_LIBEXEC to the directory that has it",
 			    path);
-	check_bind("[defaults]", conf->defaults.bind, findings);
 	for (i = 0; i < conf->runtime_count; i++) {
-		(void)snprintf(where, sizeof(where), "[runtime %s]",
-		    conf->runtimes[i].name);
+		enum program_state state = check_runtime(conf,
+		    &conf->runtimes[i], findings);
+
 		/* Of a runtime that is not installed nothing is. */
-		if (check_runtime(conf, &conf->runtimes[i], findings) ==
-		    PROGRAM_THERE)
-			check_bind(where, conf->runtimes[i].bind, findings);
+		if (state == PROGRAM_THERE)
+			check_runtime_binds(&conf->runtimes[i], findings);
 	}
-	for (i = 0; i < conf->tenant_count; i++) {
-		(void)snprintf(where, sizeof(where), "[tenant %s]",
-		    conf->tenants[i].name);
-		check_bind(where, conf->tenants[i].settings.bind, findings);
-	}
-	for (i = 0; i < conf->function_count; i++)
-		check_bind("[function]",
-		    conf->functions_sections[i].settings.bind, findings);
+	check_binds(conf, findings);
 }

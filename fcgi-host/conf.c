@@ -286,6 +286,14 @@ add_binds(struct conf_bind out[CONF_BIND_MAX], size_t count, const char *text)
 	return count;
 }
 
+/* By path: what lies in another comes behind it, so that it is not hidden. */
+static int
+compare_binds(const void *a, const void *b)
+{
+	return strcmp(((const struct conf_bind *)a)->path,
+	    ((const struct conf_bind *)b)->path);
+}
+
 size_t
 conf_binds(const struct conf *conf, const char *tenant, const char *name,
     const char *runtime, struct conf_bind out[CONF_BIND_MAX])
@@ -300,7 +308,14 @@ conf_binds(const struct conf *conf, const char *tenant, const char *name,
 		count = add_binds(out, count, layers.of[1]->bind);
 	if (layers.of[2] != NULL)
 		count = add_binds(out, count, layers.of[2]->bind);
+	qsort(out, count, sizeof(*out), compare_binds);
 	return count;
+}
+
+size_t
+conf_bind_words(const char *text, struct conf_bind out[CONF_BIND_MAX])
+{
+	return add_binds(out, 0, text);
 }
 
 void

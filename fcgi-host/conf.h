@@ -124,10 +124,13 @@ enum settings_network conf_network(const struct conf *conf, const char *tenant,
  * ("NAME=VALUE\0"…; a later one overrides). */
 int conf_env(const struct conf *conf, const char *tenant, const char *name,
     const char *runtime, struct buf *out);
-/* bind of [defaults], runtime, [tenant], [function].  Returns how many, at most
- * CONF_BIND_MAX; the paths are allocated (conf_binds_free). */
+/* bind of [defaults], runtime, [tenant], [function]: of one path the last counts;
+ * sorted by path, the order in which they are mounted.  Returns how many, at
+ * most CONF_BIND_MAX; the paths are allocated (conf_binds_free). */
 size_t conf_binds(const struct conf *conf, const char *tenant, const char *name,
     const char *runtime, struct conf_bind out[CONF_BIND_MAX]);
+/* Of one checked `bind`, NULL: none.  As above, in the order of its words. */
+size_t conf_bind_words(const char *text, struct conf_bind out[CONF_BIND_MAX]);
 void conf_binds_free(struct conf_bind *binds, size_t count);
 /* pass_params of [defaults], [tenant], [function], joined by blanks; appended
  * with a terminating NUL. */

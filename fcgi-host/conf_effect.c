@@ -115,7 +115,6 @@ add_pass_params(const struct conf *conf, const char *tenant, const char *name,
 	return error;
 }
 
-/* In their order, in which they are mounted. */
 static int
 add_binds(const struct conf *conf, const char *tenant, const char *name,
     const char *runtime, struct buf *out)

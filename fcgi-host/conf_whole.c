@@ -16,6 +16,15 @@ struct check {
 #define WRONG(check, line, ...) \
 	conf_error((check)->errors, (check)->conf->file, (line), __VA_ARGS__)
 
+/* NULL: it has a bad name. */
+static const struct settings *
+settings_of(const struct check *c, enum conf_kind kind, const char *name)
+{
+	return kind == CONF_KIND_DEFAULTS ? &c->conf->defaults :
+	    kind == CONF_KIND_TENANT ? conf_tenant(c->conf, name) :
+	    conf_function(c->conf, name);
+}
+
 /* Whether one of two directories lies in the other, or both are one. */
 static bool
 is_entangled(const char *a, const char *b)
@@ -47,6 +56,55 @@ check_rootfs(struct check *c, const struct conf_part *part,
 			    runtime->rootfs, own[i].key, own[i].path);
 }
 
+/*
+ * The host's own: sockets that make whoever connects a visitor of every
+ * function, all tenants' numbers and /data, the books and the log; and what
+ * could be changed by whom it belongs to no longer.
+ */
+static void
+check_bind_path(struct check *c, unsigned line, const struct conf_bind *bind)
+{
+	const struct { const char *key, *path; bool is_open; } own[] = {
+		{ "run", c->conf->run, false },
+		{ "state", c->conf->state, false },
+		{ "accounting", c->conf->accounting, false },
+		{ "log", c->conf->log, false },
+		{ "functions", c->conf->functions, !bind->is_writable } };
+	size_t i;
+
+	for (i = 0; i < sizeof(own) / sizeof(own[0]); i++)
+		if (!own[i].is_open && own[i].path != NULL &&
+		    own[i].path[0] == '/' &&
+		    is_entangled(bind->path, own[i].path))
+			WRONG(c, line, "bind: %.80s%s would show [host] %s = "
+			    "%.80s, which is the host's alone; name something "
+			    "beside it", bind->path,
+			    bind->is_writable ? ":rw" : "", own[i].key,
+			    own[i].path);
+}
+
+static void
+check_bind(struct check *c, const struct conf_part *part, const char *bind)
+{
+	unsigned line = conf_scan_line(c->scan, part->name, "bind");
+	struct conf_bind binds[CONF_BIND_MAX];
+	size_t i, count = conf_bind_words(bind, binds);
+
+	for (i = 0; i < count; i++)
+		check_bind_path(c, line, &binds[i]);
+	conf_binds_free(binds, count);
+}
+
+static void
+check_section_bind(struct check *c, const struct conf_part *part,
+    enum conf_kind kind, const char *name)
+{
+	const struct settings *own = settings_of(c, kind, name);
+
+	if (own != NULL)
+		check_bind(c, part, own->bind);
+}
+
 static void
 check_runtime(struct check *c, const struct conf_part *part,
     const struct conf_runtime *runtime)
@@ -60,6 +118,7 @@ check_runtime(struct check *c, const struct conf_part *part,
 		WRONG(c, part->line, "[%.60s] has no extensions; write "
 		    "extensions = py", part->name);
 	check_rootfs(c, part, runtime);
+	check_bind(c, part, runtime->bind);
 	for (i = 0; runtime->extensions != NULL &&
 	    runtime->extensions[i] != NULL; i++) {
 		const struct conf_runtime *other = conf_runtime_by_extension(
@@ -128,9 +187,7 @@ limits_of(const struct check *c, enum conf_kind kind, const char *name,
 		tenant_of(name, tenant);
 	conf_limits(c->conf, tenant, kind == CONF_KIND_FUNCTION ? name : "",
 	    NULL, limits, lowered, sizeof(lowered));
-	return kind == CONF_KIND_DEFAULTS ? &c->conf->defaults :
-	    kind == CONF_KIND_TENANT ? conf_tenant(c->conf, name) :
-	    conf_function(c->conf, name);
+	return settings_of(c, kind, name);
 }
 
 /* More instances are to be kept than there may be.  Said of the section that
@@ -237,6 +294,7 @@ check_part(struct check *c, const struct conf_part *part)
 	case CONF_KIND_FUNCTION:
 		check_runtime_name(c, part);
 		check_min_instances(c, part, kind, name);
+		check_section_bind(c, part, kind, name);
 		for (size_t i = 0; i < sizeof(pairs) / sizeof(pairs[0]); i++)
 			check_pair(c, part, kind, name, &pairs[i]);
 		break;

@@ -35,7 +35,8 @@ struct start {
 	int data_fd, listen_fd;
 	int leaf_files[LEAF_FILES]; /* for the gateway */
 	int sock[2];      /* 0: the gateway's end, 1: init's */
-	const char *step; /* static, or a path of binds, or of an image */
+	char words[320];
+	const char *step; /* static, or words, or an image's problem */
 };
 
 static int
@@ -120,13 +121,27 @@ step_data(struct start *s)
 	return s->data_fd < 0 ? s->data_fd : 0;
 }
 
+static void
+say_bind(struct start *s, const char *path, const char *what)
+{
+	snprintf(s->words, sizeof(s->words), "bind %s: %s", path, what);
+	s->step = s->words;
+}
+
 static int
 step_binds(struct start *s)
 {
+	const char *path = "";
+	int error;
+
 	s->step = "bind";
 	s->bind_count = conf_binds(s->conf, s->function->tenant,
 	    s->function->name, s->function->runtime, s->binds);
-	return resolve_binds(s->binds, s->bind_count, &s->plan, &s->step);
+	error = resolve_binds(s->binds, s->bind_count, &s->plan, &path);
+	if (error != 0)
+		say_bind(s, path, error == -ELOOP ? "a link is on the way to "
+		    "it" : "what it names on the host");
+	return error;
 }
 
 static int
@@ -259,6 +274,15 @@ raise_oom_score(pid_t pid)
 		    strerror(errno));
 }
 
+static bool
+is_bind(const struct start *s, const char *step)
+{
+	for (size_t i = 0; i < s->bind_count; i++)
+		if (s->binds[i].path == step)
+			return true;
+	return false;
+}
+
 static int
 step_sandbox(struct start *s)
 {
@@ -269,7 +293,10 @@ step_sandbox(struct start *s)
 	make_plan(s);
 	error = sandbox_start(s->site->host, &s->plan, &child);
 	if (error != 0) {
-		if (child.failed_step != NULL)
+		if (is_bind(s, child.failed_step))
+			say_bind(s, child.failed_step, "its place in the "
+			    "sandbox, which must be there without a link");
+		else if (child.failed_step != NULL)
 			s->step = child.failed_step;
 		return error;
 	}

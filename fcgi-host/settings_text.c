@@ -221,7 +221,10 @@ check_bind_path(const char *word, size_t n, char *problem, size_t size)
 		    "bytes is too long", n);
 	memcpy(path, word, n);
 	path[n] = '\0';
-	if (!settings_path_ok(path) || n == 1 || strchr(path, ':') != NULL)
+	if (n == 1 && path[0] == '/')
+		return settings_problem(problem, size, "bind: / is the whole "
+		    "machine; name what functions need of it");
+	if (!settings_path_ok(path) || strchr(path, ':') != NULL)
 		return settings_problem(problem, size, "bind: \"%.60s\" is no "
 		    "absolute path; write /path, or /path:rw to make it "
 		    "writable", path);

@@ -447,9 +447,9 @@ env_binds_and_params_are_joined_from_the_weakest(void **state)
 	assert_int_equal(n, 3);
 	assert_string_equal(binds[0].path, "/opt");
 	assert_true(binds[0].is_writable);
-	assert_string_equal(binds[1].path, "/x");
-	assert_false(binds[1].is_writable);
-	assert_string_equal(binds[2].path, "/rt");
+	assert_string_equal(binds[1].path, "/rt");
+	assert_string_equal(binds[2].path, "/x");
+	assert_false(binds[2].is_writable);
 	conf_binds_free(binds, n);
 	assert_string_equal(conf_tenant(conf, "alice")->user, "alice");
 	assert_null(conf_tenant(conf, "bob"));

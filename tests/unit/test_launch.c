@@ -461,7 +461,8 @@ a_bind_that_is_not_there_is_named(void **state)
 	(void)state;
 	world_write(&world, "functions/bound.cgi", "#!/bin/sh\n", 0755);
 	report("bound", "bound.cgi", "default", "");
-	expect_failed(1, "bound", ENOENT, "/nonexistent/path");
+	expect_failed(1, "bound", ENOENT, "bind /nonexistent/path: what it "
+	    "names on the host");
 	assert_int_equal(find_init(), -1);
 }
 
