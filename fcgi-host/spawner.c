@@ -297,6 +297,7 @@ open_everything(struct spawner *spawner, const struct programs *programs,
 	if (spawner->host == NULL)
 		give_up(spawner, "sandbox", "%s", problem);
 	check_layers(spawner);
+	spawner_warn_of_cpu(spawner);
 	spawner->inflight_fd = places_open_inflight(&spawner->places, problem,
 	    sizeof(problem));
 	if (spawner->inflight_fd < 0)

@@ -160,6 +160,9 @@ void spawner_drain(struct spawner *spawner, struct control_client *client);
 void spawner_go(void *spawner);
 /* Ends the reload when scanner, functions and log are done. */
 void spawner_reload_check(struct spawner *spawner);
+/* Says of each section that asks for cores that nothing bounds them, where that
+ * is so. */
+void spawner_warn_of_cpu(const struct spawner *spawner);
 /* A command that cannot even begin. */
 __attribute__((format(printf, 3, 4)))
 void spawner_refuse(struct control_client *client, int code, const char *fmt,

@@ -195,6 +195,34 @@ fixed_key(const struct conf *old, const struct conf *new)
 	return NULL;
 }
 
+static void
+warn_of_section(const char *kind, const char *name,
+    const struct settings *section)
+{
+	if ((section->has_limits & UINT64_C(1) << LIMIT_CPU_MILLI) != 0 &&
+	    section->limits.value[LIMIT_CPU_MILLI] != 0)
+		log_event(LOG_WARN, "no_effect", "key=cpu section=\"%s%s\" "
+		    "why=\"there is no cpu controller; see the layer "
+		    "cgroup\"", kind, name);
+}
+
+void
+spawner_warn_of_cpu(const struct spawner *spawner)
+{
+	const struct conf *conf = spawner->conf;
+	size_t i;
+
+	if (spawner->cgroup.fd >= 0 && spawner->cgroup.has_cpu)
+		return;
+	warn_of_section("defaults", "", &conf->defaults);
+	for (i = 0; i < conf->tenant_count; i++)
+		warn_of_section("tenant ", conf->tenants[i].name,
+		    &conf->tenants[i].settings);
+	for (i = 0; i < conf->function_count; i++)
+		warn_of_section("function ", conf->functions_sections[i].name,
+		    &conf->functions_sections[i].settings);
+}
+
 /* ------------------------------------------------------------------- reload */
 
 void
@@ -340,6 +368,7 @@ spawner_reload(struct spawner *spawner, struct control_client *client)
 	spawner_send_fd(spawner->gateway, CTL_CONF, conf_fd);
 	spawner_send_fd(spawner->scanner, CTL_CONF, conf_fd);
 	spawner_logs_switch(spawner, &logs);
+	spawner_warn_of_cpu(spawner);
 	log_event(LOG_INFO, "reload", "file=\"%s\"", spawner->conf_path);
 }
 

@@ -266,6 +266,38 @@ probe_seccomp(struct sandbox_probe *probe)
 	    "not in this kernel: CONFIG_SECCOMP_FILTER");
 }
 
+/*
+ * What stands in for the controllers that are missing, and what that is not
+ * worth: nobody is to believe in a ceiling that is not there.
+ */
+static void
+say_stand_ins(struct sandbox_probe *probe, bool has_memory, bool has_pids,
+    bool has_cpu)
+{
+	const struct {
+		bool is_missing;
+		const char *text;
+	} all[] = {
+		{ !has_memory, "memory by RLIMIT_DATA of each process, which "
+		    "is neither their sum nor shared memory" },
+		{ !has_pids, userns_is_single() ? "processes by RLIMIT_NPROC "
+		    "of each instance" : "processes by RLIMIT_NPROC of a "
+		    "tenant's instances together" },
+		{ !has_cpu, "cpu by nothing" },
+	};
+	const char *joint = "; bounded instead: ";
+
+	for (size_t i = 0; i < sizeof(all) / sizeof(all[0]); i++) {
+		size_t n = strlen(probe->fact);
+
+		if (!all[i].is_missing)
+			continue;
+		(void)snprintf(probe->fact + n, sizeof(probe->fact) - n,
+		    "%s%s", joint, all[i].text);
+		joint = ", ";
+	}
+}
+
 static void
 probe_cgroup(struct sandbox_probe *probe, const struct cgroup_parent *parent)
 {
@@ -273,6 +305,8 @@ probe_cgroup(struct sandbox_probe *probe, const struct cgroup_parent *parent)
 		say(probe, false, "%s", parent != NULL &&
 		    parent->reason[0] != '\0' ? parent->reason :
 		    "not looked at: the host makes it when it starts");
+		if (parent != NULL)
+			say_stand_ins(probe, false, false, false);
 		return;
 	}
 	say(probe, parent->has_memory && parent->has_pids,
@@ -280,6 +314,8 @@ probe_cgroup(struct sandbox_probe *probe, const struct cgroup_parent *parent)
 	    "cpu %s%s%s", parent->mount, parent->path, parent->has_memory ? "on" : "off", parent->has_pids ? "on" : "off",
 	    parent->has_cpu ? "on" : "off",
 	    parent->reason[0] != '\0' ? "; " : "", parent->reason);
+	say_stand_ins(probe, parent->has_memory, parent->has_pids,
+	    parent->has_cpu);
 }
 
 static void
