@@ -24,7 +24,8 @@
 /*
  * Of /etc only what programs need.  Nothing here tells more of the host than
  * its /usr does, and each is a mount at every start: what only some functions
- * need is for `bind`.
+ * need is for `bind`.  That names the host's, so what an interpreter of an image
+ * needs of the image's own stands here too, and is not taken of the host.
  */
 static const char *const etc_names[] = {
 	"ld.so.cache",     /* libraries outside of the usual folders */
@@ -35,6 +36,7 @@ static const char *const etc_names[] = {
 	"ImageMagick-6",   /* what it may not decode, and its ceilings */
 	"ImageMagick-7",   /* the same */
 	"fonts",           /* fontconfig finds no font without it */
+	"php",             /* an image's PHP loads no extension without it */
 	NULL,
 };
 
@@ -111,9 +113,10 @@ check_owner(const struct report *report, int fd, const char *name)
 	if ((st.st_uid == 0 || st.st_uid == geteuid()) &&
 	    (st.st_mode & (S_IWGRP | S_IWOTH)) == 0)
 		return 0;
-	return refuse(report, -EPERM, name, "must belong to root and be "
-	    "writable by root alone, or another could change the programs of "
-	    "functions: chown root and chmod go-w");
+	return refuse(report, -EPERM, name, "must belong to root (in a "
+	    "host of your own: to you) and be writable by nobody else, or "
+	    "another could change the programs of functions: chown root and "
+	    "chmod go-w");
 }
 
 /* ------------------------------------------------------------- its "/" and etc */
@@ -222,7 +225,7 @@ image_etc(const struct image *image, const char *name)
 {
 	int fd;
 
-	if (image->etc_fd < 0)
+	if (image->etc_fd < 0 || (image->is_host && strcmp(name, "php") == 0))
 		return -ENOENT;
 	if (!image->is_host)
 		return open_etc(image, name);
