@@ -232,6 +232,7 @@ look(struct report *report)
 	check_places(conf, findings);
 	check_numbers(conf, findings);
 	check_listen(conf, findings);
+	check_network(conf, findings);
 	check_programs(conf, findings);
 	check_web_servers(conf, "", findings);
 	probe_layers(report);

@@ -203,6 +203,17 @@ conf_ceiling(const struct conf *conf, const char *tenant, const char *name,
 	settings_raise(ceiling, &with_function);
 }
 
+void
+conf_tenant_of(const char *function, char tenant[CTL_NAME_MAX + 1])
+{
+	size_t n = strcspn(function, "/");
+
+	if (function[n] == '\0')
+		strcpy(tenant, "default");
+	else
+		snprintf(tenant, CTL_NAME_MAX + 1, "%.*s", (int)n, function);
+}
+
 /* The sections that speak of a function, the weakest first; NULL: none. */
 struct layers {
 	const struct settings *of[3];
@@ -228,6 +239,19 @@ conf_network(const struct conf *conf, const char *tenant, const char *name)
 		if (layers.of[i] != NULL && layers.of[i]->has_network)
 			network = layers.of[i]->network;
 	return network;
+}
+
+const char *
+conf_egress(const struct conf *conf, const char *tenant, const char *name)
+{
+	struct layers layers = find_layers(conf, tenant, name);
+	const char *path = NULL;
+	size_t i;
+
+	for (i = 0; i < 3; i++)
+		if (layers.of[i] != NULL && layers.of[i]->egress != NULL)
+			path = layers.of[i]->egress;
+	return path;
 }
 
 static int

@@ -97,6 +97,9 @@ const struct conf_runtime *conf_runtime_by_name(const struct conf *conf,
 const struct settings *conf_tenant(const struct conf *conf, const char *tenant);
 const struct settings *conf_function(const struct conf *conf, const char *name);
 
+/* The tenant of a function, by its name as the scanner cuts it. */
+void conf_tenant_of(const char *function, char tenant[CTL_NAME_MAX + 1]);
+
 /* True when the extension belongs to a runtime or is "cgi" or "fcgi". */
 bool conf_extension_known(const struct conf *conf, const char *extension);
 
@@ -119,6 +122,9 @@ void conf_tenant_limits(const struct conf *conf, const char *tenant,
 void conf_ceiling(const struct conf *conf, const char *tenant, const char *name,
     struct limits *ceiling);
 enum settings_network conf_network(const struct conf *conf, const char *tenant,
+    const char *name);
+/* The namespace that `network = egress` means for the function; NULL: none. */
+const char *conf_egress(const struct conf *conf, const char *tenant,
     const char *name);
 /* Appends env of [defaults], runtime, [tenant], [function], in this order
  * ("NAME=VALUE\0"…; a later one overrides). */

@@ -130,6 +130,19 @@ add_binds(const struct conf *conf, const char *tenant, const char *name,
 	return error == 0 ? buf_add(out, "", 1) : error;
 }
 
+/* A namespace is of matter to those alone who enter it. */
+static int
+add_network(const struct conf *conf, const char *tenant, const char *name,
+    struct buf *out)
+{
+	enum settings_network network = conf_network(conf, tenant, name);
+	const char *path = network == NETWORK_EGRESS ?
+	    conf_egress(conf, tenant, name) : NULL;
+
+	return buf_addf(out, "%d%s%c", (int)network, path == NULL ? "" : path,
+	    '\0');
+}
+
 static int
 add_runtime(const struct conf_runtime *runtime, struct buf *out)
 {
@@ -155,8 +168,9 @@ conf_effect(const struct conf *conf, const char *tenant, const char *name,
 	    conf_runtime_by_name(conf, runtime), out);
 
 	if (error == 0)
-		error = buf_addf(out, "%s%c%d%c", user == NULL ? "" : user,
-		    '\0', (int)conf_network(conf, tenant, name), '\0');
+		error = buf_addf(out, "%s%c", user == NULL ? "" : user, '\0');
+	if (error == 0)
+		error = add_network(conf, tenant, name, out);
 	if (error == 0)
 		error = add_binds(conf, tenant, name, runtime, out);
 	if (error == 0)

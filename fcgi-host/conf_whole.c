@@ -162,18 +162,6 @@ check_runtime_name(struct check *c, const struct conf_part *part)
 	}
 }
 
-/* Of a function's name, as the scanner cuts it. */
-static void
-tenant_of(const char *function, char tenant[CTL_NAME_MAX + 1])
-{
-	size_t n = strcspn(function, "/");
-
-	if (function[n] == '\0')
-		strcpy(tenant, "default");
-	else
-		snprintf(tenant, CTL_NAME_MAX + 1, "%.*s", (int)n, function);
-}
-
 /* The numbers of whoever no further section speaks of. */
 static const struct settings *
 limits_of(const struct check *c, enum conf_kind kind, const char *name,
@@ -184,7 +172,7 @@ limits_of(const struct check *c, enum conf_kind kind, const char *name,
 	if (kind == CONF_KIND_TENANT)
 		snprintf(tenant, sizeof(tenant), "%s", name);
 	else if (kind == CONF_KIND_FUNCTION)
-		tenant_of(name, tenant);
+		conf_tenant_of(name, tenant);
 	conf_limits(c->conf, tenant, kind == CONF_KIND_FUNCTION ? name : "",
 	    NULL, limits, lowered, sizeof(lowered));
 	return settings_of(c, kind, name);
@@ -276,6 +264,26 @@ check_pair(struct check *c, const struct conf_part *part, enum conf_kind kind,
 	    pair_text(pair, all, all_text, sizeof(all_text)));
 }
 
+/* `network = egress` has a way out, here or above. */
+static void
+check_egress(struct check *c, const struct conf_part *part,
+    enum conf_kind kind, const char *name)
+{
+	char tenant[CTL_NAME_MAX + 1] = "";
+	const char *function = kind == CONF_KIND_FUNCTION ? name : "";
+	unsigned line = conf_scan_line(c->scan, part->name, "network");
+
+	if (kind == CONF_KIND_TENANT)
+		snprintf(tenant, sizeof(tenant), "%s", name);
+	else if (kind == CONF_KIND_FUNCTION)
+		conf_tenant_of(name, tenant);
+	if (line != 0 && conf_network(c->conf, tenant, function) ==
+	    NETWORK_EGRESS && conf_egress(c->conf, tenant, function) == NULL)
+		WRONG(c, line, "network: egress needs a network namespace; "
+		    "make one by fcgi-host-egress up, and add egress = "
+		    "/run/netns/fcgi-host");
+}
+
 static void
 check_part(struct check *c, const struct conf_part *part)
 {
@@ -295,6 +303,7 @@ check_part(struct check *c, const struct conf_part *part)
 		check_runtime_name(c, part);
 		check_min_instances(c, part, kind, name);
 		check_section_bind(c, part, kind, name);
+		check_egress(c, part, kind, name);
 		for (size_t i = 0; i < sizeof(pairs) / sizeof(pairs[0]); i++)
 			check_pair(c, part, kind, name, &pairs[i]);
 		break;

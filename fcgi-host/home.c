@@ -127,6 +127,19 @@ make_branch(struct home *home)
 	return error;
 }
 
+/* With a way out it is the administrator's, and opened for each instance. */
+static int
+make_netns(struct home *home, enum sandbox_network network)
+{
+	home->network = network;
+	home->netns_fd = -1;
+	if (network == SANDBOX_NETWORK_EGRESS)
+		return 0;
+	home->netns_fd = network == SANDBOX_NETWORK_NONE ? netns_new() :
+	    netns_new_loopback();
+	return home->netns_fd < 0 ? home->netns_fd : 0;
+}
+
 static int
 home_new(struct homes *homes, const char *tenant, const struct home *key,
     struct home **out)
@@ -138,11 +151,7 @@ home_new(struct homes *homes, const char *tenant, const struct home *key,
 		return -ENOMEM;
 	home->homes = homes;
 	memcpy(home->function, key->function, sizeof(home->function));
-	home->network = key->network;
-	home->netns_fd = key->network == SANDBOX_NETWORK_NONE ?
-	    netns_new() : netns_new_loopback();
-	if (home->netns_fd < 0)
-		error = home->netns_fd;
+	error = make_netns(home, key->network);
 	home->tree = sandbox_tree_new();
 	if (error == 0 && home->tree == NULL)
 		error = -ENOMEM;
@@ -204,7 +213,7 @@ home_drop(struct home *home)
 int
 home_netns(const struct home *home)
 {
-	return home->netns_fd;
+	return home->netns_fd < 0 ? 0 : home->netns_fd;
 }
 
 struct sandbox_tree *

@@ -45,7 +45,7 @@ int home_take(struct homes *homes, const struct home_of *of,
     struct home **out);
 /* Accepts NULL. */
 void home_drop(struct home *home);
-/* Borrowed. */
+/* Borrowed; 0: with a way out it is not the function's. */
 int home_netns(const struct home *home);
 struct sandbox_tree *home_tree(const struct home *home);
 /* The branch's name; "" where there is no cgroup. */

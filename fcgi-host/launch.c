@@ -10,6 +10,7 @@
 #include "fcgi-host/log.h"
 #include "fcgi-host/resolve.h"
 #include "fcgi-host/sock.h"
+#include "sandbox/netns.h"
 
 /* Of one start, when the function's file is replaced again and again. */
 #define TRIES_MAX 5
@@ -32,10 +33,10 @@ struct start {
 	size_t bind_count;
 	struct sandbox_plan plan;
 	char **argv;
-	int data_fd, listen_fd;
+	int data_fd, listen_fd, egress_fd;
 	int leaf_files[LEAF_FILES]; /* for the gateway */
 	int sock[2];      /* 0: the gateway's end, 1: init's */
-	char words[320];
+	char words[320], resolv_conf[NETNS_RESOLV_MAX];
 	const char *step; /* static, or words, or an image's problem */
 };
 
@@ -150,6 +151,7 @@ step_home(struct start *s)
 	static const enum sandbox_network kinds[] = {
 		[NETWORK_NONE] = SANDBOX_NETWORK_NONE,
 		[NETWORK_LOOPBACK] = SANDBOX_NETWORK_LOOPBACK,
+		[NETWORK_EGRESS] = SANDBOX_NETWORK_EGRESS,
 	};
 
 	s->step = "network namespace and cgroup of the function";
@@ -160,6 +162,30 @@ step_home(struct start *s)
 	if (s->plan.netns_fd < 0)
 		return s->plan.netns_fd;
 	s->plan.tree = home_tree(s->instance->home);
+	return 0;
+}
+
+/* Opened anew each time: the administrator may have made another. */
+static int
+step_egress(struct start *s)
+{
+	const char *path = conf_egress(s->conf, s->function->tenant,
+	    s->function->name);
+	const char *problem = "no path";
+
+	s->step = "egress";
+	if (s->plan.network != SANDBOX_NETWORK_EGRESS)
+		return 0;
+	s->egress_fd = path == NULL ? -ENOENT : netns_open(path, &problem);
+	if (s->egress_fd < 0) {
+		snprintf(s->words, sizeof(s->words), "egress: %s: %s",
+		    path == NULL ? "" : path, problem);
+		s->step = s->words;
+		return s->egress_fd;
+	}
+	s->plan.netns_fd = s->egress_fd;
+	netns_resolv_conf(path, s->resolv_conf, sizeof(s->resolv_conf));
+	s->plan.resolv_conf = s->resolv_conf;
 	return 0;
 }
 
@@ -308,6 +334,8 @@ step_sandbox(struct start *s)
 
 static int (*const steps[])(struct start *s) = {
 	step_room, step_file, step_runtime, step_data, step_binds, step_home,
+	step_egress,
+	step_egress,
 	step_leaf, step_leaf_files, step_sockets, step_sandbox,
 };
 
@@ -355,6 +383,7 @@ start_end(struct start *s, bool is_up)
 	close_fd(&s->sock[1]);
 	close_fd(&s->listen_fd);
 	close_fd(&s->data_fd);
+	close_fd(&s->egress_fd);
 	for (size_t i = 0; i < LEAF_FILES; i++)
 		close_fd(&s->leaf_files[i]);
 	resolve_binds_close(&s->plan);
@@ -405,7 +434,7 @@ launch(const struct start *begin, struct parcel *up, char *step, size_t size)
 	return error;
 }
 
-#define START_INIT .file.fd = -1, .data_fd = -1, .listen_fd = -1, \
+#define START_INIT .file.fd = -1, .data_fd = -1, .listen_fd = -1, .egress_fd = -1, \
 	.sock = { -1, -1 }, .leaf_files = { -1, -1, -1, -1, -1 }
 
 int

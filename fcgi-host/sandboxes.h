@@ -61,7 +61,8 @@ int sandboxes_add_shell(struct sandboxes *sandboxes,
     const struct ctl_function *function, uint64_t id, struct instance **out);
 
 /* What it shares with the function's other instances; ceilings: of its tenant.
- * Its network namespace (borrowed) or negative errno. */
+ * Its network namespace (borrowed; 0: it has none of its own) or negative
+ * errno. */
 int instance_take_home(struct instance *instance,
     const struct cgroup_limits *ceilings, enum sandbox_network network);
 /* What the tenants may have is another now; of: as in

@@ -78,7 +78,7 @@ static const struct {
 	{ SCOPE_ALL, "env_file" },
 };
 static const char *const networks[] = { [NETWORK_NONE] = "none",
-	[NETWORK_LOOPBACK] = "loopback" };
+	[NETWORK_LOOPBACK] = "loopback", [NETWORK_EGRESS] = "egress" };
 
 static int
 set_runtime(struct settings *s, const char *value, char *problem, size_t size)
@@ -101,12 +101,20 @@ set_network(struct settings *s, const char *value, char *problem, size_t size)
 		i++;
 	if (i == COUNT(networks))
 		return settings_problem(problem, size, "network: \"%.60s\" is "
-		    "%s; write none or loopback", value,
-		    strcmp(value, "egress") == 0 ?
-		    "not available in this version" : "not known");
+		    "not known; write none, loopback or egress", value);
 	s->has_network = true;
 	s->network = (enum settings_network)i;
 	return 0;
+}
+
+static int
+set_egress(struct settings *s, const char *value, char *problem, size_t size)
+{
+	if (!settings_path_ok(value))
+		return settings_problem(problem, size, "egress: \"%.60s\" is "
+		    "no absolute path; write that of a network namespace, as "
+		    "/run/netns/fcgi-host", value);
+	return settings_put_text(&s->egress, value);
 }
 
 static int
@@ -180,6 +188,7 @@ struct text_key {
 static const struct text_key texts[] = {
 	{ "runtime", SCOPE_ALL, set_runtime },
 	{ "network", SCOPE_ADMIN, set_network },
+	{ "egress", SCOPE_ADMIN, set_egress },
 	{ "bind", SCOPE_ADMIN, set_bind },
 	{ "pass_params", SCOPE_ALL, set_pass_params },
 	{ "user", SCOPE_TENANT, set_user },
@@ -188,6 +197,7 @@ static const struct text_key texts[] = {
 void
 settings_free(struct settings *settings)
 {
+	free(settings->egress);
 	free(settings->runtime);
 	free(settings->bind);
 	free(settings->pass_params);
@@ -476,7 +486,7 @@ settings_keys(size_t *count)
 		"queue_timeout",
 		"body_max", "header_max", "data", "freeze_idle", "abort_grace",
 		"runtime",
-		"network", "bind", "pass_params", "user" };
+		"network", "egress", "bind", "pass_params", "user" };
 
 	*count = COUNT(keys);
 	return keys;

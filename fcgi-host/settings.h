@@ -14,7 +14,7 @@
 #include "fcgi-host/ctl_msg.h"
 #include "fcgi-host/settings_text.h"
 
-enum settings_network { NETWORK_NONE, NETWORK_LOOPBACK };
+enum settings_network { NETWORK_NONE, NETWORK_LOOPBACK, NETWORK_EGRESS };
 
 /* Which sections may hold a key. */
 enum settings_scope {
@@ -34,6 +34,7 @@ struct settings {
 	uint64_t has_limits; /* bit i: limits.value[i] is set */
 	bool has_network;
 	enum settings_network network;
+	char *egress;      /* a namespace's path; NULL: not set */
 	char *runtime;     /* NULL: not set */
 	char *bind;        /* as written; checked */
 	char *pass_params; /* as written; checked */

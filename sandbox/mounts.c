@@ -191,7 +191,10 @@ make_stubs(int root, const struct sandbox_plan *plan)
 		    plan->hostname);
 	if (error == 0)
 		error = make_text(root, "etc/nsswitch.conf",
-		    "passwd: files\ngroup: files\nhosts: files\n");
+		    "passwd: files\ngroup: files\nhosts: files%s\n",
+		    plan->network == SANDBOX_NETWORK_EGRESS ? " dns" : "");
+	if (error == 0 && plan->resolv_conf != NULL)
+		error = make_file(root, "etc/resolv.conf", plan->resolv_conf);
 	return error;
 }
 

@@ -2,16 +2,21 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/magic.h>
+#include <linux/nsfs.h>
 #include <linux/sched.h>
 #include <net/if.h>
 #include <sched.h>
 #include <signal.h>
 #include <stdbool.h>
 #include <stdint.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
+#include <sys/vfs.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -102,4 +107,63 @@ int
 netns_new_loopback(void)
 {
 	return make_by_child(CLONE_NEWUSER | CLONE_NEWNET, true);
+}
+
+/* ------------------------------------------------------- the administrator's */
+
+static bool
+is_same(int fd, const char *path)
+{
+	struct stat left, right;
+
+	return fstat(fd, &left) == 0 && stat(path, &right) == 0 &&
+	    left.st_dev == right.st_dev && left.st_ino == right.st_ino;
+}
+
+int
+netns_open(const char *path, const char **problem)
+{
+	/* not waiting for a writer where the path is a fifo */
+	CLEANUP_FD int fd = open(path, O_RDONLY | O_NONBLOCK | O_NOCTTY |
+	    O_CLOEXEC);
+	struct statfs fs;
+
+	if (fd < 0) {
+		*problem = errno == ENOENT ?
+		    "there is none; make it: fcgi-host-egress up" :
+		    strerror(errno);
+		return -errno;
+	}
+	if (fstatfs(fd, &fs) != 0 || fs.f_type != NSFS_MAGIC ||
+	    ioctl(fd, NS_GET_NSTYPE) != CLONE_NEWNET) {
+		*problem = "it is no network namespace; make one: "
+		    "fcgi-host-egress up";
+		return -EINVAL;
+	}
+	if (is_same(fd, OWN_PATH) || is_same(fd, "/proc/1/ns/net")) {
+		*problem = "it is the machine's own network, in which functions "
+		    "would reach all that the machine does; make another: "
+		    "fcgi-host-egress up";
+		return -EPERM;
+	}
+	return steal_fd(&fd);
+}
+
+void
+netns_resolv_conf(const char *path, char *text, size_t size)
+{
+	const char *slash = strrchr(path, '/');
+	CLEANUP_FD int fd = -1;
+	char name[300];
+	ssize_t n = 0;
+
+	if (slash != NULL && (size_t)snprintf(name, sizeof(name),
+	    "/etc/netns/%s/resolv.conf", slash + 1) < sizeof(name))
+		fd = open(name, O_RDONLY | O_NONBLOCK | O_CLOEXEC);
+	if (fd < 0)
+		fd = open("/etc/resolv.conf", O_RDONLY | O_NONBLOCK |
+		    O_CLOEXEC);
+	if (fd >= 0)
+		n = read(fd, text, size - 1);
+	text[n > 0 ? n : 0] = '\0';
 }

@@ -6,6 +6,8 @@
 #ifndef SANDBOX_NETNS_H
 #define SANDBOX_NETNS_H
 
+#include <stddef.h>
+
 /* An empty one, its loopback down.  Descriptor or negative errno.  The caller
  * must have one thread only. */
 int netns_new(void);
@@ -16,5 +18,21 @@ int netns_new(void);
  * (user.max_user_namespaces).  Blocks for a millisecond.
  */
 int netns_new_loopback(void);
+
+/*
+ * One of the administrator's, by its path, as `ip netns` makes them.  Descriptor,
+ * or a negative errno with a sentence in *problem: -EINVAL: the path is no network
+ * namespace; -EPERM: it is the caller's own, or the machine's.
+ */
+int netns_open(const char *path, const char **problem);
+
+/*
+ * The resolvers of such a namespace, as `ip netns exec` finds them: the text of
+ * /etc/netns/NAME/resolv.conf, NAME being the path's last part, else of the
+ * machine's.  A copy, since one that is mounted would stay what it was when its
+ * file is replaced.  "" where there is none; cut at size.
+ */
+#define NETNS_RESOLV_MAX 4096
+void netns_resolv_conf(const char *path, char *text, size_t size);
 
 #endif

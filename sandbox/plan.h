@@ -37,7 +37,8 @@ enum sandbox_layer {
 /* What sockets a program may make; how far they reach is the namespace's to say. */
 enum sandbox_network {
 	SANDBOX_NETWORK_NONE,    /* AF_UNIX */
-	SANDBOX_NETWORK_LOOPBACK /* TCP and UDP as well */
+	SANDBOX_NETWORK_LOOPBACK, /* TCP and UDP as well */
+	SANDBOX_NETWORK_EGRESS   /* the same, and names are resolved */
 };
 
 struct image;
@@ -83,6 +84,7 @@ struct sandbox_plan {
 	 * descriptor 0) */
 	int netns_fd;
 	enum sandbox_network network;
+	const char *resolv_conf; /* the text of /etc/resolv.conf; NULL: none */
 	int init_sock; /* init's end of its socket; init's fd 3 */
 	int listen_fd; /* the program's fd 0, or -1: CGI */
 	/*

@@ -7,6 +7,7 @@
  * name of the file system.  All else that has an argument worth a look is
  * allowed only with those that are used.
  */
+#include <linux/nsfs.h>
 #include <linux/seccomp.h>
 #include <sched.h>
 #include <sys/ioctl.h>
@@ -45,6 +46,7 @@ static const struct seccomp_entry sandboxes[] = {
 	CALL_IF_MASKED("mknodat", 2, S_IFMT, S_IFCHR),
 	/* A child's, in the network that it made. */
 	CALL_IF_MASKED("ioctl", 1, SECCOMP_LOW, SIOCSIFFLAGS), /* a loopback */
+	CALL_IF_MASKED("ioctl", 1, SECCOMP_LOW, NS_GET_NSTYPE), /* egress: is it one */
 	CALL("sched_setattr"),     /* a shorter slice of the processor */
 	CALL_IF_MASKED("ioctl", 1, SECCOMP_LOW, TIOCSCTTY), /* a shell's terminal */
 };

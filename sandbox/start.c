@@ -180,6 +180,8 @@ check_plan(const struct sandbox_host *host, const struct sandbox_plan *plan)
 		return "plan: a function never runs as root";
 	if (plan->argv == NULL || plan->argv[0] == NULL)
 		return "plan: no program";
+	if (plan->network == SANDBOX_NETWORK_EGRESS && plan->netns_fd <= 0)
+		return "plan: egress without a namespace";
 	if (plan->bind_count > SANDBOX_BINDS_MAX)
 		return "plan: too many binds";
 	if ((plan->layers & LAYER_LANDLOCK) && host->abi == 0)
@@ -384,7 +386,9 @@ static int
 prepare_tree(struct sandbox_host *host, const struct sandbox_plan *plan,
     struct mounts *mounts, const char **step)
 {
-	if (plan->tree == NULL || plan->bind_count > 0 || host->watch.fd < 0)
+	/* with egress resolv.conf may be another the next time */
+	if (plan->tree == NULL || plan->bind_count > 0 || host->watch.fd < 0 ||
+	    plan->network == SANDBOX_NETWORK_EGRESS)
 		return mounts_prepare(mounts, &host->image, plan, step);
 	return tree_prepare(plan->tree, &host->watch, mounts, &host->image,
 	    plan, step);

@@ -42,6 +42,7 @@ struct tool {
 	char leaf[48]; /* "": none */
 	int leaf_fd;
 	struct sandbox_plan plan;
+	char resolv_conf[NETNS_RESOLV_MAX];
 	int sock[2]; /* 0: ours, 1: init's */
 	int signal_fd;
 	struct terminal terminal;
@@ -237,20 +238,37 @@ plan_places(struct tool *tool)
 }
 
 static int
+open_network(struct tool *tool)
+{
+	const char *path = tool->options->egress, *problem;
+	int fd;
+
+	if (path == NULL) {
+		fd = netns_new_loopback();
+		if (fd < 0)
+			tool_say("a network namespace with a loopback: %s%s",
+			    strerror(-fd), fd == -ENOSPC ?
+			    "; raise user.max_user_namespaces" : "");
+		return fd;
+	}
+	fd = netns_open(path, &problem);
+	if (fd < 0)
+		tool_say("--network %s: %s", path, problem);
+	netns_resolv_conf(path, tool->resolv_conf, sizeof(tool->resolv_conf));
+	tool->plan.resolv_conf = tool->resolv_conf;
+	return fd;
+}
+
+static int
 plan_network(struct tool *tool)
 {
 	struct sandbox_plan *plan = &tool->plan;
 	int fd;
 
 	plan->network = tool->options->network;
-	if (plan->network == SANDBOX_NETWORK_NONE ||
-	    (tool->options->without & LAYER_NET))
+	if (plan->network == SANDBOX_NETWORK_NONE)
 		return 0;
-	fd = netns_new_loopback();
-	if (fd < 0)
-		tool_say("a network namespace with a loopback: %s%s",
-		    strerror(-fd), fd == -ENOSPC ?
-		    "; raise user.max_user_namespaces" : "");
+	fd = open_network(tool);
 	plan->netns_fd = fd < 0 ? 0 : fd;
 	return fd < 0 ? fd : 0;
 }

@@ -201,8 +201,10 @@ set_env(struct tool_options *options, const char *text)
 static bool
 set_network(struct tool_options *options, const char *text)
 {
-	options->network = strcmp(text, "loopback") == 0 ?
-	    SANDBOX_NETWORK_LOOPBACK : SANDBOX_NETWORK_NONE;
+	options->egress = text[0] == '/' ? text : NULL;
+	options->network = options->egress != NULL ? SANDBOX_NETWORK_EGRESS :
+	    strcmp(text, "loopback") == 0 ? SANDBOX_NETWORK_LOOPBACK :
+	    SANDBOX_NETWORK_NONE;
 	return options->network != SANDBOX_NETWORK_NONE ||
 	    strcmp(text, "none") == 0;
 }
@@ -257,8 +259,9 @@ static const struct option_rule rules[] = {
 	    "a number of cores from 0.01 to 1024" },
 	{ 0, "tmp", "SIZE", "of /tmp and of /dev/shm, default 16M", set_tmp,
 	    RIGHT_BYTES },
-	{ 0, "network", "KIND", "none, the default, or loopback", set_network,
-	    "none or loopback" },
+	{ 0, "network", "KIND", "none, the default, loopback, or a "
+	    "namespace's path", set_network,
+	    "none, loopback, or the path of a network namespace" },
 	{ 0, "cgroup", "DIR", "the cgroup v2 below which the sandbox is put",
 	    set_cgroup, "the path of a folder below the mount of cgroup2" },
 	{ 0, "without", "LAYER", "leave a layer out, to see what it is worth",

@@ -32,6 +32,7 @@ struct tool_options {
 	uid_t uid;
 	gid_t gid;
 	enum sandbox_network network;
+	const char *egress; /* a namespace's path, or NULL */
 	unsigned without; /* LAYER_ bits */
 	bool is_layers, is_quiet;
 	char env[INIT_ENV_MAX]; /* "NAME=VALUE\0"… */

@@ -109,7 +109,9 @@ ask(const struct conf *conf, const char *tenant, const char *name,
 	conf_ceiling(conf, tenant, name, &ceiling);
 	CLAIM(settings_clamp(&limits, &ceiling, lowered, sizeof(lowered)) ==
 	    0);
-	CLAIM(conf_network(conf, tenant, name) <= NETWORK_LOOPBACK);
+	CLAIM(conf_network(conf, tenant, name) <= NETWORK_EGRESS);
+	CLAIM(conf_egress(conf, tenant, name) == NULL ||
+	    settings_path_ok(conf_egress(conf, tenant, name)));
 	CLAIM(conf_env(conf, tenant, name, runtime, &out) == 0);
 	check_env(&out);
 	buf_reset(&out, 0);
@@ -189,7 +191,7 @@ read_sidecar(int fd)
 		CLAIM(problem[i] >= 0x20 && problem[i] <= 0x7e);
 	CLAIM(!tells_of_difference(problem, strlen(problem)));
 	CLAIM(settings.bind == NULL && settings.user == NULL);
-	CLAIM(!settings.has_network);
+	CLAIM(!settings.has_network && settings.egress == NULL);
 	settings_defaults(&ceiling);
 	limits = ceiling;
 	settings_apply(&limits, &settings);

@@ -52,6 +52,26 @@ each_setting_of_an_instance_is_seen_in_each_section_that_speaks_of_it(
 }
 
 static void
+a_network_is_seen_and_its_namespace_by_those_who_enter_it(void **state)
+{
+	static const char a[] = "[defaults]\negress = /run/netns/a\n";
+	static const char b[] = "[tenant alice]\negress = /run/netns/b\n";
+	static const char way[] = "[function alice/f]\nnetwork = egress\n";
+	char before[200], after[200];
+
+	(void)state;
+	assert_false(is_same("[host]\n", "[tenant alice]\n"
+	    "network = loopback\n", ""));
+	assert_true(is_same("[host]\n", "[tenant bob]\nnetwork = loopback\n",
+	    ""));
+	assert_true(is_same("[host]\n", a, ""));
+	snprintf(before, sizeof(before), "%s%s", a, way);
+	snprintf(after, sizeof(after), "%s%s%s", a, b, way);
+	assert_false(is_same(before, after, ""));
+	assert_false(is_same(a, before, ""));
+}
+
+static void
 what_is_said_of_others_changes_nothing(void **state)
 {
 	(void)state;
@@ -143,6 +163,8 @@ main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(
 		    each_setting_of_an_instance_is_seen_in_each_section_that_speaks_of_it),
+		cmocka_unit_test(
+		    a_network_is_seen_and_its_namespace_by_those_who_enter_it),
 		cmocka_unit_test(what_is_said_of_others_changes_nothing),
 		cmocka_unit_test(a_runtime_is_seen_by_those_who_use_it),
 		cmocka_unit_test(words_of_a_command_are_not_mixed_up),

@@ -5,6 +5,7 @@
 #include <stdint.h>
 #include <cmocka.h>
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -48,6 +49,29 @@ each_section_is_blamed_for_itself_alone(void **state)
 	/* one that is no number is no second fault */
 	conf_refused("[defaults]\ninstances = 1\nmin_instances = x\n",
 	    "f.ini:3: min_instances: \"x\" is not a whole number\n");
+}
+
+static void
+a_way_out_is_named_where_one_is_asked_for_or_above(void **state)
+{
+	static const char needs[] = ": network: egress needs a network "
+	    "namespace; make one by fcgi-host-egress up, and add egress = "
+	    "/run/netns/fcgi-host\n";
+	char sentence[200];
+
+	(void)state;
+	snprintf(sentence, sizeof(sentence), "f.ini:2%s", needs);
+	conf_refused("[defaults]\nnetwork = egress\n", sentence);
+	conf_refused("[function alice/x]\nnetwork = egress\n"
+	    "[tenant bob]\negress = /run/netns/b\n", sentence);
+	snprintf(sentence, sizeof(sentence), "f.ini:4%s", needs);
+	conf_refused("[function alice/x]\negress = /run/netns/a\n"
+	    "[tenant alice]\nnetwork = egress\n", sentence);
+	conf_unref(conf_of("[function alice/x]\nnetwork = egress\n"
+	    "[tenant alice]\negress = /run/netns/a\n"));
+	conf_unref(conf_of("[defaults]\negress = /run/netns/a\n"
+	    "[function top]\nnetwork = egress\n"
+	    "[tenant alice]\nnetwork = loopback\n"));
 }
 
 static void
@@ -146,6 +170,8 @@ main(void)
 		cmocka_unit_test(each_section_is_blamed_for_itself_alone),
 		cmocka_unit_test(
 		    more_for_one_instance_than_for_its_tenant_is_an_error),
+		cmocka_unit_test(
+		    a_way_out_is_named_where_one_is_asked_for_or_above),
 		cmocka_unit_test(what_agrees_is_taken),
 		cmocka_unit_test(of_a_sidecar_they_are_lowered_to_what_may_be),
 	};

@@ -134,6 +134,20 @@ a_network_that_was_changed_has_one_of_its_own(void **state)
 }
 
 static void
+with_a_way_out_it_has_no_namespace_of_its_own(void **state)
+{
+	const struct cgroup_limits none = { 0, 0, 0 };
+	const struct home_of of = { .tenant = "f", .function = "f",
+		.ceilings = &none, .network = SANDBOX_NETWORK_EGRESS };
+	struct home *home = NULL;
+
+	assert_int_equal(home_take(*state, &of, &home), 0);
+	assert_int_equal(home_netns(home), 0);
+	assert_int_equal(namespaces(), 0);
+	home_drop(home);
+}
+
+static void
 one_is_kept_for_the_next_instance(void **state)
 {
 	struct home *home = take(*state, "f");
@@ -274,6 +288,7 @@ main(void)
 	const struct CMUnitTest tests[] = {
 		TEST(instances_of_a_function_share_one_and_other_functions_have_theirs),
 		TEST(a_network_that_was_changed_has_one_of_its_own),
+		TEST(with_a_way_out_it_has_no_namespace_of_its_own),
 		TEST(one_is_kept_for_the_next_instance),
 		TEST(of_those_that_nobody_uses_the_oldest_go),
 		TEST(the_leaves_of_a_function_stand_in_a_branch_of_its_own),

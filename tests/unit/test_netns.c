@@ -12,6 +12,7 @@
 #include <net/if.h>
 #include <sched.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/prctl.h>
@@ -171,6 +172,40 @@ where_user_namespaces_are_switched_off_it_says_so(void **state)
 	assert_int_equal(status_of(pid), 0);
 }
 
+static void
+refused(const char *path, int error, const char *words)
+{
+	const char *problem = "";
+
+	assert_int_equal(netns_open(path, &problem), error);
+	assert_non_null(strstr(problem, words));
+}
+
+static void
+of_the_administrators_only_another_network_is_opened(void **state)
+{
+	char path[64], fifo[] = "/tmp/netns-test.XXXXXX";
+	const char *problem = "";
+	int made = netns_new(), fd;
+
+	(void)state;
+	snprintf(path, sizeof(path), "/proc/self/fd/%d", made);
+	fd = netns_open(path, &problem);
+	assert_true(fd >= 0);
+	close(fd);
+	close(made);
+	refused("/proc/self/ns/net", -EPERM, "the machine's own network");
+	refused("/proc/self/ns/mnt", -EINVAL, "no network namespace");
+	refused("/dev/null", -EINVAL, "no network namespace");
+	refused("/run/netns/no-such", -ENOENT, "fcgi-host-egress up");
+	/* nobody is waited for */
+	close(mkstemp(fifo));
+	assert_int_equal(unlink(fifo), 0);
+	assert_int_equal(mkfifo(fifo, 0600), 0);
+	refused(fifo, -EINVAL, "no network namespace");
+	assert_int_equal(unlink(fifo), 0);
+}
+
 int
 main(void)
 {
@@ -179,6 +214,8 @@ main(void)
 		cmocka_unit_test(one_with_a_loopback_has_nothing_else),
 		cmocka_unit_test(
 		    it_is_made_without_a_right_over_the_hosts_network),
+		cmocka_unit_test(
+		    of_the_administrators_only_another_network_is_opened),
 		cmocka_unit_test(
 		    where_user_namespaces_are_switched_off_it_says_so),
 	};

@@ -144,7 +144,7 @@ good_value(const char *key)
 		{ "body_max", "1M" }, { "header_max", "8K" }, { "data", "no" },
 		{ "freeze_idle", "yes" },
 		{ "abort_grace", "0" }, { "runtime", "python" },
-		{ "network", "none" }, { "bind", "/opt/x:rw /opt/y" },
+		{ "network", "none" }, { "egress", "/run/netns/x" }, { "bind", "/opt/x:rw /opt/y" },
 		{ "pass_params", "A B_*" }, { "user", "alice" },
 	};
 	size_t i;
@@ -166,6 +166,7 @@ every_key_that_is_named_is_taken_where_it_belongs(void **state)
 	for (i = 0; i < count; i++) {
 		struct settings s = { .runtime = NULL };
 		bool is_admins = strcmp(keys[i], "network") == 0 ||
+		    strcmp(keys[i], "egress") == 0 ||
 		    strcmp(keys[i], "bind") == 0;
 		bool is_total = strcmp(keys[i], "max_instances") == 0 ||
 		    strcmp(keys[i], "max_memory") == 0 ||
@@ -204,11 +205,6 @@ what_this_version_does_not_honour_is_refused(void **state)
 	}
 	assert_int_equal(settings_check_known(SCOPE_RUNTIME, "spare",
 	    problem, sizeof(problem)), -EINVAL);
-	assert_int_equal(set(&s, SCOPE_DEFAULTS, "network", "egress"),
-	    -EINVAL);
-	assert_string_equal(problem, "network: \"egress\" is not available in "
-	    "this version; write none or loopback");
-	assert_false(s.has_network);
 	settings_free(&s);
 }
 
@@ -225,7 +221,12 @@ a_network_is_one_of_those_that_there_are(void **state)
 	assert_int_equal(s.network, NETWORK_NONE);
 	assert_int_equal(set(&s, SCOPE_DEFAULTS, "network", "host"), -EINVAL);
 	assert_string_equal(problem, "network: \"host\" is not known; write "
-	    "none or loopback");
+	    "none, loopback or egress");
+	assert_int_equal(set(&s, SCOPE_DEFAULTS, "network", "egress"), 0);
+	assert_int_equal(s.network, NETWORK_EGRESS);
+	assert_int_equal(set(&s, SCOPE_DEFAULTS, "egress", "netns/x"), -EINVAL);
+	assert_non_null(strstr(problem, "write that of a network namespace"));
+	assert_null(s.egress);
 	settings_free(&s);
 }
 

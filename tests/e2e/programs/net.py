@@ -3,7 +3,9 @@
 
     families                  the sockets that can be made, as "FAMILY TYPE PROTOCOL"
     own                       TCP and UDP to itself, by IPv4 and IPv6
-    tcp|udp ADDRESS PORT      "ok", or how it fails
+    tcp|udp ADDRESS PORT      "ok", or how it fails (within 3 s, or what follows)
+    spoof ADDRESS PORT SOURCE a datagram in another's name
+    where                     its own address, as the internet's servers see it
     abstract NAME             the same with an abstract socket
     hold SECONDS PORT NAME    listens everywhere meanwhile
     options                   options of TCP that go too far
@@ -64,16 +66,34 @@ def own():
             print(told(lambda: deed(family, address)))
 
 
-def tcp(address, port):
-    print(told(lambda: socket.create_connection((address, int(port)),
-                                                3).close()))
+def tcp(address, port, seconds="3"):
+    def connect():
+        with socket.create_connection((address, int(port)),
+                                      float(seconds)) as one:
+            one.sendall(b"GET / HTTP/1.0\r\n\r\n")
+    print(told(connect))
 
 
-def udp(address, port):
+def udp(address, port, _=""):
     def send():
         with socket.socket(V6 if ":" in address else V4, DATAGRAM) as one:
             one.sendto(b"x", (address, int(port)))
     print(told(send))
+
+
+def spoof(address, port, source):
+    def send():
+        with socket.socket(V4, DATAGRAM) as one:
+            one.setsockopt(socket.IPPROTO_IP, 15, 1)  # IP_FREEBIND
+            one.bind((source, 0))
+            one.sendto(b"x", (address, int(port)))
+    print(told(send))
+
+
+def where():
+    with socket.socket(V4, DATAGRAM) as one:
+        one.connect(("203.0.113.9", 80))
+        print(one.getsockname()[0])
 
 
 def abstract(name):
