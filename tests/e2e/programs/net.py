@@ -104,8 +104,9 @@ def abstract(name):
 
 
 def hold(seconds, port, name):
-    held = [socket.create_server(("", int(port))),
-            socket.create_server(("::", int(port)), family=V6)]
+    held = [socket.create_server(("", int(port)))]
+    told(lambda: held.append(socket.create_server(("::", int(port)),
+                                                  family=V6)))
     held.append(socket.socket(UNIX, STREAM))
     held[-1].bind("\0" + name)
     held[-1].listen()
