@@ -30,7 +30,7 @@ if ($_SERVER["REQUEST_METHOD"] === "POST") {
 def sample_runtime(name):
     """A [runtime NAME] section as the sample configuration has it."""
     found = []
-    for path in sorted(pathlib.Path(SAMPLES).rglob("*.ini*")):
+    for path in sorted(pathlib.Path(SAMPLES).rglob("*.ini.in")):
         text = path.read_text()
         found += re.findall(rf"^\[runtime {name}\]\n(?:(?!\[).*\n)*", text,
                             re.MULTILINE)

@@ -110,10 +110,10 @@ def test_a_timeout_kills_the_whole_tree(host):
 
 
 def test_processes_are_bounded_in_each_instance(host):
+    host.sidecar("bomb", processes="8")
     host.add("bomb.sh", "printf 'Content-Type: text/plain\\n\\n'\n"
              "for i in 1 2 3 4 5 6 7 8 9 10 11 12; do sleep 5 & done 2>&1\n"
              "ps -e 2>/dev/null | wc -l; echo end\n")
-    host.sidecar("bomb", processes="8")
     text = host.wait_served("/fn/bomb").text
     assert "Cannot fork" in text and "end" not in text, text
 
