@@ -1,6 +1,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "fcgi-host/log.h"
 #include "fcgi-host/parcel.h"
@@ -9,13 +10,16 @@
 struct parcel *
 parcel_new(enum ctl_type type)
 {
-	struct parcel *parcel = malloc(sizeof(*parcel));
+	struct ctl_msg msg;
+	struct parcel *parcel;
 
+	ctl_msg_init(&msg, type);
+	parcel = malloc(offsetof(struct parcel, msg) + msg.size);
 	if (parcel == NULL)
 		return NULL;
 	parcel->refs = 1;
 	parcel->fd_count = 0;
-	ctl_msg_init(&parcel->msg, type);
+	memcpy(&parcel->msg, &msg, msg.size);
 	return parcel;
 }
 

@@ -16,6 +16,8 @@ struct parcel {
 	unsigned refs;
 	size_t fd_count;
 	int fds[PARCEL_FDS_MAX]; /* owned */
+	/* Only as much of it is there as its type has: most are a tenth of the
+	 * largest, and a role that reads nothing lets 65,536 of them wait. */
 	struct ctl_msg msg;
 };
 

@@ -304,7 +304,7 @@ def test_a_gateway_that_asks_without_end_and_reads_nothing_is_killed(host):
     peak = proc.peak_rss_kib(host.pid)
     host.turn.meet("gateway")
     print(f"the spawner had {before} KiB, and {peak} at its most")
-    assert peak < before + 256 * 1024
+    assert peak < before + 64 * 1024
     unharmed(host)
 
 
@@ -454,7 +454,7 @@ def test_functions_without_end_are_bounded_and_forgotten_with_their_scanner(
     assert host.verb("status").returncode == 0
     grown = proc.rss_kib(host.pid) - before
     print(f"20,000 functions that are not there: {grown} KiB more")
-    assert grown < 256 * 1024
+    assert grown < 64 * 1024
     await_served(host)
     renew(host, "scanner")
     host.wait_served("/fn/ghost1", 30, 404)
