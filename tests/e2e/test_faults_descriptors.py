@@ -67,9 +67,9 @@ def test_connections_beyond_the_descriptors_are_refused_in_words(start_once,
 def test_instances_that_find_no_descriptors_are_refused_in_words(start_once,
                                                                  programs):
     """More warm functions than the gateway has descriptors for; those that
-    are warm go on."""
+    are warm go on.  With prepared ones the spawner would run out as soon."""
     host = start_once.host({"good.cgi": programs.cgi, **many(programs, 30)},
-                           wrap=FEW)
+                           {"host": {"max_prepared": "0"}}, wrap=FEW)
     gateway = host.roles()["gateway"]
     host.fetch("/fn/good?head")
     with Neighbour(host) as good:
