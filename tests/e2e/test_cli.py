@@ -413,12 +413,13 @@ def test_list_says_whose_interpreter_is_not_installed(start_once):
 def test_every_field_of_the_status_is_in_its_manual_page(host):
     page = (pathlib.Path(__file__).parents[2] /
             "docs/man/fcgi-host-status.8.in").read_text()
-    parts = dict(zip(("host", "functions", "instances"), re.split(
-        r"\nIn(?: each of)?\n\.Li (?:host|functions|instances) [:,]", page)[1:]))
+    kinds = ("host", "tenants", "functions", "instances")
+    parts = dict(zip(kinds, re.split(
+        rf"\nIn(?: each of)?\n\.Li (?:{'|'.join(kinds)}) [:,]", page)[1:]))
     assert host.fetch("/fn/echo").status == 200
     report = json.loads(host.verb("status", "--json").stdout)
-    rows = {"host": report["host"], "functions": report["functions"][0],
-            "instances": report["instances"][0]}
+    rows = {"host": report["host"],
+            **{kind: report[kind][0] for kind in kinds[1:]}}
     for name, row in rows.items():
         told = {word for line in re.findall(r"^\.It Li (.*)$", parts[name],
                                             re.M)
