@@ -19,6 +19,7 @@
 #include "sandbox/image.h"
 #include "sandbox/landlock.h"
 #include "sandbox/procfs.h"
+#include "sandbox/seccomp_shrink.h"
 #include "sandbox/tree.h"
 #include "sandbox/userns.h"
 
@@ -94,11 +95,16 @@ compile_filter(struct sandbox_host *host, unsigned which)
 		.has_terminal = which & FILTER_TERMINAL,
 		.has_internet = which & FILTER_INTERNET,
 	};
+	int error;
 
 	if (host->seccomp[which].code.filter != NULL)
 		return 0;
-	return seccomp_compile(&host->seccomp[which], SECCOMP_FUNCTION,
+	error = seccomp_compile(&host->seccomp[which], SECCOMP_FUNCTION,
 	    &options);
+	/* one that cannot be shortened costs each start more, and no more */
+	if (error == 0)
+		(void)seccomp_shrink(&host->seccomp[which].code);
+	return error;
 }
 
 struct sandbox_host *
