@@ -8,6 +8,13 @@ from lib import proc
 HOMES_KEPT = 16 # HOMES_UNUSED_MAX of fcgi-host/home.h
 
 
+def folders(path):
+    try:
+        return [one.path for one in os.scandir(path) if one.is_dir()]
+    except FileNotFoundError:  # it has just ended
+        return []
+
+
 def snapshot(host):
     """Counts per role of descriptors and mounts; processes, cgroups, files."""
     roles = host.roles()
@@ -27,13 +34,19 @@ def snapshot(host):
     facts["zombies"] = len([pid for pid in proc.descendants(host.pid)
                             if (proc.stat(pid) or " Z")[1] == "Z"])
     group = host.find_cgroup()
-    branches = [] if group is None or not group.exists() else \
-        [e for e in os.scandir(group) if e.is_dir()]
-    facts["cgroups"] = sum(e.is_dir() for branch in branches
-                           for e in os.scandir(branch))
-    # a function's branch is kept like its network namespace
+    # of a tenant, of a function below it, and in that the instances'
+    tenants, functions, leaves = [], [], []
+    if group is not None and group.exists():
+        tenants = folders(group)
+        functions = [one for tenant in tenants for one in folders(tenant)]
+        leaves = [one for function in functions for one in folders(function)]
+    facts["cgroups"] = len(leaves)
+    # a function's branch is kept like its network namespace, and its tenant's
+    # with it
     facts["cgroup branches"] = max(
-        0, len(branches) - HOMES_KEPT - len(host.instances()))
+        0, len(functions) - HOMES_KEPT - len(host.instances()))
+    facts["tenants' branches without a function's"] = len(
+        [one for one in tenants if not folders(one)])
     files = collections.Counter()
     for base in (host.run_dir, host.state):
         for directory, _, names in os.walk(base):
