@@ -1,6 +1,7 @@
 """Init stands inside the sandbox, with the gateway's socket: should a function take
 it over, that must end its own instance and harm nobody else.
 """
+import copy
 import shutil
 
 import pytest
@@ -20,16 +21,13 @@ def betrayed(start, programs, installed, tmp_path_factory):
             shutil.copy2(path, libexec)
     shutil.copy2(programs.lying_init, libexec / "fcgi-host-init")
     libexec.chmod(0o755)
-    real = installed.environment
-    installed.environment = lambda **more: {
-        **real(**more), "FCGI_HOST_LIBEXEC": str(libexec)}
     host = start.host({f"{lie}.cgi": programs.cgi for lie in [*LIES, "true"]},
                       {"defaults": {"timeout": "2s"}}, is_started=False)
     for lie in LIES:
         host.sidecar(lie, **{"env.MODE": lie})
-    host.start()
-    installed.environment = real
-    return host
+    host.installed = copy.copy(installed)
+    host.installed.libexec = libexec
+    return host.start()
 
 
 # Probe 42, from within.
