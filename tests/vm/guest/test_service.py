@@ -119,7 +119,7 @@ def test_a_leaf_has_every_ceiling(functions, programs, name):
     with leaf_of(f"/fn/bounds/{name}?head&sleep=2000",
                         f"{name}{source.suffix}") as leaf:
         assert leaf.is_relative_to(service.cgroup())
-        assert len(leaf.relative_to(service.cgroup()).parts) == 3, leaf
+        assert len(leaf.relative_to(service.cgroup()).parts) == 4, leaf
         assert words(leaf / "cgroup.controllers") == {"cpu", "memory", "pids"}
         facts = {key: (leaf / key).read_text().strip() for key in (
             "memory.max", "memory.oom.group", "pids.max", "cpu.max")}
