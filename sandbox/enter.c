@@ -13,6 +13,7 @@
 #include <unistd.h>
 
 #include "sandbox/init_msg.h"
+#include "sandbox/kernfile.h"
 #include "sandbox/landlock.h"
 #include "sandbox/plan.h"
 #include "sandbox/slice.h"
@@ -99,36 +100,6 @@ start_session(void)
 	return 0;
 }
 
-static int
-write_text(int dir_fd, const char *path, const char *text)
-{
-	int fd = openat(dir_fd, path, O_WRONLY | O_CLOEXEC);
-	ssize_t length = (ssize_t)strlen(text);
-	int error = 0;
-
-	if (fd < 0)
-		return -errno;
-	if (write(fd, text, (size_t)length) != length)
-		error = errno != 0 ? -errno : -EIO;
-	close(fd);
-	return error;
-}
-
-static void
-format_number(char *text, uint64_t number)
-{
-	char digits[24];
-	size_t n = 0;
-
-	do {
-		digits[n++] = (char)('0' + number % 10);
-		number /= 10;
-	} while (number > 0);
-	while (n > 0)
-		*text++ = digits[--n];
-	*text = '\0';
-}
-
 /* System V objects are kernel memory outside /tmp's and the process's limits:
  * the namespace's own ceilings bound them. */
 static int
@@ -138,14 +109,14 @@ limit_ipc(const struct enter *enter)
 	char pages[24];
 	int error;
 
-	format_number(pages, enter->shared_pages);
-	error = write_text(proc_fd, "sys/kernel/shmall", pages);
+	(void)kernfile_number(pages, enter->shared_pages);
+	error = kernfile_write(proc_fd, "sys/kernel/shmall", pages);
 	if (error == 0)
-		error = write_text(proc_fd, "sys/kernel/shmmni", "64");
+		error = kernfile_write(proc_fd, "sys/kernel/shmmni", "64");
 	if (error == 0)
-		error = write_text(proc_fd, "sys/kernel/msgmni", "16");
+		error = kernfile_write(proc_fd, "sys/kernel/msgmni", "16");
 	if (error == 0)
-		error = write_text(proc_fd, "sys/kernel/sem", "250 4000 32 64");
+		error = kernfile_write(proc_fd, "sys/kernel/sem", "250 4000 32 64");
 	return error;
 }
 
@@ -191,7 +162,7 @@ enter_namespaces(const struct enter *enter)
 static void
 set_apart(const struct enter *enter, int proc_fd)
 {
-	(void)write_text(proc_fd, "self/oom_score_adj", SANDBOX_OOM_SCORE);
+	(void)kernfile_write(proc_fd, "self/oom_score_adj", SANDBOX_OOM_SCORE);
 	must(enter, ENTER_USER_NS,
 	    userns_apart(proc_fd, enter->uid, enter->gid));
 }

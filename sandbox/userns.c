@@ -14,53 +14,23 @@
 #include <unistd.h>
 
 #include "fcgi-host/sock.h"
+#include "sandbox/kernfile.h"
 #include "sandbox/procfs.h"
 
 #define MAP_MAX 64
 
 /* ------------------------------------------------------------------ the maps */
 
-static int
-write_text(int dir_fd, const char *path, const char *text)
-{
-	int fd = openat(dir_fd, path, O_WRONLY | O_CLOEXEC);
-	ssize_t length = (ssize_t)strlen(text);
-	int error = 0;
-
-	if (fd < 0)
-		return -errno;
-	errno = 0;
-	if (write(fd, text, (size_t)length) != length)
-		error = errno != 0 ? -errno : -EIO;
-	close(fd);
-	return error;
-}
-
-static char *
-put_number(char *text, uint64_t number)
-{
-	char digits[24];
-	size_t n = 0;
-
-	do {
-		digits[n++] = (char)('0' + number % 10);
-		number /= 10;
-	} while (number > 0);
-	while (n > 0)
-		*text++ = digits[--n];
-	return text;
-}
-
 /* "INSIDE OUTSIDE 1", without stdio: a child between clone and exec asks. */
 static int
 write_map(int proc_fd, const char *path, uint64_t inside, uint64_t outside)
 {
-	char text[MAP_MAX], *at = put_number(text, inside);
+	char text[MAP_MAX], *at = kernfile_number(text, inside);
 
 	*at++ = ' ';
-	at = put_number(at, outside);
+	at = kernfile_number(at, outside);
 	memcpy(at, " 1", 3);
-	return write_text(proc_fd, path, text);
+	return kernfile_write(proc_fd, path, text);
 }
 
 /* An ordinary user may map only himself, and only when no process of the
@@ -69,7 +39,7 @@ static int
 write_maps(int proc_fd, uid_t inside_uid, uid_t uid, gid_t inside_gid,
     gid_t gid)
 {
-	int error = write_text(proc_fd, "self/setgroups", "deny");
+	int error = kernfile_write(proc_fd, "self/setgroups", "deny");
 
 	if (error == 0)
 		error = write_map(proc_fd, "self/uid_map", inside_uid, uid);
