@@ -181,33 +181,20 @@ def test_a_start_says_what_is_weaker(host):
     host.wait_log(r"event=layer_off layer=identity why=\"an ordinary user's")
 
 
-def test_a_layer_that_an_ordinary_user_cannot_have_is_refused(own_host):
+@pytest.mark.parametrize("section,key,value,words", [
+    ("host", "require", "mount identity", r"event=layer_missing why=\"identity "
+     r"is required: an ordinary user's host"),
+    ("tenant alice", "user", "nobody", r"\[tenant alice\]: functions cannot run "
+     r"as \"nobody\": an ordinary user's host has no id but his own"),
+    ("host", "listen_group", "www-data", r"listen_group = www-data: an ordinary "
+     r"user's host can give its socket to no group; take the line out")])
+def test_what_an_ordinary_user_cannot_have_is_refused_in_words(
+        own_host, section, key, value, words):
     host = own_host
-    host.configure({"host": {"require": "mount identity"}})
+    host.configure({section: {key: value}})
     host.launch()
     assert host.process.wait(10) != 0
-    host.wait_log(r"event=layer_missing why=\"identity is required: an "
-                  r"ordinary user's host")
-    host.process = None
-
-
-def test_an_account_for_a_tenant_is_refused_in_words(own_host):
-    host = own_host
-    host.configure({"tenant alice": {"user": "nobody"}})
-    host.launch()
-    assert host.process.wait(10) != 0
-    host.wait_log(r"\[tenant alice\]: functions cannot run as \"nobody\": an "
-                  "ordinary user's host has no id but his own")
-    host.process = None
-
-
-def test_a_group_for_the_socket_is_refused_in_words(own_host):
-    host = own_host
-    host.configure({"host": {"listen_group": "www-data"}})
-    host.launch()
-    assert host.process.wait(10) != 0
-    host.wait_log(r"listen_group = www-data: an ordinary user's host can give "
-                  "its socket to no group; take the line out")
+    host.wait_log(words)
     host.process = None
 
 
