@@ -246,16 +246,22 @@ unmount_by_force(void)
 }
 
 static long
-make_disk(void)
+make_node(mode_t type, dev_t device)
 {
 	char path[64];
 	int result;
 
-	snprintf(path, sizeof(path), "%s/disk", base);
-	result = mknod(path, S_IFBLK | 0600, makedev(7, 0));
+	snprintf(path, sizeof(path), "%s/node", base);
+	result = mknod(path, type | 0600, device);
 	if (result == 0)
 		unlink(path);
 	return result;
+}
+
+static long
+make_disk(void)
+{
+	return make_node(S_IFBLK, makedev(7, 0));
 }
 
 static long
@@ -347,14 +353,7 @@ copy_mounts(void)
 static long
 make_null(void)
 {
-	char path[64];
-	int result;
-
-	snprintf(path, sizeof(path), "%s/null", base);
-	result = mknod(path, S_IFCHR | 0600, makedev(1, 3));
-	if (result == 0)
-		unlink(path);
-	return result;
+	return make_node(S_IFCHR, makedev(1, 3));
 }
 
 static long
