@@ -103,3 +103,13 @@ def expect_denied(host, count, number):
     assert any(one in answer.text for one in expected), answer.text
     assert (record["outcome"], record["exit"]) == ("ok", 0)
     assert count.read_bytes() == b"", "the listener was reached"
+
+
+def expect_nothing_left(host):
+    """What one execution leaves behind the next does not find, in one sandbox."""
+    seen = set()
+    for _ in range(4):
+        answer, record = host.execute("/fn/alice/probe", QUERY_STRING="40")
+        assert "probe 40: denied" in answer.text, answer.text
+        seen.add(record["instance"])
+    assert len(seen) == 1, "it was not the same sandbox"
