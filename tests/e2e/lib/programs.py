@@ -151,7 +151,8 @@ class Compiler:
     def turncoat(self):
         """In the place of a gateway or scanner; it confines itself as they do."""
         rooms = [TREE / f"sandbox/{room}.c" for room in
-                 ("confine", "landlock", "procfs", "rights", "userns")]
+                 ("confine", "kernfile", "landlock", "procfs", "rights",
+                  "userns")]
         return self.build("turncoat.c", "turncoat", "-D_GNU_SOURCE",
                           f"-I{TREE}", TREE / "fcgi-host/sock.c",
                           TREE / "fcgi-host/ctl_msg.c", *rooms,
