@@ -335,7 +335,6 @@ step_sandbox(struct start *s)
 static int (*const steps[])(struct start *s) = {
 	step_room, step_file, step_runtime, step_data, step_binds, step_home,
 	step_egress,
-	step_egress,
 	step_leaf, step_leaf_files, step_sockets, step_sandbox,
 };
 

@@ -11,7 +11,7 @@ import time
 
 import pytest
 
-from lib import internet, programs as programs_room, threads
+from lib import internet, proc, programs as programs_room, threads
 
 HERE = pathlib.Path(__file__).parent
 NET = (HERE / "programs/net.py").read_text()
@@ -116,6 +116,18 @@ def test_a_function_without_it_reaches_nothing(host, lines):
     assert said[-1] in ("exit 6", "exit 7"), said
     assert ask(host, "bob/none", "names", "internet.test") == ["gai -2"]
     assert lines() == []
+
+
+def test_starts_leave_no_namespace_with_the_host(host):
+    """A tenant whose programs come and go would use up its descriptors."""
+    spawner = host.roles()["spawner"]
+    host.add("alice/fresh.py", NET)
+    host.sidecar("alice/fresh", idle="0s")
+    host.wait_served("/fn/alice/fresh?where")
+    before = proc.descriptors(spawner).count(SPACE)
+    for _ in range(5):
+        assert ask(host, "alice/fresh", "where") == [OWN]
+    assert proc.descriptors(spawner).count(SPACE) == before
 
 
 # ------------------------------------------------------------ what is refused
