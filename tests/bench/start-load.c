@@ -266,19 +266,33 @@ measure_time(struct bench *bench, unsigned count, const char *only)
 
 /* -------------------------------------------------------------------- memory */
 
-static uint64_t
-available_kib(void)
+/*
+ * Free pages, and those that hold only files' bytes.  MemAvailable would count
+ * half of what the kernel could give back of its own objects, too, and those of
+ * a sandbox that lives it cannot.
+ */
+static int64_t
+unused_kib(void)
 {
+	static const struct {
+		const char *format;
+		int sign;
+	} parts[] = { { "MemFree: %llu", 1 }, { "Buffers: %llu", 1 },
+		{ "Cached: %llu", 1 }, { "Shmem: %llu", -1 } };
 	FILE *file = fopen("/proc/meminfo", "re");
-	unsigned long long kib = 0;
+	unsigned long long kib;
+	int64_t sum = 0;
 	char line[256];
 
-	while (file != NULL && fgets(line, sizeof(line), file) != NULL &&
-	    sscanf(line, "MemAvailable: %llu", &kib) != 1)
-		continue;
+	while (file != NULL && fgets(line, sizeof(line), file) != NULL) {
+		for (size_t i = 0; i < sizeof(parts) / sizeof(parts[0]); i++) {
+			if (sscanf(line, parts[i].format, &kib) == 1)
+				sum += parts[i].sign * (int64_t)kib;
+		}
+	}
 	if (file != NULL)
 		fclose(file);
-	return kib;
+	return sum;
 }
 
 static uint64_t
@@ -298,29 +312,36 @@ pss_kib(pid_t pid)
 	return kib;
 }
 
-/* What the machine has less, each of so many prepared sandboxes. */
+/*
+ * What the machine has less, each of so many prepared sandboxes, and how far it
+ * is from where it was when they are gone: what others took or gave back
+ * meanwhile, and what the kernel keeps for the next ones.
+ */
 static void
 measure_memory(struct bench *bench, unsigned count)
 {
 	struct box *boxes = calloc(count, sizeof(*boxes));
-	uint64_t before_kib, after_kib, pss = 0;
+	int64_t before_kib, during_kib, after_kib;
+	uint64_t pss = 0;
 
 	if (boxes == NULL)
 		err(1, "memory");
 	usleep(MEMORY_SETTLE_MS * 1000);
-	before_kib = available_kib();
+	before_kib = unused_kib();
 	for (unsigned i = 0; i < count; i++)
 		start(bench, bench->netns_fd, &boxes[i]);
 	usleep(MEMORY_SETTLE_MS * 1000);
-	after_kib = available_kib();
+	during_kib = unused_kib();
 	for (unsigned i = 0; i < count; i++)
 		pss += pss_kib(boxes[i].child.pid);
 	for (unsigned i = 0; i < count; i++)
 		box_end(&bench->host, &boxes[i]);
+	usleep(MEMORY_SETTLE_MS * 1000);
+	after_kib = unused_kib();
 	free(boxes);
-	printf("{\"all_kib\":%.1f,\"pss_kib\":%.1f}\n",
-	    ((double)before_kib - (double)after_kib) / count,
-	    (double)pss / count);
+	printf("{\"all_kib\":%.1f,\"pss_kib\":%.1f,\"drift_kib\":%.1f}\n",
+	    (double)(before_kib - during_kib) / count, (double)pss / count,
+	    (double)(before_kib - after_kib) / count);
 }
 
 int

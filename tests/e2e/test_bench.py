@@ -1,4 +1,7 @@
 """The load generator of `make bench` counts right answers and no others."""
+import contextlib
+import importlib.machinery
+import importlib.util
 import json
 import os
 import socket
@@ -173,12 +176,70 @@ def test_each_request_to_a_host_is_one_answer_and_one_record(
     assert len(ids) == len(set(ids)) == 40
 
 
-def test_the_driver_knows_its_benchmarks_and_reads_wrk():
+@contextlib.contextmanager
+def bench_rooms():
+    """The rooms of the driver stand beside it and find each other."""
     sys.path.insert(0, str(BENCH))
     try:
-        import rig
+        yield
     finally:
         sys.path.remove(str(BENCH))
+
+
+def driver():
+    """The driver itself, whose file has no extension."""
+    loader = importlib.machinery.SourceFileLoader("bench_driver",
+                                                  str(BENCH / "bench"))
+    spec = importlib.util.spec_from_loader(loader.name, loader)
+    module = importlib.util.module_from_spec(spec)
+    loader.exec_module(module)
+    return module
+
+
+def memory_line(*rounds):
+    """The table's line for rounds of (all, PSS, drift)."""
+    with bench_rooms():
+        import rows
+        row = rows.memory_row()
+        for all_kib, pss_kib, drift_kib in rounds:
+            rows.memory_add(row, {"all_kib": all_kib, "pss_kib": pss_kib,
+                                  "drift_kib": drift_kib})
+        return driver().line(row)
+
+
+def test_a_round_that_others_disturbed_costs_no_other_round_its_figure():
+    cells = memory_line((73, 20, 1), (900, 20, 300), (68, 22, -4),
+                        (-5, 20, 2), (90, 20, -40))
+    assert cells[2:5] == ["73 KiB", "450 KiB", "0.16"]
+    assert cells[5:] == ["0.15-0.20", "≤ 1.00",
+                         "met; of it PSS 20; 2 rounds of 5 disturbed by others"]
+
+
+def test_a_line_without_figures_says_why():
+    cells = memory_line((10, 20, 1), (900, 20, -300))
+    assert cells[2:7] == ["-"] * 5
+    assert cells[7] == ("no figures; 2 rounds of 2 disturbed by others: needs "
+                        "a quiet machine")
+
+
+def test_a_ratio_is_the_median_of_the_rounds_and_wrong_answers_are_none():
+    with bench_rooms():
+        import rows
+        line = driver().line
+        row = rows.Row("a", "b", 0.8)
+        for ours, theirs in ((100, 100), (50, 100), (90, 100)):
+            row.add(ours, theirs)
+        assert line(row)[4:] == ["0.90", "0.50-1.00", "≥ 0.80", "met"]
+        row.add(10, 100, (0, 7))
+        assert line(row)[4:] == ["0.70", "0.10-1.00", "≥ 0.80",
+                                 "missed; the peer: 7 wrong answers"]
+        row.add(100, 100, (1, 0))
+        assert line(row)[7].startswith("wrong answers")
+
+
+def test_the_driver_knows_its_benchmarks_and_reads_wrk():
+    with bench_rooms():
+        import rig
     found = rig.wrk_read("  Latency Distribution\n     50%    1.00ms\n"
                          "     99%    2.50s \n"
                          "  Socket errors: connect 1, read 2, write 3, "
