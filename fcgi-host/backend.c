@@ -31,10 +31,12 @@ report_take(void *arg, const struct init_report *report)
 {
 	struct backend *backend = arg;
 
-	if (report->type == INIT_MEMORY)
-		backend->events->measured(backend->arg, report->memory_kib);
-	else
+	if (report->type != INIT_MEMORY) {
 		backend->kind->report(backend, report);
+		return;
+	}
+	backend->instance->left_memory_kib = report->memory_now_kib;
+	backend->events->measured(backend->arg, report->memory_kib);
 }
 
 static void

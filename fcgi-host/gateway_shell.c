@@ -31,6 +31,8 @@ void
 gateway_shell_gone(struct gateway *gateway, const struct ctl_shell_gone *shell)
 {
 	const struct ctl_instance_gone *gone = &shell->gone;
+	const struct function *function =
+	    catalog_find(gateway->server.catalog, shell->name);
 	struct record_instance record = {
 		.number = gone->id,
 		.time_us = loop_clock_real_us(),
@@ -55,6 +57,12 @@ gateway_shell_gone(struct gateway *gateway, const struct ctl_shell_gone *shell)
 	memcpy(record.tenant, shell->tenant, sizeof(record.tenant));
 	memcpy(record.function, shell->name, sizeof(record.function));
 	memcpy(record.version, shell->version, sizeof(record.version));
+	if (function != NULL) {
+		memcpy(record.runtime, function->info.runtime,
+		    sizeof(record.runtime));
+		record.mem_limit_mib =
+		    function->info.limits.value[LIMIT_MEMORY_BYTES] >> 20;
+	}
 	if (ledger_instance(gateway->server.ledger, &record) != 0)
 		log_event(LOG_ERROR, "shell_record", "function=%s "
 		    "error=\"not enough memory\"", shell->name);

@@ -8,7 +8,7 @@
 
 #include "fcgi-host/log.h"
 
-#define INFLIGHT_MAGIC 0x66637434u /* changes with every change of a struct */
+#define INFLIGHT_MAGIC 0x66637435u /* changes with every change of a struct */
 
 struct inflight_head {
 	uint32_t magic;
@@ -94,11 +94,14 @@ record_is_sane(const struct record_exec *r)
 	return (unsigned)r->start <= START_FRESH &&
 	    (unsigned)r->cpu_source < SOURCE_COUNT &&
 	    (unsigned)r->mem_source < SOURCE_COUNT &&
+	    (unsigned)r->mem_start_source < SOURCE_COUNT &&
+	    (unsigned)r->cause < CAUSE_COUNT &&
 	    text_is_sane(r->request_id, sizeof(r->request_id)) &&
 	    text_is_sane(r->method, sizeof(r->method)) &&
 	    text_is_sane(r->tenant, sizeof(r->tenant)) &&
 	    text_is_sane(r->function, sizeof(r->function)) &&
-	    text_is_sane(r->version, sizeof(r->version));
+	    text_is_sane(r->version, sizeof(r->version)) &&
+	    text_is_sane(r->runtime, sizeof(r->runtime));
 }
 
 /* Its writer may have died because it was compromised: what it cannot have

@@ -349,6 +349,7 @@ record_write(struct instance *instance)
 		.idle_cpu_us = instance->idle_cpu_us,
 		.cpu_source = cpu_source(instance),
 		.mem_peak_kib = instance->gone.memory_peak_kib,
+		.mem_limit_mib = info->limits.value[LIMIT_MEMORY_BYTES] >> 20,
 		.exit_code = WIFEXITED(status) ? WEXITSTATUS(status) : -1,
 		.signal_number = WIFSIGNALED(status) ? WTERMSIG(status) : 0,
 	};
@@ -356,6 +357,7 @@ record_write(struct instance *instance)
 	memcpy(record.tenant, info->tenant, sizeof(record.tenant));
 	memcpy(record.function, info->name, sizeof(record.function));
 	memcpy(record.version, info->version, sizeof(record.version));
+	memcpy(record.runtime, info->runtime, sizeof(record.runtime));
 	if (ledger_instance(instance->fleet->ledger, &record) == 0)
 		instance->is_admitted = false;
 }

@@ -109,6 +109,10 @@ struct instance {
 	bool is_peak_resettable;
 	/* init's last reading, if it was of a short execution; its time, 0 */
 	uint64_t memory_kib, memory_us;
+	/* before an execution: as it was last read, and when; 0 */
+	uint64_t start_memory_kib, start_memory_us;
+	/* of its largest process, when init was last asked; 0 */
+	uint64_t left_memory_kib;
 	struct cgroup_cpu cpu_mark, last_cpu;
 	uint64_t start_cpu_us, exec_cpu_us, idle_cpu_us;
 	uint64_t oom_mark;
@@ -159,6 +163,12 @@ bool instance_peak_read(struct instance *instance, uint64_t *kib);
 /* What the sandbox holds now: of the whole leaf, or without a controller what
  * init has for itself, which is all of a prepared one's.  0: not known. */
 uint64_t instance_memory_kib(const struct instance *instance);
+/* What it holds before an execution, and where that is known from: of the whole
+ * leaf, as it was at most 50 ms before; else of the largest process, at the end
+ * of the last execution after which init was asked; or init's, where nobody else
+ * is there.  SOURCE_NONE: not known. */
+enum record_source instance_memory_start(struct instance *instance,
+    uint64_t *kib);
 /* Out-of-memory kills since the last call: each execution asks once. */
 bool instance_had_oom(struct instance *instance);
 

@@ -5,6 +5,8 @@
 
 #include "fcgi-host/instance.h"
 
+#define START_AGE_US 50000
+
 bool
 instance_peak_read(struct instance *instance, uint64_t *kib)
 {
@@ -46,6 +48,37 @@ instance_memory_kib(const struct instance *instance)
 	if (instance->served > 0 || instance->is_program_running)
 		return 0;
 	return statm_kib(instance->memory_fd);
+}
+
+/* A warm execution costs no reading where another has just paid for one. */
+static void
+leaf_look(struct instance *instance)
+{
+	uint64_t now_us = loop_now_us(instance->fleet->loop);
+
+	if (instance->start_memory_us != 0 &&
+	    now_us < instance->start_memory_us + START_AGE_US)
+		return;
+	instance->start_memory_us = now_us;
+	instance->start_memory_kib = instance_memory_kib(instance);
+}
+
+enum record_source
+instance_memory_start(struct instance *instance, uint64_t *kib)
+{
+	bool is_leaf = instance->memory_fd >= 0 && !instance->is_memory_of_init;
+	bool is_alone = !instance->is_program_running && (instance->served == 0 ||
+	    !instance->function->info.is_fastcgi);
+
+	if (is_leaf)
+		leaf_look(instance);
+	else if (is_alone && instance->served == 0)
+		instance->start_memory_kib = instance_memory_kib(instance);
+	*kib = is_leaf || is_alone ? instance->start_memory_kib :
+	    instance->left_memory_kib;
+	if (*kib == 0)
+		return SOURCE_NONE;
+	return is_leaf ? SOURCE_CGROUP : SOURCE_PROCESS;
 }
 
 static uint64_t

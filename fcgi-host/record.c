@@ -33,6 +33,21 @@ static const char *const source_names[SOURCE_COUNT] = {
 	[SOURCE_PROCESS_LATELY] = "process-lately",
 };
 
+static const char *const cause_names[CAUSE_COUNT] = {
+	[CAUSE_NONE] = NULL,
+	[CAUSE_SIGNAL] = "signal",
+	[CAUSE_MEMORY] = "memory",
+	[CAUSE_DEADLINE] = "deadline",
+	[CAUSE_STALL] = "stall",
+	[CAUSE_CLIENT] = "client",
+	[CAUSE_ANSWER] = "answer",
+	[CAUSE_DRAIN] = "drain",
+	[CAUSE_EXIT] = "exit",
+	[CAUSE_EXECVE] = "execve",
+	[CAUSE_DIED] = "died",
+	[CAUSE_HOST] = "host",
+};
+
 const char *
 record_outcome_name(enum record_outcome outcome)
 {
@@ -45,6 +60,15 @@ record_billed_ms(const struct record_exec *record)
 	if (record->outcome == OUTCOME_REFUSED)
 		return 0;
 	return (record->init_us + record->run_us + 999) / 1000;
+}
+
+uint64_t
+record_mib_ms(uint64_t mib, uint64_t ms)
+{
+	uint64_t product;
+
+	return __builtin_mul_overflow(mib, ms, &product) ? UINT64_MAX :
+	    product;
 }
 
 static void
@@ -161,24 +185,33 @@ put_close(struct buf *out)
 
 static void
 put_function(struct buf *out, const char *tenant, const char *function,
-    const char *version)
+    const char *version, const char *runtime)
 {
 	PUT_TEXT(out, "tenant", tenant);
 	PUT_TEXT(out, "function", function);
 	PUT_TEXT(out, "version", version);
+	PUT_TEXT(out, "runtime", runtime);
 }
 
 static void
 put_exec_usage(struct buf *out, const struct record_exec *r)
 {
+	uint64_t billed_ms = record_billed_ms(r);
+
 	PUT_NUMBER(out, "queue_us", r->queue_us);
 	PUT_NUMBER(out, "init_us", r->init_us);
+	PUT_NUMBER(out, "sandbox_us", r->sandbox_us);
 	PUT_NUMBER(out, "run_us", r->run_us);
-	PUT_NUMBER(out, "billed_ms", record_billed_ms(r));
+	PUT_NUMBER(out, "program_us", r->program_us);
+	PUT_NUMBER(out, "deadline_ms", r->deadline_ms);
+	PUT_NUMBER(out, "billed_ms", billed_ms);
+	PUT_NUMBER(out, "mib_ms", record_mib_ms(r->mem_limit_mib, billed_ms));
 	PUT_NUMBER(out, "cpu_us", r->cpu_us);
 	PUT_NUMBER(out, "cpu_user_us", r->cpu_user_us);
 	PUT_NUMBER(out, "cpu_sys_us", r->cpu_sys_us);
 	PUT_TEXT(out, "cpu_source", source_names[r->cpu_source]);
+	PUT_NUMBER(out, "mem_start_kib", r->mem_start_kib);
+	PUT_TEXT(out, "mem_start_source", source_names[r->mem_start_source]);
 	PUT_NUMBER(out, "mem_peak_kib", r->mem_peak_kib);
 	PUT_TEXT(out, "mem_source", source_names[r->mem_source]);
 	PUT_NUMBER(out, "mem_limit_mib", r->mem_limit_mib);
@@ -194,7 +227,7 @@ record_put_exec(struct buf *out, const struct record_exec *r)
 	put_open(out, r->seq, "exec", r->time_us);
 	PUT_ID(out, "id", r->run_id, r->number);
 	PUT_TEXT(out, "request_id", r->request_id);
-	put_function(out, r->tenant, r->function, r->version);
+	put_function(out, r->tenant, r->function, r->version, r->runtime);
 	PUT_ID(out, "instance", r->run_id, r->instance);
 	PUT_TEXT(out, "trigger", r->trigger);
 	PUT_TEXT(out, "method", r->method);
@@ -205,6 +238,7 @@ record_put_exec(struct buf *out, const struct record_exec *r)
 	PUT_NUMBER(out, "status", r->status < 0 ? 0 : (uint64_t)r->status);
 	PUT_TEXT(out, "outcome", outcome_names[r->outcome]);
 	PUT_TEXT(out, "reason", r->reason);
+	PUT_TEXT(out, "cause", cause_names[r->cause]);
 	put_exec_usage(out, r);
 	put_end_status(out, r->exit_code, r->signal_number);
 	return put_close(out);
@@ -217,7 +251,7 @@ record_put_instance(struct buf *out, const struct record_instance *r)
 		return -ENOMEM;
 	put_open(out, r->seq, "instance", r->time_us);
 	PUT_ID(out, "instance", r->run_id, r->number);
-	put_function(out, r->tenant, r->function, r->version);
+	put_function(out, r->tenant, r->function, r->version, r->runtime);
 	PUT_TEXT(out, "reason", r->reason);
 	PUT_NUMBER(out, "executions", r->executions);
 	PUT_NUMBER(out, "lifetime_us", r->lifetime_us);
@@ -228,6 +262,9 @@ record_put_instance(struct buf *out, const struct record_instance *r)
 	PUT_NUMBER(out, "idle_cpu_us", r->idle_cpu_us);
 	PUT_TEXT(out, "cpu_source", source_names[r->cpu_source]);
 	PUT_NUMBER(out, "mem_peak_kib", r->mem_peak_kib);
+	PUT_NUMBER(out, "mem_limit_mib", r->mem_limit_mib);
+	PUT_NUMBER(out, "idle_mib_ms", record_mib_ms(r->mem_limit_mib,
+	    r->idle_us / 1000 + (r->idle_us % 1000 > 0)));
 	put_end_status(out, r->exit_code, r->signal_number);
 	return put_close(out);
 }

@@ -43,6 +43,23 @@ enum record_source {
 	SOURCE_COUNT
 };
 
+/* Who or what ended the program before its time. */
+enum record_cause {
+	CAUSE_NONE,     /* it lives on, or had ended by itself */
+	CAUSE_SIGNAL,   /* a signal that is not the host's */
+	CAUSE_MEMORY,   /* the kernel, for want of memory */
+	CAUSE_DEADLINE, /* from here on the host: its time-out */
+	CAUSE_STALL,
+	CAUSE_CLIENT,   /* it left, and abort_grace was over */
+	CAUSE_ANSWER,   /* it cannot be passed on, or the request not be handed over */
+	CAUSE_DRAIN,
+	CAUSE_EXIT,     /* the program itself, before its answer was whole */
+	CAUSE_EXECVE,   /* it could not be executed */
+	CAUSE_DIED,     /* the whole instance, and nobody knows why */
+	CAUSE_HOST,     /* the gateway or the host died */
+	CAUSE_COUNT
+};
+
 struct record_exec {
 	uint64_t seq, run_id, number;
 	uint64_t instance; /* 0: none */
@@ -52,16 +69,21 @@ struct record_exec {
 	char tenant[CTL_TENANT_MAX + 1];
 	char function[CTL_NAME_MAX + 1];
 	char version[CTL_VERSION_LENGTH + 1];
+	char runtime[CTL_RUNTIME_MAX + 1]; /* "": executed directly */
 	const char *trigger; /* "web", "invoke" */
 	const char *reason;  /* static text, or NULL */
 	enum record_start start;
 	enum record_outcome outcome;
+	enum record_cause cause;
 	int status;
 	uint64_t queue_us, init_us, run_us;
+	uint64_t sandbox_us;  /* of init_us: the making of the sandbox */
+	uint64_t program_us;  /* of run_us: until a program just started answers */
+	uint64_t deadline_ms; /* 0: none */
 	uint64_t cpu_us, cpu_user_us, cpu_sys_us;
 	enum record_source cpu_source;
-	uint64_t mem_peak_kib, mem_limit_mib;
-	enum record_source mem_source;
+	uint64_t mem_start_kib, mem_peak_kib, mem_limit_mib;
+	enum record_source mem_start_source, mem_source;
 	uint64_t bytes_in, bytes_out;
 	int exit_code;     /* -1: none */
 	int signal_number; /* 0: none */
@@ -72,12 +94,13 @@ struct record_instance {
 	char tenant[CTL_TENANT_MAX + 1];
 	char function[CTL_NAME_MAX + 1];
 	char version[CTL_VERSION_LENGTH + 1];
+	char runtime[CTL_RUNTIME_MAX + 1];
 	const char *reason; /* why it ended */
 	uint64_t executions, lifetime_us;
 	uint64_t start_us, idle_us;
 	uint64_t start_cpu_us, exec_cpu_us, idle_cpu_us;
 	enum record_source cpu_source;
-	uint64_t mem_peak_kib;
+	uint64_t mem_peak_kib, mem_limit_mib;
 	int exit_code, signal_number;
 };
 
@@ -98,6 +121,8 @@ int record_put_host(struct buf *out, const struct record_host *record);
 
 /* init_us + run_us in milliseconds, rounded up; 0 for OUTCOME_REFUSED. */
 uint64_t record_billed_ms(const struct record_exec *record);
+/* MiB kept for so many milliseconds; UINT64_MAX where a number cannot hold it. */
+uint64_t record_mib_ms(uint64_t mib, uint64_t ms);
 
 const char *record_outcome_name(enum record_outcome outcome);
 

@@ -285,6 +285,8 @@ answer_pump(struct relay *relay)
 			fail(relay, (int)n, "the answer cannot be read");
 			return false;
 		}
+		if (n > 0 && relay->bytes_out == 0)
+			relay->first_us = loop_now_us(relay->loop);
 		if (n > 0)
 			written_drop(relay);
 		relay->bytes_out += (uint64_t)n;

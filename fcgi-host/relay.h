@@ -58,6 +58,7 @@ struct relay {
 	uint8_t held_byte;
 	int64_t body_left;   /* of Content-Length; -1: not known */
 	uint64_t bytes_out;  /* what the function produced, head included */
+	uint64_t first_us;   /* when the first of them came, 0 */
 	uint64_t progress_us;
 	const char *problem; /* static text */
 	bool is_done_told;

@@ -76,6 +76,15 @@ method_choose(struct request *request)
 	    method_is_usable(method) ? method : "GET");
 }
 
+static void
+function_note(struct record_exec *record, const struct ctl_function *info)
+{
+	memcpy(record->version, info->version, sizeof(record->version));
+	memcpy(record->runtime, info->runtime, sizeof(record->runtime));
+	record->mem_limit_mib = info->limits.value[LIMIT_MEMORY_BYTES] >> 20;
+	record->deadline_ms = info->limits.value[LIMIT_TIMEOUT_MS];
+}
+
 /* The record's facts that stand from the start: they are all that remains of
  * an execution whose gateway dies. */
 static void
@@ -89,11 +98,10 @@ slot_fill(struct request *request)
 	record->time_us = loop_clock_real_us();
 	record->trigger = request->trigger;
 	record->exit_code = -1;
-	record->mem_limit_mib = info->limits.value[LIMIT_MEMORY_BYTES] >> 20;
 	strcpy(record->method, request->relay.method);
 	memcpy(record->tenant, info->tenant, sizeof(record->tenant));
 	memcpy(record->function, info->name, sizeof(record->function));
-	memcpy(record->version, info->version, sizeof(record->version));
+	function_note(record, info);
 	id_choose(request, record);
 	request->slot->is_invoke = strcmp(request->trigger, "invoke") == 0;
 }
@@ -290,7 +298,7 @@ refused(void *arg, enum pool_refusal why)
 
 /* What the wait was: for an instance's start, or for others' executions. */
 static void
-wait_split(struct request *request, const struct instance *instance)
+wait_split(struct request *request, struct instance *instance)
 {
 	struct record_exec *record = &request->slot->record;
 	uint64_t now_us = loop_now_us(request->server->loop);
@@ -303,10 +311,14 @@ wait_split(struct request *request, const struct instance *instance)
 		from_us = instance->asked_us;
 	record->init_us = record->start == START_WARM || from_us > now_us ?
 	    0 : now_us - from_us;
+	if (record->start == START_FRESH)
+		record->sandbox_us = instance->start_us < record->init_us ?
+		    instance->start_us : record->init_us;
 	record->queue_us = now_us - request->arrived_us - record->init_us;
 	record->instance = instance->id;
-	memcpy(record->version, instance->function->info.version,
-	    sizeof(record->version));
+	record->mem_start_source = instance_memory_start(instance,
+	    &record->mem_start_kib);
+	function_note(record, &instance->function->info);
 	request->granted_us = now_us;
 	request->slot->started_us = now_us;
 }
@@ -315,11 +327,14 @@ wait_split(struct request *request, const struct instance *instance)
 static void
 untake(struct request *request)
 {
+	struct record_exec *record = &request->slot->record;
+
 	request->granted_us = 0;
 	request->slot->started_us = 0;
-	request->slot->record.instance = 0;
-	request->slot->record.start = START_NONE;
-	request->slot->record.init_us = 0;
+	record->instance = 0;
+	record->start = START_NONE;
+	record->init_us = record->sandbox_us = record->mem_start_kib = 0;
+	record->mem_start_source = SOURCE_NONE;
 	instance_untake(request->relay.backend.instance);
 	relay_close(&request->relay);
 }
@@ -398,6 +413,8 @@ granted(void *arg, struct instance *instance)
 	if (is_first)
 		program_env = exec_env_program(&exec);
 	wait_split(request, instance);
+	request->is_program_start = is_first ||
+	    !instance->function->info.is_fastcgi;
 	request_step(request, REQUEST_EVENT_GRANT);
 	if (env != NULL && (program_env != NULL || !is_first)) {
 		error = relay_start(&request->relay, instance, env,

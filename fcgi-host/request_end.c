@@ -49,6 +49,23 @@ request_refuse(struct request *request, int status, const char *reason)
 	request_step(request, REQUEST_EVENT_REFUSE);
 }
 
+/* The first one wins: of what is dying already all else is a consequence. */
+static void
+cause_set(struct request *request, enum record_cause cause)
+{
+	if (request->slot->record.cause == CAUSE_NONE)
+		request->slot->record.cause = cause;
+}
+
+/* Why the host ends an instance. */
+static const enum record_cause kill_causes[OUTCOME_COUNT] = {
+	[OUTCOME_ERROR] = CAUSE_ANSWER,
+	[OUTCOME_TIMEOUT] = CAUSE_DEADLINE,
+	[OUTCOME_STALLED] = CAUSE_STALL,
+	[OUTCOME_ABORTED] = CAUSE_CLIENT,
+	[OUTCOME_REFUSED] = CAUSE_ANSWER,
+};
+
 void
 request_kill(struct request *request, enum record_outcome outcome, int status,
     const char *reason)
@@ -58,6 +75,7 @@ request_kill(struct request *request, enum record_outcome outcome, int status,
 	if (request->state == REQUEST_KILLING)
 		return;
 	request_fault(request, outcome, status, reason);
+	cause_set(request, kill_causes[outcome]);
 	relay_set_out(&request->relay, NULL, request->id);
 	request_step(request, REQUEST_EVENT_KILL);
 	if (instance->state == INSTANCE_GONE)
@@ -208,6 +226,28 @@ judge_end(struct request *request)
 		request_fault(request, OUTCOME_ERROR, 0, "exit code");
 }
 
+/* What ended the program, if anything did before its time. */
+static enum record_cause
+cause_of_end(const struct request *request)
+{
+	const struct backend *backend = &request->relay.backend;
+	const struct instance *instance = backend->instance;
+
+	if (request->has_fault && request->outcome == OUTCOME_OOM)
+		return CAUSE_MEMORY;
+	if (request->has_fault && request->reason == drain_over)
+		return CAUSE_DRAIN;
+	if (backend->exec_error != 0)
+		return CAUSE_EXECVE;
+	if (request->slot->record.signal_number != 0 &&
+	    !(instance->state == INSTANCE_GONE && backend->signal_number == 0))
+		return CAUSE_SIGNAL;
+	if (instance->state == INSTANCE_GONE && instance->has_died)
+		return CAUSE_DIED;
+	return backend->end == BACKEND_LOST && !instance->is_program_running ?
+	    CAUSE_EXIT : CAUSE_NONE;
+}
+
 /* May the function's own answer be completed?  With Content-Length bytes tell;
  * without, only an orderly end does. */
 static bool
@@ -302,14 +342,19 @@ request_memory_read(struct request *request, uint64_t memory_kib)
 static void
 usage_collect(struct request *request, uint64_t memory_kib)
 {
+	struct record_exec *record = &request->slot->record;
 	struct instance *instance = request->relay.backend.instance;
 
 	usage_cpu(request, instance);
 	usage_memory(request, instance, memory_kib);
 	usage_exit(request);
 	judge_end(request);
-	request->slot->record.run_us = request->ended_us -
-	    request->granted_us;
+	cause_set(request, cause_of_end(request));
+	record->run_us = request->ended_us - request->granted_us;
+	if (request->is_program_start)
+		record->program_us = (request->relay.first_us != 0 ?
+		    request->relay.first_us : request->ended_us) -
+		    request->granted_us;
 }
 
 void
@@ -478,6 +523,7 @@ lost_record(struct inflight_slot *slot, void *arg)
 	record.reason = slot->ended_us != 0 ? "the host died" :
 	    "the gateway died";
 	record.outcome = OUTCOME_LOST;
+	record.cause = CAUSE_HOST;
 	record.status = 0;
 	record.run_us = lost_run_us(slot, loop_now_us(server->loop));
 	lost->slot = slot;

@@ -34,6 +34,7 @@ struct request {
 	bool is_aborted;        /* by ABORT_REQUEST */
 	bool is_memory_lately;  /* its memory was read just before */
 	unsigned returns;       /* from instances that ended too early */
+	bool is_program_start;  /* its program is started with it */
 	bool is_whole;          /* what finished() will be told */
 	/* why it does not end well; the first one wins */
 	bool has_fault;

@@ -326,13 +326,14 @@ static void
 on_measure(struct init *init, uint64_t serial)
 {
 	struct init_report kept = init->report;
-	uint64_t peak_kib = memory_peak_kib(INIT_PROC_FD);
+	uint64_t now_kib, peak_kib = memory_peak_kib(INIT_PROC_FD, &now_kib);
 
 	if (peak_kib < init->reaped_peak_kib)
 		peak_kib = init->reaped_peak_kib;
 	init->reaped_peak_kib = 0;
 	report_clear(init, serial);
 	init->report.memory_kib = peak_kib;
+	init->report.memory_now_kib = now_kib;
 	send_report(init, INIT_MEMORY);
 	init->report = kept;
 }

@@ -7,7 +7,8 @@
 
 #include <stdint.h>
 
-/* In KiB, 0: not known.  proc_fd: the root of a writable /proc. */
-uint64_t memory_peak_kib(int proc_fd);
+/* In KiB, 0: not known.  now_kib: what the process that holds most has now.
+ * proc_fd: the root of a writable /proc. */
+uint64_t memory_peak_kib(int proc_fd, uint64_t *now_kib);
 
 #endif

@@ -11,7 +11,8 @@ init_report_check(const struct init_report *report, size_t n)
 		return -EPROTO;
 	if (report->user_us > INIT_TIME_MAX_US ||
 	    report->system_us > INIT_TIME_MAX_US ||
-	    report->memory_kib > INIT_MEMORY_MAX_KIB)
+	    report->memory_kib > INIT_MEMORY_MAX_KIB ||
+	    report->memory_now_kib > INIT_MEMORY_MAX_KIB)
 		return -EPROTO;
 	return report->pad == 0 ? 0 : -EPROTO;
 }

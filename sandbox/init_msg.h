@@ -34,7 +34,8 @@ enum init_order_type {
 	 * FastCGI init whose program has ended: end too. */
 	INIT_END,
 	/* Report the peak of the largest process of the tree since the last
-	 * INIT_MEASURE, and start a new peak (clear_refs). */
+	 * INIT_MEASURE, and what the largest one holds now; start a new peak
+	 * (clear_refs). */
 	INIT_MEASURE
 };
 
@@ -67,6 +68,7 @@ struct init_report {
 	int32_t value;
 	uint64_t user_us, system_us; /* wait4's, of the whole tree */
 	uint64_t memory_kib;         /* ru_maxrss of the largest process */
+	uint64_t memory_now_kib;     /* INIT_MEMORY: what the largest one holds */
 	uint32_t killed;             /* processes that were left behind */
 	uint32_t pad;
 };

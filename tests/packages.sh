@@ -7,7 +7,7 @@ PATH=$PATH:/usr/sbin:/sbin
 BUILD_PACKAGES="gcc libc6-dev make autoconf automake libfcgi-dev
 libseccomp-dev libcap-dev libiniparser-dev libmd-dev musl-dev"
 SERVE_PACKAGES="nginx-light curl python3 perl php-cgi"
-TEST_PACKAGES="libcmocka-dev python3-pytest apache2 caddy haproxy lighttpd
+TEST_PACKAGES="libcmocka-dev python3-pytest python3-fastjsonschema apache2 caddy haproxy lighttpd
 lighttpd-mod-openssl openssl git jq libfcgi-bin logrotate libfcgi-perl mandoc
 procps strace xz-utils nftables iproute2"
 # What docs/PROGRAMS.md says works in a function.

@@ -14,6 +14,7 @@ sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent))
 
 from lib import host as host_room  # noqa: E402
 from lib import programs as programs_room  # noqa: E402
+from lib import schema as schema_room  # noqa: E402
 from lib import servers as servers_room  # noqa: E402
 from lib import shipped as shipped_room  # noqa: E402
 
@@ -88,6 +89,7 @@ class Starter:
     def __init__(self, installed):
         self.installed = installed
         self.made = []
+        self.schema = None
 
     def host(self, functions=None, sections=None, is_started=True, **more):
         """A host with functions {"name.cgi": path or text}, started."""
@@ -115,11 +117,18 @@ class Starter:
         self.made.append(made)
         return made.start()
 
+    def check_books(self, made):
+        """Every line that a host has written is as the schema says."""
+        for path in getattr(made, "ledgers", list)():
+            self.schema = self.schema or schema_room.Schema()
+            self.schema.check_file(path)
+
     def end(self):
         problems = []
         for made in reversed(self.made):
             try:
                 made.stop()
+                self.check_books(made)
             except AssertionError as error:
                 problems.append(str(error))
             if not os.environ.get("KEEP"):

@@ -1,11 +1,13 @@
 """Every field of the accounting records, held against what was really done."""
 import datetime
+import json
+import pathlib
 import re
 import time
 
 import pytest
 
-from lib import books, proc
+from lib import books, proc, schema
 
 EXEC_FIELDS = """v seq type id request_id time tenant function version instance
     trigger method start cold status outcome queue_us init_us run_us billed_ms
@@ -23,9 +25,11 @@ def host(start, programs):
         "swiss.cgi": programs.cgi, "alice/f.fcgi": programs.fcgi,
         "alice/c.cgi": programs.cgi, "big.cgi": programs.cgi,
         "version.sh": "printf 'Content-Type: text/plain\\n\\none'\n",
-        "brief.cgi": programs.cgi}, {
+        "brief.cgi": programs.cgi, "split.cgi": programs.cgi,
+        "wait.cgi": programs.cgi}, {
             "function big": {"memory": "256M"},
-            "function brief": {"idle": "200ms"}})
+            "function brief": {"idle": "200ms"},
+            "function wait": {"idle": "200ms"}})
 
 
 @pytest.fixture(params=["swiss", "alice/f"])
@@ -50,6 +54,101 @@ def test_an_execution_has_every_field_with_its_type(host):
     assert re.fullmatch(r"[0-9a-f]{16}", record["version"])
     assert record["id"] and record["instance"]
     assert record["mem_limit_mib"] == 128
+
+
+def test_the_start_is_split_into_sandbox_and_program(host):
+    _, cold = host.execute("/fn/split?sleep=60&head")
+    assert 0 < cold["sandbox_us"] <= cold["init_us"]
+    _, warm = host.execute("/fn/split?sleep=60&head")
+    assert (warm["cold"], warm["sandbox_us"]) == (False, 0)
+    for one in (cold, warm):  # CGI: the program is started for each
+        assert 60000 <= one["program_us"] <= one["run_us"]
+
+
+def test_a_program_that_runs_on_is_started_once(start_once, programs):
+    host = start_once.host({"f.fcgi": programs.fcgi})
+    _, first = host.execute("/fn/f?sleep=40&head")
+    _, second = host.execute("/fn/f?sleep=40&head")
+    assert 40000 <= first["program_us"] <= first["run_us"]
+    assert (second["cold"], second["program_us"]) == (False, 0)
+
+
+def test_the_memory_at_the_beginning_is_what_the_one_before_left(host):
+    host.execute("/fn/alice/f?head&mem=30720")
+    _, after = host.execute("/fn/alice/f?head")
+    assert after["mem_start_source"] in {"cgroup", "process"}
+    assert 0 < after["mem_start_kib"] < 20000
+    _, cgi = host.execute("/fn/swiss?head&mem=30720")
+    assert 0 < cgi["mem_start_kib"] < 20000 <= cgi["mem_peak_kib"]
+
+
+def test_runtime_deadline_and_memory_time_are_what_was_configured(host):
+    _, big = host.execute("/fn/big?head")
+    assert (big["runtime"], big["deadline_ms"]) == ("", 30000)
+    assert big["mib_ms"] == 256 * big["billed_ms"]
+    _, script = host.execute("/fn/version")
+    assert script["runtime"] == "sh"
+
+
+@pytest.mark.parametrize("query,outcome,cause", [
+    ("head", "ok", None), ("head&exit=3", "error", "exit"),
+    ("kill=11", "crash", "signal"), ("hang", "timeout", "deadline")])
+def test_what_ended_a_program_has_a_name(causes, query, outcome, cause):
+    for name in ("c", "f"):
+        _, record = causes.execute(f"/fn/{name}?{query}")
+        # a CGI program ends with its exit code, and that is no death
+        wanted = None if (name, cause) == ("c", "exit") else cause
+        assert (record["outcome"], record["cause"]) == (outcome, wanted), name
+
+
+@pytest.fixture(scope="module")
+def causes(start, programs):
+    return start.host({"c.cgi": programs.cgi, "f.fcgi": programs.fcgi},
+                      {"defaults": {"timeout": "400ms"}})
+
+
+def test_an_instance_keeps_its_memory_while_it_waits(host):
+    _, one = host.execute("/fn/wait?head")
+    ended = host.books.wait(lambda r: r["type"] == "instance" and
+                            r["instance"] == one["instance"])
+    assert ended["mem_limit_mib"] == 128 and ended["runtime"] == ""
+    assert ended["idle_mib_ms"] >= 128 * 150
+
+
+DOCTORED = [("cpu_us", -1), ("billed_ms", 1.5), ("outcome", "fine"),
+            ("time", "2026-11-27 10:00:00"), ("more", 1), ("cause", "bug"),
+            ("version", "ABC"), ("mib_ms", 7), ("sandbox_us", 10 ** 9)]
+
+
+@pytest.mark.parametrize("field,value", DOCTORED)
+def test_the_schema_refuses_a_record_that_none_can_be(host, field, value):
+    _, record = host.execute("/fn/swiss?head")
+    check = schema.Schema()
+    check.check_line(json.dumps(record))
+    with pytest.raises((AssertionError, schema.Invalid)):
+        check.check_line(json.dumps({**record, field: value}))
+
+
+def test_the_schema_asks_for_every_field(host):
+    check = schema.Schema()
+    for kind in ("exec", "instance", "host"):
+        record = host.books.wait(lambda r, kind=kind: r["type"] == kind)
+        for field in record:
+            with pytest.raises((AssertionError, schema.Invalid, KeyError)):
+                check.check_line(json.dumps(
+                    {k: v for k, v in record.items() if k != field}))
+
+
+def test_the_manual_names_every_field_of_the_schema():
+    source = pathlib.Path(__file__).resolve().parents[2]
+    manual = (source / "docs/man/fcgi-host-accounting.5.in").read_text("utf-8")
+    words = set(re.findall(r"[a-z_]+", "\n".join(
+        line for line in manual.splitlines()
+        if line.startswith((".It Li", "and")))))
+    rules = json.loads(schema.find().read_text("utf-8"))["definitions"]
+    for kind in ("exec", "instance", "host"):
+        missing = set(rules[kind]["properties"]) - words - {"mac"}
+        assert not missing, (kind, missing)
 
 
 def test_the_time_of_arrival_is_utc_and_right(host):

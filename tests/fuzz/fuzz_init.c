@@ -135,7 +135,7 @@ played_recvmsg(int fd, struct msghdr *header, int flags)
 static pid_t played_vfork(void);
 
 int clean_all(void);
-uint64_t memory_peak_kib(int proc_fd);
+uint64_t memory_peak_kib(int proc_fd, uint64_t *now_kib);
 
 int
 clean_all(void)
@@ -145,9 +145,10 @@ clean_all(void)
 }
 
 uint64_t
-memory_peak_kib(int proc_fd)
+memory_peak_kib(int proc_fd, uint64_t *now_kib)
 {
 	(void)proc_fd;
+	*now_kib = 4;
 	return 5;
 }
 

@@ -175,7 +175,7 @@ actor_report(struct actor *actor, enum init_report_type type, int wait_status)
 		.type = (uint32_t)type, .serial = actor->order.serial,
 		.wait_status = type == INIT_EXEC_FAILED ? 0 : wait_status,
 		.value = type == INIT_EXEC_FAILED ? wait_status : 0, .user_us = 70, .system_us = 30,
-		.memory_kib = 512 };
+		.memory_kib = 512, .memory_now_kib = 400 };
 
 	LOG_ASSERT(sock_send(actor->init_fd, &report, sizeof(report), NULL,
 	    0) == 0);

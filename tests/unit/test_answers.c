@@ -295,6 +295,8 @@ an_exit_code_is_recorded_and_told_but_the_answer_stands(void **state)
 	judged(play, PLAIN "hello", 3 << 8, "error", "Status: 200 ", true);
 	assert_int_equal(play->web.app_status, 3);
 	assert_int_equal(stage_log_count(&play->stage, "\"exit\":3"), 1);
+	assert_int_equal(stage_log_count(&play->stage,
+	    "\"cause\":null"), 1);
 }
 
 static void
@@ -304,6 +306,8 @@ a_crash_before_the_head_is_502(void **state)
 
 	judged(play, "", SIGSEGV, "crash", "Status: 502 ", true);
 	assert_int_equal(stage_log_count(&play->stage, "\"signal\":11"), 1);
+	assert_int_equal(stage_log_count(&play->stage,
+	    "\"cause\":\"signal\""), 1);
 }
 
 static void
@@ -376,6 +380,8 @@ an_instance_that_dies_in_mid_answer_cuts_it(void **state)
 	assert_int_equal(play->web.ends, 0);
 	assert_int_equal(play_records(play, "crash"), 1);
 	assert_int_equal(play_executions(play), 1);
+	assert_int_equal(stage_log_count(&play->stage,
+	    "\"cause\":\"died\""), 1);
 }
 
 static void
@@ -392,6 +398,8 @@ what_an_overdue_drain_cuts_is_a_timeout_and_no_crash(void **state)
 	assert_true(play_has(play, "Status: 504 "));
 	assert_int_equal(play_records(play, "timeout"), 1);
 	assert_int_equal(play_executions(play), 1);
+	assert_int_equal(stage_log_count(&play->stage,
+	    "\"cause\":\"drain\""), 1);
 }
 
 static void
@@ -409,6 +417,8 @@ a_deadline_is_504_and_kills_the_instance(void **state)
 	play_gone(play, actor, 9);
 	assert_true(play_has(play, "Status: 504 "));
 	assert_int_equal(play_records(play, "timeout"), 1);
+	assert_int_equal(stage_log_count(&play->stage,
+	    "\"cause\":\"deadline\""), 1);
 }
 
 static void
@@ -448,6 +458,8 @@ silence_for_stall_timeout_is_stalled_but_progress_is_not(void **state)
 	assert_true(actor->is_killed);
 	play_gone(play, actor, 9);
 	assert_int_equal(play_records(play, "stalled"), 1);
+	assert_int_equal(stage_log_count(&play->stage,
+	    "\"cause\":\"stall\""), 1);
 }
 
 static void

@@ -79,6 +79,12 @@ a_program_has_one_connection_at_a_time_and_stays_warm(void **state)
 	assert_int_equal(play->web.ends, 2);
 	assert_int_equal(stage_log_count(&play->stage, "\"cold\":false"), 1);
 	assert_int_equal(play_records(play, "ok"), 2);
+	/* what it held when it was last asked is what it begins with */
+	assert_int_equal(stage_log_count(&play->stage,
+	    "\"mem_start_kib\":0,\"mem_start_source\":\"none\""), 1);
+	assert_int_equal(stage_log_count(&play->stage,
+	    "\"mem_start_kib\":400,\"mem_start_source\":\"process\""), 1);
+	assert_int_equal(stage_log_count(&play->stage, "\"program_us\":0,"), 1);
 }
 
 static void

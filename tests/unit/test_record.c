@@ -35,11 +35,14 @@ an_execution_is_one_line_with_every_field(void **state)
 		.instance = 2, .time_us = 1700000000123456,
 		.request_id = "abc", .method = "GET", .tenant = "alice",
 		.function = "alice/resize", .version = "0123456789abcdef",
-		.trigger = "web", .start = START_FRESH,
+		.runtime = "php",
+		.trigger = "web", .start = START_FRESH, .cause = CAUSE_EXIT,
 		.outcome = OUTCOME_OK, .status = 200, .queue_us = 1,
-		.init_us = 1500, .run_us = 501, .cpu_us = 30,
+		.init_us = 1500, .sandbox_us = 1400, .run_us = 501,
+		.program_us = 300, .deadline_ms = 60000, .cpu_us = 30,
 		.cpu_user_us = 20, .cpu_sys_us = 10,
-		.cpu_source = SOURCE_CGROUP, .mem_peak_kib = 400,
+		.cpu_source = SOURCE_CGROUP, .mem_start_kib = 350,
+		.mem_start_source = SOURCE_CGROUP, .mem_peak_kib = 400,
 		.mem_source = SOURCE_PROCESS, .mem_limit_mib = 128,
 		.bytes_in = 11, .bytes_out = 12, .exit_code = 0 };
 
@@ -49,13 +52,17 @@ an_execution_is_one_line_with_every_field(void **state)
 	    "\"time\":\"2023-11-14T22:13:20.123456Z\",\"id\":\"1f-3\","
 	    "\"request_id\":\"abc\",\"tenant\":\"alice\","
 	    "\"function\":\"alice/resize\","
-	    "\"version\":\"0123456789abcdef\",\"instance\":\"1f-2\","
+	    "\"version\":\"0123456789abcdef\",\"runtime\":\"php\","
+	    "\"instance\":\"1f-2\","
 	    "\"trigger\":\"web\",\"method\":\"GET\",\"start\":\"fresh\","
 	    "\"cold\":true,\"status\":200,\"outcome\":\"ok\","
-	    "\"reason\":null,\"queue_us\":1,\"init_us\":1500,"
-	    "\"run_us\":501,\"billed_ms\":3,\"cpu_us\":30,"
+	    "\"reason\":null,\"cause\":\"exit\",\"queue_us\":1,"
+	    "\"init_us\":1500,\"sandbox_us\":1400,\"run_us\":501,"
+	    "\"program_us\":300,\"deadline_ms\":60000,\"billed_ms\":3,"
+	    "\"mib_ms\":384,\"cpu_us\":30,"
 	    "\"cpu_user_us\":20,\"cpu_sys_us\":10,"
-	    "\"cpu_source\":\"cgroup\",\"mem_peak_kib\":400,"
+	    "\"cpu_source\":\"cgroup\",\"mem_start_kib\":350,"
+	    "\"mem_start_source\":\"cgroup\",\"mem_peak_kib\":400,"
 	    "\"mem_source\":\"process\",\"mem_limit_mib\":128,"
 	    "\"bytes_in\":11,\"bytes_out\":12,\"exit\":0,"
 	    "\"signal\":null}\n");
@@ -72,7 +79,8 @@ what_is_not_known_is_null(void **state)
 	assert_non_null(strstr(text(), "\"instance\":null"));
 	assert_non_null(strstr(text(), "\"start\":null,\"cold\":null"));
 	assert_non_null(strstr(text(), "\"exit\":null,\"signal\":null"));
-	assert_non_null(strstr(text(), "\"reason\":\"queue\""));
+	assert_non_null(strstr(text(), "\"reason\":\"queue\",\"cause\":null"));
+	assert_non_null(strstr(text(), "\"runtime\":\"\""));
 }
 
 static void
@@ -111,6 +119,16 @@ billed_is_rounded_up_and_nothing_for_what_never_ran(void **state)
 }
 
 static void
+memory_time_never_wraps_round(void **state)
+{
+	(void)state;
+	assert_int_equal(record_mib_ms(0, 5), 0);
+	assert_int_equal(record_mib_ms(1024, 1000), 1024000);
+	assert_int_equal(record_mib_ms(UINT64_MAX, 1), UINT64_MAX);
+	assert_true(record_mib_ms(UINT64_MAX / 2, 3) == UINT64_MAX);
+}
+
+static void
 each_outcome_has_a_name_of_its_own(void **state)
 {
 	(void)state;
@@ -139,24 +157,30 @@ the_longest_line_fits_in_its_reserve(void **state)
 	memset(record.tenant, 0, sizeof(record.tenant));
 	memset(record.function, 0, sizeof(record.function));
 	memset(record.version, 0, sizeof(record.version));
+	memset(record.runtime, 0, sizeof(record.runtime));
 	FILL(record.request_id);
 	FILL(record.method);
 	FILL(record.tenant);
 	FILL(record.function);
 	FILL(record.version);
+	FILL(record.runtime);
 	record.time_us = 253402300799999999; /* the last moment of 9999 */
 	record.trigger = "invoke";
 	record.reason = reason;
 	record.start = START_PREPARED;
 	record.outcome = OUTCOME_ABORTED;
-	record.cpu_source = record.mem_source = SOURCE_CGROUP_SINCE;
+	record.cause = CAUSE_DEADLINE;
+	record.cpu_source = record.mem_source = record.mem_start_source =
+	    SOURCE_CGROUP_SINCE;
 	record.exit_code = record.signal_number = INT32_MAX;
 	assert_int_equal(record_put_exec(&out, &record), 0);
+	print_message("the longest line has %zu bytes\n", buf_len(&out));
 	assert_in_range(buf_len(&out), 1000, RECORD_LINE_MAX);
 	buf_reset(&out, SIZE_MAX);
 	memcpy(instance.tenant, record.tenant, sizeof(record.tenant));
 	memcpy(instance.function, record.function, sizeof(record.function));
 	memcpy(instance.version, record.version, sizeof(record.version));
+	memcpy(instance.runtime, record.runtime, sizeof(record.runtime));
 	instance.time_us = record.time_us;
 	instance.reason = reason;
 	instance.cpu_source = SOURCE_CGROUP_SINCE;
@@ -170,8 +194,9 @@ an_instance_record_names_its_reason_and_its_times(void **state)
 {
 	struct record_instance record = { .seq = 9, .run_id = 0x1f,
 		.number = 4, .tenant = "t", .function = "f",
-		.version = "v", .reason = "idle", .executions = 5,
-		.lifetime_us = 6, .start_us = 7, .idle_us = 8,
+		.version = "v", .runtime = "r", .reason = "idle",
+		.executions = 5, .lifetime_us = 6, .start_us = 7,
+		.idle_us = 2001, .mem_limit_mib = 64,
 		.start_cpu_us = 10, .exec_cpu_us = 11, .idle_cpu_us = 12,
 		.cpu_source = SOURCE_CGROUP, .mem_peak_kib = 13,
 		.exit_code = -1, .signal_number = 9 };
@@ -181,10 +206,12 @@ an_instance_record_names_its_reason_and_its_times(void **state)
 	assert_string_equal(text(), "{\"v\":1,\"seq\":9,"
 	    "\"type\":\"instance\",\"time\":\"1970-01-01T00:00:00.000000Z\","
 	    "\"instance\":\"1f-4\",\"tenant\":\"t\",\"function\":\"f\","
-	    "\"version\":\"v\",\"reason\":\"idle\",\"executions\":5,"
-	    "\"lifetime_us\":6,\"start_us\":7,\"idle_us\":8,"
+	    "\"version\":\"v\",\"runtime\":\"r\",\"reason\":\"idle\","
+	    "\"executions\":5,"
+	    "\"lifetime_us\":6,\"start_us\":7,\"idle_us\":2001,"
 	    "\"start_cpu_us\":10,\"exec_cpu_us\":11,\"idle_cpu_us\":12,"
-	    "\"cpu_source\":\"cgroup\",\"mem_peak_kib\":13,\"exit\":null,"
+	    "\"cpu_source\":\"cgroup\",\"mem_peak_kib\":13,"
+	    "\"mem_limit_mib\":64,\"idle_mib_ms\":192,\"exit\":null,"
 	    "\"signal\":9}\n");
 }
 
@@ -260,6 +287,7 @@ main(void)
 		TEST(what_is_not_known_is_null),
 		TEST(only_a_warm_start_is_not_cold),
 		TEST(billed_is_rounded_up_and_nothing_for_what_never_ran),
+		TEST(memory_time_never_wraps_round),
 		TEST(each_outcome_has_a_name_of_its_own),
 		TEST(the_longest_line_fits_in_its_reserve),
 		TEST(an_instance_record_names_its_reason_and_its_times),

@@ -327,6 +327,11 @@ class Host:
         except FileNotFoundError:
             return ""
 
+    def ledgers(self):
+        """The accounting log, and what it was before a rotation."""
+        return [path for path in {self.accounting, *self.log_dir.glob("*")}
+                if path.is_file()]
+
     def check_log(self):
         found = SICK.search(self.log())
         if found:
