@@ -9,10 +9,13 @@
 #include <fcntl.h>
 #include <poll.h>
 #include <pwd.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/capability.h>
+#include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
@@ -466,6 +469,72 @@ a_bind_that_is_not_there_is_named(void **state)
 	assert_int_equal(find_init(), -1);
 }
 
+/* Without rights, or the spawner might not look into its /proc. */
+static _Noreturn void
+hold_network(int ready)
+{
+	cap_t none = cap_init();
+
+	if (prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0) == 0 &&
+	    unshare(CLONE_NEWNET) == 0 && none != NULL &&
+	    cap_set_proc(none) == 0 && write(ready, "", 1) == 1)
+		pause();
+	_exit(1);
+}
+
+/* A namespace of the administrator's, as long as the process lives. */
+static pid_t
+make_network(void)
+{
+	int ready[2];
+	char byte;
+	pid_t pid;
+
+	assert_int_equal(sock_pipe(ready), 0);
+	pid = fork();
+	assert_true(pid >= 0);
+	if (pid == 0)
+		hold_network(ready[1]);
+	close_fd(&ready[1]);
+	assert_int_equal(read(ready[0], &byte, 1), 1);
+	close_fd(&ready[0]);
+	return pid;
+}
+
+static void
+a_start_leaves_no_descriptor_open_whatever_its_network(void **state)
+{
+	static const char *const names[] = { "hello", "alone", "way" };
+	const pid_t network = make_network();
+	char more[256];
+	unsigned before = 0;
+	struct held held;
+	uint64_t id = 0;
+
+	*state = &world;
+	snprintf(more, sizeof(more), "[function alone]\nnetwork = loopback\n"
+	    "[function way]\nnetwork = egress\negress = /proc/%d/ns/net\n",
+	    (int)network);
+	world_start(&world, more);
+	world_serve(&world);
+	world_write(&world, "functions/alone.cgi", "#!/bin/sh\n", 0755);
+	world_write(&world, "functions/way.cgi", "#!/bin/sh\n", 0755);
+	report("alone", "alone.cgi", "default", "");
+	report("way", "way.cgi", "default", "");
+	for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
+		/* what a function keeps from its second start on is its own */
+		for (unsigned round = 0; round < 5; round++) {
+			if (round == 2)
+				before = world_fds(&world);
+			start(&held, ++id, names[i]);
+			kill_instance(&held);
+		}
+		assert_int_equal(world_fds(&world), before);
+	}
+	assert_int_equal(kill(network, SIGKILL), 0);
+	assert_int_equal(waitpid(network, NULL, 0), network);
+}
+
 static void
 data_of_another_is_not_given(void **state)
 {
@@ -498,6 +567,9 @@ main(int argc, char **argv)
 		TEST(a_folder_that_became_a_link_is_not_followed),
 		TEST(only_a_folder_that_is_there_costs_a_number),
 		TEST(a_bind_that_is_not_there_is_named),
+		cmocka_unit_test_teardown(
+		    a_start_leaves_no_descriptor_open_whatever_its_network,
+		    world_tear_down),
 		TEST(data_of_another_is_not_given),
 	};
 
