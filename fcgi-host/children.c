@@ -102,9 +102,10 @@ static pid_t
 fork_role(const struct child_spec *spec, int role_sock)
 {
 	CLEANUP_FD int null = open("/dev/null", O_RDWR | O_CLOEXEC);
-	char uid[16], gid[16];
+	char uid[16], gid[16], envs[24];
 	char *argv[] = { (char *)(uintptr_t)spec->program, "--uid", uid,
-		"--gid", gid, NULL };
+		"--gid", gid, spec->envs_max != 0 ? "--environments" : NULL,
+		envs, NULL };
 	struct start_fds fds = { { null, null, STDERR_FILENO, role_sock,
 	    spec->fds[0], spec->fds[1] } };
 	size_t i;
@@ -115,6 +116,7 @@ fork_role(const struct child_spec *spec, int role_sock)
 		return error;
 	snprintf(uid, sizeof(uid), "%lu", (unsigned long)spec->uid);
 	snprintf(gid, sizeof(gid), "%lu", (unsigned long)spec->gid);
+	snprintf(envs, sizeof(envs), "%zu", spec->envs_max);
 	pid = fork();
 	if (pid == 0)
 		become(&fds, spec->program, argv);

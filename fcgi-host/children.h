@@ -44,6 +44,7 @@ struct child_spec {
 	int fds[CHILD_FDS_MAX]; /* borrowed; become 4 and 5; -1: none */
 	unsigned way;           /* CTL_WAY_ of what it sends */
 	bool may_send_fd;
+	size_t envs_max;        /* told to it, unless 0 */
 	int again_exit; /* with it the child asks for a new one; 0: never */
 };
 

@@ -12,6 +12,7 @@
 #include "fcgi-host/scan_hash.h"
 #include "fcgi-host/scan_look.h"
 #include "fcgi-host/scan_name.h"
+#include "fcgi-host/scan_share.h"
 #include "fcgi-host/scan_units.h"
 #include "fcgi-host/scan_users.h"
 #include "fcgi-host/scan_walk.h"
@@ -37,8 +38,7 @@ struct scan {
 	struct scan_setup setup;
 	struct conf *conf;
 	struct scan_units units;
-	size_t reported;  /* names that the other side knows */
-	bool is_left_out; /* some were not, for want of room */
+	struct scan_share share; /* of what the other side knows */
 	bool is_gone, is_back;
 };
 
@@ -51,6 +51,10 @@ scan_new(const struct scan_setup *setup)
 		return NULL;
 	scan->setup = *setup;
 	scan_units_init(&scan->units);
+	scan->share = (struct scan_share){ .units = &scan->units,
+		.most = { setup->names_max != 0 ? setup->names_max : CATALOG_MAX,
+		    setup->envs_max != 0 ? setup->envs_max : SIZE_MAX },
+		.del = setup->report.del, .arg = setup->report.arg };
 	return scan;
 }
 
@@ -84,39 +88,23 @@ tenant_resolve(const struct scan *scan, struct scan_tenant *tenant)
 
 /* --------------------------------------------------------------- reports */
 
-static void
-report_del(struct scan *scan, const struct scan_entry *entry)
-{
-	if (!entry->is_reported)
-		return;
-	scan->setup.report.del(scan->setup.report.arg, entry->info.name);
-	scan->reported--;
-}
-
 /* old: what stood under that name, or NULL.  With new settings everything is
  * said again, for the other side judges it by them too. */
 static void
-report_put(struct scan *scan, const struct scan_entry *old,
+report_put(struct scan *scan, struct scan_unit *unit, struct scan_entry *old,
     struct scan_entry *entry, bool must_say)
 {
-	bool was_reported = old != NULL && old->is_reported;
+	bool is_known = old != NULL && old->is_reported && !must_say &&
+	    scan_entry_same(old, entry);
 
-	if (was_reported && !must_say && scan_entry_same(old, entry)) {
-		entry->is_reported = true;
+	if (!scan_share_take(&scan->share, unit, old, entry)) {
+		if (old != NULL)
+			scan_share_give(&scan->share, unit, old);
 		return;
 	}
-	if (!was_reported && scan->reported == CATALOG_MAX) {
-		if (!scan->is_left_out)
-			log_event(LOG_WARN, "too_many_functions", "most=%d "
-			    "mend=\"remove some; the rest is not served\"",
-			    CATALOG_MAX);
-		scan->is_left_out = true;
-		return;
-	}
-	scan->reported += !was_reported;
-	entry->is_reported = true;
-	scan->setup.report.put(scan->setup.report.arg, &entry->info,
-	    &entry->env);
+	if (!is_known)
+		scan->setup.report.put(scan->setup.report.arg, &entry->info,
+		    &entry->env);
 }
 
 /* First what is gone, so that there is room for what came. */
@@ -124,21 +112,24 @@ static void
 report_changes(struct scan *scan, struct scan_unit *unit,
     struct scan_table *found)
 {
-	size_t before = scan->reported;
+	const size_t names = scan->share.used[SCAN_NAMES];
+	const size_t envs = scan->share.used[SCAN_ENVS];
 
 	for (size_t i = 0; i < unit->table.count; i++)
 		if (scan_table_find(found,
 		    unit->table.entries[i]->info.name) == NULL)
-			report_del(scan, unit->table.entries[i]);
+			scan_share_give(&scan->share, unit,
+			    unit->table.entries[i]);
 	for (size_t i = 0; i < found->count; i++)
-		report_put(scan, scan_table_find(&unit->table,
+		report_put(scan, unit, scan_table_find(&unit->table,
 		    found->entries[i]->info.name), found->entries[i],
 		    unit->must_read);
 	scan_table_free(&unit->table);
 	unit->table = *found;
 	memset(found, 0, sizeof(*found));
-	if (scan->is_left_out && scan->reported < before) {
-		scan->is_left_out = false;
+	if (scan->share.is_left_out && (scan->share.used[SCAN_NAMES] < names ||
+	    scan->share.used[SCAN_ENVS] < envs)) {
+		scan->share.is_left_out = false;
 		scan_units_wake(&scan->units);
 	}
 }

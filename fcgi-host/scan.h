@@ -32,6 +32,8 @@ struct scan_setup {
 	int root_fd;              /* borrowed: the functions directory */
 	int users_fd;             /* borrowed: see scan_users.h */
 	uid_t own_uid;            /* files of it are right too; 0: root only */
+	/* In all, of all tenants; 0: CATALOG_MAX, and no bound. */
+	size_t names_max, envs_max;
 	struct scan_watch *watch; /* borrowed; NULL: no events, single looks */
 	struct scan_report report;
 };

@@ -13,10 +13,14 @@
 #include "fcgi-host/scan_look.h"
 #include "fcgi-host/scan_table.h"
 
+/* What is bounded over all tenants. */
+enum scan_count { SCAN_NAMES, SCAN_ENVS, SCAN_COUNTS };
+
 struct scan_unit {
 	uint32_t number; /* 0: the top */
 	struct scan_tenant tenant;
 	struct scan_table table; /* as reported */
+	size_t used[SCAN_COUNTS]; /* of the table, reported (scan_share.h) */
 	uint64_t round;
 	uint64_t due_us;  /* UINT64_MAX: nothing to do */
 	uint64_t rest_us; /* not before */

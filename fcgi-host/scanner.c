@@ -51,6 +51,7 @@ struct scanner {
 struct arguments {
 	uid_t uid;
 	gid_t gid;
+	unsigned envs_max;
 	bool is_list;
 };
 
@@ -290,10 +291,11 @@ parse_arguments(int argc, char **argv, struct arguments *arguments)
 	static const struct option options[] = {
 		{ "uid", required_argument, NULL, 'u' },
 		{ "gid", required_argument, NULL, 'g' },
+		{ "environments", required_argument, NULL, 'e' },
 		{ "list", no_argument, NULL, 'l' },
 		{ NULL, 0, NULL, 0 },
 	};
-	bool has_uid = false, has_gid = false;
+	bool has_uid = false, has_gid = false, is_right = true;
 	int option;
 
 	memset(arguments, 0, sizeof(*arguments));
@@ -303,12 +305,14 @@ parse_arguments(int argc, char **argv, struct arguments *arguments)
 			has_uid = parse_id(optarg, &arguments->uid);
 		else if (option == 'g')
 			has_gid = parse_id(optarg, &arguments->gid);
+		else if (option == 'e')
+			is_right = parse_id(optarg, &arguments->envs_max);
 		else if (option == 'l')
 			arguments->is_list = true;
 		else
 			return false;
 	}
-	return has_uid && has_gid && optind == argc;
+	return has_uid && has_gid && is_right && optind == argc;
 }
 
 static bool
@@ -394,6 +398,7 @@ main(int argc, char **argv)
 		return EXIT_WRONG;
 	}
 	scanner.is_list = arguments.is_list;
+	setup.envs_max = arguments.envs_max;
 	open_before(&scanner, &setup);
 	confine(&arguments);
 	scanner.loop = loop_new();

@@ -322,6 +322,8 @@ static void
 make_rooms(struct spawner *spawner, const struct programs *programs)
 {
 	const struct places *places = &spawner->places;
+	/* each is a descriptor */
+	const size_t envs_max = spawner->file_limit / 4;
 	const struct child_spec gateway = { .name = "gateway",
 		.program = programs->gateway, .uid = places->uid,
 		.gid = places->gid,
@@ -331,9 +333,10 @@ make_rooms(struct spawner *spawner, const struct programs *programs)
 		.program = programs->scanner, .uid = places->uid,
 		.gid = places->gid, .fds = { places->functions_fd, -1 },
 		.way = CTL_WAY_SCANNER_TO_SPAWNER, .may_send_fd = true,
+		.envs_max = envs_max,
 		.again_exit = EX_TEMPFAIL };
 
-	spawner->registry = registry_new(spawner->file_limit / 4);
+	spawner->registry = registry_new(envs_max);
 	spawner->sandboxes = sandboxes_new(spawner->loop, &spawner->cgroup,
 	    places->instances_fd, spawner_gateway_gone, spawner);
 	spawner->gateway = child_new(spawner->loop, &gateway,

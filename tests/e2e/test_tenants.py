@@ -1,7 +1,9 @@
 """Tenants side by side: a ceiling of one is nobody else's matter."""
 import contextlib
 import json
+import os
 import re
+import signal
 import time
 
 import pytest
@@ -37,6 +39,8 @@ while time.monotonic() < until and not os.path.exists("/data/enough"):
     time.sleep(0.05)
 os.write(1, f"Content-Type: text/plain\\n\\n{count} {why}".encode())
 """
+# Says what its environment says.
+SAYS = "printf 'Content-Type: text/plain\\n\\n%s' \"$WORD\"\n"
 
 
 def controllers(host):
@@ -286,3 +290,28 @@ def test_a_sidecar_can_only_lower_what_its_tenant_has(start_once, programs):
                        ("max_instances", "9")):
         host.sidecar("alice/f", **{key: value})
         wait_listed(host, f"{key}: only the administrator's file")
+
+
+def test_one_tenants_environments_leave_room_for_anothers(start_once):
+    """Each costs the host a descriptor: it has room for a quarter of those."""
+    host = start_once.host({"zoe/old.sh": SAYS}, is_started=False,
+                           wrap=("prlimit", "--nofile=1024:1024"))
+    host.sidecar("zoe/old", **{"env.word": "old"})
+    for number in range(400):
+        host.add(f"alice/f{number}.sh", SAYS)
+        host.sidecar(f"alice/f{number}", **{"env.word": "many"})
+    host.start()
+    host.wait_log("event=too_many_functions tenant=alice")
+    host.sidecar("zoe/new", **{"env.word": "new"})
+    host.add("zoe/new.sh", SAYS)
+    assert host.wait_served("/fn/zoe/new").text == "new"
+    # also for a new scanner, and for a new host
+    os.kill(host.roles()["scanner"], signal.SIGKILL)
+    host.wait_log(r"event=role_started which=scanner(?s:.*)"
+                  "event=role_started which=scanner")
+    assert host.wait_served("/fn/zoe/new").text == "new"
+    host.stop()
+    host.start()
+    for name in "old", "new":
+        assert host.wait_served(f"/fn/zoe/{name}").text == name
+    assert host.wait_served("/fn/alice/f0").text == "many"

@@ -112,7 +112,15 @@ scan_tree_set_conf(struct scan_tree *tree, const char *conf)
 void
 scan_tree_open(struct scan_tree *tree, const char *conf, bool is_watched)
 {
+	scan_tree_open_bounded(tree, conf, is_watched, 0, 0);
+}
+
+void
+scan_tree_open_bounded(struct scan_tree *tree, const char *conf,
+    bool is_watched, size_t names_max, size_t envs_max)
+{
 	struct scan_setup setup = { .own_uid = getuid(),
+		.names_max = names_max, .envs_max = envs_max,
 		.report = { report_put, report_del, tree } };
 
 	memset(tree, 0, sizeof(*tree));

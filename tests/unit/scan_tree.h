@@ -43,6 +43,9 @@ int scan_tree_tear_down(void **state);
 
 /* Fresh and empty; conf stands beside [host].  Fails the test itself. */
 void scan_tree_open(struct scan_tree *tree, const char *conf, bool is_watched);
+/* The same, where so much is reported in all (see scan_setup). */
+void scan_tree_open_bounded(struct scan_tree *tree, const char *conf,
+    bool is_watched, size_t names_max, size_t envs_max);
 /* Removes it all. */
 void scan_tree_close(struct scan_tree *tree);
 /* Sets another configuration. */
