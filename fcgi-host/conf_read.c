@@ -3,7 +3,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include "fcgi-host/conf_host.h"
@@ -12,6 +11,8 @@
 
 #define COUNT(array) (sizeof(array) / sizeof((array)[0]))
 #define PROBLEM_MAX 512
+#define SECTIONS "[host], [defaults], [runtime NAME], [tenant NAME] or " \
+	"[function NAME], in a function's own file [function]"
 
 struct builder {
 	struct conf *conf;
@@ -23,60 +24,6 @@ struct builder {
 #define WRONG(builder, line, ...) \
 	conf_error((builder)->errors, (builder)->conf->file, (line), \
 	    __VA_ARGS__)
-
-/* The file's bytes from its start.  0, -EFBIG, -EINVAL (no regular file),
- * -ENOMEM, or what read gives.  *out is to be freed. */
-static int
-read_all(int fd, size_t max, char **out, size_t *n)
-{
-	struct stat st;
-	size_t have = 0, size;
-	char *text;
-
-	if (fstat(fd, &st) != 0)
-		return -errno;
-	if (!S_ISREG(st.st_mode))
-		return -EINVAL;
-	if (st.st_size > (off_t)max)
-		return -EFBIG;
-	size = (size_t)st.st_size;
-	text = malloc(size + 1);
-	if (text == NULL)
-		return -ENOMEM;
-	/* What is appended meanwhile belongs to the next reading. */
-	while (have < size) {
-		ssize_t got = pread(fd, text + have, size - have,
-		    (off_t)have);
-
-		if (got < 0 && errno == EINTR)
-			continue;
-		if (got < 0) {
-			int error = -errno;
-
-			free(text);
-			return error;
-		}
-		if (got == 0)
-			break;
-		have += (size_t)got;
-	}
-	*out = text;
-	*n = have;
-	return 0;
-}
-
-static void
-read_error(struct conf_errors *errors, const char *path, int error, size_t max)
-{
-	if (error == -EFBIG)
-		conf_error(errors, path, 0, "longer than %zu KiB; shorten it",
-		    max / 1024);
-	else if (error == -EINVAL)
-		conf_error(errors, path, 0, "no regular file; name a file");
-	else
-		conf_error(errors, path, 0, "cannot be read: %s",
-		    strerror(-error));
-}
 
 static bool
 part_name_ok(struct builder *b, const struct conf_part *part, enum conf_kind kind,
@@ -306,13 +253,11 @@ read_what_is_there(int fd, const char *path, struct conf_errors *errors,
 	struct conf *conf = NULL;
 	char *text = NULL;
 	size_t n = 0;
-	int error = read_all(fd, CONF_FILE_MAX, &text, &n);
+	int error = conf_scan_read(fd, path, CONF_FILE_MAX, &text, &n, errors);
 
-	if (error != 0) {
-		read_error(errors, path, error, CONF_FILE_MAX);
+	if (error != 0)
 		return NULL;
-	}
-	error = conf_scan_text(path, text, n, &scan, errors);
+	error = conf_scan_text(path, text, n, SECTIONS, &scan, errors);
 	if (error == 0)
 		error = conf_scan_agree(fd, path, &scan, errors);
 	if (error != -ENOMEM) {
@@ -429,13 +374,13 @@ conf_read_sidecar(int fd, const char *path, struct settings *out,
 	struct conf_scan scan = { NULL, 0 };
 	char *text = NULL;
 	size_t n = 0;
-	int error = read_all(fd, CONF_SIDECAR_MAX, &text, &n);
+	int error = conf_scan_read(fd, path, CONF_SIDECAR_MAX, &text, &n,
+	    &errors);
 
 	memset(out, 0, sizeof(*out));
-	if (error != 0) {
-		read_error(&errors, path, error, CONF_SIDECAR_MAX);
-	} else {
-		error = conf_scan_text(path, text, n, &scan, &errors);
+	if (error == 0) {
+		error = conf_scan_text(path, text, n, SECTIONS, &scan,
+		    &errors);
 		if (error == 0)
 			error = conf_scan_agree(fd, path, &scan, &errors);
 		build_sidecar(path, &scan, out, &errors);

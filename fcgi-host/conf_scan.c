@@ -1,16 +1,9 @@
 #include <errno.h>
-#include <fcntl.h>
 #include <stdarg.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
-#if __has_include(<iniparser/iniparser.h>)
-#include <iniparser/iniparser.h>
-#else
-#include <iniparser.h>
-#endif
 
 #include "fcgi-host/conf_scan.h"
 
@@ -20,6 +13,7 @@ struct cursor {
 	unsigned line;
 	struct conf_scan *scan;
 	struct conf_errors *errors;
+	const char *sections;
 	bool in_bad_section; /* its keys would be judged in the wrong place */
 	int error;
 };
@@ -195,8 +189,8 @@ scan_section(struct cursor *c, char *line)
 	name = strip(line + 1);
 	lower(name);
 	if (*name == '\0' || strpbrk(name, "[]:\"'=;#") != NULL) {
-		WRONG(c, "\"[%.80s]\" is no section; write [host], [defaults],"
-		    " [runtime NAME], [tenant NAME] or [function NAME]", name);
+		WRONG(c, "\"[%.80s]\" is no section; write %s", name,
+		    c->sections);
 		return;
 	}
 	for (i = 0; i < c->scan->count; i++) {
@@ -340,8 +334,7 @@ scan_entry(struct cursor *c, char *line)
 		return;
 	if (c->scan->count == 0) {
 		WRONG(c, "\"%.60s\" stands before any section; put its "
-		    "[section] above it, in a function's own file "
-		    "[function]", key);
+		    "[section] above it: %s", key, c->sections);
 		return;
 	}
 	part = &c->scan->parts[c->scan->count - 1];
@@ -403,9 +396,10 @@ scan_line(struct cursor *c, const char *text, size_t n)
 
 int
 conf_scan_text(const char *path, const char *text, size_t n,
-    struct conf_scan *scan, struct conf_errors *errors)
+    const char *sections, struct conf_scan *scan, struct conf_errors *errors)
 {
-	struct cursor c = { .path = path, .scan = scan, .errors = errors };
+	struct cursor c = { .path = path, .scan = scan, .errors = errors,
+		.sections = sections };
 
 	memset(scan, 0, sizeof(*scan));
 	while (n > 0 && c.error != -ENOMEM) {
@@ -456,77 +450,6 @@ conf_scan_line(const struct conf_scan *scan, const char *name, const char *key)
 				return part->entries[j].line;
 	}
 	return 0;
-}
-
-/* iniparser's own sentences lack the file's name; the scan has said it. */
-static int
-be_quiet(const char *fmt, ...)
-{
-	(void)fmt;
-	return 0;
-}
-
-static int
-agree_part(const char *path, const struct conf_part *part,
-    const dictionary *dict, struct conf_errors *errors)
-{
-	int error = 0;
-	size_t j;
-
-	for (j = 0; j < part->count; j++) {
-		struct conf_entry *entry = &part->entries[j];
-		char name[2 * CONF_LINE_MAX + 2], *copy;
-		const char *value;
-
-		(void)snprintf(name, sizeof(name), "%s:%s", part->name,
-		    entry->key);
-		value = iniparser_getstring(dict, name, NULL);
-		if (value == NULL || strcmp(value, entry->value) != 0) {
-			conf_error(errors, path, entry->line, "%.60s: the "
-			    "value can be read in two ways; put it into "
-			    "quotes", entry->key);
-			error = -EINVAL;
-			continue;
-		}
-		copy = strdup(value);
-		if (copy == NULL)
-			return -ENOMEM;
-		free(entry->value);
-		entry->value = copy;
-	}
-	return error;
-}
-
-int
-conf_scan_agree(int fd, const char *path, struct conf_scan *scan,
-    struct conf_errors *errors)
-{
-	char name[64];
-	dictionary *dict;
-	int error = 0, try_fd;
-	size_t i;
-
-	(void)snprintf(name, sizeof(name), "/proc/self/fd/%d", fd);
-	/* Opened, not asked for: access(2) knows nothing of Landlock. */
-	try_fd = open(name, O_RDONLY | O_CLOEXEC);
-	if (try_fd < 0)
-		return 0;
-	(void)close(try_fd);
-	iniparser_set_error_callback(be_quiet);
-	dict = iniparser_load(name);
-	if (dict == NULL) {
-		conf_error(errors, path, 0, "iniparser cannot read the file; "
-		    "write only [section], key = value and ; comment lines");
-		return -EINVAL;
-	}
-	for (i = 0; i < scan->count && error != -ENOMEM; i++) {
-		int result = agree_part(path, &scan->parts[i], dict, errors);
-
-		if (result != 0)
-			error = result;
-	}
-	iniparser_freedict(dict);
-	return error;
 }
 
 const char *const conf_kinds[CONF_KIND_NONE] = { "host", "defaults", "runtime",

@@ -2,7 +2,7 @@
  * The line scan beside iniparser: what iniparser does not tell (line numbers,
  * duplicates, what it cut off, joined or could not read) comes from here.
  * Hostile bytes for a sidecar, so every bound is checked; pure but for
- * conf_scan_agree.
+ * conf_scan_read and conf_scan_agree.
  */
 #ifndef FCGI_HOST_CONF_SCAN_H
 #define FCGI_HOST_CONF_SCAN_H
@@ -57,10 +57,15 @@ enum conf_kind conf_part_kind(const struct conf_part *part,
 #define CONF_PARTS_MAX 4000
 #define CONF_ENTRIES_MAX 500 /* of one section */
 
-/* Scans text[0..n).  0; -EINVAL: errors has what is wrong; -ENOMEM.  What was
+/* The file's bytes from its start, *text to be freed.  0; -EFBIG (longer than
+ * max), -EINVAL (no regular file), -ENOMEM or what read gives: errors has it. */
+int conf_scan_read(int fd, const char *path, size_t max, char **text,
+    size_t *n, struct conf_errors *errors);
+
+/* Scans text[0..n); sections: what one can write, for sentences.  0; -EINVAL: errors has what is wrong; -ENOMEM.  What was
  * readable is in *scan in any case, to be freed. */
 int conf_scan_text(const char *path, const char *text, size_t n,
-    struct conf_scan *scan, struct conf_errors *errors);
+    const char *sections, struct conf_scan *scan, struct conf_errors *errors);
 void conf_scan_free(struct conf_scan *scan);
 
 /*
