@@ -15,6 +15,7 @@
 
 #include "fcgi-host/sock.h"
 #include "sandbox/cgroup_place.h"
+#include "sandbox/kernfile.h"
 
 #define PERIOD_US 100000
 /* A killed process is gone within milliseconds; one that hangs in the kernel
@@ -40,23 +41,12 @@ file_read(int dir, const char *name, char *text, size_t size)
 }
 
 static int
-file_write(int dir, const char *name, const char *text)
-{
-	CLEANUP_FD int fd = openat(dir, name, O_WRONLY | O_CLOEXEC);
-	size_t length = strlen(text);
-
-	if (fd < 0)
-		return -errno;
-	return write(fd, text, length) == (ssize_t)length ? 0 : -errno;
-}
-
-static int
 file_write_number(int dir, const char *name, uint64_t number)
 {
 	char text[24];
 
-	snprintf(text, sizeof(text), "%" PRIu64, number);
-	return file_write(dir, name, text);
+	(void)kernfile_number(text, number);
+	return kernfile_write(dir, name, text);
 }
 
 /* Whether WORD stands in a list separated by spaces. */
@@ -128,7 +118,7 @@ is_populated(int leaf_fd)
 int
 cgroup_leaf_kill(int leaf_fd)
 {
-	return file_write(leaf_fd, "cgroup.kill", "1");
+	return kernfile_write(leaf_fd, "cgroup.kill", "1");
 }
 
 static void
@@ -194,7 +184,7 @@ enable_controllers(int dir)
 		/* One by one: a single one that is not there spoils a list. */
 		snprintf(text, sizeof(text), "+%s", controllers[i]);
 		if (file_has_word(dir, "cgroup.controllers", controllers[i]))
-			file_write(dir, "cgroup.subtree_control", text);
+			kernfile_write(dir, "cgroup.subtree_control", text);
 	}
 }
 
@@ -206,7 +196,7 @@ disable_controllers(int dir)
 
 		snprintf(text, sizeof(text), "-%s", controllers[i]);
 		if (file_has_word(dir, "cgroup.subtree_control", controllers[i]))
-			file_write(dir, "cgroup.subtree_control", text);
+			kernfile_write(dir, "cgroup.subtree_control", text);
 	}
 }
 
@@ -414,10 +404,10 @@ write_cpu_max(int dir, uint64_t milli)
 	char text[64];
 
 	if (milli == 0)
-		return file_write(dir, "cpu.max", "max");
+		return kernfile_write(dir, "cpu.max", "max");
 	snprintf(text, sizeof(text), "%" PRIu64 " %d",
 	    milli * (PERIOD_US / 1000), PERIOD_US);
-	return file_write(dir, "cpu.max", text);
+	return kernfile_write(dir, "cpu.max", text);
 }
 
 static int
@@ -431,11 +421,11 @@ leaf_limit(const struct cgroup_parent *parent, int leaf,
 		    limits->memory_bytes);
 		/* Absent without swap accounting; then there is none to use. */
 		if (error == 0)
-			error = file_write(leaf, "memory.swap.max", "0");
+			error = kernfile_write(leaf, "memory.swap.max", "0");
 		if (error == -ENOENT)
 			error = 0;
 		if (error == 0)
-			error = file_write(leaf, "memory.oom.group", "1");
+			error = kernfile_write(leaf, "memory.oom.group", "1");
 	}
 	if (error == 0 && parent->has_pids && limits->processes != 0)
 		error = file_write_number(leaf, "pids.max", limits->processes);
@@ -487,7 +477,7 @@ kept_bytes(int branch)
 static int
 write_or_max(int dir, const char *file, uint64_t number)
 {
-	return number == 0 ? file_write(dir, file, "max") :
+	return number == 0 ? kernfile_write(dir, file, "max") :
 	    file_write_number(dir, file, number);
 }
 

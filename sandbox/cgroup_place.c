@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "fcgi-host/sock.h"
+#include "sandbox/kernfile.h"
 
 #define OWN_CHILD "supervisor"
 
@@ -228,11 +229,7 @@ cgroup_place_find(struct cgroup_place *place)
 static int
 move_self(int dir, const char *file)
 {
-	CLEANUP_FD int fd = openat(dir, file, O_WRONLY | O_CLOEXEC);
-
-	if (fd < 0)
-		return -errno;
-	return write(fd, "0", 1) == 1 ? 0 : -errno;
+	return kernfile_write(dir, file, "0");
 }
 
 bool

@@ -1,6 +1,7 @@
 /*
- * Writing to the kernel's files (/proc/sys, uid_map) in a child between clone and
- * exec: async-signal-safe, without stdio.
+ * Writing to the kernel's files (/proc/sys, uid_map, those of a cgroup): of the
+ * spawner, and of a child between clone and exec, for which it is
+ * async-signal-safe and without stdio.
  */
 #ifndef SANDBOX_KERNFILE_H
 #define SANDBOX_KERNFILE_H

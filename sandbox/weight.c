@@ -10,6 +10,7 @@
 
 #include "fcgi-host/sock.h"
 #include "sandbox/cgroup_place.h"
+#include "sandbox/kernfile.h"
 
 #define WEIGHT_DEFAULT 100u
 
@@ -53,17 +54,6 @@ weight_manner_name(enum weight_manner manner)
 	return names[manner];
 }
 
-static int
-text_write(int dir, const char *path, const char *text)
-{
-	CLEANUP_FD int fd = openat(dir, path, O_WRONLY | O_CLOEXEC);
-	size_t length = strlen(text);
-
-	if (fd < 0)
-		return -errno;
-	return write(fd, text, length) == (ssize_t)length ? 0 : -errno;
-}
-
 /* A step of nice is a factor of 1.25, as among processes. */
 static int
 cgroup_set(int branch, unsigned nice)
@@ -74,7 +64,7 @@ cgroup_set(int branch, unsigned nice)
 	while (nice-- > 0)
 		weight = weight * 4 / 5;
 	snprintf(text, sizeof(text), "%u", weight < 100 ? 1 : weight / 100);
-	return text_write(branch, "cpu.weight", text);
+	return kernfile_write(branch, "cpu.weight", text);
 }
 
 /* ----------------------------------------------------------------- sessions */
@@ -93,7 +83,7 @@ session_set(const char *pid, void *arg)
 
 	snprintf(path, sizeof(path), "/proc/%.16s/autogroup", pid);
 	snprintf(text, sizeof(text), "%u", *nice);
-	error = text_write(AT_FDCWD, path, text);
+	error = kernfile_write(AT_FDCWD, path, text);
 	return error == -ENOENT || error == -ESRCH ? 0 : error;
 }
 
