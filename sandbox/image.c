@@ -135,7 +135,7 @@ take_link(struct image *image, const struct report *report,
 	int fd;
 
 	if (n <= 0)
-		return -errno;
+		return refuse_name(report, n < 0 ? -errno : -EIO, link->name);
 	link->target[n] = '\0';
 	if (image->is_host)
 		return 0;
