@@ -272,7 +272,7 @@ check_totals(const struct ctl_msg *msg)
 	const struct ctl_totals *totals = &msg->u.totals;
 
 	return totals->has_cgroup <= 1 && totals->is_final <= 1 &&
-	    totals->is_taken_over <= 1 &&
+	    totals->is_taken_over <= 1 && totals->is_told <= 1 &&
 	    IS_ZERO(totals->pad) ? 0 : -EPROTO;
 }
 

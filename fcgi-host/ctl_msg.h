@@ -269,7 +269,8 @@ struct ctl_totals {
 	uint8_t has_cgroup;
 	uint8_t is_final; /* the last before the gateway's end */
 	uint8_t is_taken_over;
-	uint8_t pad[5];
+	uint8_t is_told; /* a record is to be written of them alone */
+	uint8_t pad[4];
 };
 
 struct ctl_drain {

@@ -29,6 +29,19 @@
  * instances have taken all the others */
 #define RESERVE 32
 
+static void
+open_add(const struct instance *instance, void *arg)
+{
+	*(uint64_t *)arg += instance_cpu_open(instance);
+}
+
+static void
+pool_pass(const struct pool_facts *facts, void *arg)
+{
+	(void)facts;
+	(void)arg;
+}
+
 void
 gateway_host_record(struct gateway *gateway, const char *event)
 {
@@ -40,6 +53,8 @@ gateway_host_record(struct gateway *gateway, const char *event)
 		record.cgroup_cpu_us = gateway->totals.cpu_usage_us;
 		record.cgroup_user_us = gateway->totals.cpu_user_us;
 		record.cgroup_sys_us = gateway->totals.cpu_sys_us;
+		pools_each(gateway->server.pools, pool_pass, open_add,
+		    &record.open_cpu_us);
 		gateway->has_totals = false;
 	}
 	gateway->lost_cpu_us = 0;

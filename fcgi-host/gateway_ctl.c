@@ -432,6 +432,9 @@ on_totals(struct gateway *gateway, const struct ctl_msg *msg, int *fds,
 	(void)fd_count;
 	gateway->totals = msg->u.totals;
 	gateway->has_totals = msg->u.totals.has_cgroup;
+	if (msg->u.totals.is_told && gateway->has_log &&
+	    !ledger_is_failing(gateway->server.ledger))
+		gateway_host_record(gateway, "totals");
 	if (!msg->u.totals.is_final)
 		return;
 	gateway_host_record(gateway, "stop");

@@ -447,6 +447,19 @@ instance_cpu_charge(struct instance *instance)
 	return true;
 }
 
+uint64_t
+instance_cpu_open(const struct instance *instance)
+{
+	uint64_t recorded_us = instance->exec_cpu_us;
+	struct cgroup_cpu now = instance->cpu_mark;
+
+	if (instance->user != NULL)
+		recorded_us -= instance->last_cpu.usage_us;
+	if (instance->cpu_fd >= 0)
+		(void)cgroup_cpu_read(instance->cpu_fd, &now);
+	return now.usage_us > recorded_us ? now.usage_us - recorded_us : 0;
+}
+
 void
 instance_cpu_told(struct instance *instance, uint64_t user_us,
     uint64_t system_us)

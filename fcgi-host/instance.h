@@ -155,6 +155,8 @@ void instance_kill(struct instance *instance, const char *reason);
 /* Reads the CPU clock; what passed since the last reading is the running
  * execution's and is put into instance->last_cpu.  false: there is no clock. */
 bool instance_cpu_charge(struct instance *instance);
+/* What it has used that stands in no record so far, its own or an execution's. */
+uint64_t instance_cpu_open(const struct instance *instance);
 /* Where there is no clock: what init measured of the running execution. */
 void instance_cpu_told(struct instance *instance, uint64_t user_us,
     uint64_t system_us);

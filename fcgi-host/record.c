@@ -286,6 +286,7 @@ record_put_host(struct buf *out, const struct record_host *r)
 		PUT_NUMBER(out, "cgroup_cpu_us", r->cgroup_cpu_us);
 		PUT_NUMBER(out, "cgroup_user_us", r->cgroup_user_us);
 		PUT_NUMBER(out, "cgroup_sys_us", r->cgroup_sys_us);
+		PUT_NUMBER(out, "open_cpu_us", r->open_cpu_us);
 	}
 	if (r->lost_cpu_us > 0)
 		PUT_NUMBER(out, "lost_cpu_us", r->lost_cpu_us);

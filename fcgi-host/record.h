@@ -106,9 +106,12 @@ struct record_instance {
 
 struct record_host {
 	uint64_t seq, run_id, time_us;
-	const char *event; /* "start", "stop", "reload", "reopen", "refused", "restart" */
+	const char *event; /* "start", "stop", "reload", "reopen", "refused",
+	                    * "restart", "totals" */
 	bool has_totals;   /* cgroup totals of the parent, all since its making */
 	uint64_t cgroup_cpu_us, cgroup_user_us, cgroup_sys_us;
+	uint64_t open_cpu_us; /* of cgroup_cpu_us: what will stand in records yet
+	                       * to come, of instances that live */
 	uint64_t lost_cpu_us;  /* of instances that died with gateway or host */
 	uint64_t executions;         /* records of type exec so far in this run */
 	uint64_t refused_unrecorded; /* since the last host record */

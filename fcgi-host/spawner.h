@@ -41,6 +41,13 @@ struct spawner_wait {
 	struct loop_timer timer;
 };
 
+/* What the gateway does with the clock of all instances. */
+enum spawner_totals {
+	SPAWNER_TOTALS_FOR_NEXT, /* they stand in its next host record */
+	SPAWNER_TOTALS_NOW,      /* it writes one for them */
+	SPAWNER_TOTALS_LAST      /* it writes its last one, and ends */
+};
+
 struct spawner {
 	struct loop *loop;
 	enum spawner_phase phase;
@@ -83,6 +90,7 @@ struct spawner {
 	unsigned drain_deaths;     /* of gateways, since the drain began */
 	unsigned drain_failures;   /* starts of one that failed, the same */
 	uint64_t gateway_down_us;
+	uint64_t totals_us; /* when they are due, if executions go on then */
 
 	bool is_drained; /* says the gateway; shells may not be gone yet */
 	struct spawner_shell *shells;
@@ -96,7 +104,7 @@ struct spawner {
 /* spawner_gateway.c */
 extern const struct child_ops spawner_gateway_ops;
 void spawner_gateway_gone(void *spawner, const struct ctl_instance_gone *gone);
-void spawner_send_totals(struct spawner *spawner, bool is_final);
+void spawner_send_totals(struct spawner *spawner, enum spawner_totals kind);
 /* Opens nothing: hands accounting_fd to the gateway, to be answered. */
 void spawner_send_log(struct spawner *spawner);
 void spawner_send_drain(struct spawner *spawner);

@@ -18,6 +18,11 @@
 #define OLD_INSTANCES_MS 2000
 /* From DRAINED to the gateway's exit. */
 #define LAST_RECORD_MS 5000
+/* While executions go on the clock of all instances is recorded, so that the
+ * books of a host that dies can be balanced up to then: first so long after the
+ * first one. */
+#define TOTALS_FIRST_US (10 * UINT64_C(1000000))
+#define TOTALS_EVERY_US (60 * UINT64_C(1000000))
 #define DRAIN_LONGEST_MS 30000
 /* Of gateways in a drain: one may die under what it has in hand, its successor
  * has nothing but the writing of that. */
@@ -42,13 +47,14 @@ spawner_gateway_gone(void *arg, const struct ctl_instance_gone *gone)
 }
 
 void
-spawner_send_totals(struct spawner *spawner, bool is_final)
+spawner_send_totals(struct spawner *spawner, enum spawner_totals kind)
 {
 	struct parcel *parcel = parcel_new(CTL_TOTALS);
 
 	if (parcel != NULL) {
 		sandboxes_totals(spawner->sandboxes, &parcel->msg.u.totals);
-		parcel->msg.u.totals.is_final = is_final;
+		parcel->msg.u.totals.is_final = kind == SPAWNER_TOTALS_LAST;
+		parcel->msg.u.totals.is_told = kind == SPAWNER_TOTALS_NOW;
 	}
 	child_send(spawner->gateway, parcel);
 }
@@ -151,7 +157,7 @@ send_used(struct spawner *spawner)
 	struct parcel *parcel;
 
 	if (spawner->is_again)
-		spawner_send_totals(spawner, false);
+		spawner_send_totals(spawner, SPAWNER_TOTALS_FOR_NEXT);
 	if (spawner->is_again || left->usage_us == 0)
 		return;
 	parcel = parcel_new(CTL_TOTALS);
@@ -303,7 +309,7 @@ spawner_drained(struct spawner *spawner)
 	/* What it did not kill is nobody's any more, and its time belongs
 	 * into the totals. */
 	sandboxes_kill_all(spawner->sandboxes);
-	spawner_send_totals(spawner, true);
+	spawner_send_totals(spawner, SPAWNER_TOTALS_LAST);
 	child_end(spawner->gateway, LAST_RECORD_MS);
 }
 
@@ -318,12 +324,27 @@ on_drained(struct spawner *spawner, const struct ctl_msg *msg)
 	return 0;
 }
 
+/* The books can be balanced up to the last one, whatever becomes of the host. */
+static void
+totals_tell(struct spawner *spawner)
+{
+	uint64_t now_us = loop_now_us(spawner->loop);
+
+	if (spawner->totals_us == 0)
+		spawner->totals_us = now_us + TOTALS_FIRST_US;
+	if (now_us < spawner->totals_us)
+		return;
+	spawner->totals_us = now_us + TOTALS_EVERY_US;
+	spawner_send_totals(spawner, SPAWNER_TOTALS_NOW);
+}
+
 /* One that says so without end makes us look ten times a second, no more. */
 static int
 on_busy(struct spawner *spawner, const struct ctl_msg *msg)
 {
 	(void)msg;
 	sandboxes_busy(spawner->sandboxes);
+	totals_tell(spawner);
 	return 0;
 }
 

@@ -62,7 +62,8 @@ spawner_logs_switch(struct spawner *spawner, struct spawner_logs *logs)
 		close_fd(&spawner->accounting_fd);
 		spawner->accounting_fd = steal_fd(&logs->accounting_fd);
 		if (child_is_up(spawner->gateway)) {
-			spawner_send_totals(spawner, false);
+			spawner_send_totals(spawner,
+			    SPAWNER_TOTALS_FOR_NEXT);
 			spawner_send_log(spawner);
 		}
 	}

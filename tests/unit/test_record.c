@@ -221,7 +221,7 @@ a_host_record_has_totals_only_when_there_are_any(void **state)
 	struct record_host record = { .seq = 1, .run_id = 0x1f,
 		.event = "stop", .executions = 2, .refused_unrecorded = 3,
 		.has_totals = true, .cgroup_cpu_us = 6, .cgroup_user_us = 4,
-		.cgroup_sys_us = 2 };
+		.cgroup_sys_us = 2, .open_cpu_us = 1 };
 
 	(void)state;
 	assert_int_equal(record_put_host(&out, &record), 0);
@@ -229,7 +229,7 @@ a_host_record_has_totals_only_when_there_are_any(void **state)
 	    "\"time\":\"1970-01-01T00:00:00.000000Z\",\"run\":\"1f\","
 	    "\"event\":\"stop\",\"executions\":2,\"refused_unrecorded\":3,"
 	    "\"cgroup_cpu_us\":6,\"cgroup_user_us\":4,"
-	    "\"cgroup_sys_us\":2}\n");
+	    "\"cgroup_sys_us\":2,\"open_cpu_us\":1}\n");
 	buf_reset(&out, SIZE_MAX);
 	record.has_totals = false;
 	assert_int_equal(record_put_host(&out, &record), 0);

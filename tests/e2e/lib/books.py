@@ -90,3 +90,31 @@ def check_seq(records, starts_at_one=False):
         raise AssertionError(f"seq is not whole: (line, is, expected) {wrong}")
     if starts_at_one:
         assert seqs[0] == 1, f"the first seq is {seqs[0]}"
+
+
+def cpu_of(record):
+    """The processor time that a record adds to its run's."""
+    if record["type"] == "exec":
+        return record["cpu_us"]
+    if record["type"] == "instance":
+        return record["start_cpu_us"] + record["idle_cpu_us"]
+    return record.get("lost_cpu_us", 0) if record["event"] != "start" else 0
+
+
+def balances(records):
+    """(event, recorded, open, clock) of each host record of a run that tells
+    what the clock of all instances showed."""
+    found, sum_us = [], 0
+    for record in records:
+        sum_us += cpu_of(record)
+        if record["type"] == "host" and record["event"] != "start" and \
+                "cgroup_cpu_us" in record:
+            found.append((record["event"], sum_us, record["open_cpu_us"],
+                          record["cgroup_cpu_us"]))
+    return found
+
+
+def impossible(records, cores):
+    """Records of more processor time than there was."""
+    return [r for r in records if r["type"] == "exec" and
+            r["cpu_us"] > cores * r["run_us"] + 20000]

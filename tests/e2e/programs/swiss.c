@@ -11,6 +11,8 @@
  *   err=TEXT        a line on stderr;  errbytes=N  one long line
  *   errlines=N      N lines
  *   cpu=MS          burns CPU time;  sys=MS burns it in the kernel
+ *   threads=N,MS    N threads, each of which burns so much;  forks=N,MS  as many
+ *                   children, which are waited for
  *   sleep=MS
  *   mem=KIB         touches memory and frees it;  hold=KIB keeps it
  *   env=NAME        prints NAME=VALUE;  environ  prints all;  process  prints
@@ -43,6 +45,7 @@
 #include <time.h>
 #include <unistd.h>
 #include <fcntl.h>
+#include <pthread.h>
 
 extern char **environ;
 static int served;
@@ -160,12 +163,12 @@ nap(long ms)
 static void
 burn(long ms, int in_kernel)
 {
-	double until = clock_ms(CLOCK_PROCESS_CPUTIME_ID) + (double)ms;
+	double until = clock_ms(CLOCK_THREAD_CPUTIME_ID) + (double)ms;
 	volatile unsigned spin = 0;
 	char bytes[65536];
 	int fd = in_kernel ? open("/dev/urandom", O_RDONLY) : -1;
 
-	while (clock_ms(CLOCK_PROCESS_CPUTIME_ID) < until) {
+	while (clock_ms(CLOCK_THREAD_CPUTIME_ID) < until) {
 		for (int i = 0; fd < 0 && i < 10000; i++)
 			spin += (unsigned)i;
 		if (fd >= 0 && read(fd, bytes, sizeof(bytes)) < 0)
@@ -433,6 +436,31 @@ step_errlines(const char *arg)
 	}
 }
 
+static void *
+burn_thread(void *ms)
+{
+	burn((long)(intptr_t)ms, 0);
+	return NULL;
+}
+
+/* N,MS: so many of them, each of which burns so long. */
+static void
+burn_together(const char *arg, int as_threads)
+{
+	pthread_t threads[16];
+	long count = 0, ms = 0;
+
+	sscanf(arg, "%ld,%ld", &count, &ms);
+	for (long i = 0; i < count && i < 16; i++)
+		if (as_threads)
+			pthread_create(&threads[i], NULL, burn_thread,
+			    (void *)(intptr_t)ms);
+		else
+			leave_child(ms, 1);
+	for (long i = 0; i < count && i < 16; i++)
+		as_threads ? pthread_join(threads[i], NULL) : wait(NULL);
+}
+
 /* Steps that only act on the process. */
 static int
 step_process(const char *name, const char *arg)
@@ -443,6 +471,10 @@ step_process(const char *name, const char *arg)
 		burn(n, 0);
 	else if (strcmp(name, "sys") == 0)
 		burn(n, 1);
+	else if (strcmp(name, "threads") == 0)
+		burn_together(arg, 1);
+	else if (strcmp(name, "forks") == 0)
+		burn_together(arg, 0);
 	else if (strcmp(name, "sleep") == 0)
 		nap(n);
 	else if (strcmp(name, "mem") == 0)
