@@ -7,7 +7,7 @@
 
 #include "fcgi-host/cmd.h"
 
-#define OPTIONS_MAX 16
+#define OPTIONS_MAX 24
 /* Beyond every letter, so that a long option is told by its place. */
 #define LONG_BASE 256
 

@@ -78,6 +78,7 @@ int cmd_list(const struct cmd_verb *verb, int argc, char **argv);
 int cmd_ctl(const struct cmd_verb *verb, int argc, char **argv);
 int cmd_status(const struct cmd_verb *verb, int argc, char **argv);
 int cmd_shell(const struct cmd_verb *verb, int argc, char **argv);
+int cmd_books(const struct cmd_verb *verb, int argc, char **argv);
 int cmd_invoke(const struct cmd_verb *verb, int argc, char **argv);
 
 #endif

@@ -8,7 +8,7 @@
 
 #include "fcgi-host/buf.h"
 
-#define CMD_TABLE_COLUMNS_MAX 10
+#define CMD_TABLE_COLUMNS_MAX 24
 
 /* All-zero is an empty table.  The first row is the heading. */
 struct cmd_table {

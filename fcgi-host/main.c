@@ -23,6 +23,7 @@ static const struct cmd_verb verbs[] = {
 	    "Open a shell in a function's sandbox.",
 	    "\nThe running host makes it as for a request: the same files, "
 	    "user, ceilings and\nenvironment.  For root.", cmd_shell },
+	{ "usage", "", "Sum up the accounting log.", NULL, cmd_books },
 	{ "reload", "", "Put a changed configuration into service.", NULL,
 	    cmd_ctl },
 	{ "reopen", "", "Switch to a new accounting log after a rotation.",

@@ -4,12 +4,13 @@
 
 PATH=$PATH:/usr/sbin:/sbin
 
-BUILD_PACKAGES="gcc libc6-dev make autoconf automake libfcgi-dev
-libseccomp-dev libcap-dev libiniparser-dev libmd-dev musl-dev"
+BUILD_PACKAGES="gcc g++ libc6-dev make autoconf automake libfcgi-dev
+libseccomp-dev libcap-dev libiniparser-dev libmd-dev musl-dev
+libsimdjson-dev zlib1g-dev libzstd-dev"
 SERVE_PACKAGES="nginx-light curl python3 perl php-cgi"
 TEST_PACKAGES="libcmocka-dev python3-pytest python3-fastjsonschema apache2 caddy haproxy lighttpd
 lighttpd-mod-openssl openssl git jq libfcgi-bin logrotate libfcgi-perl mandoc
-procps strace xz-utils nftables iproute2"
+procps strace xz-utils zstd nftables iproute2"
 # What docs/PROGRAMS.md says works in a function.
 REAL_PACKAGES="ca-certificates openssl tzdata python3-lmdb nodejs php-gd php-mbstring php-sqlite3
 libdbd-sqlite3-perl ruby lua5.4 musl-tools golang-1.19-go git curl sqlite3

@@ -54,7 +54,7 @@ class Installed:
                            "fcgi-host/fcgi-host.ini")
         for path in (self.command, self.sandbox,
                      *(self.libexec / f"fcgi-host-{role}" for role in
-                       ("spawner", "gateway", "scanner", "init"))):
+                       ("spawner", "gateway", "scanner", "init", "books"))):
             if not os.access(path, os.X_OK):
                 raise Missing(f"{path} is missing; build first, and set "
                               "BUILDDIR to the build directory")
@@ -74,7 +74,7 @@ class Installed:
         """The same programs where every user can reach them."""
         other = copy.copy(self)
         other.libexec = pathlib.Path(directory)
-        for role in ("spawner", "gateway", "scanner", "init"):
+        for role in ("spawner", "gateway", "scanner", "init", "books"):
             shutil.copy(self.libexec / f"fcgi-host-{role}", directory)
         for name in ("user_host", "sample"):
             setattr(other, name, other.libexec / getattr(self, name).name)

@@ -1,0 +1,285 @@
+#include "fcgi-host/books/groups.h"
+
+#include <errno.h>
+#include <stdbool.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/random.h>
+
+#define BUCKETS_FIRST 256
+
+struct groups {
+	const struct keys *keys;
+	struct group **buckets, **sorted;
+	size_t bucket_count, count;
+	/* Clients choose what is hashed (a method). */
+	uint64_t seed;
+	struct keys_hour hour;
+	uint8_t *packed; /* of the record that is being added */
+	size_t packed_size;
+};
+
+struct groups *
+groups_new(const struct keys *keys)
+{
+	struct groups *groups = calloc(1, sizeof(*groups));
+
+	if (groups == NULL)
+		return NULL;
+	groups->keys = keys;
+	groups->bucket_count = BUCKETS_FIRST;
+	groups->buckets = calloc(BUCKETS_FIRST, sizeof(*groups->buckets));
+	groups->packed_size = KEYS_PACKED_MAX;
+	groups->packed = malloc(KEYS_PACKED_MAX);
+	if (groups->buckets == NULL || groups->packed == NULL) {
+		groups_free(groups);
+		return NULL;
+	}
+	if (getrandom(&groups->seed, sizeof(groups->seed), GRND_NONBLOCK) < 0)
+		groups->seed = (uint64_t)(uintptr_t)groups;
+	return groups;
+}
+
+void
+groups_free(struct groups *groups)
+{
+	size_t i;
+
+	if (groups == NULL)
+		return;
+	for (i = 0; groups->buckets != NULL && i < groups->bucket_count; i++) {
+		struct group *group = groups->buckets[i], *next;
+
+		for (; group != NULL; group = next) {
+			next = group->next;
+			free(group);
+		}
+	}
+	free(groups->buckets);
+	free(groups->sorted);
+	free(groups->packed);
+	free(groups);
+}
+
+static uint64_t
+hash_of(uint64_t seed, const uint8_t *data, size_t n)
+{
+	uint64_t hash = seed ^ n, word;
+
+	for (; n > 0; data += 8, n -= n < 8 ? n : 8) {
+		word = 0;
+		memcpy(&word, data, n < 8 ? n : 8);
+		hash = (hash ^ word) * UINT64_C(0x9e3779b97f4a7c15);
+		hash ^= hash >> 29;
+	}
+	return hash;
+}
+
+/* Twice the buckets; without the memory for them the old ones do. */
+static void
+grow(struct groups *groups)
+{
+	size_t count = groups->bucket_count * 2, i;
+	struct group **buckets = calloc(count, sizeof(*buckets));
+
+	if (buckets == NULL)
+		return;
+	for (i = 0; i < groups->bucket_count; i++) {
+		struct group *group = groups->buckets[i], *next;
+
+		for (; group != NULL; group = next) {
+			next = group->next;
+			group->next = buckets[group->hash & (count - 1)];
+			buckets[group->hash & (count - 1)] = group;
+		}
+	}
+	free(groups->buckets);
+	groups->buckets = buckets;
+	groups->bucket_count = count;
+}
+
+static struct group *
+find(struct groups *groups, const uint8_t *packed, size_t n)
+{
+	uint64_t hash = hash_of(groups->seed, packed, n);
+	struct group **bucket =
+	    &groups->buckets[hash & (groups->bucket_count - 1)], *group;
+
+	for (group = *bucket; group != NULL; group = group->next)
+		if (group->hash == hash && group->n == n &&
+		    memcmp(group->packed, packed, n) == 0)
+			return group;
+	group = calloc(1, sizeof(*group) + n);
+	if (group == NULL)
+		return NULL;
+	group->hash = hash;
+	group->n = n;
+	if (n > 0)
+		memcpy(group->packed, packed, n);
+	group->next = *bucket;
+	*bucket = group;
+	if (++groups->count > groups->bucket_count)
+		grow(groups);
+	return group;
+}
+
+static void
+add_outcome(struct sums *sums, const struct entry *entry)
+{
+	if (span_is(entry->outcome, "refused")) {
+		sums->refused++;
+		return;
+	}
+	if (span_is(entry->outcome, "lost")) {
+		sums->lost++;
+		return;
+	}
+	sums->usage.executions++;
+	sums->cold += entry->is_cold;
+	if (span_is(entry->outcome, "aborted"))
+		sums->aborted++;
+	else if (!span_is(entry->outcome, "ok"))
+		sums->errors++;
+}
+
+/* What a lost one used is not charged: nobody knows when it ended. */
+static void
+add_exec(struct sums *sums, const struct entry *entry)
+{
+	add_outcome(sums, entry);
+	sums->queue_us += entry->queue_us;
+	sums->usage.cpu_us += entry->cpu_us;
+	if (span_is(entry->outcome, "lost"))
+		return;
+	sums->init_us += entry->init_us;
+	sums->run_us += entry->run_us;
+	sums->billed_ms += entry->billed_ms;
+	sums->usage.mib_ms += entry->mib_ms;
+	sums->bytes_in += entry->bytes_in;
+	sums->usage.bytes_out += entry->bytes_out;
+	if (entry->mem_peak_kib > sums->mem_peak_kib)
+		sums->mem_peak_kib = entry->mem_peak_kib;
+}
+
+static void
+add_instance(struct sums *sums, const struct entry *entry)
+{
+	sums->instances++;
+	sums->idle_us += entry->idle_us;
+	sums->usage.idle_mib_ms += entry->idle_mib_ms;
+	sums->usage.cpu_us += entry->start_cpu_us + entry->idle_cpu_us;
+}
+
+int
+groups_add(struct groups *groups, const struct entry *entry)
+{
+	struct group *group;
+	size_t n, wanted;
+
+	if (entry->type == ENTRY_HOST)
+		return 0;
+	wanted = keys_pack(groups->keys, entry, &groups->hour, groups->packed,
+	    &n, groups->packed_size);
+	if (wanted > 0) {
+		uint8_t *grown = realloc(groups->packed, wanted);
+
+		if (grown == NULL)
+			return -ENOMEM;
+		groups->packed = grown;
+		groups->packed_size = wanted;
+		(void)keys_pack(groups->keys, entry, &groups->hour, grown, &n,
+		    wanted);
+	}
+	group = find(groups, groups->packed, n);
+	if (group == NULL)
+		return -ENOMEM;
+	if (entry->type == ENTRY_EXEC)
+		add_exec(&group->sums, entry);
+	else
+		add_instance(&group->sums, entry);
+	return 0;
+}
+
+static void
+sums_add(struct sums *to, const struct sums *from)
+{
+	to->usage.executions += from->usage.executions;
+	to->errors += from->errors;
+	to->aborted += from->aborted;
+	to->refused += from->refused;
+	to->lost += from->lost;
+	to->cold += from->cold;
+	to->queue_us += from->queue_us;
+	to->init_us += from->init_us;
+	to->run_us += from->run_us;
+	to->billed_ms += from->billed_ms;
+	to->usage.mib_ms += from->usage.mib_ms;
+	to->bytes_in += from->bytes_in;
+	to->usage.bytes_out += from->usage.bytes_out;
+	to->usage.cpu_us += from->usage.cpu_us;
+	if (from->mem_peak_kib > to->mem_peak_kib)
+		to->mem_peak_kib = from->mem_peak_kib;
+	to->instances += from->instances;
+	to->idle_us += from->idle_us;
+	to->usage.idle_mib_ms += from->usage.idle_mib_ms;
+}
+
+int
+groups_merge(struct groups *groups, const struct groups *other)
+{
+	const struct group *from;
+	struct group *to;
+	size_t i;
+
+	for (i = 0; i < other->bucket_count; i++) {
+		for (from = other->buckets[i]; from != NULL;
+		    from = from->next) {
+			to = find(groups, from->packed, from->n);
+			if (to == NULL)
+				return -ENOMEM;
+			sums_add(&to->sums, &from->sums);
+		}
+	}
+	return 0;
+}
+
+static int
+compare(const void *a, const void *b, void *keys)
+{
+	struct group *const *x = a, *const *y = b;
+
+	return keys_compare(keys, (*x)->packed, (*y)->packed);
+}
+
+struct group **
+groups_sorted(struct groups *groups, size_t *count)
+{
+	struct keys keys = *groups->keys;
+	struct group *group;
+	size_t i, n = 0;
+
+	free(groups->sorted);
+	groups->sorted = calloc(groups->count + 1, sizeof(*groups->sorted));
+	if (groups->sorted == NULL)
+		return NULL;
+	for (i = 0; i < groups->bucket_count; i++)
+		for (group = groups->buckets[i]; group != NULL;
+		    group = group->next)
+			groups->sorted[n++] = group;
+	qsort_r(groups->sorted, n, sizeof(*groups->sorted), compare, &keys);
+	*count = n;
+	return groups->sorted;
+}
+
+void
+groups_total(const struct groups *groups, struct sums *total)
+{
+	const struct group *group;
+	size_t i;
+
+	memset(total, 0, sizeof(*total));
+	for (i = 0; i < groups->bucket_count; i++)
+		for (group = groups->buckets[i]; group != NULL;
+		    group = group->next)
+			sums_add(total, &group->sums);
+}

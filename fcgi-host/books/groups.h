@@ -1,0 +1,56 @@
+/*
+ * Sums of records by groups: memory grows with the number of groups, never
+ * with that of records.  Pure.  fcgi-host-books only.
+ */
+#ifndef FCGI_HOST_BOOKS_GROUPS_H
+#define FCGI_HOST_BOOKS_GROUPS_H
+
+#include <stdint.h>
+
+#include "fcgi-host/books/entry.h"
+#include "fcgi-host/books/keys.h"
+#include "fcgi-host/rate.h"
+
+struct sums {
+	/* What is rated; its processor time is that of executions and of
+	 * instances before, between and after them. */
+	struct rate_usage usage;
+	/* Of type exec, by their outcome.  errors: error, crash, oom, timeout,
+	 * stalled. */
+	uint64_t errors, aborted, refused, lost;
+	uint64_t cold; /* among the executions */
+	uint64_t queue_us, init_us, run_us, billed_ms;
+	uint64_t bytes_in;
+	uint64_t mem_peak_kib; /* the highest */
+	/* Of type instance. */
+	uint64_t instances, idle_us;
+};
+
+struct group {
+	uint64_t hash;
+	struct group *next; /* of its bucket */
+	struct sums sums;
+	size_t n;
+	uint8_t packed[]; /* keys_pack */
+};
+
+struct groups;
+
+/* keys is borrowed.  NULL: no memory.  groups_free accepts NULL. */
+struct groups *groups_new(const struct keys *keys);
+void groups_free(struct groups *groups);
+
+/* Adds a record; one of type host is in no group.  0 or -ENOMEM. */
+int groups_add(struct groups *groups, const struct entry *entry);
+
+/* Adds all groups of the other.  0 or -ENOMEM. */
+int groups_merge(struct groups *groups, const struct groups *other);
+
+/* By their keys in order, and NULL at the end; borrowed from groups until the
+ * next call.  NULL: no memory. */
+struct group **groups_sorted(struct groups *groups, size_t *count);
+
+/* Sum of all groups. */
+void groups_total(const struct groups *groups, struct sums *total);
+
+#endif

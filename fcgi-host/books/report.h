@@ -1,0 +1,27 @@
+/*
+ * Groups as text: a table for people, JSON and CSV for programs.  Pure.
+ * fcgi-host-books only.
+ */
+#ifndef FCGI_HOST_BOOKS_REPORT_H
+#define FCGI_HOST_BOOKS_REPORT_H
+
+#include "fcgi-host/books/groups.h"
+#include "fcgi-host/buf.h"
+
+/* Each appends all groups, in order; 0 or -ENOMEM. */
+
+/* Aligned, with units that people read, and the sum below. */
+int report_table(struct groups *groups, const struct keys *keys,
+    struct buf *out);
+/* One object for each group and line; whole numbers in the log's units. */
+int report_json(struct groups *groups, const struct keys *keys,
+    struct buf *out);
+/* The same numbers, with a heading (RFC 4180; lines end with \n). */
+int report_csv(struct groups *groups, const struct keys *keys,
+    struct buf *out);
+
+/* The digits of a number; at the end of text, where they begin is returned. */
+#define REPORT_DIGITS_SIZE 40
+char *report_digits(char text[REPORT_DIGITS_SIZE], rate_sum value);
+
+#endif
