@@ -222,6 +222,19 @@ sums_add(struct sums *to, const struct sums *from)
 	to->instances += from->instances;
 	to->idle_us += from->idle_us;
 	to->usage.idle_mib_ms += from->usage.idle_mib_ms;
+	to->cost += from->cost; /* rated_fold has looked that it fits */
+}
+
+int
+groups_add_sums(struct groups *groups, const uint8_t *packed, size_t n,
+    const struct sums *sums)
+{
+	struct group *group = find(groups, packed, n);
+
+	if (group == NULL)
+		return -ENOMEM;
+	sums_add(&group->sums, sums);
+	return 0;
 }
 
 int

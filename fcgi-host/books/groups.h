@@ -24,6 +24,7 @@ struct sums {
 	uint64_t mem_peak_kib; /* the highest */
 	/* Of type instance. */
 	uint64_t instances, idle_us;
+	money_int cost; /* with a price book: rated.h */
 };
 
 struct group {
@@ -42,6 +43,10 @@ void groups_free(struct groups *groups);
 
 /* Adds a record; one of type host is in no group.  0 or -ENOMEM. */
 int groups_add(struct groups *groups, const struct entry *entry);
+
+/* Adds sums to the group with these values (keys_pack).  0 or -ENOMEM. */
+int groups_add_sums(struct groups *groups, const uint8_t *packed, size_t n,
+    const struct sums *sums);
 
 /* Adds all groups of the other.  0 or -ENOMEM. */
 int groups_merge(struct groups *groups, const struct groups *other);

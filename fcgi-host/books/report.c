@@ -65,10 +65,20 @@ value_of(const struct sums *sums, const struct number *number)
 	    *(const uint64_t *)(const void *)at;
 }
 
-static int
-put_json(struct buf *out, const struct keys *keys, const struct group *group)
+/* An amount in text, since most readers of JSON make numbers inexact. */
+static const char *
+cost_text(const struct prices *prices, const struct sums *sums,
+    char text[MONEY_TEXT_MAX])
 {
-	char digits[REPORT_DIGITS_SIZE];
+	return money_text(sums->cost, MONEY_DIGITS, prices_decimals(prices),
+	    text);
+}
+
+static int
+put_json(struct buf *out, const struct keys *keys, const struct group *group,
+    const struct prices *prices)
+{
+	char digits[REPORT_DIGITS_SIZE], cost[MONEY_TEXT_MAX];
 	int error = 0;
 	size_t i;
 
@@ -85,24 +95,28 @@ put_json(struct buf *out, const struct keys *keys, const struct group *group)
 		    i + keys->count == 0 ? '{' : ',', numbers[i].name,
 		    report_digits(digits, value_of(&group->sums,
 		    &numbers[i])));
+	if (error == 0 && prices != NULL)
+		error = buf_addf(out, ",\"cost\":\"%s\",\"currency\":\"%s\"",
+		    cost_text(prices, &group->sums, cost),
+		    prices_currency(prices));
 	return error != 0 ? error : buf_add_str(out, "}\n");
 }
 
 int
-report_json(struct groups *groups, const struct keys *keys, struct buf *out)
+report_json(struct groups *groups, const struct keys *keys,
+    const struct prices *prices, struct buf *out)
 {
 	size_t count, i;
 	struct group **sorted = groups_sorted(groups, &count);
 	int error = sorted == NULL ? -ENOMEM : 0;
 
 	for (i = 0; error == 0 && i < count; i++)
-		error = put_json(out, keys, sorted[i]);
+		error = put_json(out, keys, sorted[i], prices);
 	return error;
 }
 
-/* In quotes where it must be. */
-static int
-put_field(struct buf *out, struct span value)
+int
+report_field(struct buf *out, struct span value)
 {
 	bool is_plain = true;
 	int error;
@@ -112,7 +126,7 @@ put_field(struct buf *out, struct span value)
 		is_plain &= value.at[i] != '"' && value.at[i] != ',' &&
 		    (unsigned char)value.at[i] >= ' ';
 	if (is_plain)
-		return buf_add(out, value.at, value.n);
+		return value.n == 0 ? 0 : buf_add(out, value.at, value.n);
 	error = buf_add_str(out, "\"");
 	for (i = 0; i < value.n && error == 0; i++)
 		error = value.at[i] == '"' ? buf_add_str(out, "\"\"") :
@@ -121,26 +135,31 @@ put_field(struct buf *out, struct span value)
 }
 
 static int
-put_csv(struct buf *out, const struct keys *keys, const struct group *group)
+put_csv(struct buf *out, const struct keys *keys, const struct group *group,
+    const struct prices *prices)
 {
-	char digits[REPORT_DIGITS_SIZE];
+	char digits[REPORT_DIGITS_SIZE], cost[MONEY_TEXT_MAX];
 	int error = 0;
 	size_t i;
 
 	for (i = 0; i < keys->count && error == 0; i++) {
-		error = put_field(out, keys_value(group->packed, i));
+		error = report_field(out, keys_value(group->packed, i));
 		if (error == 0)
 			error = buf_add_str(out, ",");
 	}
 	for (i = 0; i < COUNT(numbers) && error == 0; i++)
-		error = buf_addf(out, "%s%s", report_digits(digits,
-		    value_of(&group->sums, &numbers[i])),
-		    i + 1 < COUNT(numbers) ? "," : "\n");
-	return error;
+		error = buf_addf(out, "%s%s", i > 0 ? "," : "",
+		    report_digits(digits, value_of(&group->sums,
+		    &numbers[i])));
+	if (error == 0 && prices != NULL)
+		error = buf_addf(out, ",%s,%s", cost_text(prices,
+		    &group->sums, cost), prices_currency(prices));
+	return error != 0 ? error : buf_add_str(out, "\n");
 }
 
 int
-report_csv(struct groups *groups, const struct keys *keys, struct buf *out)
+report_csv(struct groups *groups, const struct keys *keys,
+    const struct prices *prices, struct buf *out)
 {
 	size_t count, i;
 	struct group **sorted = groups_sorted(groups, &count);
@@ -149,10 +168,13 @@ report_csv(struct groups *groups, const struct keys *keys, struct buf *out)
 	for (i = 0; error == 0 && i < keys->count; i++)
 		error = buf_addf(out, "%s,", keys_name(keys->at[i]));
 	for (i = 0; error == 0 && i < COUNT(numbers); i++)
-		error = buf_addf(out, "%s%s", numbers[i].name,
-		    i + 1 < COUNT(numbers) ? "," : "\n");
+		error = buf_addf(out, "%s%s", i > 0 ? "," : "",
+		    numbers[i].name);
+	if (error == 0)
+		error = buf_add_str(out, prices != NULL ? ",cost,currency\n" :
+		    "\n");
 	for (i = 0; error == 0 && i < count; i++)
-		error = put_csv(out, keys, sorted[i]);
+		error = put_csv(out, keys, sorted[i], prices);
 	return error;
 }
 
@@ -197,8 +219,11 @@ add_share(struct cmd_table *table, uint64_t part, uint64_t whole)
 }
 
 static void
-add_sums(struct cmd_table *table, const struct sums *sums)
+add_sums(struct cmd_table *table, const struct sums *sums,
+    const struct prices *prices)
 {
+	char cost[MONEY_TEXT_MAX];
+
 	cmd_table_add(table, "%" PRIu64, sums->usage.executions);
 	cmd_table_add(table, "%" PRIu64, sums->errors);
 	cmd_table_add(table, "%" PRIu64, sums->refused);
@@ -208,17 +233,20 @@ add_sums(struct cmd_table *table, const struct sums *sums)
 	add_milli(table, sums->usage.cpu_us / 1000);
 	add_bytes(table, sums->usage.bytes_out);
 	add_milli(table, sums->usage.idle_mib_ms / MILLI_GIB_S);
+	if (prices != NULL)
+		cmd_table_add(table, "%s", cost_text(prices, sums, cost));
 }
 
 static const char *const headings[] = { "EXECUTIONS", "ERRORS", "REFUSED",
 	"COLD", "BILLED-S", "GIB-S", "CPU-S", "OUT", "IDLE-GIB-S" };
 
 static void
-add_heading(struct cmd_table *table, const struct keys *keys)
+add_heading(struct cmd_table *table, const struct keys *keys,
+    const struct prices *prices)
 {
 	size_t i, j;
 
-	table->columns = keys->count + COUNT(headings);
+	table->columns = keys->count + COUNT(headings) + (prices != NULL);
 	for (i = 0; i < keys->count; i++) {
 		char name[16] = "";
 
@@ -231,10 +259,15 @@ add_heading(struct cmd_table *table, const struct keys *keys)
 		table->right |= 1u << (keys->count + i);
 		cmd_table_add(table, "%s", headings[i]);
 	}
+	if (prices != NULL) {
+		table->right |= 1u << (keys->count + i);
+		cmd_table_add(table, "%s", prices_currency(prices));
+	}
 }
 
 int
-report_table(struct groups *groups, const struct keys *keys, struct buf *out)
+report_table(struct groups *groups, const struct keys *keys,
+    const struct prices *prices, struct buf *out)
 {
 	struct cmd_table table = { 0 };
 	size_t count, i, j;
@@ -244,7 +277,7 @@ report_table(struct groups *groups, const struct keys *keys, struct buf *out)
 
 	if (sorted == NULL)
 		return -ENOMEM;
-	add_heading(&table, keys);
+	add_heading(&table, keys, prices);
 	for (i = 0; i < count; i++) {
 		for (j = 0; j < keys->count; j++) {
 			struct span value = keys_value(sorted[i]->packed, j);
@@ -254,13 +287,13 @@ report_table(struct groups *groups, const struct keys *keys, struct buf *out)
 			    log_value(shown, sizeof(shown), value.at,
 			    value.n));
 		}
-		add_sums(&table, &sorted[i]->sums);
+		add_sums(&table, &sorted[i]->sums, prices);
 	}
 	if (keys->count > 0) {
 		groups_total(groups, &total);
 		for (j = 0; j < keys->count; j++)
 			cmd_table_add(&table, "%s", j == 0 ? "(all)" : "");
-		add_sums(&table, &total);
+		add_sums(&table, &total, prices);
 	}
 	error = cmd_table_put(&table, out);
 	cmd_table_free(&table);

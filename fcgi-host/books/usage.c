@@ -5,20 +5,31 @@
 #include "fcgi-host/books/entry.h"
 #include "fcgi-host/books/groups.h"
 #include "fcgi-host/books/keys.h"
+#include "fcgi-host/books/lambda.h"
+#include "fcgi-host/books/rated.h"
 #include "fcgi-host/books/reader.h"
 #include "fcgi-host/books/report.h"
 #include "fcgi-host/books/verbs.h"
+#include "fcgi-host/civil.h"
 #include "fcgi-host/conf.h"
 
+#define DAY_US UINT64_C(86400000000)
+#define LINES_BYTES 65536 /* are written at once */
+
 struct options {
-	const char *conf, *by, *from, *to;
+	const char *conf, *by, *from, *to, *prices, *format;
 	bool is_json, is_csv;
 };
 
 struct usage {
-	struct keys keys;
+	struct keys keys; /* that records are summed by */
+	struct keys by;   /* that were asked for */
 	uint64_t from_us, to_us; /* the second is the first that is left out */
 	struct groups *groups;
+	struct prices *prices;   /* NULL: none */
+	int32_t from_day, to_day; /* with prices: whole months are read */
+	struct buf lines;
+	bool is_lambda;
 };
 
 static int
@@ -29,7 +40,12 @@ add(const struct entry *entry, const struct place *place, void *arg)
 	(void)place;
 	if (entry->time_us < usage->from_us || entry->time_us >= usage->to_us)
 		return 0;
-	return groups_add(usage->groups, entry);
+	if (!usage->is_lambda)
+		return groups_add(usage->groups, entry);
+	if (buf_len(&usage->lines) > LINES_BYTES &&
+	    cmd_print(&usage->lines) != CMD_DONE)
+		return -EIO;
+	return lambda_line(entry, &usage->lines);
 }
 
 static int
@@ -42,6 +58,52 @@ set_time(const struct cmd_verb *verb, const char *name, const char *text,
 	    "or 2026-11-27T10:52:46Z", name, text);
 }
 
+/* Free tier and steps are a whole month's, so that is what is read; what of it
+ * is printed are whole days. */
+static int
+set_prices(struct usage *usage, const struct cmd_verb *verb,
+    const struct options *options)
+{
+	if (options->prices == NULL)
+		return CMD_DONE;
+	if (usage->from_us % DAY_US != 0 ||
+	    (options->to != NULL && usage->to_us % DAY_US != 0))
+		return cmd_wrong(verb, "with --prices, --from and --to are "
+		    "days, as 2026-11-27");
+	usage->from_day = (int32_t)(usage->from_us / DAY_US);
+	usage->to_day = INT32_MAX;
+	usage->from_us = (uint64_t)civil_first_day(civil_month_of(
+	    usage->from_day)) * DAY_US;
+	if (options->to != NULL) {
+		usage->to_day = (int32_t)(usage->to_us / DAY_US);
+		usage->to_us = (uint64_t)civil_first_day(civil_month_of(
+		    usage->to_day - 1) + 1) * DAY_US;
+	}
+	usage->keys = rated_keys(&usage->by);
+	usage->prices = rated_prices(options->prices);
+	return usage->prices != NULL ? CMD_DONE : CMD_WRONG;
+}
+
+static int
+set_format(struct usage *usage, const struct cmd_verb *verb,
+    const struct options *options)
+{
+	if (options->is_json + options->is_csv + (options->format != NULL) > 1)
+		return cmd_wrong(verb, "two formats are asked for; give one "
+		    "of --json, --csv and --format");
+	if (options->format == NULL)
+		return CMD_DONE;
+	if (strcmp(options->format, "lambda") != 0)
+		return cmd_wrong(verb, "--format %s is not known; there is "
+		    "lambda", options->format);
+	if (options->by != NULL || options->prices != NULL)
+		return cmd_wrong(verb, "--format lambda has one line for each "
+		    "execution, without %s", options->by != NULL ? "--by" :
+		    "--prices");
+	usage->is_lambda = true;
+	return CMD_DONE;
+}
+
 static int
 set(struct usage *usage, const struct cmd_verb *verb,
     const struct options *options)
@@ -49,33 +111,66 @@ set(struct usage *usage, const struct cmd_verb *verb,
 	const char *word;
 	int code;
 
-	if (keys_parse(&usage->keys, options->by, &word) != 0)
+	if (keys_parse(&usage->by, options->by != NULL ? options->by :
+	    "tenant", &word) != 0)
 		return cmd_wrong(verb, "--by: \"%.*s\" is no key, or stands "
 		    "there twice; there are " KEYS_NAMES,
 		    (int)strcspn(word, ","), word);
+	usage->keys = usage->by;
 	usage->to_us = UINT64_MAX;
 	code = set_time(verb, "from", options->from, &usage->from_us);
 	if (code == CMD_DONE)
 		code = set_time(verb, "to", options->to, &usage->to_us);
 	if (code == CMD_DONE && usage->from_us >= usage->to_us)
 		code = cmd_wrong(verb, "--from is not before --to");
-	if (code == CMD_DONE && options->is_json && options->is_csv)
-		code = cmd_wrong(verb, "--json and --csv are two formats");
+	if (code == CMD_DONE)
+		code = set_format(usage, verb, options);
+	if (code == CMD_DONE)
+		code = set_prices(usage, verb, options);
 	return code;
+}
+
+/* The groups by what was asked for become those with their costs. */
+static int
+charge(struct usage *usage)
+{
+	struct groups *folded = groups_new(&usage->by);
+	struct rated rated = { .count = 0 };
+	int error = folded == NULL ? -ENOMEM :
+	    rated_make(usage->prices, usage->groups, &rated);
+
+	if (error == 0)
+		error = rated_fold(&rated, &usage->keys, &usage->by,
+		    usage->from_day, usage->to_day, folded);
+	rated_free(&rated);
+	if (error != 0) {
+		groups_free(folded);
+		return rated_fail(error);
+	}
+	groups_free(usage->groups);
+	usage->groups = folded;
+	return CMD_DONE;
 }
 
 static int
 print(struct usage *usage, const struct options *options)
 {
 	struct buf out = { 0 };
-	int code, error;
+	int code = usage->prices != NULL ? charge(usage) : CMD_DONE, error;
 
+	if (usage->is_lambda)
+		return cmd_print(&usage->lines);
+	if (code != CMD_DONE)
+		return code;
 	if (options->is_json)
-		error = report_json(usage->groups, &usage->keys, &out);
+		error = report_json(usage->groups, &usage->by, usage->prices,
+		    &out);
 	else if (options->is_csv)
-		error = report_csv(usage->groups, &usage->keys, &out);
+		error = report_csv(usage->groups, &usage->by, usage->prices,
+		    &out);
 	else
-		error = report_table(usage->groups, &usage->keys, &out);
+		error = report_table(usage->groups, &usage->by, usage->prices,
+		    &out);
 	code = error != 0 ? cmd_fail("no memory for the report") :
 	    cmd_print(&out);
 	buf_free(&out);
@@ -119,7 +214,7 @@ choose(const struct options *options, char ***paths, char *one[2],
 int
 books_usage(const struct cmd_verb *verb, int argc, char **argv)
 {
-	struct options options = { .conf = DEFAULT_CONFIG, .by = "tenant" };
+	struct options options = { .conf = DEFAULT_CONFIG, .by = NULL };
 	const struct cmd_option table[] = {
 		CMD_OPTION_CONF(&options.conf),
 		{ 0, "from", "TIME", "only records of this time and later",
@@ -128,9 +223,13 @@ books_usage(const struct cmd_verb *verb, int argc, char **argv)
 		    &options.to, NULL },
 		{ 0, "by", "KEYS", "what to group by (default: tenant)", NULL,
 		    &options.by, NULL },
+		{ 0, "prices", "FILE", "what it costs by this price book",
+		    NULL, &options.prices, NULL },
 		CMD_OPTION_JSON(&options.is_json),
 		{ 0, "csv", NULL, "print comma-separated values",
 		    &options.is_csv, NULL, NULL },
+		{ 0, "format", "FORMAT", "lambda: a REPORT line for each "
+		    "execution", NULL, &options.format, NULL },
 	};
 	struct usage usage = { .from_us = 0 };
 	struct conf *conf = NULL;
@@ -143,12 +242,14 @@ books_usage(const struct cmd_verb *verb, int argc, char **argv)
 	code = set(&usage, verb, &options);
 	if (code == CMD_DONE)
 		code = choose(&options, &paths, one, &conf);
-	if (code != CMD_DONE)
-		return code;
-	usage.groups = groups_new(&usage.keys);
-	code = usage.groups == NULL ? cmd_fail("no memory") :
-	    read_all(&usage, paths, &options);
+	if (code == CMD_DONE) {
+		usage.groups = groups_new(&usage.keys);
+		code = usage.groups == NULL ? cmd_fail("no memory") :
+		    read_all(&usage, paths, &options);
+	}
 	groups_free(usage.groups);
+	buf_free(&usage.lines);
+	prices_free(usage.prices);
 	conf_unref(conf);
 	return code;
 }
