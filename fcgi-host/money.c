@@ -102,7 +102,7 @@ money_text(money_int number, unsigned digits, unsigned least,
 }
 
 const char *
-money_ratio_text(money_int number, uint64_t per, char out[MONEY_TEXT_MAX])
+money_ratio_text(money_int number, money_int per, char out[MONEY_TEXT_MAX])
 {
 	char text[MONEY_TEXT_MAX], *end = text + sizeof(text);
 	char *start = put_digits(number / per, 1, end), *at = out;

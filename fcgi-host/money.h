@@ -27,8 +27,9 @@ int money_parse(const char *text, unsigned digits, money_int *out);
 const char *money_text(money_int number, unsigned digits, unsigned least,
     char out[MONEY_TEXT_MAX]);
 
-/* number / per, exactly; per has no prime factor but 2 and 5. */
-const char *money_ratio_text(money_int number, uint64_t per,
+/* number / per, exactly; per has no prime factor but 2 and 5, and is at most
+ * 10^21. */
+const char *money_ratio_text(money_int number, money_int per,
     char out[MONEY_TEXT_MAX]);
 
 /* 0 or -EOVERFLOW; then *sum is as it was. */

@@ -19,6 +19,13 @@ const struct prices_kind prices_kinds[PRICES_ITEM_COUNT] = {
 	    1024000, 1, 3 },
 };
 
+static void
+free_person(struct prices_person *person)
+{
+	free(person->name);
+	free(person->address);
+}
+
 void
 prices_free(struct prices *prices)
 {
@@ -29,6 +36,11 @@ prices_free(struct prices *prices)
 	for (i = 0; i < prices->count; i++)
 		for (item = 0; item < PRICES_ITEM_COUNT; item++)
 			free(prices->sections[i].lists[item]);
+	for (i = 0; i < prices->customer_count; i++)
+		free_person(&prices->customers[i]);
+	free_person(&prices->issuer);
+	free(prices->customers);
+	free(prices->note);
 	free(prices->sections);
 	free(prices);
 }
@@ -43,6 +55,38 @@ unsigned
 prices_decimals(const struct prices *prices)
 {
 	return prices->decimals;
+}
+
+static struct prices_party
+party(const struct prices_person *person)
+{
+	return (struct prices_party){
+		.name = person->name != NULL ? person->name : "",
+		.address = person->address != NULL ? person->address : "" };
+}
+
+struct prices_party
+prices_issuer(const struct prices *prices)
+{
+	return party(&prices->issuer);
+}
+
+struct prices_party
+prices_customer(const struct prices *prices, const char *tenant)
+{
+	static const struct prices_person nobody;
+	size_t i;
+
+	for (i = 0; i < prices->customer_count; i++)
+		if (strcmp(prices->customers[i].tenant, tenant) == 0)
+			return party(&prices->customers[i]);
+	return party(&nobody);
+}
+
+const char *
+prices_note(const struct prices *prices)
+{
+	return prices->note != NULL ? prices->note : "";
 }
 
 typedef bool says(const struct prices_section *section, enum prices_item item);

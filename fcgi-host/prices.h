@@ -31,7 +31,7 @@ enum prices_item {
 struct prices_kind {
 	const char *key, *free_key;
 	const char *unit;   /* "GiB-seconds" */
-	const char *priced_as; /* "GiB-second" */
+	const char *priced_as; /* "GiB-second": a price is for one of it */
 	uint64_t fine;      /* fine units of the records in one unit */
 	uint64_t priced;    /* units that the price is for */
 	unsigned digits;    /* decimals at which a unit is still whole in fine
@@ -62,6 +62,17 @@ void prices_free(struct prices *prices);
 
 const char *prices_currency(const struct prices *prices); /* "EUR" */
 unsigned prices_decimals(const struct prices *prices);
+
+/* Who writes or pays a bill; "" is not said.  Lines of an address are separated
+ * by '|'.  Any bytes but control bytes. */
+struct prices_party {
+	const char *name, *address;
+};
+struct prices_party prices_issuer(const struct prices *prices);
+struct prices_party prices_customer(const struct prices *prices,
+    const char *tenant);
+/* What every bill says at its end. */
+const char *prices_note(const struct prices *prices);
 
 /* What holds for a tenant on a day: of the sections that have the key, the one
  * for tenant and runtime goes before the tenant's, that before the runtime's,

@@ -19,11 +19,21 @@ struct prices_section {
 	unsigned minimum_line;
 };
 
+/* One [customer NAME], or the issuer; NULL: not said. */
+struct prices_person {
+	char tenant[CTL_TENANT_MAX + 1];
+	unsigned line;
+	char *name, *address;
+};
+
 struct prices {
 	char currency[4];
 	unsigned decimals;
 	struct prices_section *sections; /* by tenant, runtime, date */
 	size_t count;
+	struct prices_person issuer, *customers; /* as they stand */
+	size_t customer_count;
+	char *note;
 };
 
 #endif

@@ -8,7 +8,7 @@
 #include "fcgi-host/settings_text.h"
 
 #define COUNT(array) (sizeof(array) / sizeof((array)[0]))
-#define SECTIONS "[book] or [prices], [prices tenant NAME runtime NAME from " \
+#define SECTIONS "[book], [customer NAME] or [prices], [prices tenant NAME runtime NAME from " \
 	"YYYY-MM-DD] (each part may be left out)"
 #define PRICE_MAX ((money_int)1000000000000u * MONEY_ONE)
 
@@ -37,9 +37,10 @@ take_name(struct reader *r, const struct conf_part *part, const char *word,
 		memcpy(out, name, n + 1);
 		return true;
 	}
-	WRONG(r, part->line, "\"%.80s\" is no %s's name; write [prices %s "
+	WRONG(r, part->line, "\"%.80s\" is no %s's name; write [%s%s "
 	    "NAME], of a-z, 0-9, '.', '_' and '-'",
-	    name != NULL ? name : "", word, word);
+	    name != NULL ? name : "", word,
+	    strcmp(word, "customer") == 0 ? "" : "prices ", word);
 	return false;
 }
 
@@ -269,10 +270,38 @@ take_prices_key(struct reader *r, struct prices_section *section)
 	}
 }
 
+/* A text that is printed on bills. */
+static void
+take_text(struct reader *r, char **out)
+{
+	if (r->entry->value[0] == '\0') {
+		WRONG_ENTRY(r, "%s says nothing; leave it out, or write a "
+		    "text", r->entry->key);
+		return;
+	}
+	if (settings_put_text(out, r->entry->value) != 0)
+		r->error = -ENOMEM;
+}
+
+static void
+take_book_text(struct reader *r)
+{
+	static const char *const keys[] = { "currency", "decimals", "issuer",
+		"address", "note" };
+
+	if (strcmp(r->entry->key, "issuer") == 0)
+		take_text(r, &r->prices->issuer.name);
+	else if (strcmp(r->entry->key, "address") == 0)
+		take_text(r, &r->prices->issuer.address);
+	else if (strcmp(r->entry->key, "note") == 0)
+		take_text(r, &r->prices->note);
+	else
+		unknown_key(r, "book", keys, COUNT(keys));
+}
+
 static void
 take_book_key(struct reader *r)
 {
-	static const char *const keys[] = { "currency", "decimals" };
 	const char *value = r->entry->value;
 	size_t n = strlen(value);
 
@@ -290,7 +319,39 @@ take_book_key(struct reader *r)
 			WRONG_ENTRY(r, "decimals: \"%.60s\" is no number of "
 			    "decimals; write 0 to 9: 2 for cents", value);
 	} else {
-		unknown_key(r, "book", keys, COUNT(keys));
+		take_book_text(r);
+	}
+}
+
+/* [customer NAME] */
+static void
+take_customer(struct reader *r, const struct conf_part *part)
+{
+	static const char *const keys[] = { "name", "address" };
+	struct prices_person *person =
+	    &r->prices->customers[r->prices->customer_count];
+	const char *name = part->name + strlen("customer");
+	size_t i;
+
+	name += strspn(name, " \t");
+	if (!take_name(r, part, "customer", name, person->tenant,
+	    sizeof(person->tenant)))
+		return;
+	for (i = 0; i < r->prices->customer_count; i++)
+		if (strcmp(r->prices->customers[i].tenant, name) == 0)
+			WRONG(r, part->line, "[customer %s] stands already at "
+			    "line %u; put all of its keys there", name,
+			    r->prices->customers[i].line);
+	r->prices->customer_count++;
+	person->line = part->line;
+	for (i = 0; i < part->count && r->error == 0; i++) {
+		r->entry = &part->entries[i];
+		if (strcmp(r->entry->key, "name") == 0)
+			take_text(r, &person->name);
+		else if (strcmp(r->entry->key, "address") == 0)
+			take_text(r, &person->address);
+		else
+			unknown_key(r, "customer NAME", keys, COUNT(keys));
 	}
 }
 
@@ -320,12 +381,14 @@ take_part(struct reader *r, const struct conf_part *part)
 	size_t n = strcspn(part->name, " \t"), i;
 
 	if (strcmp(part->name, "book") == 0) {
-		for (i = 0; i < part->count; i++) {
+		for (i = 0; i < part->count && r->error == 0; i++) {
 			r->entry = &part->entries[i];
 			take_book_key(r);
 		}
 	} else if (n == 6 && memcmp(part->name, "prices", n) == 0) {
 		take_section(r, part);
+	} else if (n == 8 && memcmp(part->name, "customer", n) == 0) {
+		take_customer(r, part);
 	} else {
 		WRONG(r, part->line, "unknown section [%.80s]; write %s",
 		    part->name, SECTIONS);
@@ -401,10 +464,14 @@ build(struct reader *r, const struct conf_scan *scan)
 	size_t i;
 
 	r->prices = calloc(1, sizeof(*r->prices));
-	if (r->prices != NULL)
+	if (r->prices != NULL) {
 		r->prices->sections = calloc(scan->count + 1,
 		    sizeof(*r->prices->sections));
-	if (r->prices == NULL || r->prices->sections == NULL) {
+		r->prices->customers = calloc(scan->count + 1,
+		    sizeof(*r->prices->customers));
+	}
+	if (r->prices == NULL || r->prices->sections == NULL ||
+	    r->prices->customers == NULL) {
 		r->error = -ENOMEM;
 		return r->prices;
 	}

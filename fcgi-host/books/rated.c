@@ -45,9 +45,8 @@ rated_keys(const struct keys *by)
 	return keys;
 }
 
-/* A name of a log as text; one that no host writes is nobody's. */
-static void
-copy_name(struct span value, char *out, size_t size)
+void
+rated_name(struct span value, char *out, size_t size)
 {
 	out[0] = '\0';
 	if (value.n < size && (value.n == 0 ||
@@ -116,7 +115,7 @@ make_cells(const struct rated *rated, const struct rated_month *month,
 		if (i == month->from ||
 		    !same_value(group, rated->groups[i - 1].group, 1) ||
 		    !same_value(group, rated->groups[i - 1].group, 2)) {
-			copy_name(keys_value(group->packed, 2), runtimes[n],
+			rated_name(keys_value(group->packed, 2), runtimes[n],
 			    sizeof(runtimes[n]));
 			cells[n] = (struct rate_cell){
 				.day = rated->groups[i].day,
@@ -165,13 +164,13 @@ add_group(struct rated *rated, size_t index, const struct group *group)
 	char text[CIVIL_TEXT_MAX];
 
 	own->group = group;
-	copy_name(day, text, sizeof(text));
+	rated_name(day, text, sizeof(text));
 	if (civil_parse_day(text, &own->day) != 0)
 		return -EINVAL;
 	if (month == NULL || civil_month_of(own->day) != month->month ||
 	    !same_value(group, own[-1].group, 0)) {
 		month = &rated->months[rated->month_count++];
-		copy_name(keys_value(group->packed, 0), month->tenant,
+		rated_name(keys_value(group->packed, 0), month->tenant,
 		    sizeof(month->tenant));
 		month->month = civil_month_of(own->day);
 		month->from = index;

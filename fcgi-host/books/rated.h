@@ -19,6 +19,9 @@ struct prices *rated_prices(const char *path);
 struct keys rated_keys(const struct keys *by);
 #define RATED_KEYS 3 /* the place of the first of the others */
 
+/* A name of a log as text; one that no host writes is "". */
+void rated_name(struct span value, char *out, size_t size);
+
 /* A group of rated_keys and its share of each item. */
 struct rated_group {
 	const struct group *group; /* borrowed */

@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "fcgi-host/books/entry.h"
+#include "fcgi-host/books/focus.h"
 #include "fcgi-host/books/groups.h"
 #include "fcgi-host/books/keys.h"
 #include "fcgi-host/books/lambda.h"
@@ -29,7 +30,7 @@ struct usage {
 	struct prices *prices;   /* NULL: none */
 	int32_t from_day, to_day; /* with prices: whole months are read */
 	struct buf lines;
-	bool is_lambda;
+	bool is_lambda, is_focus;
 };
 
 static int
@@ -79,9 +80,16 @@ set_prices(struct usage *usage, const struct cmd_verb *verb,
 		usage->to_us = (uint64_t)civil_first_day(civil_month_of(
 		    usage->to_day - 1) + 1) * DAY_US;
 	}
-	usage->keys = rated_keys(&usage->by);
+	usage->keys = rated_keys(usage->is_focus ? &focus_by : &usage->by);
 	usage->prices = rated_prices(options->prices);
-	return usage->prices != NULL ? CMD_DONE : CMD_WRONG;
+	if (usage->prices == NULL)
+		return CMD_WRONG;
+	if (usage->is_focus && prices_issuer(usage->prices).name[0] == '\0') {
+		(void)cmd_fail("%s: --format focus names the issuer; write "
+		    "issuer = NAME below [book]", options->prices);
+		return CMD_WRONG;
+	}
+	return CMD_DONE;
 }
 
 static int
@@ -93,14 +101,19 @@ set_format(struct usage *usage, const struct cmd_verb *verb,
 		    "of --json, --csv and --format");
 	if (options->format == NULL)
 		return CMD_DONE;
-	if (strcmp(options->format, "lambda") != 0)
-		return cmd_wrong(verb, "--format %s is not known; there is "
-		    "lambda", options->format);
-	if (options->by != NULL || options->prices != NULL)
+	usage->is_lambda = strcmp(options->format, "lambda") == 0;
+	usage->is_focus = strcmp(options->format, "focus") == 0;
+	if (!usage->is_lambda && !usage->is_focus)
+		return cmd_wrong(verb, "--format %s is not known; there are "
+		    "focus and lambda", options->format);
+	if (options->by != NULL)
+		return cmd_wrong(verb, "--format %s has its own rows, without "
+		    "--by", options->format);
+	if (usage->is_lambda && options->prices != NULL)
 		return cmd_wrong(verb, "--format lambda has one line for each "
-		    "execution, without %s", options->by != NULL ? "--by" :
-		    "--prices");
-	usage->is_lambda = true;
+		    "execution, without --prices");
+	if (usage->is_focus && options->prices == NULL)
+		return cmd_wrong(verb, "--format focus needs --prices");
 	return CMD_DONE;
 }
 
@@ -130,7 +143,8 @@ set(struct usage *usage, const struct cmd_verb *verb,
 	return code;
 }
 
-/* The groups by what was asked for become those with their costs. */
+/* The groups by what was asked for become those with their costs; or the rows
+ * of FOCUS are made of them. */
 static int
 charge(struct usage *usage)
 {
@@ -140,7 +154,10 @@ charge(struct usage *usage)
 	    rated_make(usage->prices, usage->groups, &rated);
 
 	if (error == 0)
-		error = rated_fold(&rated, &usage->keys, &usage->by,
+		error = usage->is_focus ?
+		    focus_rows(usage->prices, &rated, usage->from_day,
+		    usage->to_day, &usage->lines) :
+		    rated_fold(&rated, &usage->keys, &usage->by,
 		    usage->from_day, usage->to_day, folded);
 	rated_free(&rated);
 	if (error != 0) {
@@ -158,10 +175,10 @@ print(struct usage *usage, const struct options *options)
 	struct buf out = { 0 };
 	int code = usage->prices != NULL ? charge(usage) : CMD_DONE, error;
 
-	if (usage->is_lambda)
-		return cmd_print(&usage->lines);
 	if (code != CMD_DONE)
 		return code;
+	if (usage->is_lambda || usage->is_focus)
+		return cmd_print(&usage->lines);
 	if (options->is_json)
 		error = report_json(usage->groups, &usage->by, usage->prices,
 		    &out);
@@ -228,8 +245,8 @@ books_usage(const struct cmd_verb *verb, int argc, char **argv)
 		CMD_OPTION_JSON(&options.is_json),
 		{ 0, "csv", NULL, "print comma-separated values",
 		    &options.is_csv, NULL, NULL },
-		{ 0, "format", "FORMAT", "lambda: a REPORT line for each "
-		    "execution", NULL, &options.format, NULL },
+		{ 0, "format", "FORMAT", "focus: FOCUS 1.2, or "
+		    "lambda: REPORT lines", NULL, &options.format, NULL },
 	};
 	struct usage usage = { .from_us = 0 };
 	struct conf *conf = NULL;

@@ -91,6 +91,9 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t n)
 		CLAIM(errors.count == 0);
 		CLAIM(strlen(prices_currency(prices)) == 3);
 		CLAIM(prices_decimals(prices) <= 9);
+		CLAIM(prices_issuer(prices).name != NULL &&
+		    prices_customer(prices, "alice").address != NULL &&
+		    prices_note(prices) != NULL);
 		check_lists(prices);
 		check_bill(prices, (uint64_t)1 << size % 64);
 	}

@@ -117,8 +117,8 @@ each_mistake_is_told_with_its_line_and_its_mend(void **state)
 	    "[prices] or [prices tenant NAME]\n"
 	    "p.ini:10: \"2026-02-30\" is no date; write [prices from "
 	    "YYYY-MM-DD], the first day on which the prices hold (UTC)\n"
-	    "p.ini:11: unknown section [price]; write [book] or [prices], "
-	    "[prices tenant NAME runtime NAME from YYYY-MM-DD] (each part may "
+	    "p.ini:11: unknown section [price]; write [book], [customer "
+	    "NAME] or [prices], [prices tenant NAME runtime NAME from YYYY-MM-DD] (each part may "
 	    "be left out)\n");
 }
 
@@ -163,6 +163,32 @@ prices_that_stand_twice_are_told_whatever_the_blanks(void **state)
 	    "[prices  tenant   a]\ngb_out = 2\n",
 	    "p.ini:5: these prices stand already at line 3; put all of their "
 	    "keys there\n");
+}
+
+static void
+issuer_and_customers_are_as_they_were_written(void **state)
+{
+	struct prices *prices = prices_of(BOOK "issuer = Example ; Ltd\n"
+	    "address = a | b\nnote = 'x; y'\n[customer alice]\n"
+	    "name = Alice & \xc3\x84rger\n[prices]\ngb_out = 1\n");
+
+	(void)state;
+	assert_string_equal(prices_issuer(prices).address, "a | b");
+	assert_string_equal(prices_note(prices), "x; y");
+	assert_string_equal(prices_customer(prices, "alice").name,
+	    "Alice & \xc3\x84rger");
+	assert_string_equal(prices_customer(prices, "alice").address, "");
+	assert_string_equal(prices_customer(prices, "bob").name, "");
+	prices_free(prices);
+	prices_refused(BOOK "note =\n[prices]\ngb_out = 1\n[customer b]\n"
+	    "[customer  b]\nphone = 1\n[customer]\n",
+	    "p.ini:3: note says nothing; leave it out, or write a text\n"
+	    "p.ini:7: [customer b] stands already at line 6; put all of its "
+	    "keys there\n"
+	    "p.ini:8: unknown key \"phone\"; fcgi-host-prices(5) has the keys "
+	    "of [customer NAME]\n"
+	    "p.ini:9: \"\" is no customer's name; write [customer NAME], of "
+	    "a-z, 0-9, '.', '_' and '-'\n");
 }
 
 static void
@@ -238,6 +264,8 @@ main(void)
 		cmocka_unit_test(each_mistake_in_a_price_is_told),
 		cmocka_unit_test(
 		    prices_that_stand_twice_are_told_whatever_the_blanks),
+		cmocka_unit_test(
+		    issuer_and_customers_are_as_they_were_written),
 		cmocka_unit_test(a_book_without_a_price_is_refused),
 		cmocka_unit_test(more_steps_than_sixteen_are_refused),
 		cmocka_unit_test(
