@@ -180,6 +180,14 @@ catalog_find(const struct catalog *catalog, const char *name)
 	return is_there ? catalog->functions[place] : NULL;
 }
 
+void
+catalog_each(const struct catalog *catalog,
+    void (*fn)(const struct function *function, void *arg), void *arg)
+{
+	for (size_t i = 0; i < catalog->count; i++)
+		fn(catalog->functions[i], arg);
+}
+
 size_t
 catalog_count(const struct catalog *catalog)
 {

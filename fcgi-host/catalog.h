@@ -37,6 +37,8 @@ int catalog_del(struct catalog *catalog, const char *name);
  * info.problem. */
 struct function *catalog_find(const struct catalog *catalog, const char *name);
 size_t catalog_count(const struct catalog *catalog);
+void catalog_each(const struct catalog *catalog,
+    void (*fn)(const struct function *function, void *arg), void *arg);
 
 struct function *function_ref(struct function *function);
 void function_unref(struct function *function);

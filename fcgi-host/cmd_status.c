@@ -29,6 +29,7 @@ status_init(struct status *status, bool is_json)
 
 	memset(status, 0, sizeof(*status));
 	status->is_json = is_json;
+	status_budgets_init(status);
 	status->functions.columns = status->instances.columns = COLUMNS;
 	status->functions.right = 0xfc; /* all but name and version */
 	status->instances.right = 0xf1;
@@ -48,10 +49,12 @@ status_free(struct status *status)
 	cmd_table_free(&status->tenants);
 	cmd_table_free(&status->functions);
 	cmd_table_free(&status->instances);
+	cmd_table_free(&status->budgets);
 	buf_free(&status->worries);
 	buf_free(&status->json_tenants);
 	buf_free(&status->json_functions);
 	buf_free(&status->json_instances);
+	buf_free(&status->json_budgets);
 }
 
 const char *
@@ -259,6 +262,8 @@ status_add(struct status *status, const struct ctl_msg *msg)
 		return add_function(status, &msg->u.status_fn);
 	case CTL_STATUS_INSTANCE:
 		return add_instance(status, &msg->u.status_instance);
+	case CTL_STATUS_BUDGET:
+		return status_add_budget(status, &msg->u.status_budget);
 	default:
 		return -EPROTO;
 	}
@@ -301,6 +306,8 @@ put_json(const struct status *status, struct buf *out)
 		error = put_list(out, "functions", &status->json_functions);
 	if (error == 0)
 		error = put_list(out, "instances", &status->json_instances);
+	if (error == 0)
+		error = put_list(out, "budgets", &status->json_budgets);
 	return error != 0 ? error : buf_add_str(out, "}\n");
 }
 
@@ -366,6 +373,8 @@ status_put(const struct status *status, struct buf *out)
 	if (error == 0 && (status->has_ceiling ||
 	    status->tenants.count > (size_t)2 * TENANT_COLUMNS))
 		error = put_table(&status->tenants, out);
+	if (error == 0)
+		error = put_table(&status->budgets, out);
 	if (error == 0)
 		error = put_table(&status->functions, out);
 	if (error == 0)

@@ -14,11 +14,16 @@
 struct status {
 	bool is_json;
 	struct ctl_status_host host;
-	struct cmd_table tenants, functions, instances;
+	struct cmd_table tenants, functions, instances, budgets;
 	bool has_ceiling; /* one of the tenants */
 	struct buf worries; /* lines */
-	struct buf json_tenants, json_functions, json_instances;
+	struct buf json_tenants, json_functions, json_instances, json_budgets;
 };
+
+/* cmd_status_budget.c: a budget's row, and their heads. */
+void status_budgets_init(struct status *status);
+int status_add_budget(struct status *status,
+    const struct ctl_status_budget *budget);
 
 void status_init(struct status *status, bool is_json);
 /* 0, -EPROTO (no message of a status), -ENOMEM. */

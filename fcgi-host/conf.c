@@ -175,15 +175,18 @@ conf_limits(const struct conf *conf, const char *tenant, const char *name,
     size_t lowered_size)
 {
 	const struct settings *section = conf_function(conf, name);
-	struct limits ceiling;
+	struct limits ceiling, below;
 
 	conf_tenant_limits(conf, tenant, &ceiling);
+	settings_own(&ceiling, section);
 	*limits = ceiling;
 	if (sidecar != NULL)
 		settings_apply(limits, sidecar);
 	(void)settings_clamp(limits, &ceiling, lowered, lowered_size);
+	below = *limits;
 	if (section != NULL)
 		settings_apply(limits, section);
+	settings_own_least(limits, &below);
 	if (sidecar != NULL)
 		fit_min_instances(limits, sidecar, lowered, lowered_size);
 }
@@ -196,11 +199,12 @@ conf_ceiling(const struct conf *conf, const char *tenant, const char *name,
 	struct limits with_function;
 
 	conf_tenant_limits(conf, tenant, ceiling);
-	if (section == NULL)
-		return;
-	with_function = *ceiling;
-	settings_apply(&with_function, section);
-	settings_raise(ceiling, &with_function);
+	if (section != NULL) {
+		with_function = *ceiling;
+		settings_apply(&with_function, section);
+		settings_raise(ceiling, &with_function);
+	}
+	settings_own(ceiling, section);
 }
 
 void

@@ -408,6 +408,17 @@ check_status_instance(const struct ctl_msg *msg)
 	    IS_TEXT(instance->state) ? 0 : -EPROTO;
 }
 
+static int
+check_status_budget(const struct ctl_msg *msg)
+{
+	const struct ctl_status_budget *budget = &msg->u.status_budget;
+
+	return IS_TEXT(budget->owner) && budget->owner[0] != '\0' &&
+	    budget->is_tenant <= 1 && budget->is_month <= 1 &&
+	    budget->unit < CTL_BUDGET_UNITS && IS_ZERO(budget->pad) &&
+	    budget->most != 0 ? 0 : -EPROTO;
+}
+
 enum {
 	S2G = CTL_WAY_SPAWNER_TO_GATEWAY,
 	G2S = CTL_WAY_GATEWAY_TO_SPAWNER,
@@ -423,7 +434,7 @@ static const struct type_rule rules[CTL_TYPE_COUNT] = {
 	[CTL_STDERR] = { "stderr", CTL_HEAD_SIZE, S2G | S2C, 1, NULL },
 	[CTL_LISTEN] = { "listen", CTL_HEAD_SIZE, S2G, 1, NULL },
 	[CTL_ADOPT] = { "adopt", CTL_HEAD_SIZE, S2G, 1, NULL },
-	[CTL_START] = { "start", SIZE_OF(start), S2G, 1, check_start },
+	[CTL_START] = { "start", SIZE_OF(start), S2G, 2, check_start },
 	/* OUT: the scanner in its one-shot mode answers the command. */
 	[CTL_FN_PUT] = { "fn_put", SIZE_OF(function), C2S | S2G | OUT,
 	    FDS_BY_BODY, check_function },
@@ -459,6 +470,8 @@ static const struct type_rule rules[CTL_TYPE_COUNT] = {
 	    check_status_fn },
 	[CTL_STATUS_INSTANCE] = { "status_instance", SIZE_OF(status_instance),
 	    OUT, 0, check_status_instance },
+	[CTL_STATUS_BUDGET] = { "status_budget", SIZE_OF(status_budget), OUT,
+	    0, check_status_budget },
 	[CTL_SHELL] = { "shell", SIZE_OF(shell), CMD, FDS_BY_BODY,
 	    check_shell },
 	[CTL_SHELL_ASK] = { "shell_ask", SIZE_OF(shell_ask), S2G, 0,

@@ -12,7 +12,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define CTL_MAGIC 0x66637433u /* changes with every change of a struct */
+#define CTL_MAGIC 0x66637434u /* changes with every change of a struct */
 #define CTL_NAME_MAX 200      /* a function's name */
 #define CTL_SEGMENTS_MAX 8    /* parts of a name between slashes */
 #define CTL_PATH_MAX 216      /* its file below the functions directory */
@@ -49,6 +49,14 @@ enum limit_key {
 	LIMIT_DATA, /* 0 or 1 */
 	LIMIT_FREEZE_IDLE, /* 0 or 1 */
 	LIMIT_ABORT_GRACE_MS,
+	/* of a function, or of a tenant as a whole: neither hands them down; 0:
+	 * none */
+	LIMIT_BUDGET_DAY_EXECUTIONS,
+	LIMIT_BUDGET_DAY_MIB_MS,
+	LIMIT_BUDGET_MONTH_EXECUTIONS,
+	LIMIT_BUDGET_MONTH_MIB_MS,
+	LIMIT_BUDGET_WARN_PERCENT,
+	LIMIT_BUDGET_STATUS, /* 402 or 429 */
 	LIMIT_COUNT
 };
 
@@ -80,7 +88,8 @@ enum ctl_type {
 	/* spawner → gateway; fd: a socket with the connections that the last
 	 * run's gateway kept (see CTL_DRAIN) */
 	CTL_ADOPT,
-	/* spawner → gateway, first of all; fd: the inflight table */
+	/* spawner → gateway, first of all; fds: the inflight table, and the file
+	 * of what is used of budgets */
 	CTL_START,
 	/* scanner → spawner → gateway; fd: environment block, sealed, if
 	 * has_env.  Also from the scanner's one-shot mode to the command.  Of one
@@ -126,6 +135,7 @@ enum ctl_type {
 	CTL_STATUS_TENANT,
 	CTL_STATUS_FN,
 	CTL_STATUS_INSTANCE,
+	CTL_STATUS_BUDGET,
 	/* root's command → spawner; fd: a terminal's end, if has_terminal */
 	CTL_SHELL,
 	/* spawner → gateway: may one run, of which a line will tell? */
@@ -367,6 +377,19 @@ struct ctl_status_instance {
 	uint64_t memory_kib; /* 0: not known */
 };
 
+#define CTL_BUDGET_UNITS 2
+
+/* A budget that there is. */
+struct ctl_status_budget {
+	char owner[CTL_NAME_MAX + 1]; /* a tenant or a function */
+	uint8_t is_tenant;
+	uint8_t is_month; /* else of a day */
+	uint8_t unit;     /* enum amount_unit */
+	uint8_t pad[4];
+	uint64_t used, most; /* executions, MiB * ms */
+	uint64_t ends_us;    /* CLOCK_REALTIME */
+};
+
 struct ctl_msg {
 	uint32_t magic;
 	uint16_t type;
@@ -394,6 +417,7 @@ struct ctl_msg {
 		struct ctl_status_tenant status_tenant;
 		struct ctl_status_fn status_fn;
 		struct ctl_status_instance status_instance;
+		struct ctl_status_budget status_budget;
 	} u;
 };
 

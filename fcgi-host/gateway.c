@@ -14,6 +14,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "fcgi-host/budget_file.h"
 #include "fcgi-host/gateway_impl.h"
 #include "fcgi-host/log.h"
 #include "fcgi-host/sock.h"
@@ -25,6 +26,8 @@
 #define GIVE_WAY_AT_ONCE 8
 #define RETRY_US 500000
 #define BUSY_EVERY_US 1000000
+/* after a crash so much of the log is read again */
+#define SAVE_AFTER_US 1000000
 /* for the spawner's messages and for a client of `status`, when web servers and
  * instances have taken all the others */
 #define RESERVE 32
@@ -285,6 +288,32 @@ busy_say(struct gateway *gateway)
 }
 
 static void
+save_due(void *arg)
+{
+	struct gateway *gateway = arg;
+
+	gateway->is_save_due = true;
+}
+
+/* Behind the batch's write, so that all that was charged is in the log. */
+static void
+budgets_keep(struct gateway *gateway)
+{
+	if (ledger_is_failing(gateway->server.ledger) ||
+	    !budgets_is_due(gateway->budgets))
+		return;
+	if (gateway->is_save_due) {
+		gateway->is_save_due = false;
+		budgets_save(gateway->budgets);
+	} else if (gateway->save_timer.place == 0 &&
+	    loop_timer_set(gateway->loop, &gateway->save_timer,
+	    loop_now_us(gateway->loop) + SAVE_AFTER_US, save_due,
+	    gateway) < 0) {
+		log_event(LOG_ERROR, "memory", "for=budgets");
+	}
+}
+
+static void
 iteration_end(void *arg)
 {
 	struct gateway *gateway = arg;
@@ -300,6 +329,7 @@ iteration_end(void *arg)
 	    loop_timer_set(gateway->loop, &gateway->retry_timer,
 	    loop_now_us(gateway->loop) + RETRY_US, retry, gateway) < 0)
 		log_event(LOG_ERROR, "memory", "for=retry");
+	budgets_keep(gateway);
 	busy_say(gateway);
 	drained_check(gateway);
 }
@@ -416,6 +446,7 @@ gateway_free(struct gateway *gateway)
 	catalog_free(gateway->server.catalog);
 	ledger_free(gateway->server.ledger);
 	inflight_close(gateway->inflight);
+	budgets_free(gateway->budgets);
 	conf_unref(gateway->conf);
 	buf_free(&gateway->to_spawner);
 	loop_free(gateway->loop);

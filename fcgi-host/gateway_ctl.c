@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "fcgi-host/backend.h"
+#include "fcgi-host/budget_file.h"
 #include "fcgi-host/conf_effect.h"
 #include "fcgi-host/exec_env.h"
 #include "fcgi-host/log.h"
@@ -119,7 +120,7 @@ on_start(struct gateway *gateway, const struct ctl_msg *msg, int *fds,
 {
 	const struct ctl_start *start = &msg->u.start;
 
-	if (gateway->inflight != NULL || fd_count != 1)
+	if (gateway->inflight != NULL || fd_count != 2)
 		return;
 	gateway->run_id = start->run_id;
 	gateway->is_again = start->is_again;
@@ -133,6 +134,11 @@ on_start(struct gateway *gateway, const struct ctl_msg *msg, int *fds,
 	gateway->server.ledger = ledger_new(gateway->inflight, start->run_id);
 	if (gateway->server.ledger == NULL)
 		log_fatal("memory", "mend=\"not enough memory\"");
+	gateway->budgets = gateway->server.budgets = budgets_new();
+	if (gateway->budgets == NULL)
+		log_fatal("memory", "mend=\"not enough memory\"");
+	budgets_open(gateway->budgets, steal_fd(&fds[1]));
+	ledger_set_budgets(gateway->server.ledger, gateway->budgets);
 	gateway->fleet.ledger = gateway->server.ledger;
 	gateway->fleet.next_id = start->is_again ?
 	    loop_clock_us() : 0; /* never an id of a predecessor */
@@ -174,6 +180,7 @@ on_conf(struct gateway *gateway, const struct ctl_msg *msg, int *fds,
 	change.new = gateway->conf = gateway->server.conf = conf;
 	log_set_level(conf->log_level);
 	ledger_set_sync(gateway->server.ledger, conf->is_sync);
+	budgets_set_conf(gateway->budgets, conf);
 	pools_set_limits(gateway->server.pools, conf->max_instances,
 	    conf->max_prepared);
 	if (change.old == NULL)
@@ -440,6 +447,8 @@ on_totals(struct gateway *gateway, const struct ctl_msg *msg, int *fds,
 	gateway_host_record(gateway, "stop");
 	ledger_flush(gateway->server.ledger);
 	gateway->exit_code = ledger_is_failing(gateway->server.ledger);
+	if (gateway->exit_code == 0)
+		budgets_finish(gateway->budgets);
 	loop_stop(gateway->loop);
 }
 

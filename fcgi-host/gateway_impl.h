@@ -30,6 +30,9 @@ struct gateway {
 	struct fleet fleet;
 	struct conn_list *conns;
 	struct inflight *inflight;
+	struct budgets *budgets;
+	struct loop_timer save_timer;
+	bool is_save_due;
 	struct conf *conf;
 	uint64_t run_id, started_us;
 	bool is_again, has_cgroup, has_log;

@@ -187,6 +187,33 @@ instance_row(const struct instance *instance, void *arg)
 }
 
 static void
+budget_row(const struct budget_fact *fact, void *arg)
+{
+	struct ctl_msg msg;
+	struct ctl_status_budget *row = &msg.u.status_budget;
+
+	ctl_msg_init(&msg, CTL_STATUS_BUDGET);
+	strncpy(row->owner, fact->owner, sizeof(row->owner) - 1);
+	row->is_tenant = fact->is_tenant;
+	row->is_month = fact->period == BUDGET_MONTH;
+	row->unit = (uint8_t)fact->unit;
+	row->used = fact->used;
+	row->most = fact->most;
+	row->ends_us = fact->ends_us;
+	row_add(arg, &msg);
+}
+
+static void
+budget_rows(const struct function *function, void *arg)
+{
+	struct client *client = arg;
+
+	if (ctl_function_is_known(&function->info))
+		budgets_tell(client->gateway->budgets, &function->info,
+		    loop_clock_real_us(), budget_row, client);
+}
+
+static void
 host_row(struct client *client)
 {
 	const struct gateway *gateway = client->gateway;
@@ -233,6 +260,8 @@ gateway_status(struct gateway *gateway, int fd)
 	pools_each(gateway->server.pools, pool_row, instance_row, client);
 	tdestroy(client->tallies, tally_end);
 	client->tallies = NULL;
+	budgets_tell_begin(gateway->budgets);
+	catalog_each(gateway->server.catalog, budget_rows, client);
 	ctl_msg_init(&msg, CTL_REPLY);
 	row_add(client, &msg);
 	if (loop_timer_set(loop, &client->timer, loop_now_us(loop) +

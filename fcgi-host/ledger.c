@@ -10,6 +10,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "fcgi-host/budget_file.h"
 #include "fcgi-host/log.h"
 #include "fcgi-host/loop.h"
 #include "fcgi-host/sock.h"
@@ -21,6 +22,7 @@
 
 struct ledger {
 	struct inflight *inflight;
+	struct budgets *budgets;
 	uint64_t run_id;
 	int fd;
 	struct inflight_log log; /* as the file was when it was switched to */
@@ -96,6 +98,24 @@ void
 ledger_set_sync(struct ledger *ledger, bool is_sync)
 {
 	ledger->is_sync = is_sync;
+}
+
+void
+ledger_set_budgets(struct ledger *ledger, struct budgets *budgets)
+{
+	ledger->budgets = budgets;
+}
+
+static void
+budgets_switch(const struct ledger *ledger)
+{
+	const struct budget_log log = { .fd = ledger->fd,
+		.size = ledger->size, .run_id = ledger->run_id,
+		.known_run = inflight_run(ledger->inflight),
+		.is_behind = buf_len(&ledger->batch) > 0 };
+
+	if (ledger->budgets != NULL)
+		budgets_follow(ledger->budgets, &log);
 }
 
 /* The last complete line, as far as the tail shows it. */
@@ -229,6 +249,7 @@ ledger_switch(struct ledger *ledger, int fd, bool is_again)
 	if (is_again)
 		seq_believe(ledger, &line);
 	log_note(ledger, is_again);
+	budgets_switch(ledger);
 	/* what was reserved for the admitted went with the old file */
 	error = space_reserve(ledger, 0);
 	if (error < 0)
@@ -336,6 +357,9 @@ ledger_exec(struct ledger *ledger, struct record_exec *record,
 	ledger->next_seq++;
 	ledger->charged_us += record->cpu_us;
 	ledger->executions++;
+	if (ledger->budgets != NULL)
+		budgets_charge(ledger->budgets, record, ledger->run_id,
+		    loop_clock_real_us());
 	ledger_release(ledger);
 	entry->next = NULL;
 	*ledger->last = entry;
@@ -482,6 +506,8 @@ ledger_flush(struct ledger *ledger)
 			ledger->reserved_end = ledger->size;
 		buf_consume(&ledger->batch, n);
 		inflight_set_seq(ledger->inflight, ledger->next_seq - 1);
+		if (ledger->budgets != NULL)
+			budgets_wrote(ledger->budgets, ledger->size);
 	}
 	entries_call(ledger, error);
 }

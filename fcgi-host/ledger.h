@@ -10,6 +10,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "fcgi-host/budget.h"
 #include "fcgi-host/inflight.h"
 #include "fcgi-host/record.h"
 
@@ -29,6 +30,9 @@ struct ledger *ledger_new(struct inflight *inflight, uint64_t run_id);
 /* Gives unused reserved space back and closes. */
 void ledger_free(struct ledger *ledger);
 void ledger_set_sync(struct ledger *ledger, bool is_sync);
+/* Whom the executions are charged to as their lines are made (borrowed; NULL:
+ * nobody). */
+void ledger_set_budgets(struct ledger *ledger, struct budgets *budgets);
 
 /*
  * Goes on in the file fd (taken, O_APPEND|O_RDWR); what was pending is

@@ -25,7 +25,8 @@
 /* A host that has said its last word is a moment later gone. */
 #define LOCK_WAIT_MS 2000
 #define INFLIGHT_TABLE "inflight"
-#define INFLIGHT_WAIT_MS 5000
+#define BUDGETS_TABLE "budgets"
+#define TABLE_WAIT_MS 5000
 #define CONTROL_BACKLOG 16
 #define CGROUP_PREFIX "fcgi-host"
 
@@ -258,33 +259,55 @@ places_size_inflight(int fd)
 	return -posix_fallocate(fd, 0, CTL_INFLIGHT_BYTES);
 }
 
-int
-places_open_inflight(const struct places *places, char *problem, size_t size)
+/* A file of root's own in one of our directories, which a gateway writes to.  Locked
+ * as long as any process has it open or mapped. */
+static int
+open_table(int dir_fd, const char *name, const char *key, char *problem,
+    size_t size)
 {
-	CLEANUP_FD int fd = openat(places->run_fd, INFLIGHT_TABLE, O_RDWR |
-	    O_CREAT | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK, 0600);
+	CLEANUP_FD int fd = openat(dir_fd, name, O_RDWR | O_CREAT | O_CLOEXEC |
+	    O_NOFOLLOW | O_NONBLOCK, 0600);
 	struct stat st;
 	int error;
 
 	if (fd < 0 || fstat(fd, &st) != 0)
-		return fail(-errno, problem, size, INFLIGHT_TABLE " in `run` "
-		    "cannot be opened: %s; remove it", strerror(errno));
+		return fail(-errno, problem, size, "%s in `%s` cannot be "
+		    "opened: %s; remove it", name, key, strerror(errno));
 	if (!S_ISREG(st.st_mode) || st.st_uid != 0 || st.st_nlink != 1 ||
 	    (st.st_mode & 077) != 0)
-		return fail(-EPERM, problem, size, INFLIGHT_TABLE " in `run` "
-		    "is not the table that a host leaves (a regular file, "
-		    "root's, 0600, one link); remove it");
-	error = lock_within(fd, INFLIGHT_WAIT_MS);
+		return fail(-EPERM, problem, size, "%s in `%s` is not the "
+		    "table that a host leaves (a regular file, root's, 0600, "
+		    "one link); remove it", name, key);
+	error = lock_within(fd, TABLE_WAIT_MS);
 	if (error != 0)
 		return fail(error, problem, size, "the gateway of a host that "
-		    "died still holds " INFLIGHT_TABLE " in `run`: %s; end "
-		    "that process (fuser finds it)", strerror(-error));
+		    "died still holds %s in `%s`: %s; end that process (fuser "
+		    "finds it)", name, key, strerror(-error));
+	return steal_fd(&fd);
+}
+
+int
+places_open_inflight(const struct places *places, char *problem, size_t size)
+{
+	CLEANUP_FD int fd = open_table(places->run_fd, INFLIGHT_TABLE, "run",
+	    problem, size);
+	int error;
+
+	if (fd < 0)
+		return fd;
 	error = places_size_inflight(fd);
 	if (error != 0)
 		return fail(error, problem, size, INFLIGHT_TABLE " in `run` "
 		    "cannot have its %d bytes: %s", CTL_INFLIGHT_BYTES,
 		    strerror(-error));
 	return steal_fd(&fd);
+}
+
+int
+places_open_budgets(const struct places *places, char *problem, size_t size)
+{
+	return open_table(places->state_fd, BUDGETS_TABLE, "state", problem,
+	    size);
 }
 
 void

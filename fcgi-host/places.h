@@ -50,6 +50,9 @@ void places_close(struct places *places, const struct conf *conf,
  */
 int places_open_inflight(const struct places *places, char *problem,
     size_t size);
+/* STATE/budgets, what is used of budgets: likewise, of any size. */
+int places_open_budgets(const struct places *places, char *problem,
+    size_t size);
 /* Gives it its size again, all of it in memory: a gateway may have cut it, and
  * its successor would fall into the hole.  0 or negative errno. */
 int places_size_inflight(int fd);

@@ -9,6 +9,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "fcgi-host/budget.h"
 #include "fcgi-host/catalog.h"
 #include "fcgi-host/conf.h"
 #include "fcgi-host/fcgi_params.h"
@@ -28,6 +29,7 @@ struct server {
 	struct pools *pools;
 	struct ledger *ledger;
 	struct inflight *inflight;
+	struct budgets *budgets; /* NULL: nobody has one */
 	uint64_t run_id;
 	int spool_fd;
 	uint64_t written_all; /* for relay_init */

@@ -456,6 +456,25 @@ request_return(struct request *request)
 	return true;
 }
 
+/* Why a budget refuses it, or NULL. */
+static const char *
+budget_refusal_of(struct request *request, int *status)
+{
+	struct budgets *budgets = request->server->budgets;
+	char number[BUF_DIGITS_SIZE];
+	struct budget_refusal refusal;
+
+	if (budgets == NULL || !budgets_refuse(budgets,
+	    &request->route.function->info, request->slot->record.time_us,
+	    &refusal))
+		return NULL;
+	strcpy(stpcpy(stpcpy(request->retry_after, "Retry-After: "),
+	    buf_digits(number, refusal.retry_s, 1)), "\r\n");
+	request->extra = request->retry_after;
+	*status = refusal.status;
+	return refusal.reason;
+}
+
 /* Why it is refused at once, or NULL. */
 static const char *
 refusal_of(struct request *request, int *status)
@@ -476,7 +495,7 @@ refusal_of(struct request *request, int *status)
 		*status = 413;
 		return "the body is over body_max";
 	}
-	return NULL;
+	return budget_refusal_of(request, status);
 }
 
 /* A CGI program needs a length: without one, the whole body comes first. */

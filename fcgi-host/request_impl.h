@@ -10,6 +10,7 @@
 
 /* For request.extra, with every 503. */
 #define RETRY_AFTER "Retry-After: 1\r\n"
+#define RETRY_AFTER_MAX 48
 
 struct request {
 	struct server *server;
@@ -42,6 +43,7 @@ struct request {
 	int status; /* of an answer of our own */
 	const char *reason;
 	const char *extra; /* header lines of that answer, or NULL */
+	char retry_after[RETRY_AFTER_MAX]; /* where extra names another time */
 	uint64_t arrived_us, submitted_us, granted_us, ended_us;
 };
 

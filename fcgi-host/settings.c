@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "fcgi-host/amounts.h"
 #include "fcgi-host/cgi_name.h"
 #include "fcgi-host/settings.h"
 
@@ -13,9 +14,14 @@
 #define HOUR_MS (3600 * SECOND_MS)
 #define DAY_MS (24 * HOUR_MS)
 #define COUNT(array) (sizeof(array) / sizeof((array)[0]))
+#define AMOUNT_MAX (UINT64_C(1) << 62) /* amounts_parse gives less */
 #define ENV_MAX 32768 /* bytes of one section's env */
 
-enum unit { UNIT_DURATION, UNIT_SIZE, UNIT_COUNT, UNIT_CORES, UNIT_BOOL };
+enum unit {
+	UNIT_DURATION, UNIT_SIZE, UNIT_COUNT, UNIT_CORES, UNIT_BOOL,
+	UNIT_PERCENT, UNIT_STATUS,
+	UNIT_AMOUNTS /* of one key for each enum amount_unit, in its order */
+};
 
 /* One number: its bounds, and whether 0 stands for "none". */
 struct number_key {
@@ -25,6 +31,8 @@ struct number_key {
 	bool zero_is_none;
 	bool is_tenants; /* not of one function */
 	bool is_restraint; /* the lesser number asks for more */
+	/* of the tenant as a whole, or of the function: never handed down */
+	bool is_own;
 };
 
 static const struct number_key numbers[LIMIT_COUNT] = {
@@ -65,6 +73,18 @@ static const struct number_key numbers[LIMIT_COUNT] = {
 	    .is_restraint = true },
 	[LIMIT_ABORT_GRACE_MS] = { "abort_grace", UNIT_DURATION,
 	    2 * SECOND_MS, 0, HOUR_MS, false },
+	[LIMIT_BUDGET_DAY_EXECUTIONS] = { "budget_day", UNIT_AMOUNTS, 0, 1,
+	    AMOUNT_MAX, true, .is_own = true },
+	[LIMIT_BUDGET_DAY_MIB_MS] = { "budget_day", UNIT_AMOUNTS, 0, 1,
+	    AMOUNT_MAX, true, .is_own = true },
+	[LIMIT_BUDGET_MONTH_EXECUTIONS] = { "budget_month", UNIT_AMOUNTS, 0, 1,
+	    AMOUNT_MAX, true, .is_own = true },
+	[LIMIT_BUDGET_MONTH_MIB_MS] = { "budget_month", UNIT_AMOUNTS, 0, 1,
+	    AMOUNT_MAX, true, .is_own = true },
+	[LIMIT_BUDGET_WARN_PERCENT] = { "budget_warn", UNIT_PERCENT, 80, 1,
+	    100, false },
+	[LIMIT_BUDGET_STATUS] = { "budget_status", UNIT_STATUS, 429, 402, 429,
+	    false },
 };
 
 /* Keys of the plan that nothing honours yet, and the kinds of section that
@@ -225,6 +245,14 @@ parse_number(const struct number_key *key, const char *value, uint64_t *number)
 		return error;
 	case UNIT_COUNT:
 		return settings_parse_count(value, number);
+	case UNIT_PERCENT:
+		return settings_parse_percent(value, number);
+	case UNIT_STATUS:
+		error = settings_parse_count(value, number);
+		return error == 0 && *number != 402 && *number != 429 ?
+		    -EINVAL : error;
+	case UNIT_AMOUNTS:
+		break;
 	}
 	return -EINVAL;
 }
@@ -241,6 +269,10 @@ bad_number(const struct number_key *key, const char *value, char *problem,
 		[UNIT_CORES] = "a number of cores; write 2, 0.5, or 0 for no "
 		    "ceiling",
 		[UNIT_BOOL] = "yes or no",
+		[UNIT_PERCENT] = "a share; write 80%",
+		[UNIT_STATUS] = "a status for who is refused; write 429 or "
+		    "402",
+		[UNIT_AMOUNTS] = "",
 	};
 
 	return settings_problem(problem, size, "%s: \"%.60s\" is not %s",
@@ -257,7 +289,24 @@ number_text(enum unit unit, uint64_t value, char *out, size_t size)
 	else if (unit == UNIT_CORES)
 		(void)snprintf(out, size, "%g", (double)value / 1000);
 	else
-		(void)snprintf(out, size, "%llu", (unsigned long long)value);
+		(void)snprintf(out, size, "%llu%s", (unsigned long long)value,
+		    unit == UNIT_PERCENT ? "%" : "");
+}
+
+/* The key as a whole: what it does not name has no budget. */
+static int
+set_amounts(struct settings *s, size_t first, const char *value, char *problem,
+    size_t size)
+{
+	struct amounts amounts;
+	int error = amounts_parse(numbers[first].name, value, &amounts,
+	    problem, size);
+
+	for (size_t i = 0; i < AMOUNT_COUNT && error == 0; i++) {
+		s->limits.value[first + i] = amounts.of[i];
+		s->has_limits |= UINT64_C(1) << (first + i);
+	}
+	return error;
 }
 
 static int
@@ -267,6 +316,8 @@ set_number(struct settings *s, size_t i, const char *value, char *problem,
 	const struct number_key *key = &numbers[i];
 	uint64_t number = 0;
 
+	if (key->unit == UNIT_AMOUNTS)
+		return set_amounts(s, i, value, problem, size);
 	if (parse_number(key, value, &number) != 0)
 		return bad_number(key, value, problem, size);
 	if ((number < key->min || number > key->max) &&
@@ -428,7 +479,9 @@ settings_clamp(struct limits *limits, const struct limits *ceiling,
 			continue;
 		limits->value[i] = ceiling->value[i];
 		count++;
-		if (at + n + 2 > size)
+		/* a key of several numbers is named once */
+		if (at + n + 2 > size || (i > 0 && at >= n &&
+		    strcmp(lowered + at - n, numbers[i].name) == 0))
 			continue;
 		if (at > 0)
 			lowered[at++] = ' ';
@@ -474,6 +527,29 @@ settings_raise(struct limits *limits, const struct limits *other)
 			limits->value[i] = other->value[i];
 }
 
+void
+settings_own(struct limits *limits, const struct settings *own)
+{
+	size_t i;
+
+	for (i = 0; i < LIMIT_COUNT; i++)
+		if (numbers[i].is_own)
+			limits->value[i] = own != NULL && (own->has_limits &
+			    (UINT64_C(1) << i)) != 0 ?
+			    own->limits.value[i] : 0;
+}
+
+void
+settings_own_least(struct limits *limits, const struct limits *other)
+{
+	size_t i;
+
+	for (i = 0; i < LIMIT_COUNT; i++)
+		if (numbers[i].is_own &&
+		    exceeds(i, limits->value[i], other->value[i]))
+			limits->value[i] = other->value[i];
+}
+
 const char *const *
 settings_keys(size_t *count)
 {
@@ -485,6 +561,7 @@ settings_keys(size_t *count)
 		"max_processes", "max_cpu", "max_requests", "queue",
 		"queue_timeout",
 		"body_max", "header_max", "data", "freeze_idle", "abort_grace",
+		"budget_day", "budget_month", "budget_warn", "budget_status",
 		"runtime",
 		"network", "egress", "bind", "pass_params", "user" };
 

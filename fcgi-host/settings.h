@@ -78,6 +78,11 @@ size_t settings_clamp(struct limits *limits, const struct limits *ceiling,
  * that are a tenant's as the ceiling has them.
  */
 void settings_admit(struct limits *limits, const struct limits *ceiling);
+/* What is never handed down from a tenant to his functions, budgets, becomes the
+ * section's own (NULL, or not set there: none). */
+void settings_own(struct limits *limits, const struct settings *own);
+/* Of that the lesser of both. */
+void settings_own_least(struct limits *limits, const struct limits *other);
 /* Raises to whatever is more in other, in the same sense of "more". */
 void settings_raise(struct limits *limits, const struct limits *other);
 

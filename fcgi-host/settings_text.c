@@ -105,6 +105,21 @@ settings_parse_count(const char *text, uint64_t *count)
 }
 
 int
+settings_parse_percent(const char *text, uint64_t *percent)
+{
+	char digits[8];
+	size_t n = strlen(text);
+
+	if (n > 0 && text[n - 1] == '%')
+		n--;
+	if (n >= sizeof(digits))
+		return -EINVAL;
+	memcpy(digits, text, n);
+	digits[n] = '\0';
+	return settings_parse_count(digits, percent);
+}
+
+int
 settings_parse_bool(const char *text, bool *value)
 {
 	static const char *const words[] = { "yes", "no", "true", "false",

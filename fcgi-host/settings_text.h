@@ -22,6 +22,8 @@ int settings_parse_duration_ms(const char *text, uint64_t *ms);
 int settings_parse_size(const char *text, uint64_t *bytes);
 int settings_parse_count(const char *text, uint64_t *count);
 int settings_parse_bool(const char *text, bool *value);
+/* "80%", or "80". */
+int settings_parse_percent(const char *text, uint64_t *percent);
 
 /* The nearest known key to a misspelt one, or NULL: "unknown key; do you mean". */
 const char *settings_nearest(const char *key, const char *const *keys,

@@ -302,6 +302,10 @@ open_everything(struct spawner *spawner, const struct programs *programs,
 	    sizeof(problem));
 	if (spawner->inflight_fd < 0)
 		give_up(spawner, "inflight", "%s", problem);
+	spawner->budgets_fd = places_open_budgets(&spawner->places, problem,
+	    sizeof(problem));
+	if (spawner->budgets_fd < 0)
+		give_up(spawner, "budgets", "%s", problem);
 	listeners_store(&spawner->places.listeners, spawner->conf);
 	carried_store(&spawner->places.carried);
 }
@@ -393,6 +397,7 @@ end(struct spawner *spawner)
 	close_fd(&spawner->accounting_fd);
 	close_fd(&spawner->old_accounting_fd);
 	close_fd(&spawner->inflight_fd);
+	close_fd(&spawner->budgets_fd);
 	close_fd(&spawner->stderr_fd);
 	close_fd(&spawner->conf_fd);
 	conf_unref(spawner->conf);
@@ -414,7 +419,8 @@ int
 main(int argc, char **argv)
 {
 	struct spawner spawner = { .conf_fd = -1, .accounting_fd = -1,
-		.old_accounting_fd = -1, .inflight_fd = -1, .stderr_fd = -1, .cgroup.fd = -1,
+		.old_accounting_fd = -1, .inflight_fd = -1,
+		.budgets_fd = -1, .stderr_fd = -1, .cgroup.fd = -1,
 		.places.control_fd = -1 };
 	char problem[SPAWNER_PROBLEM_MAX] = "";
 	struct programs programs;

@@ -76,7 +76,7 @@ struct spawner {
 	bool is_ready;   /* a gateway has taken that; the manager was told */
 
 	struct child *gateway;
-	int accounting_fd, inflight_fd;
+	int accounting_fd, inflight_fd, budgets_fd;
 	int old_accounting_fd; /* a gateway may have died writing it; -1: none */
 	int stderr_fd; /* what descriptor 2 was, before a log file was opened */
 	uint64_t last_id;          /* of instances that this gateway asked for */

@@ -139,7 +139,8 @@ send_start(struct spawner *spawner)
 		start->has_memory = spawner->cgroup.fd >= 0 &&
 		    spawner->cgroup.has_memory;
 		start->file_limit = spawner->file_limit;
-		if (parcel_lend(parcel, spawner->inflight_fd) != 0) {
+		if (parcel_lend(parcel, spawner->inflight_fd) != 0 ||
+		    parcel_lend(parcel, spawner->budgets_fd) != 0) {
 			parcel_unref(parcel);
 			parcel = NULL;
 		}

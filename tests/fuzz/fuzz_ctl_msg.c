@@ -106,6 +106,11 @@ check_accepted(const struct ctl_msg *msg, size_t fd_count)
 		CHECK_STRING(msg->u.status_instance.function);
 		CHECK_STRING(msg->u.status_instance.state);
 		break;
+	case CTL_STATUS_BUDGET:
+		CHECK_STRING(msg->u.status_budget.owner);
+		CLAIM(msg->u.status_budget.unit < CTL_BUDGET_UNITS);
+		CLAIM(msg->u.status_budget.most > 0);
+		break;
 	default:
 		break;
 	}

@@ -451,6 +451,7 @@ open_spawner(struct spawner *spawner, bool is_refused)
 	spawner->accounting_fd = play_file("", 0);
 	spawner->old_accounting_fd = -1;
 	spawner->inflight_fd = play_file("", 0);
+	spawner->budgets_fd = play_file("", 0);
 	snprintf(path, sizeof(path), "/proc/self/fd/%d",
 	    spawner->inflight_fd); /* whose bytes nobody reads */
 	spawner->conf_path = path;
@@ -516,6 +517,7 @@ close_spawner(struct spawner *spawner)
 	close_fd(&spawner->accounting_fd);
 	close_fd(&spawner->old_accounting_fd);
 	close_fd(&spawner->inflight_fd);
+	close_fd(&spawner->budgets_fd);
 	close_fd(&spawner->conf_fd);
 	conf_unref(spawner->conf);
 	loop_free(spawner->loop);

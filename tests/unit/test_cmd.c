@@ -10,6 +10,7 @@
 
 #include "fcgi-host/cmd.h"
 #include "fcgi-host/cmd_check.h"
+#include "fcgi-host/amounts.h"
 #include "fcgi-host/cmd_status.h"
 #include "fcgi-host/cmd_table.h"
 #include "sandbox/plan.h"
@@ -177,6 +178,20 @@ fill_status(struct status *status)
 	msg.u.status_instance.cpu_usage_us = 1234567;
 	msg.u.status_instance.memory_kib = 321;
 	assert_int_equal(status_add(status, &msg), 0);
+	ctl_msg_init(&msg, CTL_STATUS_BUDGET);
+	strcpy(msg.u.status_budget.owner, "alice");
+	msg.u.status_budget.is_tenant = 1;
+	msg.u.status_budget.used = 9;
+	msg.u.status_budget.most = 10;
+	msg.u.status_budget.ends_us = UINT64_C(86400000000);
+	assert_int_equal(status_add(status, &msg), 0);
+	msg.u.status_budget.is_tenant = 0;
+	msg.u.status_budget.is_month = 1;
+	msg.u.status_budget.unit = AMOUNT_MIB_MS;
+	msg.u.status_budget.used = 2304000 + 1023;
+	msg.u.status_budget.most = 1024000;
+	strcpy(msg.u.status_budget.owner, "alice/resize");
+	assert_int_equal(status_add(status, &msg), 0);
 	ctl_msg_init(&msg, CTL_DRAINED);
 	assert_int_equal(status_add(status, &msg), -EPROTO);
 }
@@ -202,6 +217,12 @@ a_status_is_text_for_people(void **state)
 	assert_non_null(strstr(text, "\nalice         5     0          4      "
 	    "        -       -        300M              -      1.5\n"));
 	assert_non_null(strstr(text, "\nalice/resize  0123456789abcdef "));
+	assert_non_null(strstr(text, "\nBUDGET        OF                     "
+	    "        USED        ALLOWED  SHARE  UNTIL\n"
+	    "budget_day    tenant alice           9 executions  10 executions"
+	    "    90%  1970-01-02T00:00:00Z\n"
+	    "budget_month  function alice/resize    2.25 GiB-s        1 GiB-s"
+	    "   225%  1970-01-02T00:00:00Z\n"));
 	assert_non_null(strstr(text, "1.234s  321 KiB\n"));
 	buf_free(&out);
 	status_free(&status);
@@ -265,7 +286,13 @@ a_status_is_one_json_object_for_programs(void **state)
 	    "\"throttled_ms\":2500}],\"instances\":["
 	    "{\"instance\":3,\"function\":\"alice/resize\",\"version\":\"\","
 	    "\"state\":\"idle\",\"age_ms\":0,\"executions\":0,"
-	    "\"cpu_us\":1234567,\"memory_kib\":321}]}\n");
+	    "\"cpu_us\":1234567,\"memory_kib\":321}],"
+	    "\"budgets\":[{\"tenant\":\"alice\",\"period\":\"day\","
+	    "\"unit\":\"executions\",\"used\":9,\"allowed\":10,"
+	    "\"until\":\"1970-01-02T00:00:00Z\"},"
+	    "{\"function\":\"alice/resize\",\"period\":\"month\","
+	    "\"unit\":\"GiB-s\",\"used\":2.25,\"allowed\":1,"
+	    "\"until\":\"1970-01-02T00:00:00Z\"}]}\n");
 	buf_free(&out);
 	status_free(&status);
 }

@@ -24,6 +24,16 @@ set_served(struct ctl_msg *msg)
 	strcpy(f->version, "0123456789abcdef");
 }
 
+static void
+set_shell(struct ctl_msg *msg)
+{
+	strcpy(msg->u.shell.name, "alice/resize");
+	memcpy(msg->u.shell.text, "ls\0-l", 6);
+	msg->u.shell.length = 6;
+	msg->u.shell.count = 2;
+	msg->u.shell.has_terminal = 1;
+}
+
 /* The least that makes a body of the type acceptable, and how many
  * descriptors come with it. */
 static size_t
@@ -36,8 +46,9 @@ make_valid(struct ctl_msg *msg, enum ctl_type type)
 	case CTL_ADOPT:
 	case CTL_LOG:
 	case CTL_STDERR:
-	case CTL_START:
 		return 1;
+	case CTL_START:
+		return 2;
 	case CTL_FN_PUT:
 		set_served(msg);
 		return 0;
@@ -75,11 +86,7 @@ make_valid(struct ctl_msg *msg, enum ctl_type type)
 		strcpy(msg->u.status_fn.name, "alice/resize");
 		return 0;
 	case CTL_SHELL:
-		strcpy(msg->u.shell.name, "alice/resize");
-		memcpy(msg->u.shell.text, "ls\0-l", 6);
-		msg->u.shell.length = 6;
-		msg->u.shell.count = 2;
-		msg->u.shell.has_terminal = 1;
+		set_shell(msg);
 		return 1;
 	case CTL_SHELL_ASK:
 		msg->u.shell_ask.serial = 1;
@@ -97,6 +104,10 @@ make_valid(struct ctl_msg *msg, enum ctl_type type)
 		strcpy(msg->u.shell_gone.tenant, "alice");
 		strcpy(msg->u.shell_gone.name, "alice/resize");
 		strcpy(msg->u.shell_gone.version, "0123456789abcdef");
+		return 0;
+	case CTL_STATUS_BUDGET:
+		strcpy(msg->u.status_budget.owner, "alice");
+		msg->u.status_budget.most = 1;
 		return 0;
 	default:
 		return 0;
@@ -154,7 +165,7 @@ every_type_goes_only_its_way(void **state)
 		[CTL_CLIENT] = S2G, [CTL_COMMAND] = CMD, [CTL_REPLY] = OUT,
 		[CTL_STATUS_HOST] = OUT, [CTL_STATUS_FN] = OUT,
 		[CTL_STATUS_TENANT] = OUT,
-		[CTL_STATUS_INSTANCE] = OUT,
+		[CTL_STATUS_INSTANCE] = OUT, [CTL_STATUS_BUDGET] = OUT,
 		[CTL_SHELL] = CMD, [CTL_SHELL_ASK] = S2G,
 		[CTL_SHELL_ANSWER] = G2S, [CTL_SHELL_UP] = OUT,
 		[CTL_SHELL_GONE] = S2G,

@@ -143,7 +143,10 @@ good_value(const char *key)
 		{ "queue", "3" }, { "queue_timeout", "2s" },
 		{ "body_max", "1M" }, { "header_max", "8K" }, { "data", "no" },
 		{ "freeze_idle", "yes" },
-		{ "abort_grace", "0" }, { "runtime", "python" },
+		{ "abort_grace", "0" },
+		{ "budget_day", "10000 executions, 0.5 GiB-s" },
+		{ "budget_month", "none" }, { "budget_warn", "90%" },
+		{ "budget_status", "402" }, { "runtime", "python" },
 		{ "network", "none" }, { "egress", "/run/netns/x" }, { "bind", "/opt/x:rw /opt/y" },
 		{ "pass_params", "A B_*" }, { "user", "alice" },
 	};

@@ -1,0 +1,33 @@
+/*
+ * A line of the accounting log that this program wrote, read again: what it
+ * charges to whom.  Not for other people's ledgers: it looks for the fields as
+ * record.c writes them, in any order, and knows no other way to write JSON.
+ * Pure.
+ */
+#ifndef FCGI_HOST_RECORD_READ_H
+#define FCGI_HOST_RECORD_READ_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "fcgi-host/ctl_msg.h"
+
+enum record_type { RECORD_EXEC, RECORD_INSTANCE, RECORD_HOST, RECORD_OTHER };
+
+struct record_line {
+	enum record_type type;
+	uint64_t seq;
+	uint64_t run_id; /* of a host record; else 0 */
+	/* of an execution */
+	uint64_t time_us;
+	char tenant[CTL_TENANT_MAX + 1];
+	char function[CTL_NAME_MAX + 1];
+	bool is_charged; /* neither refused nor lost */
+	uint64_t billed_ms, mem_limit_mib, cpu_us, bytes_out;
+};
+
+/* line[0..n) without its newline.  0, or -EINVAL: it is no such line. */
+int record_read(const char *line, size_t n, struct record_line *out);
+
+#endif

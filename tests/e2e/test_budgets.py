@@ -1,0 +1,226 @@
+"""Budgets: what is used is refused, counted once, and survives every death."""
+import json
+import os
+import re
+import signal
+import time
+
+import pytest
+
+from lib import books, fcgi, host as host_room, threads
+
+SLOW = "/fn/alice/f?head&sleep=700"
+QUICK = "/fn/alice/f?head"
+
+
+def wait_for_another_day():
+    """Nothing of a test is to lie behind midnight."""
+    left = 86400 - time.time() % 86400
+    if left < 30:
+        time.sleep(left + 1)
+
+
+@pytest.fixture(autouse=True)
+def one_day():
+    wait_for_another_day()
+
+
+def budgets(host):
+    return json.loads(host.verb("status", "--json").stdout)["budgets"]
+
+
+def used(host, unit="executions", **whose):
+    found = [b["used"] for b in budgets(host) if b["unit"] == unit and
+             whose.items() <= b.items()]
+    assert len(found) == 1, found
+    return found[0]
+
+
+def charged(host, tenant="alice"):
+    """The records that a budget in executions counts."""
+    return [r for r in host.books.executions() if r["tenant"] == tenant and
+            r["outcome"] not in ("refused", "lost")]
+
+
+def is_refused(answer, record, status=429):
+    assert answer.status == status
+    assert 1 <= int(answer.header("Retry-After")) <= 31 * 86400
+    assert "is used up (budget_" in record["reason"]
+    assert record["reason"] in answer.text
+    assert (record["outcome"], record["status"]) == ("refused", status)
+    assert (record["billed_ms"], record["start"]) == (0, None)
+    return record["reason"]
+
+
+def test_a_budget_that_is_used_up_refuses_until_its_end_and_starts_nothing(
+        start, programs):
+    host = start.host({"alice/f.cgi": programs.cgi,
+                       "alice/g.cgi": programs.cgi,
+                       "bob/f.cgi": programs.cgi},
+                      {"tenant alice": {"budget_day": "5 executions"}})
+    for _ in range(5):
+        assert host.execute(QUICK)[1]["outcome"] == "ok"
+    reason = is_refused(*host.execute(QUICK))
+    assert "the tenant's budget of executions of this day" in reason
+    # not even a function that was never asked for
+    answer, record = host.execute("/fn/alice/g?head")
+    is_refused(answer, record)
+    left = 86400 - time.time() % 86400
+    assert abs(int(answer.header("Retry-After")) - left) < 5
+    assert not [i for i in host.books.of_type("instance")
+                if i["function"] == "alice/g"]
+    assert host.execute("/fn/bob/f?head")[1]["outcome"] == "ok"
+    for _ in range(3):
+        is_refused(*host.execute(QUICK))
+    budget, = budgets(host)
+    assert {"tenant": "alice", "period": "day", "unit": "executions",
+            "used": 5, "allowed": 5}.items() <= budget.items()
+    assert re.search(r"budget_day +tenant alice +5 executions +5 executions"
+                     r" +100%", host.verb("status").stdout)
+    log = host.log()
+    assert log.count("event=budget_warning tenant=alice key=budget_day "
+                     'used="4 executions"') == 1
+    assert log.count("event=budget_used_up") == 1
+
+
+def test_a_functions_gib_seconds_are_its_own_and_may_be_402(start, programs):
+    host = start.host({"alice/f.cgi": programs.cgi,
+                       "alice/g.cgi": programs.cgi},
+                      {"defaults": {"memory": "512M", "budget_status": "402"},
+                       "function alice/f": {"budget_month": "0.05 GiB-s"}})
+    record = host.execute("/fn/alice/f?head&sleep=120")[1]
+    assert record["outcome"] == "ok"
+    assert "GiB-s of this month" in is_refused(*host.execute(QUICK), 402)
+    spent = record["billed_ms"] * record["mem_limit_mib"] / 1024000
+    assert abs(used(host, "GiB-s", function="alice/f") - spent) < 0.001
+    assert host.execute("/fn/alice/g?head")[1]["outcome"] == "ok"
+
+
+def test_a_budget_is_exceeded_by_no_more_than_was_in_flight(start, programs):
+    """30 clients that begin at once, again and again, at a budget of one."""
+    host = start.host({"alice/f.cgi": programs.cgi},
+                      {"defaults": {"instances": "6", "queue": "4"},
+                       "tenant alice": {"budget_day": "3 executions"}})
+    host.execute(QUICK)
+    answers = [one[0].status for one in
+               threads.all_of(host.execute, [SLOW] * 30)]
+    in_flight = 6 + 4
+    # none had ended when they came: all that there was room for
+    assert answers.count(200) <= in_flight
+    assert set(answers) <= {200, 503}
+    assert len(charged(host)) == 1 + answers.count(200) > 3
+    for _ in range(5):
+        is_refused(*host.execute(SLOW))
+    assert used(host, tenant="alice") == len(charged(host))
+    assert used(host, tenant="alice") <= 3 + in_flight
+
+
+def test_a_reload_changes_a_budget_and_forgets_nothing(start, programs):
+    host = start.host({"alice/f.cgi": programs.cgi})
+    for _ in range(3):
+        host.execute(QUICK)
+    for budget, is_over in (("3 executions", True), ("5 executions", False),
+                            ("1 executions, 9 GiB-s", True), ("none", False)):
+        host.configure({"tenant alice": {"budget_month": budget}})
+        assert host.verb("reload").returncode == 0
+        answer, record = host.execute(QUICK)
+        if is_over:
+            is_refused(answer, record)
+        else:
+            assert record["outcome"] == "ok"
+    # a sidecar lowers what its function may, and cannot raise it
+    host.configure({"function alice/f": {"budget_month": "6 executions"}})
+    host.sidecar("alice/f", budget_month="900 executions")
+    assert host.verb("reload").returncode == 0
+    assert host.execute(QUICK)[1]["outcome"] == "ok"
+    assert "function's" in is_refused(*host.execute(QUICK))
+
+
+def kill_gateway(host):
+    os.kill(host.roles()["gateway"], signal.SIGKILL)
+    host.wait_served("/fn/bob/f?head")
+
+
+def kill_host(host):
+    os.kill(host.roles()["spawner"], signal.SIGKILL)
+    host.process.wait(5)
+    host.start()
+
+
+def test_what_is_used_survives_every_death_and_is_counted_once(
+        start, programs):
+    host = start.host({"alice/f.cgi": programs.cgi,
+                       "bob/f.cgi": programs.cgi},
+                      {"defaults": {"budget_month": "90000 executions"}})
+    is_over = []
+
+    def load():
+        while not is_over:
+            try:
+                host.fetch(QUICK)
+            except OSError:
+                time.sleep(0.05)
+
+    clients = [threads.begin(load) for _ in range(4)]
+    for death in (kill_gateway, kill_host, kill_gateway,
+                  lambda host: host.verb("reopen"), kill_gateway, kill_host):
+        time.sleep(0.4)
+        death(host)
+    is_over.append(True)
+    for client in clients:
+        client.result(30)
+    assert len(charged(host)) > 50
+    assert used(host, tenant="alice") == len(charged(host))
+    host.stop()
+    host.start()
+    assert used(host, tenant="alice") == len(charged(host))
+    books.check_seq(books.runs(host.books.all())[-1], True)
+
+
+def test_a_state_that_is_gone_or_damaged_is_rebuilt_from_the_log(
+        start, programs):
+    host = start.host({"alice/f.cgi": programs.cgi},
+                      {"tenant alice": {"budget_month": "4 executions"}})
+    for _ in range(4):
+        host.execute(QUICK)
+    is_refused(*host.execute(QUICK))
+    host.stop()
+    state = host.state / "budgets"
+    assert (state.stat().st_mode & 0o7777, state.stat().st_uid) == (0o600, 0)
+    state.unlink()
+    host.start()
+    host.wait_log(r'event=budgets_rebuilt executions=4 why="STATE/budgets '
+                  r'was not there')
+    is_refused(*host.execute(QUICK))
+    host.stop()
+    state.write_bytes(os.urandom(4096))
+    host.start()
+    host.wait_log(r"event=budgets_rebuilt executions=4 .* is damaged")
+    is_refused(*host.execute(QUICK))
+    assert used(host, tenant="alice") == 4
+
+
+def test_a_request_that_waits_for_its_body_is_refused_before_it_comes(
+        start, programs):
+    host = start.host({"alice/f.cgi": programs.cgi},
+                      {"tenant alice": {"budget_day": "1 executions"}})
+    host.execute(QUICK)
+    request_id = host_room.new_id()
+    with host.connect() as connection:
+        connection.send(fcgi.request_bytes(QUICK, REQUEST_ID=request_id,
+                                           CONTENT_LENGTH="100000")[:-8])
+        assert connection.read_answer().status == 429
+    assert host.books.wait_request(request_id)["outcome"] == "refused"
+
+
+@pytest.mark.parametrize("value, words", [
+    ("50 EUR", "not available in this version"),
+    ("0 executions", "would refuse every request"),
+    ("5 apples", "is no amount; write as 10000 executions or 0.5 GiB-s")])
+def test_check_says_what_is_wrong_with_a_budget(start, value, words):
+    host = start.host({}, {"tenant alice": {"budget_day": value}},
+                      is_started=False)
+    done = host.verb("check")
+    assert done.returncode == 2
+    assert "budget_day: " in done.stderr + done.stdout
+    assert words in done.stderr + done.stdout
