@@ -232,6 +232,46 @@ buf_add_json(struct buf *b, const char *text, size_t n)
 	return rc;
 }
 
+static const char *
+html_escape(uint8_t byte)
+{
+	switch (byte) {
+	case '&':
+		return "&amp;";
+	case '<':
+		return "&lt;";
+	case '>':
+		return "&gt;";
+	case '"':
+		return "&quot;";
+	case '\'':
+		return "&#39;";
+	default:
+		return byte < 0x20 || byte == 0x7f ? "\xef\xbf\xbd" : NULL;
+	}
+}
+
+int
+buf_add_html(struct buf *b, const char *text, size_t n)
+{
+	const uint8_t *at = (const uint8_t *)text;
+	int rc = 0;
+
+	while (n > 0 && rc == 0) {
+		const char *escape = html_escape(*at);
+		size_t length = utf8_length(at, n);
+
+		if (escape == NULL && length == 0)
+			escape = "\xef\xbf\xbd";
+		rc = escape != NULL ? buf_add_str(b, escape) :
+		    buf_add(b, at, length);
+		length = escape != NULL ? 1 : length;
+		at += length;
+		n -= length;
+	}
+	return rc;
+}
+
 void
 buf_consume(struct buf *b, size_t n)
 {

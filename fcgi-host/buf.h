@@ -89,6 +89,10 @@ int buf_addf(struct buf *b, const char *fmt, ...)
  * UTF-8 becomes U+FFFD.  0, or -ENOMEM and nothing was appended. */
 int buf_add_json(struct buf *b, const char *text, size_t n);
 
+/* Appends text[0..n) as text of an HTML page, also within quotes; a control
+ * byte, or one that is not UTF-8, becomes U+FFFD.  0 or -ENOMEM. */
+int buf_add_html(struct buf *b, const char *text, size_t n);
+
 /* Drops n bytes (of those there are) at the head; a buffer that becomes empty
  * starts over. */
 void buf_consume(struct buf *b, size_t n);

@@ -24,6 +24,7 @@ static const struct cmd_verb verbs[] = {
 	    "\nThe running host makes it as for a request: the same files, "
 	    "user, ceilings and\nenvironment.  For root.", cmd_shell },
 	{ "usage", "", "Sum up the accounting log.", NULL, cmd_books },
+	{ "invoice", "", "Write a tenant's bill of a month.", NULL, cmd_books },
 	{ "reload", "", "Put a changed configuration into service.", NULL,
 	    cmd_ctl },
 	{ "reopen", "", "Switch to a new accounting log after a rotation.",

@@ -12,6 +12,9 @@ static const struct cmd_verb verbs[] = {
 	    "a list, by commas,\nof tenant, function, runtime, day, month, "
 	    "hour, outcome, start, trigger, method\nand status.  A time is "
 	    "2026-11-27 or 2026-11-27T10:52:46Z, always UTC.", books_usage },
+	{ "invoice", "TENANT [LEDGER ...]", "Write a tenant's bill of a month.",
+	    "\nPrints an HTML page.  LEDGER is a file, by default the "
+	    "configuration's.", books_invoice },
 };
 
 int

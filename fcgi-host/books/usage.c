@@ -7,12 +7,12 @@
 #include "fcgi-host/books/groups.h"
 #include "fcgi-host/books/keys.h"
 #include "fcgi-host/books/lambda.h"
+#include "fcgi-host/books/ledgers.h"
 #include "fcgi-host/books/rated.h"
 #include "fcgi-host/books/reader.h"
 #include "fcgi-host/books/report.h"
 #include "fcgi-host/books/verbs.h"
 #include "fcgi-host/civil.h"
-#include "fcgi-host/conf.h"
 
 #define DAY_US UINT64_C(86400000000)
 #define LINES_BYTES 65536 /* are written at once */
@@ -198,34 +198,13 @@ static int
 read_all(struct usage *usage, char **paths, const struct options *options)
 {
 	struct reader reader = { .each = add, .arg = usage };
-	int code, error = 0;
+	int code = ledgers_read(&reader, paths, options->conf);
 
-	for (; error == 0 && *paths != NULL; paths++)
-		error = reader_read(&reader, *paths);
-	if (error == -ENOMEM)
-		(void)cmd_fail("no memory for more groups; ask for fewer by "
-		    "--by, --from or --to");
-	if (error != 0)
-		return CMD_FAILED;
+	if (code != CMD_DONE)
+		return code;
 	code = print(usage, options);
 	/* Said last, where it is seen. */
 	return reader_faults(&reader) ? CMD_FAILED : code;
-}
-
-/* Without an operand, the log that the configuration names. */
-static int
-choose(const struct options *options, char ***paths, char *one[2],
-    struct conf **conf)
-{
-	if (**paths != NULL)
-		return CMD_DONE;
-	*conf = cmd_conf(options->conf);
-	if (*conf == NULL)
-		return CMD_WRONG;
-	one[0] = (*conf)->accounting;
-	one[1] = NULL;
-	*paths = one;
-	return CMD_DONE;
 }
 
 int
@@ -249,16 +228,13 @@ books_usage(const struct cmd_verb *verb, int argc, char **argv)
 		    "lambda: REPORT lines", NULL, &options.format, NULL },
 	};
 	struct usage usage = { .from_us = 0 };
-	struct conf *conf = NULL;
-	char **paths, *one[2];
+	char **paths;
 	int code;
 
 	if (!cmd_options(verb, table, sizeof(table) / sizeof(table[0]), argc,
 	    argv, &paths, &code))
 		return code;
 	code = set(&usage, verb, &options);
-	if (code == CMD_DONE)
-		code = choose(&options, &paths, one, &conf);
 	if (code == CMD_DONE) {
 		usage.groups = groups_new(&usage.keys);
 		code = usage.groups == NULL ? cmd_fail("no memory") :
@@ -267,6 +243,5 @@ books_usage(const struct cmd_verb *verb, int argc, char **argv)
 	groups_free(usage.groups);
 	buf_free(&usage.lines);
 	prices_free(usage.prices);
-	conf_unref(conf);
 	return code;
 }

@@ -7,5 +7,6 @@
 #include "fcgi-host/cmd.h"
 
 int books_usage(const struct cmd_verb *verb, int argc, char **argv);
+int books_invoice(const struct cmd_verb *verb, int argc, char **argv);
 
 #endif

@@ -296,6 +296,21 @@ a_number_is_its_digits_with_zeros_up_to_a_width(void **state)
 	buf_free(&b);
 }
 
+static void
+html_escapes_markup_and_replaces_what_is_no_text(void **state)
+{
+	struct buf b = { 0 };
+
+	(void)state;
+	assert_int_equal(buf_add_html(&b, "<a href=\"x\">'&\xc3\xa4\0\n\xc3.",
+	    20), 0);
+	assert_int_equal(buf_add(&b, "", 1), 0);
+	assert_string_equal((const char *)buf_head(&b),
+	    "&lt;a href=&quot;x&quot;&gt;&#39;&amp;\xc3\xa4\xef\xbf\xbd"
+	    "\xef\xbf\xbd\xef\xbf\xbd.");
+	buf_free(&b);
+}
+
 int
 main(void)
 {
@@ -318,6 +333,8 @@ main(void)
 		    json_escapes_quotes_backslashes_and_control_bytes),
 		cmocka_unit_test(
 		    json_keeps_utf8_and_replaces_each_byte_that_is_none),
+		cmocka_unit_test(
+		    html_escapes_markup_and_replaces_what_is_no_text),
 		cmocka_unit_test(
 		    a_number_is_its_digits_with_zeros_up_to_a_width),
 		cmocka_unit_test(json_agrees_with_another_reading_of_utf8),

@@ -1,0 +1,251 @@
+"""fcgi-host invoice: a made-up month of three tenants, to the last digit against
+a calculation in Python's fractions and decimals."""
+import datetime
+import html.parser
+import re
+from decimal import Decimal
+from fractions import Fraction
+
+import pytest
+
+from lib import made_books, made_prices
+
+pytestmark = pytest.mark.any_user
+
+MONTH, START = "2026-07", datetime.datetime(2026, 6, 28,
+                                            tzinfo=datetime.timezone.utc)
+CHANGE = datetime.date(2026, 7, 15)
+UNITS = {"million_executions": "executions", "gib_second": "GiB-seconds",
+         "cpu_second": "CPU-seconds", "gb_out": "GB out",
+         "idle_gib_second": "idle GiB-seconds"}
+# It is paper: whole without a network, and without anything that runs.
+FOREIGN = re.compile(r"https?:|\bsrc=|\bhref=|url\(|@import|<script|<link|"
+                     r"\son\w+=", re.I)
+VOID = ("meta", "br")
+
+
+class Page(html.parser.HTMLParser):
+    """Rows of cells, all text, and whether the tags are balanced."""
+
+    def __init__(self, text):
+        super().__init__(convert_charrefs=True)
+        self.rows, self.text, self.open = [], [], []
+        self.feed(text)
+        self.close()
+        assert not self.open
+
+    def handle_starttag(self, tag, attrs):
+        if tag not in VOID:
+            self.open.append(tag)
+        if tag == "tr":
+            self.rows.append([])
+        elif tag in ("td", "th"):
+            self.rows[-1].append("")
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+    def handle_data(self, data):
+        if "td" in self.open or "th" in self.open:
+            self.rows[-1][-1] += data
+        elif "style" not in self.open:
+            self.text.append(data.strip())
+
+
+def decimal_text(value, least=0):
+    """The exact decimal text of a fraction."""
+    digits = 0
+    while (value * 10 ** digits).denominator != 1:
+        digits += 1
+    digits = max(digits, least)
+    return str(Decimal((value * 10 ** digits).numerator).scaleb(-digits)
+               .quantize(Decimal(1).scaleb(-digits))) if digits else str(value)
+
+
+def row_of(book, line):
+    """What a line that the judge expects is on the page."""
+    _, key, number, step, quantity, price, amount = line.split()
+    _, fine, _, _ = made_prices.judge.ITEMS[key]
+    words, costs = UNITS[key][0].upper() + UNITS[key][1:], "free"
+    if number == "0":
+        words += ", free tier"
+    else:
+        section = next(one for one in book.sections
+                       if book.lines.get((id(one), key)) == int(number))
+        if step != "0":
+            words += f" above {section.lists[key][int(step)][0]}"
+        words += f", {section.runtime}" if section.runtime else ""
+        words += f", from {section.since}" if section.since else ""
+        costs = decimal_text(Fraction(int(price), made_prices.FINE), 2) + \
+            " per " + {"million_executions": "million executions",
+                       "gb_out": "GB out"}.get(key, UNITS[key][:-1])
+    return [words, decimal_text(Fraction(int(quantity), fine)), costs,
+            decimal_text(Fraction(int(amount), made_prices.FINE), 2)]
+
+
+@pytest.fixture(scope="module")
+def books(tmp_path_factory):
+    """A log that begins before July and ends behind it, a book with steps, a
+    free tier, a price that changes within the month and a minimum."""
+    folder = tmp_path_factory.mktemp("invoice")
+    records = made_books.ledger(2600, seed=11, start=START, step_s=1200)
+    for record in records[::4]:
+        if "runtime" in record:
+            record["runtime"] = "php"
+    assert records[0]["time"] < MONTH and records[-1]["time"] > "2026-08"
+    (folder / "a.log").write_bytes(made_books.text(records))
+    section = made_prices.section
+    book = made_prices.book(folder / "prices.ini",
+        section(million_executions=[(None, "2000"), ("400", "1500.50")],
+                gib_second=[(None, "0.0166667"), ("7.125", "0.0133333"),
+                            ("20", "0.01")],
+                cpu_second="0.000123456789", gb_out="0.09",
+                idle_gib_second=[(None, "0.0041667"), ("10.5", "0.00025")],
+                free={"million_executions": "250", "gib_second": "4.5"}),
+        section(since=CHANGE, gib_second=[(None, "0.0190001"),
+                                          ("15", "0.0170003")],
+                million_executions="2500"),
+        section(runtime="php", gib_second="0.0233333"),
+        section(tenant="bob", million_executions="1234.567",
+                free={"million_executions": "0"}),
+        section(tenant="default", minimum="25"))
+    text = (folder / "prices.ini").read_text("utf-8").replace(
+        "decimals = 2", "decimals = 2\nissuer = Example & Söhne\n"
+        "address = High Street 1 | 12345 Springfield\n"
+        "note = Payable within 14 days.")
+    (folder / "prices.ini").write_text(
+        text + "[customer alice]\nname = Alice <b>\"& Partners\"</b>\n"
+        "address = Low Road 2|54321 Shelbyville\n", "utf-8")
+    # As the judge has it, which knows no issuer: two sections lower.
+    book.lines = {key: line + 3 for key, line in book.lines.items()}
+    return folder, records, book
+
+
+def run(installed, books, tenant, *words, code=0):
+    folder = books[0]
+    done = installed.run("invoice", tenant, "--month", MONTH, "--prices",
+                         folder / "prices.ini", *words, folder / "a.log")
+    assert done.returncode == code, done.stderr
+    return done
+
+
+def expected(books, tenant):
+    """(rows of the bill, its sum in fine units, what is for the minimum)."""
+    _, records, book = books
+    bill = made_prices.bills(book, records)[tenant, MONTH]
+    return ([row_of(book, line) for line in bill if line.startswith("line ")],
+            made_prices.total(bill), int(bill[-2].split()[1]))
+
+
+def cents(fine):
+    return decimal_text(Fraction(fine, made_prices.FINE), 2)
+
+
+@pytest.mark.parametrize("tenant", ["alice", "bob", "default"])
+def test_each_line_and_the_total_are_right_to_the_last_digit(
+        installed, books, tenant):
+    page = Page(run(installed, books, tenant, "--date", "2026-08-01").stdout)
+    rows, total, minimum = expected(books, tenant)
+    end = next(i for i, row in enumerate(page.rows) if row[0] == "Total")
+    if minimum:
+        rows.append(["Up to the month’s minimum", "", "", cents(minimum)])
+    assert page.rows[:end] == [["Use", "Quantity", "Price", "EUR"], *rows]
+    assert page.rows[end] == ["Total", "", "", cents(total)]
+    assert (minimum > 0) == (tenant == "default")
+    # Steps, free tier and both prices are among them.
+    words = " ".join(row[0] for row in rows)
+    assert "from 2026-07-15" in words and "above" in words
+    assert ("free tier" in words) and "php" in words
+    # The lines sum up, and so do the functions.
+    assert sum(Decimal(row[3]) for row in rows) == Decimal(cents(total))
+    assert sum(Decimal(row[3]) for row in page.rows[end + 2:]) == \
+        Decimal(cents(total))
+
+
+@pytest.mark.parametrize("tenant", ["alice", "bob", "default"])
+def test_the_text_says_what_the_page_says(installed, books, tenant):
+    page = Page(run(installed, books, tenant).stdout)
+    lines = run(installed, books, tenant, "--text").stdout.splitlines()
+    for row in page.rows:
+        wanted = [cell.replace("’", "'") for cell in row if cell]
+        if row[0] in ("Use", "Function"):
+            wanted = [cell.upper() for cell in wanted]
+        assert any(re.split(r"  +", line) == wanted for line in lines), wanted
+    assert lines[0] == "Example & Söhne"
+    assert "Period:  2026-07-01 to 2026-07-31 (UTC)" in lines
+    assert lines[-1] == "Payable within 14 days."
+
+
+def test_functions_have_their_use_of_the_month(installed, books):
+    page = Page(run(installed, books, "alice").stdout)
+    at = [row[0] for row in page.rows].index("Function")
+    used = made_books.sums([one for one in books[1] if one["time"][:7] ==
+                            MONTH and one.get("tenant") == "alice"],
+                           ("function",))
+    assert {row[0]: (int(row[1]), Fraction(row[2]))
+            for row in page.rows[at + 1:]} == {
+        name: (sums["executions"], Fraction(sums["mib_ms"], 1024000))
+        for (name,), sums in used.items()}
+
+
+def test_the_page_is_whole_by_itself_and_no_name_is_markup(installed, books):
+    text = run(installed, books, "alice").stdout
+    assert not FOREIGN.search(text)
+    assert "@page { size: A4" in text and "color-scheme: light" in text
+    page = Page(text)
+    assert 'Alice <b>"& Partners"</b>' in page.text
+    assert "<b>" not in text and "Example & Söhne" in page.text
+    for line in ("High Street 1", "12345 Springfield", "Low Road 2",
+                 "54321 Shelbyville", "alice-2026-07",
+                 "2026-07-01 to 2026-07-31", "Payable within 14 days."):
+        assert line in page.text
+
+
+def test_a_month_that_is_not_over_makes_it_provisional(installed, books):
+    sentence = "Provisional: the month is not over."
+    assert sentence in run(installed, books, "bob", "--date",
+                           "2026-07-31").stdout
+    assert sentence not in run(installed, books, "bob", "--date",
+                               "2026-08-01").stdout
+
+
+def test_a_damaged_log_makes_it_incomplete_and_fails(installed, books, tmp_path):
+    folder = books[0]
+    text = (folder / "a.log").read_bytes()
+    (tmp_path / "a.log").write_bytes(text + b"{half\n")
+    (tmp_path / "prices.ini").write_bytes(
+        (folder / "prices.ini").read_bytes())
+    done = run(installed, (tmp_path,), "bob", code=1)
+    assert "Incomplete: the accounting log has faults (1)." in done.stdout
+    assert f"{tmp_path}/a.log:2601" in done.stderr
+
+
+def test_a_tenant_without_a_record_is_warned_of_and_pays_the_minimum(
+        installed, books, tmp_path):
+    done = run(installed, books, "carol")
+    assert "no record of tenant carol is of 2026-07" in done.stderr
+    assert Page(done.stdout).rows == [["Use", "Quantity", "Price", "EUR"],
+                                      ["Total", "", "", "0.00"]]
+    made_prices.book(tmp_path / "prices.ini", made_prices.section(
+        gb_out="1", minimum="7.5"))
+    (tmp_path / "a.log").write_bytes(b"")
+    done = run(installed, (tmp_path,), "carol")
+    assert Page(done.stdout).rows[1:] == [
+        ["Up to the month’s minimum", "", "", "7.50"],
+        ["Total", "", "", "7.50"]]
+
+
+@pytest.mark.parametrize("words, sentence", [
+    ((), "name the tenant"),
+    (("Alice",), "name the tenant"),
+    (("alice",), "is no month; write it like 2026-11"),
+    (("alice", "--month", "2026-13"), "--month 2026-13 is no month"),
+    (("alice", "--month", "2026-07"), "--prices is missing"),
+    (("alice", "--month", "2026-07", "--date", "x"), "--date x is no day"),
+    (("alice", "--month", "2026-07", "--prices", "/none"),
+     "/none cannot be opened"),
+])
+def test_wrong_use_is_told_in_a_sentence(installed, words, sentence):
+    done = installed.run("invoice", *words)
+    assert done.returncode == 2 and sentence in done.stderr
+    assert not done.stdout
