@@ -216,7 +216,9 @@ registry_put(struct registry *registry, const struct conf *conf,
 	*function = msg->u.function;
 	if (function->problem == CTL_PROBLEM_NONE)
 		set_by_conf(function, conf);
-	if (function->has_env && registry->env_count >= registry->env_max)
+	/* one in whose place it comes gives its own back */
+	if (function->has_env && registry->env_count -
+	    (registry_env(registry, function->name) >= 0) >= registry->env_max)
 		refuse(function, CTL_PROBLEM_MANY,
 		    "too many functions have an environment of their own");
 	if (function->has_env)
@@ -240,6 +242,35 @@ remove_at(struct registry *registry, size_t place)
 	memmove(&registry->entries[place], &registry->entries[place + 1],
 	    (registry->count - place) * sizeof(*registry->entries));
 	parcel_unref(parcel);
+}
+
+static void
+forget_unseen(struct registry *registry, bool has_env,
+    void (*fn)(void *arg, const char *name), void *arg)
+{
+	size_t i = registry->count;
+
+	while (i > 0 && (registry->entries[i - 1].is_seen || (has_env &&
+	    registry->entries[i - 1].parcel->fd_count == 0)))
+		i--;
+	if (i == 0)
+		return;
+	fn(arg, name_of(&registry->entries[i - 1]));
+	remove_at(registry, i - 1);
+}
+
+void
+registry_make_room(struct registry *registry, const struct ctl_msg *msg,
+    void (*fn)(void *arg, const char *name), void *arg)
+{
+	const struct ctl_function *function = &msg->u.function;
+
+	if (registry->count >= REGISTRY_MAX &&
+	    registry_find(registry, function->name) == NULL)
+		forget_unseen(registry, false, fn, arg);
+	if (function->has_env && registry->env_count >= registry->env_max &&
+	    registry_env(registry, function->name) < 0)
+		forget_unseen(registry, true, fn, arg);
 }
 
 int

@@ -33,6 +33,14 @@ void registry_free(struct registry *registry);
 int registry_put(struct registry *registry, const struct conf *conf,
     const struct ctl_msg *msg, int *env_fd, struct parcel **out);
 
+/*
+ * Where a report would find no room, forgets a function that the scanner which
+ * runs now has not reported; fn is told its name before.  What that one says
+ * never is too much, but with what stands there from its predecessor it may be.
+ */
+void registry_make_room(struct registry *registry, const struct ctl_msg *msg,
+    void (*fn)(void *arg, const char *name), void *arg);
+
 /* 0, or -ENOENT. */
 int registry_del(struct registry *registry, const char *name);
 

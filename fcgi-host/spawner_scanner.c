@@ -40,9 +40,11 @@ on_put(struct spawner *spawner, const struct ctl_msg *msg, int *fd)
 	static struct log_limit limit;
 	struct parcel *parcel;
 	uint32_t suppressed;
-	int error = registry_put(spawner->registry, spawner->conf, msg, fd,
-	    &parcel);
+	int error;
 
+	registry_make_room(spawner->registry, msg, tell_del, spawner);
+	error = registry_put(spawner->registry, spawner->conf, msg, fd,
+	    &parcel);
 	if (error == -EPROTO)
 		return error;
 	if (error == 0) {

@@ -295,6 +295,12 @@ descriptors_are_bounded_and_given_back(void **state)
 }
 
 static void
+collect(void *arg, const char *name)
+{
+	strcat(strcat(arg, name), " ");
+}
+
+static void
 too_many_functions_are_dropped_not_kept(void **state)
 {
 	char name[16], path[24];
@@ -311,6 +317,18 @@ too_many_functions_are_dropped_not_kept(void **state)
 		    -ENOSPC);
 	}
 	assert_int_equal(registry_count(registry), REGISTRY_MAX);
+	{
+		struct ctl_msg msg = report("new", "new.cgi", "default");
+		char gone[64] = "";
+
+		registry_make_room(registry, &msg, collect, gone);
+		assert_string_equal(gone, "");
+		registry_begin(registry);
+		registry_make_room(registry, &msg, collect, gone);
+		assert_string_equal(gone, "f99985 ");
+		assert_int_equal(put(&msg, NULL), 0);
+	}
+	assert_int_equal(registry_count(registry), REGISTRY_MAX);
 	for (i = 1; i < REGISTRY_MAX; i++)
 		assert_true(strcmp(
 		    registry_at(registry, (size_t)i - 1)->msg.u.function.name,
@@ -318,9 +336,58 @@ too_many_functions_are_dropped_not_kept(void **state)
 }
 
 static void
-collect(void *arg, const char *name)
+put_with_env(const char *name, enum ctl_problem problem)
 {
-	strcat(strcat(arg, name), " ");
+	char path[64];
+	struct ctl_msg msg;
+	int fd = sock_sealed("x", "A=1", 4);
+
+	snprintf(path, sizeof(path), "%s.cgi", name);
+	msg = report(name, path, "default");
+	msg.u.function.has_env = 1;
+	assert_int_equal(put(&msg, &fd), 0);
+	assert_int_equal(registry_find(registry, name)->problem, problem);
+}
+
+static void
+an_environment_in_the_place_of_another_needs_no_room(void **state)
+{
+	(void)state;
+	put_with_env("a", CTL_PROBLEM_NONE);
+	put_with_env("b", CTL_PROBLEM_NONE);
+	put_with_env("a", CTL_PROBLEM_NONE);
+	put_with_env("c", CTL_PROBLEM_MANY);
+}
+
+static void
+what_an_old_scanner_said_gives_way_to_a_new_ones_report(void **state)
+{
+	struct ctl_msg msg = report("c", "c.cgi", "default");
+	char gone[64] = "";
+
+	(void)state;
+	put_with_env("a", CTL_PROBLEM_NONE);
+	put_with_env("b", CTL_PROBLEM_NONE);
+	registry_begin(registry);
+	/* needs no descriptor */
+	registry_make_room(registry, &msg, collect, gone);
+	assert_string_equal(gone, "");
+	msg.u.function.has_env = 1;
+	registry_make_room(registry, &msg, collect, gone);
+	assert_string_equal(gone, "b ");
+	put_with_env("c", CTL_PROBLEM_NONE);
+	/* stands there already */
+	msg = report("a", "a.cgi", "default");
+	msg.u.function.has_env = 1;
+	registry_make_room(registry, &msg, collect, gone);
+	assert_string_equal(gone, "b ");
+	put_with_env("a", CTL_PROBLEM_NONE);
+	/* what this one has said does not give way to it */
+	msg = report("d", "d.cgi", "default");
+	msg.u.function.has_env = 1;
+	registry_make_room(registry, &msg, collect, gone);
+	assert_string_equal(gone, "b ");
+	put_with_env("d", CTL_PROBLEM_MANY);
 }
 
 static void
@@ -367,6 +434,8 @@ main(void)
 		TEST(an_environment_must_be_sealed),
 		TEST(descriptors_are_bounded_and_given_back),
 		TEST(too_many_functions_are_dropped_not_kept),
+		TEST(an_environment_in_the_place_of_another_needs_no_room),
+		TEST(what_an_old_scanner_said_gives_way_to_a_new_ones_report),
 		TEST(what_a_new_scanner_does_not_report_is_swept_away),
 	};
 
