@@ -40,12 +40,29 @@ struct start {
 	const char *step; /* static, or words, or an image's problem */
 };
 
+/* The report may be older than the configuration. */
+static int
+step_limits(struct start *s)
+{
+	struct limits ceiling;
+
+	s->limits = s->function->limits;
+	conf_ceiling(s->conf, s->function->tenant, s->function->name,
+	    &ceiling);
+	settings_admit(&s->limits, &ceiling);
+	tenant_branch_ceilings(&ceiling, &s->ceilings);
+	return 0;
+}
+
 static int
 step_room(struct start *s)
 {
+	struct ctl_function function = *s->function;
+
 	s->step = "room for an instance";
+	function.limits = s->limits;
 	return (s->shell != NULL ? sandboxes_add_shell : sandboxes_add)(
-	    s->site->sandboxes, s->function, s->id, &s->instance);
+	    s->site->sandboxes, &function, s->id, &s->instance);
 }
 
 /* The file first: only a folder that is there can cost a number. */
@@ -73,7 +90,6 @@ step_file(struct start *s)
 static int
 step_runtime(struct start *s)
 {
-	struct limits ceiling;
 	int error;
 
 	s->step = "runtime";
@@ -93,12 +109,6 @@ step_runtime(struct start *s)
 		s->argv = resolve_argv(s->runtime, s->file.name);
 	if (s->shell == NULL && s->argv == NULL)
 		return -ENOMEM;
-	/* The report may be older than the configuration. */
-	s->limits = s->function->limits;
-	conf_ceiling(s->conf, s->function->tenant, s->function->name,
-	    &ceiling);
-	settings_admit(&s->limits, &ceiling);
-	tenant_branch_ceilings(&ceiling, &s->ceilings);
 	return 0;
 }
 
@@ -333,8 +343,8 @@ step_sandbox(struct start *s)
 }
 
 static int (*const steps[])(struct start *s) = {
-	step_room, step_file, step_runtime, step_data, step_binds, step_home,
-	step_egress,
+	step_limits, step_room, step_file, step_runtime, step_data, step_binds,
+	step_home, step_egress,
 	step_leaf, step_leaf_files, step_sockets, step_sandbox,
 };
 

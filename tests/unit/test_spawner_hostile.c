@@ -425,43 +425,6 @@ one_that_does_not_read_is_killed_and_the_host_goes_on(void **state)
 }
 
 static void
-a_flood_of_starts_is_bounded_by_the_functions_own_ceiling(void **state)
-{
-	unsigned up = 0, failed = 0;
-	struct ctl_msg msg;
-	uint64_t id;
-
-	(void)state;
-	world_serve(&world);
-	for (id = 1; id <= 60; id++) {
-		msg = start_of(id, "hello");
-		puppet_send(&world.gateway, &msg, NULL, 0);
-	}
-	for (id = 1; id <= 60; id++) {
-		int fds[PUPPET_FDS_MAX], i;
-		size_t count = 0;
-		ssize_t n = sock_recv(world.gateway.sock, &msg, sizeof(msg),
-		    fds, PUPPET_FDS_MAX, &count);
-
-		assert_true(n > 0);
-		/* init ends when its other end closes: keep those open. */
-		for (i = 1; i < (int)count; i++)
-			close(fds[i]);
-		if (msg.type == CTL_INSTANCE_UP) {
-			up++;
-		} else {
-			assert_int_equal(msg.type, CTL_INSTANCE_FAILED);
-			assert_int_equal(msg.u.instance_failed.error, EAGAIN);
-			failed++;
-		}
-	}
-	/* Twice `instances`, which the report set to 2. */
-	assert_int_equal(up, 4);
-	assert_int_equal(failed, 56);
-	assert_int_equal(world_children(&world), 2 + 4);
-}
-
-static void
 restarts_become_rare(void **state)
 {
 	struct timespec from, to;
@@ -491,7 +454,6 @@ main(int argc, char **argv)
 		TEST(a_scanner_that_says_what_it_may_not_is_killed_and_replaced),
 		TEST(a_scanner_that_lies_takes_nothing_from_what_serves),
 		TEST(one_that_does_not_read_is_killed_and_the_host_goes_on),
-		TEST(a_flood_of_starts_is_bounded_by_the_functions_own_ceiling),
 		TEST(restarts_become_rare),
 	};
 
