@@ -11,7 +11,7 @@ import time
 
 import pytest
 
-from lib import books, delegate, fcgi, host as host_room, proc
+from lib import books, delegate, fcgi, host as host_room, image, proc
 
 pytestmark = pytest.mark.any_user
 
@@ -21,6 +21,17 @@ sleep 71077
 """
 STATUS = """printf 'Content-Type: text/plain\\n\\n'
 id -u; id -g; cat /proc/self/status
+"""
+# What a function sees of an image, and can do to it.
+LOOK = """printf 'Content-Type: text/plain\\n\\n'
+cat /usr/share/mark
+echo $(ls /usr/bin)
+count=0
+for path in /usr/new /new /usr/bin/sh; do
+    touch $path 2> /dev/null || count=$((count + 1))
+done
+echo $count refused
+ls -d /usr/../../../home /proc/1/root 2> /dev/null || echo nothing above
 """
 
 
@@ -286,6 +297,49 @@ def test_a_function_may_have_a_loopback(start_once, reachable):
     assert host.wait_served("/fn/lo?own").text.split() == \
         ["tcp", six[0], "udp", six[1]]
     assert host.fetch("/fn/none?own").text.split() == ["EAFNOSUPPORT"] * 4
+
+
+def with_image(start_once, reachable, is_users):
+    """A host with a runtime of an image that belongs to its user, or to root."""
+    start_once.installed = reachable
+    host = start_once.host({"alice/in.box": LOOK}, as_user=True,
+                           is_started=False)
+    host.image = image.build(host.dir / "image", "sh", "cat", "touch", "ls")
+    (host.image / "usr/share/mark").write_text("of the image\n")
+    for path in (host.image, *host.image.rglob("*")) if is_users else ():
+        os.chown(path, user(), -1, follow_symlinks=False)
+    host.configure({}, text="[runtime box]\nextensions = box\n"
+                   "protocol = cgi\ncommand = /bin/sh\n"
+                   f"rootfs = {host.image}\n")
+    return host
+
+
+def test_a_runtime_may_have_an_image_of_the_users(start_once, reachable):
+    host = with_image(start_once, reachable, True)
+    told = json.loads(host.verb("check", "--json").stdout)
+    assert not [one for one in told["errors"] if "box" in one], told
+    host.start()
+    for _ in range(2):
+        answer, record = host.execute("/fn/alice/in")
+        assert (answer.status, record["outcome"]) == (200, "ok"), answer.text
+        # to the machine it is its user's, and all the same he cannot write it
+        assert answer.text.split("\n")[:4] == [
+            "of the image", "cat ls sh touch", "3 refused", "nothing above"]
+    assert host.verb("shell", "alice/in", "--", "/bin/cat",
+                     "/usr/share/mark").stdout == "of the image\n"
+
+
+def test_an_image_of_another_is_refused_in_words(start_once, reachable):
+    """Whose it is a user namespace does not show, but that it is another's."""
+    if os.geteuid() != 0:
+        pytest.skip("NOT RUN: root makes what belongs to another")
+    host = with_image(start_once, reachable, False).start()
+    host.wait_log(f'event=rootfs runtime=box why="{host.image}: must belong to')
+    answer, record = host.execute("/fn/alice/in")
+    assert (answer.status, record["outcome"]) == (502, "error")
+    told = json.loads(host.verb("check", "--json").stdout)
+    assert [one for one in told["errors"]
+            if "in a host of your own: to you" in one], told
 
 
 def test_a_cgroup_that_was_delegated_is_used_and_left_empty(
