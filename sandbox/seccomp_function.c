@@ -269,12 +269,16 @@ static const struct seccomp_entry sockets[] = {
 	CALL("shutdown"),          /* libfcgi */
 	CALL("getsockname"),       /* FastCGI detection */
 	CALL("getpeername"),       /* FastCGI detection */
-	CALL("getsockopt"),        /* event loops */
-	CALL("sendto"),            /* answers */
+	/* out of band is a seldom tried part of every family, of AF_UNIX too */
+	CALL_IF_MASKED("sendto", 3, MSG_OOB, 0), /* answers */
+	DENY_WHEN("sendto", EOPNOTSUPP, MASKED(3, MSG_OOB, MSG_OOB)),
 	CALL("recvfrom"),          /* requests */
-	CALL("sendmsg"),           /* answers; the gateway takes no descriptors */
+	/* answers; the gateway takes no descriptors */
+	CALL_IF_MASKED("sendmsg", 2, MSG_OOB, 0),
+	DENY_WHEN("sendmsg", EOPNOTSUPP, MASKED(2, MSG_OOB, MSG_OOB)),
 	CALL("recvmsg"),           /* requests, init's orders */
-	CALL("sendmmsg"),          /* event loops */
+	CALL_IF_MASKED("sendmmsg", 3, MSG_OOB, 0), /* event loops */
+	DENY_WHEN("sendmmsg", EOPNOTSUPP, MASKED(3, MSG_OOB, MSG_OOB)),
 	CALL("recvmmsg"),          /* event loops */
 };
 

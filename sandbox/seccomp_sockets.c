@@ -9,6 +9,30 @@
 
 #include "sandbox/seccomp_list.h"
 
+#define PEER_PIDFD 77 /* SO_PEERPIDFD, Linux 6.5 */
+
+/*
+ * Options of any socket: those that came before the one that loads a program of
+ * the packet filter's into the kernel.  After it come its kin, polling and stamps
+ * of time; and what gives a handle of the process at the other end, which of a
+ * connection to a FastCGI program is the gateway.
+ */
+static const struct seccomp_entry socket_options[] = {
+	CALL_WHEN("setsockopt", IS(1, SOL_SOCKET),
+	    BELOW(2, SO_ATTACH_FILTER)), /* everyone */
+	DENY_WHEN("setsockopt", ENOPROTOOPT, IS(1, SOL_SOCKET),
+	    ABOVE(2, SO_ATTACH_FILTER - 1)),
+	CALL_WHEN("getsockopt", IS(1, SOL_SOCKET),
+	    BELOW(2, PEER_PIDFD)), /* event loops */
+	DENY_WHEN("getsockopt", ENOPROTOOPT, IS(1, SOL_SOCKET),
+	    ABOVE(2, PEER_PIDFD - 1)),
+	CALL_IF("getsockopt", 1, IPPROTO_IP), /* looking */
+	CALL_IF("getsockopt", 1, IPPROTO_TCP), /* looking */
+	CALL_IF("getsockopt", 1, IPPROTO_UDP), /* looking */
+	CALL_IF("getsockopt", 1, IPPROTO_IPV6), /* looking */
+	DENY_WHEN("getsockopt", EOPNOTSUPP, ABOVE(1, IPPROTO_IPV6)),
+};
+
 /*
  * Without a network.  Only AF_UNIX: the FastCGI socket, and sockets between a
  * program's own processes.  The family is tested in all 64 bits: what does not
@@ -17,7 +41,12 @@
 static const struct seccomp_entry unix_sockets[] = {
 	CALL_IF("socket", 0, AF_UNIX),
 	DENY_UNLESS("socket", EAFNOSUPPORT, 0, AF_UNIX),
-	CALL("setsockopt"),        /* event loops */
+	/* what is no option of theirs, the kernel says */
+	CALL_IF("setsockopt", 1, IPPROTO_IP), /* who takes any for TCP */
+	CALL_IF("setsockopt", 1, IPPROTO_TCP), /* the same */
+	CALL_IF("setsockopt", 1, IPPROTO_UDP), /* the same */
+	CALL_IF("setsockopt", 1, IPPROTO_IPV6), /* the same */
+	DENY_WHEN("setsockopt", EOPNOTSUPP, ABOVE(1, IPPROTO_IPV6)),
 };
 
 /* Every family from 0 to AF_INET6, and what is above. */
@@ -66,7 +95,6 @@ static const struct seccomp_entry internet_sockets[] = {
 	 * comes after puts other protocols into a socket (TLS in the kernel),
 	 * keys for MD5 and pages of the receiver's.
 	 */
-	CALL_IF("setsockopt", 1, SOL_SOCKET), /* everyone */
 	CALL_IF("setsockopt", 1, IPPROTO_IP), /* TTL, type of service */
 	CALL_IF("setsockopt", 1, IPPROTO_UDP), /* QUIC: segments */
 	CALL_IF("setsockopt", 1, IPPROTO_IPV6), /* V6ONLY */
@@ -78,10 +106,12 @@ static const struct seccomp_entry internet_sockets[] = {
 
 const struct seccomp_group seccomp_unix_groups[] = {
 	SECCOMP_GROUP(unix_sockets),
+	SECCOMP_GROUP(socket_options),
 	{ NULL, 0 },
 };
 
 const struct seccomp_group seccomp_internet_groups[] = {
 	SECCOMP_GROUP(internet_sockets),
+	SECCOMP_GROUP(socket_options),
 	{ NULL, 0 },
 };

@@ -76,6 +76,7 @@ static const struct {
 	{ "62", probe_file_owner },
 	{ "63", probe_attributes },
 	{ "64", probe_posix_queue },
+	{ "65", probe_socket_options },
 	{ "status", probe_status },
 };
 

@@ -227,6 +227,36 @@ probe_posix_queue(void)
 	return attempt("a POSIX message queue", fd);
 }
 
+#define PEER_PIDFD 77 /* SO_PEERPIDFD */
+
+int
+probe_socket_options(void)
+{
+	struct sock_filter all = BPF_STMT(BPF_RET | BPF_K, 0xffffffff);
+	struct sock_fprog program = { 1, &all };
+	int pair[2], peer = -1, holes;
+	char byte = 'x';
+	struct iovec iov = { &byte, 1 };
+	struct msghdr message = { .msg_iov = &iov, .msg_iovlen = 1 };
+	socklen_t size = sizeof(peer);
+
+	if (socketpair(AF_UNIX, SOCK_STREAM, 0, pair) != 0)
+		return judge(1, "no pair of sockets: %s", strerror(errno));
+	holes = attempt("a packet filter on a socket", setsockopt(pair[0],
+	    SOL_SOCKET, SO_ATTACH_FILTER, &program, sizeof(program)));
+	holes += attempt("the same, with high bits in the level", syscall(
+	    SYS_setsockopt, pair[0], (1UL << 32) | SOL_SOCKET,
+	    (1UL << 32) | SO_ATTACH_FILTER, &program, sizeof(program)));
+	holes += attempt("a byte out of band", send(pair[0], &byte, 1, MSG_OOB));
+	holes += attempt("the same, with high bits in the flags", syscall(
+	    SYS_sendto, pair[0], &byte, 1, (1UL << 32) | MSG_OOB, NULL, 0));
+	holes += attempt("a message out of band",
+	    sendmsg(pair[0], &message, MSG_OOB));
+	holes += attempt("a handle of the peer's process", getsockopt(pair[0],
+	    SOL_SOCKET, PEER_PIDFD, &peer, &size));
+	return holes;
+}
+
 static int
 attributes_of(const char *path)
 {

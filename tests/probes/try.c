@@ -93,6 +93,7 @@ static const struct row {
 	{ "62", "init and a process outside judge it" },
 	{ "63", NULL },
 	{ "64", NULL },
+	{ "65", NULL },
 	{ "status", NULL },
 };
 
