@@ -142,6 +142,12 @@ static const struct {
 	{ "memfd_noexec", LAYER_MEMFD_NOEXEC },
 };
 
+static const char *const kinds[] = {
+	[WORLD_PLAIN] = "none",
+	[WORLD_EGRESS] = "egress",
+	[WORLD_IMAGE] = "rootfs",
+};
+
 struct count {
 	unsigned done, failed, skipped;
 	bool is_verbose;
@@ -273,8 +279,12 @@ print_row(struct world *world, const struct row *row)
 	    ~(has_overlay() ? 0u : (unsigned)LAYER_MOUNT);
 	struct tried tried;
 
-	try_inside(world, row->probe, 0, &tried);
-	print_cell(row->probe, "none", &tried);
+	for (int kind = WORLD_PLAIN; kind <= WORLD_IMAGE; kind++) {
+		world->kind = kind;
+		try_inside(world, row->probe, 0, &tried);
+		print_cell(row->probe, kinds[kind], &tried);
+	}
+	world->kind = WORLD_PLAIN;
 	for (size_t i = 0; i < sizeof(layers) / sizeof(layers[0]); i++) {
 		if (!(there & layers[i].layer))
 			continue;

@@ -10,6 +10,7 @@
 #include <stddef.h>
 #include <sys/types.h>
 
+#include "sandbox/image.h"
 #include "tests/unit/box.h"
 
 #define WORLD_PORT 8099
@@ -18,12 +19,22 @@
 #define WORLD_LISTENERS 3
 #define WORLD_VARIABLES 12
 
+/* A whole sandbox: as it mostly is, or what an administrator may make of it. */
+enum world_kind {
+	WORLD_PLAIN,
+	WORLD_EGRESS, /* in a network namespace with a way out */
+	WORLD_IMAGE   /* with programs of an image */
+};
+
 struct world {
+	enum world_kind kind; /* of the next sandboxes */
 	struct box_host box;
 	/* the same, whose init lives without a pid namespace of its own */
 	struct sandbox_host *bare;
 	int listeners[WORLD_LISTENERS];
 	int abstract_fd, socket_fd;
+	int egress_fd; /* as fcgi-host-egress has it, but for the way out */
+	struct image image; /* with nothing in it */
 	pid_t victim;
 	int data_fd;
 	char probe[4096], marker[80], socket_path[80];

@@ -133,6 +133,12 @@ try_here(struct world *world, const char *probe, unsigned off,
 	int error;
 
 	box_plan(&world->box, &plan, argv);
+	if (world->kind == WORLD_EGRESS) {
+		plan.network = SANDBOX_NETWORK_EGRESS;
+		plan.netns_fd = world->egress_fd;
+	}
+	if (world->kind == WORLD_IMAGE)
+		plan.image = &world->image;
 	plan.layers &= ~(off & ~(unsigned)(LAYER_MOUNT | LAYER_PID));
 	plan.memory_bytes = 64 << 20;
 	plan.is_memory_in_cgroup = world->box.limits.memory_bytes != 0;

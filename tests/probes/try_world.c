@@ -91,6 +91,22 @@ make_network(struct world *world)
 	world->listeners[2] = listen_at("10.0.0.1");
 }
 
+/* What is private is prohibited there by routes, as by fcgi-host-egress, and
+ * nothing leads anywhere else. */
+static void
+make_egress(struct world *world)
+{
+	CLEANUP_FD int own = open("/proc/self/ns/net", O_RDONLY | O_CLOEXEC);
+
+	if (own < 0 || unshare(CLONE_NEWNET) != 0)
+		die("a namespace with a way out");
+	command("ip route add prohibit 10.0.0.0/8 && "
+	        "ip route add prohibit 169.254.0.0/16");
+	world->egress_fd = open("/proc/self/ns/net", O_RDONLY | O_CLOEXEC);
+	if (world->egress_fd < 0 || setns(own, CLONE_NEWNET) != 0)
+		die("a namespace with a way out");
+}
+
 unsigned
 world_connections(const struct world *world)
 {
@@ -163,6 +179,31 @@ make_files(struct world *world)
 	close(fd);
 	snprintf(world->socket_path, sizeof(world->socket_path),
 	    "/var/tmp/probes-%d.sock", (int)getpid());
+}
+
+static void
+make_image(struct world *world)
+{
+	char path[128], usr[136], problem[256];
+
+	snprintf(path, sizeof(path), "%s.image", world->box.folder);
+	snprintf(usr, sizeof(usr), "%s/usr", path);
+	if (mkdir(path, 0755) != 0 || mkdir(usr, 0755) != 0)
+		die(path);
+	if (image_open(&world->image, path, problem, sizeof(problem)) != 0)
+		die(problem);
+}
+
+static void
+remove_image(struct world *world)
+{
+	char path[128];
+
+	image_close(&world->image);
+	snprintf(path, sizeof(path), "%s.image/usr", world->box.folder);
+	rmdir(path);
+	*strrchr(path, '/') = '\0';
+	rmdir(path);
 }
 
 static void
@@ -308,7 +349,9 @@ world_make(struct world *world)
 	}
 	take_limits();
 	make_network(world);
+	make_egress(world);
 	make_files(world);
+	make_image(world);
 	world_start_victim(world);
 	make_environment(world);
 	make_limits(world);
@@ -320,6 +363,7 @@ world_remove(struct world *world)
 {
 	world_end_victim(world);
 	remove_files(world);
+	remove_image(world);
 	sandbox_host_free(world->bare);
 	box_teardown(&world->box);
 }
