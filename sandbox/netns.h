@@ -8,8 +8,8 @@
 
 #include <stddef.h>
 
-/* An empty one, its loopback down.  Descriptor or negative errno.  The caller
- * must have one thread only. */
+/* An empty one, its loopback down.  Descriptor or negative errno.  For
+ * the process's first thread alone, which is what its /proc/self shows. */
 int netns_new(void);
 
 /*

@@ -18,6 +18,7 @@
 #include "sandbox/enter.h"
 #include "sandbox/image.h"
 #include "sandbox/landlock.h"
+#include "sandbox/lend.h"
 #include "sandbox/procfs.h"
 #include "sandbox/seccomp_shrink.h"
 #include "sandbox/tree.h"
@@ -43,6 +44,7 @@ struct sandbox_host {
 	int memfd_sysctl_fd;
 	int init_fd;
 	bool has_sysv; /* ceilings of System V objects can be set */
+	struct lender *lender;
 };
 
 /* ------------------------------------------------------------------ the host */
@@ -114,8 +116,9 @@ sandbox_host_new(const char *init_path, char *problem, size_t size)
 	const char *step = "";
 	int error;
 
-	if (host == NULL) {
+	if (host == NULL || (host->lender = lender_new()) == NULL) {
 		snprintf(problem, size, "out of memory");
+		free(host);
 		return NULL;
 	}
 	host->image = (struct image)IMAGE_CLOSED;
@@ -153,6 +156,7 @@ sandbox_host_free(struct sandbox_host *host)
 {
 	if (host == NULL)
 		return;
+	lender_free(host->lender);
 	image_close(&host->image);
 	close_fd(&host->proc.fd);
 	close_fd(&host->watch.fd);
@@ -265,30 +269,73 @@ fill_enter(struct enter *enter, const struct sandbox_host *host,
 	enter->terminal_fd = plan->terminal_fd;
 }
 
-static long
-clone_child(const struct sandbox_plan *plan, const struct mounts *mounts,
-    int *pidfd)
+static uint64_t
+namespaces_of(const struct sandbox_plan *plan, const struct mounts *mounts)
 {
-	struct clone_args arguments = {
-		.flags = CLONE_PIDFD | CLONE_CLEAR_SIGHAND | CLONE_NEWPID,
-		.pidfd = (uint64_t)(uintptr_t)pidfd,
-		.exit_signal = SIGCHLD,
-	};
+	uint64_t flags = CLONE_NEWPID;
 
 	/* of a kept tree the child takes a copy itself */
 	if (mounts->ns_fd < 0)
-		arguments.flags |= CLONE_NEWNS;
+		flags |= CLONE_NEWNS;
 	if ((plan->layers & LAYER_NET) && plan->netns_fd <= 0)
-		arguments.flags |= CLONE_NEWNET;
+		flags |= CLONE_NEWNET;
 	if (plan->layers & LAYER_IPC)
-		arguments.flags |= CLONE_NEWIPC;
+		flags |= CLONE_NEWIPC;
 	if (plan->layers & LAYER_UTS)
-		arguments.flags |= CLONE_NEWUTS;
+		flags |= CLONE_NEWUTS;
+	return flags;
+}
+
+/*
+ * A user namespace is entered only by who has his memory to himself.  And where
+ * a child may be held up in the kernel for good, by a server behind a bind, its
+ * parent must not sleep until it comes back; all else has just been opened by the
+ * parent itself.
+ */
+static bool
+may_lend(const struct sandbox_plan *plan)
+{
+	return !plan->is_apart && plan->bind_count == 0 &&
+	    plan->network != SANDBOX_NETWORK_EGRESS;
+}
+
+static void
+run_child(const void *enter)
+{
+	enter_child(enter);
+}
+
+/* *is_late: it had START_LIMIT_MS, and was killed. */
+static long
+clone_child(const struct sandbox_host *host, const struct sandbox_plan *plan,
+    const struct enter *enter, int *pidfd, bool *is_late)
+{
+	struct clone_args arguments = {
+		.flags = CLONE_CLEAR_SIGHAND |
+		    namespaces_of(plan, enter->mounts),
+		.exit_signal = SIGCHLD,
+	};
+	long pid = -ENOTSUP;
+
+	*is_late = false;
 	if ((plan->layers & LAYER_CGROUP) && plan->cgroup_fd >= 0) {
 		arguments.flags |= CLONE_INTO_CGROUP;
 		arguments.cgroup = (unsigned)plan->cgroup_fd;
 	}
-	return syscall(SYS_clone3, &arguments, sizeof(arguments));
+	if (may_lend(plan)) {
+		struct clone_args lent = arguments;
+
+		pid = lend_clone(host->lender, &lent, run_child, enter,
+		    START_LIMIT_MS, pidfd, is_late);
+	}
+	if (pid != -ENOTSUP)
+		return pid;
+	arguments.flags |= CLONE_PIDFD;
+	arguments.pidfd = (uint64_t)(uintptr_t)pidfd;
+	pid = syscall(SYS_clone3, &arguments, sizeof(arguments));
+	if (pid == 0)
+		enter_child(enter);
+	return pid < 0 ? -errno : pid;
 }
 
 /*
@@ -296,7 +343,7 @@ clone_child(const struct sandbox_plan *plan, const struct mounts *mounts,
  * the way (killed by a filter, or out of memory), which its pidfd shows.
  */
 static int
-await_exec(int error_fd, struct sandbox_child *child)
+await_exec(int error_fd, bool is_late, struct sandbox_child *child)
 {
 	struct enter_failure failure;
 	siginfo_t info = { .si_pid = 0 };
@@ -308,7 +355,7 @@ await_exec(int error_fd, struct sandbox_child *child)
 	/* a `bind` of a server that does not answer would hold the spawner,
 	 * and with it every tenant */
 	do
-		ready = poll(&wait, 1, START_LIMIT_MS);
+		ready = is_late ? 0 : poll(&wait, 1, START_LIMIT_MS);
 	while (ready < 0 && errno == EINTR);
 	if (ready == 0) {
 		child->failed_step = "mounts, within 5 seconds";
@@ -348,10 +395,12 @@ bury(struct sandbox_child *child)
 }
 
 static int
-start_prepared(const struct sandbox_plan *plan, struct enter *enter,
+start_prepared(const struct sandbox_host *host,
+    const struct sandbox_plan *plan, struct enter *enter,
     struct sandbox_child *child)
 {
 	int error_pipe[2] = { -1, -1 }, alive_pipe[2] = { -1, -1 };
+	bool is_late;
 	int error = 0;
 	long pid;
 
@@ -365,18 +414,16 @@ start_prepared(const struct sandbox_plan *plan, struct enter *enter,
 	enter->alive_fd = alive_pipe[0];
 	enter->alive_write_fd = alive_pipe[1];
 	child->failed_step = "clone3";
-	pid = clone_child(plan, enter->mounts, &child->pidfd);
-	if (pid == 0)
-		enter_child(enter);
+	pid = clone_child(host, plan, enter, &child->pidfd, &is_late);
 	if (pid < 0) {
-		error = -errno;
+		error = (int)pid;
 		child->pidfd = -1;
 		goto out;
 	}
 	child->pid = (pid_t)pid;
 	close_fd(&error_pipe[1]);
 	child->failed_step = NULL;
-	error = await_exec(error_pipe[0], child);
+	error = await_exec(error_pipe[0], is_late, child);
 	if (error != 0)
 		bury(child);
 out:
@@ -431,7 +478,7 @@ sandbox_start(struct sandbox_host *host, const struct sandbox_plan *plan,
 	enter.host_proc_fd = procfs_host_fd(&host->proc);
 	child->failed_step = "a /proc for sysctls";
 	error = enter.host_proc_fd < 0 ? enter.host_proc_fd :
-	    start_prepared(plan, &enter, child);
+	    start_prepared(host, plan, &enter, child);
 	mounts_release(&mounts);
 	return error;
 }

@@ -18,6 +18,7 @@
 #include <unistd.h>
 
 #include "fcgi-host/sock.h"
+#include "sandbox/lend.h"
 #include "sandbox/mounts.h"
 #include "sandbox/plan.h"
 #include "sandbox/procfs.h"
@@ -32,6 +33,12 @@ static unsigned left_out, was_left_out;
 long __real_syscall(long number, ...);
 long __wrap_syscall(long number, long a, long b, long c, long d, long e,
     long f);
+long __real_lend_clone(struct lender *lender, struct clone_args *arguments,
+    void (*run)(const void *), const void *with, unsigned limit_ms, int *pidfd,
+    bool *is_late);
+long __wrap_lend_clone(struct lender *lender, struct clone_args *arguments,
+    void (*run)(const void *), const void *with, unsigned limit_ms, int *pidfd,
+    bool *is_late);
 int __real_mounts_prepare(struct mounts *mounts, const struct image *host,
     const struct sandbox_plan *plan, const char **step);
 int __wrap_mounts_prepare(struct mounts *mounts, const struct image *host,
@@ -55,18 +62,33 @@ weak_end(void)
 	return is_done;
 }
 
+static void
+leave_out_pid(struct clone_args *clone)
+{
+	if (!(left_out & LAYER_PID))
+		return;
+	if (clone->flags & CLONE_NEWPID)
+		was_left_out |= LAYER_PID;
+	clone->flags &= ~(uint64_t)CLONE_NEWPID;
+}
+
+long
+__wrap_lend_clone(struct lender *lender, struct clone_args *arguments,
+    void (*run)(const void *), const void *with, unsigned limit_ms, int *pidfd,
+    bool *is_late)
+{
+	leave_out_pid(arguments);
+	return __real_lend_clone(lender, arguments, run, with, limit_ms, pidfd,
+	    is_late);
+}
+
 /* Not variadic: it takes whatever stands where six arguments would, and nobody
  * may look for more than there are in a list of them. */
 long
 __wrap_syscall(long number, long a, long b, long c, long d, long e, long f)
 {
-	if (number == SYS_clone3 && (left_out & LAYER_PID)) {
-		struct clone_args *clone = (struct clone_args *)(void *)a;
-
-		if (clone->flags & CLONE_NEWPID)
-			was_left_out |= LAYER_PID;
-		clone->flags &= ~(uint64_t)CLONE_NEWPID;
-	}
+	if (number == SYS_clone3)
+		leave_out_pid((struct clone_args *)(void *)a);
 	return __real_syscall(number, a, b, c, d, e, f);
 }
 

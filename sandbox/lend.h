@@ -1,0 +1,45 @@
+/*
+ * A child that runs in this process's own memory until its exec, as one of vfork
+ * does, while the caller sleeps.  A copy of the spawner's memory, made for a child
+ * that throws it away half a millisecond later, cost a start more than its mounts.
+ * Spawner's side of a start.
+ *
+ * What shares memory across a change of uid has to be safe in four ways:
+ * - Nobody of the new uid may look in: by that change the kernel makes the memory
+ *   one that is not dumpable, so that neither ptrace nor /proc/PID/mem opens it.
+ *   When the child has left it, it is made again what it was.
+ * - The out-of-memory killer kills all processes that share its victim's memory,
+ *   and a tenant's ceiling may choose the child: but never one whose parent
+ *   sleeps in vfork, so the caller does.  Nor is a CLONE_VM without that used.
+ * - The caller must wake: who holds the child up (a dead server's file system, a
+ *   SIGSTOP of somebody with its uid) would hold up every tenant.  A thread of the
+ *   caller's, which sleeps otherwise, kills it after its time.
+ * - The child may write only what is its own: it has a stack of its own, and runs
+ *   only enter.c.  That errno is the caller's, too, harms nobody: he sleeps.
+ */
+#ifndef SANDBOX_LEND_H
+#define SANDBOX_LEND_H
+
+#include <linux/sched.h>
+#include <stdbool.h>
+
+struct lender;
+
+/* Thread and stack are made at the first use, with the rights of that time; and
+ * anew in a process that was forked meanwhile.  NULL: no memory or descriptor. */
+struct lender *lender_new(void);
+void lender_free(struct lender *lender);
+
+/*
+ * clone3 with these arguments, of which flags, stack and pidfd are set here.  The
+ * child calls run(with), which must not return.  Sleeps until it has exec'd or is
+ * dead, at most limit_ms or as long as the kernel does not let it die.
+ * Its pid, with *pidfd; or a negative errno: clone3's, or -ENOTSUP where there is
+ * no lending (another processor, a sanitizer, no thread to be had), and nothing
+ * was done.  *is_late: its time was over, and it was killed.  The caller reaps.
+ */
+long lend_clone(struct lender *lender, struct clone_args *arguments,
+    void (*run)(const void *with), const void *with, unsigned limit_ms,
+    int *pidfd, bool *is_late);
+
+#endif
