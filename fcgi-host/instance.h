@@ -107,8 +107,9 @@ struct instance {
 	int freeze_fd; /* cgroup.freeze of one that is to be frozen; -1 */
 	bool is_frozen;
 	bool is_peak_resettable;
-	/* init's last reading, if it was of a short execution; its time, 0 */
-	uint64_t memory_kib, memory_us;
+	/* init's last reading, if it was of a short execution; its time, 0; the
+	 * processor time of all executions since then */
+	uint64_t memory_kib, memory_us, memory_cpu_us;
 	/* before an execution: as it was last read, and when; 0 */
 	uint64_t start_memory_kib, start_memory_us;
 	/* of its largest process, when init was last asked; 0 */

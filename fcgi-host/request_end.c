@@ -6,12 +6,17 @@
 
 #include "fcgi-host/log.h"
 
-/* Asking init for the memory costs two switches between processes, more than a
+/*
+ * Asking init for the memory costs two switches between processes, more than a
  * short execution does.  One that took less than SHORT_CPU_US has not touched
  * much: the reading of another short one, SHORT_AGE_US ago at most, is its own
- * too, and what it did touch stands in the next reading. */
+ * too, and what it did touch stands in the next reading.  Of a program that is
+ * asked seldom the reading holds for longer, while all that it has done since
+ * then took no more time than one short execution.
+ */
 #define SHORT_CPU_US 1000
 #define SHORT_AGE_US 50000
+#define SELDOM_AGE_US 1000000
 #include "fcgi-host/request_impl.h"
 
 /* It is no fault of the function's, and its time was over: the drain's. */
@@ -296,19 +301,29 @@ is_short(const struct instance *instance)
 	    instance->last_cpu.usage_us < SHORT_CPU_US;
 }
 
+static bool
+is_read_lately(const struct instance *instance, uint64_t now_us)
+{
+	uint64_t age_us = now_us - instance->memory_us;
+
+	if (instance->memory_us == 0 || !is_short(instance))
+		return false;
+	return age_us < SHORT_AGE_US || (age_us < SELDOM_AGE_US &&
+	    instance->memory_cpu_us < SHORT_CPU_US);
+}
+
 /* Whether the answer has to wait for init's word about the memory. */
 static bool
 memory_is_asked(struct request *request)
 {
 	struct backend *backend = &request->relay.backend;
-	const struct instance *instance = backend->instance;
+	struct instance *instance = backend->instance;
 
 	if (!instance->function->info.is_fastcgi ||
 	    instance->is_peak_resettable || !instance->is_program_running)
 		return false;
-	request->is_memory_lately = instance->memory_us > 0 &&
-	    is_short(instance) &&
-	    request->ended_us < instance->memory_us + SHORT_AGE_US;
+	instance->memory_cpu_us += instance->last_cpu.usage_us;
+	request->is_memory_lately = is_read_lately(instance, request->ended_us);
 	return !request->is_memory_lately && backend_measure(backend) == 0;
 }
 
@@ -336,6 +351,7 @@ request_memory_read(struct request *request, uint64_t memory_kib)
 
 	instance->memory_kib = memory_kib;
 	instance->memory_us = is_short(instance) ? request->ended_us : 0;
+	instance->memory_cpu_us = 0;
 	request_measured(request, memory_kib);
 }
 

@@ -142,11 +142,16 @@ the_memory_of_short_executions_is_read_once_for_some_of_them(void **state)
 	assert_true(is_measured(play, actor, &at_us, 5000));
 	assert_true(is_measured(play, actor, &at_us, 100));
 	assert_false(is_measured(play, actor, &at_us, 100));
-	/* an old reading says nothing any more */
+	/* an older reading holds while little was done since */
 	play_turn(play, 60);
-	assert_true(is_measured(play, actor, &at_us, 100));
+	assert_false(is_measured(play, actor, &at_us, 100));
+	assert_true(is_measured(play, actor, &at_us, 900));
+	assert_false(is_measured(play, actor, &at_us, 900));
+	/* an old one says nothing any more */
+	play_turn(play, 1010);
+	assert_true(is_measured(play, actor, &at_us, 10));
 	assert_int_equal(stage_log_count(&play->stage,
-	    "\"mem_source\":\"process\""), 4);
+	    "\"mem_source\":\"process\""), 5);
 	close_fd(&play->stage.cpu_stat_fd);
 }
 
