@@ -4,10 +4,11 @@
  * workers' sockets, or waits until one is free.  No policy, no records, no
  * bounds, no defence: what is malformed ends the program.
  *
- *   floor [-k] LISTEN WORKER…
+ *   floor [-kr] LISTEN WORKER…
  *
  * -k keeps one connection to each worker and uses it again (FCGI_KEEP_CONN),
- * otherwise each request has a connection of its own.
+ * otherwise each request has a connection of its own.  -r asks the workers in
+ * turn, as if each were another function; otherwise the first that is free.
  */
 #include <err.h>
 #include <errno.h>
@@ -45,7 +46,8 @@ struct worker {
 
 static struct {
 	int epoll_fd, listen_fd, worker_count;
-	bool keeps;
+	bool keeps, is_in_turn;
+	int first; /* to be looked at */
 	struct worker *workers;
 	TAILQ_HEAD(, front) waiting;
 } relay;
@@ -107,8 +109,11 @@ submit(struct front *front)
 {
 	front->is_busy = true;
 	for (int i = 0; i < relay.worker_count; i++) {
-		if (relay.workers[i].front == NULL) {
-			dispatch(&relay.workers[i], front);
+		int number = (relay.first + i) % relay.worker_count;
+
+		if (relay.workers[number].front == NULL) {
+			relay.first = relay.is_in_turn ? number + 1 : 0;
+			dispatch(&relay.workers[number], front);
 			return;
 		}
 	}
@@ -260,14 +265,15 @@ int
 main(int argc, char **argv)
 {
 	struct epoll_event events[EVENTS];
-	int first = 1;
+	int first, option;
 
-	if (argc > 1 && strcmp(argv[1], "-k") == 0) {
-		relay.keeps = true;
-		first = 2;
+	while ((option = getopt(argc, argv, "kr")) != -1) {
+		relay.keeps |= option == 'k';
+		relay.is_in_turn |= option == 'r';
 	}
+	first = optind;
 	if (argc < first + 2)
-		errx(2, "usage: floor [-k] LISTEN WORKER...");
+		errx(2, "usage: floor [-kr] LISTEN WORKER...");
 	TAILQ_INIT(&relay.waiting);
 	relay.epoll_fd = epoll_create1(EPOLL_CLOEXEC);
 	relay.worker_count = argc - first - 1;

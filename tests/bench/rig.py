@@ -177,13 +177,13 @@ class Rig:
         return self.spawn_fcgi("fcgiwrap", need("fcgiwrap", "fcgiwrap"),
                                "-c", str(count))
 
-    def floor(self, count, is_kept):
-        name = f"floor{'-kept' if is_kept else ''}"
+    def floor(self, count, is_kept, in_turn=False):
+        name = f"floor{'-kept' if is_kept else ''}{'-turn' * in_turn}"
         workers = [self.spawn_fcgi(f"{name}{i}", self.tool("hello-fcgi"))
                    for i in range(count)]
         path = self.dir / f"{name}.sock"
-        Process(self, name, [self.tool("floor"), *(["-k"] * is_kept), path,
-                             *workers], path)
+        Process(self, name, [self.tool("floor"), *(["-k"] * is_kept),
+                             *(["-r"] * in_turn), path, *workers], path)
         path.chmod(0o666)
         return path
 

@@ -12,6 +12,8 @@ INSTANCES = 2
 PAUSE_MS = 50
 # so many that a machine at rest is still beside what they take
 SANDBOXES = 500
+# as many as one function has by default
+ONES_INSTANCES = 4
 MEMORY_KIB, MEMORY_DRIFT_KIB = 450, 50
 PROGRAMS = {"hello-cgi": "static C", "bare-cgi": "without libc"}
 
@@ -376,7 +378,9 @@ def many_functions(rig, times):
     one = rig.host({"f0.fcgi": program})
     many = rig.host({f"f{i}.fcgi": program for i in range(1000)})
     rows = [Row("1,000 functions there, one is asked", "one function", 0.9),
-            Row("1,000 warm functions, each in turn", "one function", 0.9)]
+            Row("1,000 warm functions, each in turn", "one function", 0.9),
+            Row("no host: the floor before 1,000 programs in turn",
+                f"the floor before {ONES_INSTANCES}")]
     first = ["SCRIPT_NAME=/fn/f0"]
     in_turn = ["SCRIPT_NAME=/fn/f#v"]
     theirs = load(rig, times, one.socket, "-c16", "-k", params=first)
@@ -386,11 +390,17 @@ def many_functions(rig, times):
                          "-e", HELLO, params=in_turn)
     if done["errors"]:
         rows[1].notes.append(f"warming: {done['faults']}")
+    say("  starting 1,000 programs for the floor")
+    floors = [rig.floor(ONES_INSTANCES, True), rig.floor(1000, True, in_turn=True)]
+    for path in floors:
+        rig.fcgi_load(path, "-c16", "-k", "-n", 2000, "-e", HELLO)
     alternate(times, [
         (rows[0], load(rig, times, many.socket, "-c16", "-k", params=first),
          theirs),
         (rows[1], load(rig, times, many.socket, "-c16", "-k", "-v", "1000",
-                       params=in_turn), theirs)])
+                       params=in_turn), theirs),
+        (rows[2], load(rig, times, floors[1], "-c16", "-k"),
+         load(rig, times, floors[0], "-c16", "-k"))])
     return rows
 
 
