@@ -15,6 +15,7 @@ enum landlock_use {
 	LANDLOCK_USE_WRITE = 1 << 2,   /* everything but executing and nodes */
 	LANDLOCK_USE_REWRITE = 1 << 3, /* open existing files for writing */
 	LANDLOCK_USE_LIST = 1 << 5,    /* folders' entries only */
+	LANDLOCK_USE_KEEP = 1 << 6,    /* writing, but that no socket is made */
 	LANDLOCK_USE_UNLINKED = 1 << 4 /* make, fill and remove files: a spool */
 };
 

@@ -418,10 +418,12 @@ add_binds(struct mounts *mounts, const struct image *image,
 {
 	int error = 0;
 
+	/* No socket there, by which an instance would be given what another
+	 * has: memory of /tmp that outlives it and its bounds, a network. */
 	if (plan->data_fd >= 0)
 		error = add(mounts,
 		    bind_new(plan->data_fd, MOUNT_ATTR_NOEXEC, false),
-		    MOUNTS_USE_WRITE, "/data");
+		    MOUNTS_USE_KEEP, "/data");
 	for (size_t i = 0; i < plan->bind_count && error == 0; i++) {
 		const struct sandbox_bind *bind = &plan->binds[i];
 

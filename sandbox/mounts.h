@@ -21,6 +21,7 @@ enum mounts_use {
 	MOUNTS_USE_READ,
 	MOUNTS_USE_RUN,    /* read and execute */
 	MOUNTS_USE_WRITE,  /* read and write, never execute */
+	MOUNTS_USE_KEEP,   /* the same, and no socket is made there */
 	MOUNTS_USE_DEVICE  /* read and write the nodes */
 };
 

@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from lib import fcgi, host as host_room
+from lib import fcgi, host as host_room, proc
 
 SECRET = "s" + os.urandom(12).hex()
 KEY = 0x53454352
@@ -23,7 +23,11 @@ for name in ("\\0{SECRET}", "/tmp/socket", "/data/socket"):
     if name[0] == "/" and os.path.exists(name):
         os.unlink(name)
     kept.append(socket.socket(socket.AF_UNIX))
-    kept[-1].bind(name)
+    try:
+        kept[-1].bind(name)
+    except PermissionError:
+        assert name == "/data/socket"
+        continue
     kept[-1].listen(8)
 libc = ctypes.CDLL(None)
 number = libc.shmget({KEY}, 4096, 0o1666)
@@ -113,5 +117,6 @@ def test_its_own_other_function_finds_what_is_in_data(host, kept):
     """The finder proves something only if it can find."""
     lines = found(host, "bob")
     assert f"content /data/{SECRET}" in lines, lines
-    assert "socket '/data/socket'" in lines
+    # where Landlock is, nobody makes one there
+    assert ("socket '/data/socket'" in lines) != proc.has_landlock()
     assert not [line for line in lines if "/data" not in line]

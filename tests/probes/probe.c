@@ -77,6 +77,7 @@ static const struct {
 	{ "63", probe_attributes },
 	{ "64", probe_posix_queue },
 	{ "65", probe_socket_options },
+	{ "66", probe_data_socket },
 	{ "status", probe_status },
 };
 

@@ -85,6 +85,7 @@ int probe_file_owner(void);
 int probe_attributes(void);
 int probe_posix_queue(void);
 int probe_socket_options(void);
+int probe_data_socket(void);
 int probe_status(void);
 
 #endif

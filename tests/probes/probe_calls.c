@@ -21,6 +21,7 @@
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
+#include <sys/un.h>
 #include <sys/wait.h>
 #include <sys/xattr.h>
 #include <unistd.h>
@@ -254,6 +255,27 @@ probe_socket_options(void)
 	    sendmsg(pair[0], &message, MSG_OOB));
 	holes += attempt("a handle of the peer's process", getsockopt(pair[0],
 	    SOL_SOCKET, PEER_PIDFD, &peer, &size));
+	return holes;
+}
+
+/* By a socket there one instance would be given descriptors of another. */
+int
+probe_data_socket(void)
+{
+	struct sockaddr_un at = { .sun_family = AF_UNIX,
+		.sun_path = "/data/probe.sock" };
+	int fd = socket(AF_UNIX, SOCK_STREAM, 0), holes;
+
+	if (syscall(SYS_landlock_create_ruleset, NULL, 0, 1) < 1)
+		absent("Landlock");
+	unlink(at.sun_path);
+	holes = attempt("a socket in /data",
+	    bind(fd, (struct sockaddr *)&at, sizeof(at)));
+	unlink(at.sun_path);
+	strcpy(at.sun_path, "/tmp/probe.sock");
+	if (bind(fd, (struct sockaddr *)&at, sizeof(at)) != 0 && holes == 0)
+		holes += judge(1, "none in /tmp either: %s", strerror(errno));
+	unlink(at.sun_path);
 	return holes;
 }
 

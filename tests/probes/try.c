@@ -94,6 +94,7 @@ static const struct row {
 	{ "63", NULL },
 	{ "64", NULL },
 	{ "65", NULL },
+	{ "66", "whoever may write to a folder may make a socket there" },
 	{ "status", NULL },
 };
 

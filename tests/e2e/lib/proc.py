@@ -1,4 +1,5 @@
 """Facts about processes, from /proc."""
+import ctypes
 import os
 import pathlib
 import re
@@ -127,3 +128,9 @@ def cgroup_v2(pid):
 def mounts(pid):
     return len(pathlib.Path(f"/proc/{pid}/mountinfo").read_text()
                .splitlines())
+
+
+def has_landlock():
+    """Whether this kernel has it, by asking for its version."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    return libc.syscall(444, None, 0, 1) > 0
