@@ -577,7 +577,7 @@ main(int argc, char **argv)
 	int pair[2];
 	pid_t pid;
 
-	if (argc != 5 || strrchr(argv[0], '/') == NULL)
+	if (argc < 5 || strrchr(argv[0], '/') == NULL)
 		return 9;
 	is_gateway = strstr(argv[0], "gateway") != NULL;
 	if (meet(argv[0]) < 0)
