@@ -9,29 +9,26 @@
 
 #define MIB_MS_PER_THOUSANDTH 1024u
 #define DIGITS_MAX 12
+#define DECIMALS_MAX 6
+#define MILLION 1000000u
 #define BLANKS " \t"
 
 static const struct {
-	const char *name, *one;
-	bool has_thousandths;
+	const char *name, *one; /* NULL: a currency's code */
+	unsigned decimals;
 } units[AMOUNT_COUNT] = {
-	[AMOUNT_EXECUTIONS] = { "executions", "execution", false },
-	[AMOUNT_MIB_MS] = { "GiB-s", "GiB-s", true },
+	[AMOUNT_EXECUTIONS] = { "executions", "execution", 0 },
+	[AMOUNT_MIB_MS] = { "GiB-s", "GiB-s", 3 },
+	[AMOUNT_MONEY] = { NULL, NULL, DECIMALS_MAX },
 };
 
-const char *
-amounts_unit_name(enum amount_unit unit)
-{
-	return units[unit].name;
-}
-
-/* The number at *text, in thousandths; at most DIGITS_MAX digits before its
- * point and three behind it. */
+/* The number at *text, in millionths; *decimals: behind its point. */
 static bool
-parse_thousandths(const char **text, uint64_t *value, bool *is_whole)
+parse_millionths(const char **text, uint64_t *value, unsigned *decimals)
 {
 	const char *at = *text;
 	size_t digits = strspn(at, "0123456789"), i;
+	bool is_whole = at[digits] != '.';
 	uint64_t number = 0;
 
 	if (digits == 0 || digits > DIGITS_MAX)
@@ -39,15 +36,15 @@ parse_thousandths(const char **text, uint64_t *value, bool *is_whole)
 	for (i = 0; i < digits; i++)
 		number = number * 10 + (uint64_t)(at[i] - '0');
 	at += digits;
-	*is_whole = *at != '.';
-	digits = *is_whole ? 0 : strspn(at + 1, "0123456789");
-	if (!*is_whole && (digits == 0 || digits > 3))
+	digits = is_whole ? 0 : strspn(at + 1, "0123456789");
+	if (!is_whole && (digits == 0 || digits > DECIMALS_MAX))
 		return false;
-	for (i = 0; i < 3; i++)
+	for (i = 0; i < DECIMALS_MAX; i++)
 		number = number * 10 + (i < digits ?
 		    (uint64_t)(at[i + 1] - '0') : 0);
-	*text = at + (*is_whole ? 0 : digits + 1);
+	*text = at + (is_whole ? 0 : digits + 1);
 	*value = number;
+	*decimals = (unsigned)digits;
 	return true;
 }
 
@@ -56,8 +53,8 @@ bad_amount(const char *key, const char *text, size_t n, char *problem,
     size_t size)
 {
 	return settings_problem(problem, size, "%s: \"%.*s\" is no amount; "
-	    "write as 10000 executions or 0.5 GiB-s, several by commas, or "
-	    "none", key, n > 60 ? 60 : (int)n, text);
+	    "write as 10000 executions, 0.5 GiB-s or 20 EUR, several by "
+	    "commas, or none", key, n > 60 ? 60 : (int)n, text);
 }
 
 static bool
@@ -72,19 +69,36 @@ is_currency(const char *word, size_t n)
 }
 
 static int
-put_amount(const char *key, uint64_t thousandths, size_t unit,
+put_amount(const char *key, uint64_t millionths, size_t unit,
     struct amounts *amounts, char *problem, size_t size)
 {
-	if (thousandths == 0)
+	if (millionths == 0)
 		return settings_problem(problem, size, "%s: a budget of 0 "
 		    "would refuse every request; write none for no budget, or "
 		    "take the function away", key);
 	if (amounts->of[unit] != 0)
 		return settings_problem(problem, size, "%s: two amounts in %s; "
-		    "write one", key, units[unit].name);
-	amounts->of[unit] = units[unit].has_thousandths ?
-	    thousandths * MIB_MS_PER_THOUSANDTH : thousandths / 1000;
+		    "write one", key, unit == AMOUNT_MONEY ? "money" :
+		    units[unit].name);
+	amounts->of[unit] = unit == AMOUNT_EXECUTIONS ? millionths / MILLION :
+	    unit == AMOUNT_MIB_MS ? millionths / 1000 * MIB_MS_PER_THOUSANDTH :
+	    millionths;
 	return 0;
+}
+
+static size_t
+unit_of(const char *word, size_t n)
+{
+	size_t unit;
+
+	for (unit = 0; unit < AMOUNT_COUNT; unit++)
+		if (units[unit].name == NULL ? is_currency(word, n) :
+		    (strlen(units[unit].name) == n &&
+		    strncasecmp(word, units[unit].name, n) == 0) ||
+		    (strlen(units[unit].one) == n &&
+		    strncasecmp(word, units[unit].one, n) == 0))
+			break;
+	return unit;
 }
 
 /* One amount, text[0..n) without blanks around it. */
@@ -93,36 +107,27 @@ parse_amount(const char *key, const char *text, size_t n,
     struct amounts *amounts, char *problem, size_t size)
 {
 	const char *at = text;
-	uint64_t thousandths;
-	bool is_whole;
-	size_t unit, left;
+	uint64_t millionths;
+	unsigned decimals;
+	size_t unit;
 
-	if (!parse_thousandths(&at, &thousandths, &is_whole) ||
+	if (!parse_millionths(&at, &millionths, &decimals) ||
 	    (size_t)(at - text) >= n)
 		return bad_amount(key, text, n, problem, size);
 	at += strspn(at, BLANKS);
-	left = n - (size_t)(at - text);
-	for (unit = 0; unit < AMOUNT_COUNT; unit++)
-		if ((strlen(units[unit].name) == left &&
-		    strncasecmp(at, units[unit].name, left) == 0) ||
-		    (strlen(units[unit].one) == left &&
-		    strncasecmp(at, units[unit].one, left) == 0))
-			break;
-	if (unit == AMOUNT_COUNT && is_currency(at, left))
-		return settings_problem(problem, size, "%s: budgets in money "
-		    "(%.3s) are not available in this version; write "
-		    "executions or GiB-s", key, at);
-	if (unit == AMOUNT_COUNT ||
-	    (!is_whole && !units[unit].has_thousandths))
+	unit = unit_of(at, n - (size_t)(at - text));
+	if (unit == AMOUNT_COUNT || decimals > units[unit].decimals)
 		return bad_amount(key, text, n, problem, size);
-	return put_amount(key, thousandths, unit, amounts, problem, size);
+	if (unit == AMOUNT_MONEY)
+		memcpy(amounts->currency, at, AMOUNT_CURRENCY_SIZE - 1);
+	return put_amount(key, millionths, unit, amounts, problem, size);
 }
 
 int
 amounts_parse(const char *key, const char *text, struct amounts *amounts,
     char *problem, size_t size)
 {
-	*amounts = (struct amounts){ { 0 } };
+	*amounts = (struct amounts){ .currency = "" };
 	if (strcmp(text, "none") == 0)
 		return 0;
 	for (;;) {
@@ -142,22 +147,36 @@ amounts_parse(const char *key, const char *text, struct amounts *amounts,
 	}
 }
 
-const char *
-amounts_text(enum amount_unit unit, uint64_t value, char *out, size_t size)
+/* Decimals beyond the first `least` only as far as they say something. */
+static void
+decimal_text(uint64_t value, uint64_t one, unsigned digits, unsigned least,
+    const char *unit, char *out, size_t size)
 {
-	uint64_t thousandths = value / MIB_MS_PER_THOUSANDTH;
-	unsigned rest = (unsigned)(thousandths % 1000);
+	uint64_t rest = value % one;
 
+	while (digits > least && rest % 10 == 0) {
+		rest /= 10;
+		digits--;
+	}
+	if (digits == 0)
+		(void)snprintf(out, size, "%" PRIu64 " %s", value / one, unit);
+	else
+		(void)snprintf(out, size, "%" PRIu64 ".%0*" PRIu64 " %s",
+		    value / one, (int)digits, rest, unit);
+}
+
+const char *
+amounts_text(enum amount_unit unit, uint64_t value, const char *currency,
+    char *out, size_t size)
+{
 	if (unit == AMOUNT_EXECUTIONS)
 		(void)snprintf(out, size, "%" PRIu64 " %s", value, value == 1 ?
 		    units[unit].one : units[unit].name);
-	else if (rest == 0)
-		(void)snprintf(out, size, "%" PRIu64 " %s",
-		    thousandths / 1000, units[unit].name);
+	else if (unit == AMOUNT_MIB_MS)
+		decimal_text(value / MIB_MS_PER_THOUSANDTH, 1000, 3, 0,
+		    units[unit].name, out, size);
 	else
-		(void)snprintf(out, size, "%" PRIu64 ".%0*u %s",
-		    thousandths / 1000, rest % 100 == 0 ? 1 :
-		    rest % 10 == 0 ? 2 : 3, rest % 100 == 0 ? rest / 100 :
-		    rest % 10 == 0 ? rest / 10 : rest, units[unit].name);
+		decimal_text(value, MILLION, DECIMALS_MAX, 2, currency, out,
+		    size);
 	return out;
 }

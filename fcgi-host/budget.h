@@ -17,6 +17,7 @@
 #include "fcgi-host/amounts.h"
 #include "fcgi-host/conf.h"
 #include "fcgi-host/ctl_msg.h"
+#include "fcgi-host/prices.h"
 #include "fcgi-host/record.h"
 
 enum budget_period { BUDGET_DAY, BUDGET_MONTH, BUDGET_PERIODS };
@@ -28,6 +29,10 @@ void budgets_free(struct budgets *budgets);
 
 /* The tenants' budgets are this configuration's from now on (borrowed). */
 void budgets_set_conf(struct budgets *budgets, const struct conf *conf);
+
+/* The price book for budgets in money (borrowed); NULL: there is none, and those
+ * refuse. */
+void budgets_set_prices(struct budgets *budgets, const struct prices *prices);
 
 /* What a refused request is told. */
 struct budget_refusal {
@@ -47,12 +52,18 @@ bool budgets_refuse(struct budgets *budgets,
 void budgets_charge(struct budgets *budgets, const struct record_exec *record,
     uint64_t run_id, uint64_t now_us);
 
+/* The same of an instance's line: its time and work between executions, which
+ * may have a price. */
+void budgets_charge_instance(struct budgets *budgets,
+    const struct record_instance *record, uint64_t run_id, uint64_t now_us);
+
 /* One budget that there is, for `status`. */
 struct budget_fact {
 	const char *owner; /* a tenant's name, or a function's */
 	bool is_tenant;
 	enum budget_period period;
 	enum amount_unit unit;
+	const char *currency; /* of money */
 	uint64_t used, most;
 	uint64_t ends_us; /* CLOCK_REALTIME */
 };

@@ -260,34 +260,70 @@ is_charged(const struct reading *reading, const struct budget_owner *owner,
 	    line->seq <= owner->kept.seq));
 }
 
-static void
-line_charge(struct reading *reading, const struct record_line *line,
-    const char *name, bool is_tenant)
+static struct budget_owner *
+owner_meet(struct reading *reading, const char *name, bool is_tenant)
 {
-	struct budgets *budgets = reading->budgets;
-	const struct budget_use use = { .executions = 1,
-		.mib_ms = line->mem_limit_mib * line->billed_ms,
-		.cpu_us = line->cpu_us, .bytes_out = line->bytes_out };
-	struct budget_now now = budget_now_of(budgets, reading->now_us);
-	struct budget_now then = budget_now_of(budgets, line->time_us);
-	struct budget_owner *owner = budget_owner_find(budgets, name,
+	struct budget_owner *owner = budget_owner_find(reading->budgets, name,
 	    is_tenant, false);
 
-	if (owner == NULL) {
-		owner = budget_owner_find(budgets, name, is_tenant, true);
-		if (owner == NULL)
-			return;
+	if (owner != NULL)
+		return owner;
+	owner = budget_owner_find(reading->budgets, name, is_tenant, true);
+	if (owner != NULL)
 		owner->is_new = true;
-	}
-	if (is_charged(reading, owner, line))
-		return;
-	budget_owner_roll(owner, line->time_us > reading->now_us ? &then :
-	    &now);
-	budget_owner_add(owner, &then, &now, &use);
+	return owner;
+}
+
+/* One line, as budgets_charge would have charged it. */
+struct line_charge {
+	struct budget_use use;
+	struct budget_now then, now;
+	bool is_ahead;
+	money_int cost;
+};
+
+static void
+owner_charge(struct reading *reading, struct budget_owner *owner,
+    const struct record_line *line, const struct line_charge *charge)
+{
+	budget_owner_add(owner, &charge->then, &charge->now, &charge->use,
+	    charge->cost);
 	owner->kept.run_id = reading->run_id;
 	owner->kept.seq = line->seq;
-	budget_owner_touch(budgets, owner);
-	reading->charged += is_tenant;
+	budget_owner_touch(reading->budgets, owner);
+}
+
+static void
+line_charge(struct reading *reading, const struct record_line *line)
+{
+	struct budgets *budgets = reading->budgets;
+	struct line_charge charge = {
+		.use = { .executions = line->type == RECORD_EXEC,
+			.mib_ms = line->mib_ms, .cpu_us = line->cpu_us,
+			.bytes_out = line->bytes_out,
+			.idle_mib_ms = line->idle_mib_ms },
+		.now = budget_now_of(budgets, reading->now_us),
+		.then = budget_now_of(budgets, line->time_us),
+		.is_ahead = line->time_us > reading->now_us };
+	const struct budget_now *latest = charge.is_ahead ? &charge.then :
+	    &charge.now;
+	struct budget_owner *tenant = owner_meet(reading, line->tenant, true);
+	struct budget_owner *own = owner_meet(reading, line->function, false);
+	bool is_known = tenant == NULL || is_charged(reading, tenant, line);
+
+	if (tenant != NULL) {
+		budget_owner_roll(tenant, latest);
+		charge.cost = budget_cost(budgets, tenant, line->runtime,
+		    &charge.then, &charge.now, &charge.use, is_known);
+	}
+	if (!is_known) {
+		owner_charge(reading, tenant, line, &charge);
+		reading->charged += charge.use.executions;
+	}
+	if (own == NULL || is_charged(reading, own, line))
+		return;
+	budget_owner_roll(own, latest);
+	owner_charge(reading, own, line, &charge);
 }
 
 static void
@@ -299,12 +335,10 @@ line_take(struct reading *reading, const char *text, size_t n)
 		return;
 	if (line.type == RECORD_HOST)
 		reading->run_id = line.run_id;
-	if (line.type != RECORD_EXEC || !line.is_charged)
-		return;
-	if (ctl_segment_ok(line.tenant, strlen(line.tenant)))
-		line_charge(reading, &line, line.tenant, true);
-	if (ctl_name_ok(line.function))
-		line_charge(reading, &line, line.function, false);
+	if (line.is_charged &&
+	    ctl_segment_ok(line.tenant, strlen(line.tenant)) &&
+	    ctl_name_ok(line.function))
+		line_charge(reading, &line);
 }
 
 /* The whole lines of data[0..n); returns how much they are. */

@@ -1,7 +1,7 @@
 /*
- * What the files of the budget room share: budget.c (who may, and who has used
- * what), budget_time.c (days and months), budget_file.c (what outlives the
- * process).  Included by nobody else.
+ * What the files of the budget room share: budget.c (who may, and who is charged
+ * what), budget_owner.c (who there is, and what he used), budget_time.c (days and
+ * months), budget_file.c (what outlives the process).  Included by nobody else.
  */
 #ifndef FCGI_HOST_BUDGET_IMPL_H
 #define FCGI_HOST_BUDGET_IMPL_H
@@ -9,12 +9,13 @@
 #include "fcgi-host/budget.h"
 #include "fcgi-host/budget_file.h"
 #include "fcgi-host/log.h"
+#include "fcgi-host/rate.h"
 
 #define BUDGET_OWNERS_MAX 65536u
 #define BUDGET_BUCKETS 4096u
 
 /* Sums; they stop at the greatest number.  The last three have no budget of
- * their own yet, and are kept for those in money. */
+ * their own: they are what prices are for, too. */
 struct budget_use {
 	uint64_t executions, mib_ms, cpu_us, bytes_out, idle_mib_ms;
 };
@@ -27,9 +28,11 @@ struct budget_kept {
 	char name[CTL_NAME_MAX + 1];
 	uint8_t is_tenant;
 	uint8_t told[BUDGET_PERIODS];   /* enum budget_level */
-	uint32_t period[BUDGET_PERIODS]; /* days, months since 1970 */
+	uint32_t period[BUDGET_PERIODS]; /* as civil.h counts days and months */
 	uint64_t run_id, seq; /* up to this line it is true */
 	struct budget_use use[BUDGET_PERIODS];
+	money_int cost[BUDGET_PERIODS]; /* exact, as rate_meter_add has it */
+	struct rate_meter meter; /* of a tenant: his month's axis */
 };
 
 struct budget_limits {
@@ -52,6 +55,8 @@ struct budget_owner {
 
 struct budgets {
 	const struct conf *conf;
+	const struct prices *prices;
+	char currency[AMOUNT_CURRENCY_SIZE]; /* of the budgets in money */
 	uint64_t generation, telling;
 	struct budget_owner *buckets[BUDGET_BUCKETS];
 	struct budget_owner **owners; /* by place */
@@ -87,6 +92,11 @@ void budget_owner_roll(struct budget_owner *owner,
 /* Adds what belongs to its periods. */
 void budget_owner_add(struct budget_owner *owner,
     const struct budget_now *then, const struct budget_now *now,
-    const struct budget_use *use);
+    const struct budget_use *use, money_int cost);
+money_int budget_cost(struct budgets *budgets, struct budget_owner *tenant,
+    const char *runtime, const struct budget_now *then,
+    const struct budget_now *now, const struct budget_use *use,
+    bool is_known);
+bool budget_has_limits(const struct budget_limits *limits);
 
 #endif

@@ -1,11 +1,8 @@
-/* Days and months of UTC. */
-#include <time.h>
-
+/* Days and months of UTC, as civil.h counts them. */
 #include "fcgi-host/budget_impl.h"
+#include "fcgi-host/civil.h"
 
-#define DAY_S 86400u
-#define SECOND_US UINT64_C(1000000)
-#define EPOCH_YEAR 70 /* as struct tm counts */
+#define DAY_US (UINT64_C(86400) * 1000000)
 
 const char *
 budget_period_key(enum budget_period period)
@@ -16,15 +13,11 @@ budget_period_key(enum budget_period period)
 struct budget_now
 budget_now_of(struct budgets *budgets, uint64_t time_us)
 {
-	time_t seconds = (time_t)(time_us / SECOND_US);
-	uint32_t day = (uint32_t)((uint64_t)seconds / DAY_S);
-	struct tm tm;
+	uint32_t day = (uint32_t)(time_us / DAY_US);
 
 	if (day != budgets->day) {
-		gmtime_r(&seconds, &tm);
 		budgets->day = day;
-		budgets->month = (uint32_t)(tm.tm_year - EPOCH_YEAR) * 12 +
-		    (uint32_t)tm.tm_mon;
+		budgets->month = (uint32_t)civil_month_of((int32_t)day);
 	}
 	return (struct budget_now){ { day, budgets->month } };
 }
@@ -32,11 +25,8 @@ budget_now_of(struct budgets *budgets, uint64_t time_us)
 uint64_t
 budget_period_end_us(enum budget_period period, uint32_t value)
 {
-	struct tm tm = { .tm_mday = 1 };
+	int32_t day = period == BUDGET_DAY ? (int32_t)value + 1 :
+	    civil_first_day((int32_t)value + 1);
 
-	if (period == BUDGET_DAY)
-		return ((uint64_t)value + 1) * DAY_S * SECOND_US;
-	tm.tm_year = EPOCH_YEAR + (int)((value + 1) / 12);
-	tm.tm_mon = (int)((value + 1) % 12);
-	return (uint64_t)timegm(&tm) * SECOND_US;
+	return (uint64_t)day * DAY_US;
 }

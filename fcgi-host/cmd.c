@@ -1,4 +1,6 @@
 #include <errno.h>
+#include <unistd.h>
+#include <fcntl.h>
 #include <getopt.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -6,6 +8,7 @@
 #include <string.h>
 
 #include "fcgi-host/cmd.h"
+#include "fcgi-host/prices.h"
 
 #define OPTIONS_MAX 24
 /* Beyond every letter, so that a long option is told by its place. */
@@ -197,6 +200,43 @@ struct conf *
 cmd_conf_running(const char *path)
 {
 	return load_with(conf_load_running, path);
+}
+
+bool
+cmd_prices_ok(const struct conf *conf)
+{
+	struct conf_errors errors = { .count = 0 };
+	const char *currency = conf_currency(conf);
+	struct prices *prices;
+	bool is_ok = true;
+	int fd;
+
+	if (conf->prices == NULL)
+		return true;
+	fd = open(conf->prices, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+	if (fd < 0) {
+		(void)cmd_fail("[host] prices: %s cannot be read: %s",
+		    conf->prices, strerror(errno));
+		return false;
+	}
+	prices = prices_read(fd, conf->prices, &errors);
+	close(fd);
+	if (prices == NULL) {
+		(void)fwrite(buf_head(&errors.text), 1, buf_len(&errors.text),
+		    stderr);
+		(void)cmd_fail("%s is not right: %u error%s", conf->prices,
+		    errors.count, errors.count == 1 ? "" : "s");
+		is_ok = false;
+	} else if (currency[0] != '\0' &&
+	    strcmp(currency, prices_currency(prices)) != 0) {
+		(void)cmd_fail("%s: the price book is in %s, and the budgets "
+		    "are in %s; write them in the same currency",
+		    conf->prices, prices_currency(prices), currency);
+		is_ok = false;
+	}
+	conf_errors_free(&errors);
+	prices_free(prices);
+	return is_ok;
 }
 
 int

@@ -62,6 +62,9 @@ int cmd_wrong(const struct cmd_verb *verb, const char *fmt, ...)
 /* Loads the configuration; NULL after all its errors went to standard error. */
 struct conf *cmd_conf(const char *path);
 /* conf_load_running, with the errors on standard error; fit to ask the host. */
+/* The price book that the configuration names, if any: judged, and its currency
+ * that of the budgets.  False: not, which is said. */
+bool cmd_prices_ok(const struct conf *conf);
 struct conf *cmd_conf_running(const char *path);
 
 /* Path of one of our other programs (FCGI_HOST_LIBEXEC, else where they are

@@ -433,9 +433,10 @@ cmd_check(const struct cmd_verb *verb, int argc, char **argv)
 	if (!cmd_options(verb, options, 2, argc, argv, NULL, &code))
 		return code;
 	conf = cmd_conf(report.path);
-	if (conf == NULL) {
+	if (conf == NULL || !cmd_prices_ok(conf)) {
 		if (is_json)
 			put_wrong(report.path);
+		conf_unref(conf);
 		return CMD_WRONG;
 	}
 	report.conf = conf;

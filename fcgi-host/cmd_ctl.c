@@ -227,7 +227,8 @@ cmd_ctl(const struct cmd_verb *verb, int argc, char **argv)
 	    cmd_conf_running(path);
 	if (conf == NULL)
 		return CMD_WRONG;
-	code = ask_once(conf, rule);
+	code = rule->verb == CTL_VERB_RELOAD && !cmd_prices_ok(conf) ?
+	    CMD_WRONG : ask_once(conf, rule);
 	conf_unref(conf);
 	return code;
 }

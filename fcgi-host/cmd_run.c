@@ -26,7 +26,10 @@ cmd_run(const struct cmd_verb *verb, int argc, char **argv)
 	conf = cmd_conf(path);
 	if (conf == NULL)
 		return CMD_WRONG;
+	code = cmd_prices_ok(conf) ? CMD_DONE : CMD_WRONG;
 	conf_unref(conf);
+	if (code != CMD_DONE)
+		return code;
 	/* A reload reads it again, perhaps from another directory. */
 	if (realpath(path, file) == NULL)
 		return cmd_fail("%s: %s", path, strerror(errno));

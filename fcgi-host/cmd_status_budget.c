@@ -43,7 +43,7 @@ json_amount(struct buf *json, const char *key, enum amount_unit unit,
 {
 	char text[AMOUNT_TEXT];
 
-	amounts_text(unit, value, text, sizeof(text));
+	amounts_text(unit, value, "", text, sizeof(text));
 	return buf_addf(json, ",\"%s\":%.*s", key, (int)strcspn(text, " "),
 	    text);
 }
@@ -52,6 +52,8 @@ static int
 add_json(struct buf *json, const struct ctl_status_budget *budget)
 {
 	enum amount_unit unit = (enum amount_unit)budget->unit;
+	const char *name = unit == AMOUNT_EXECUTIONS ? "executions" :
+	    unit == AMOUNT_MIB_MS ? "GiB-s" : budget->currency;
 	char until[UNTIL_TEXT];
 	int error = buf_addf(json, "%s{\"%s\":", buf_len(json) > 0 ? "," : "",
 	    budget->is_tenant ? "tenant" : "function");
@@ -60,9 +62,10 @@ add_json(struct buf *json, const struct ctl_status_budget *budget)
 		error = buf_add_json(json, budget->owner,
 		    strlen(budget->owner));
 	if (error == 0)
-		error = buf_addf(json, ",\"period\":\"%s\",\"unit\":\"%s\"",
-		    budget->is_month ? "month" : "day",
-		    amounts_unit_name(unit));
+		error = buf_addf(json, ",\"period\":\"%s\",\"unit\":",
+		    budget->is_month ? "month" : "day");
+	if (error == 0)
+		error = buf_add_json(json, name, strlen(name));
 	if (error == 0)
 		error = json_amount(json, "used", unit, budget->used);
 	if (error == 0)
@@ -85,10 +88,10 @@ status_add_budget(struct status *status,
 	    "budget_day");
 	cmd_table_add(table, "%s %s", budget->is_tenant ? "tenant" :
 	    "function", budget->owner);
-	cmd_table_add(table, "%s", amounts_text(unit, budget->used, text,
-	    sizeof(text)));
-	cmd_table_add(table, "%s", amounts_text(unit, budget->most, text,
-	    sizeof(text)));
+	cmd_table_add(table, "%s", amounts_text(unit, budget->used,
+	    budget->currency, text, sizeof(text)));
+	cmd_table_add(table, "%s", amounts_text(unit, budget->most,
+	    budget->currency, text, sizeof(text)));
 	cmd_table_add(table, "%" PRIu64 "%%", (uint64_t)(
 	    (long double)budget->used * 100 / (long double)budget->most));
 	cmd_table_add(table, "%s", until_text(budget->ends_us, until));

@@ -63,6 +63,7 @@ conf_unref(struct conf *conf)
 	free(conf->listen_group);
 	free(conf->functions);
 	free(conf->accounting);
+	free(conf->prices);
 	free(conf->run);
 	free(conf->state);
 	free(conf->url_prefix);
@@ -123,6 +124,22 @@ find_section(const struct conf_section *sections, size_t count,
 		if (strcmp(sections[i].name, name) == 0)
 			return &sections[i].settings;
 	return NULL;
+}
+
+const char *
+conf_currency(const struct conf *conf)
+{
+	size_t i;
+
+	if (conf->defaults.currency[0] != '\0')
+		return conf->defaults.currency;
+	for (i = 0; i < conf->tenant_count; i++)
+		if (conf->tenants[i].settings.currency[0] != '\0')
+			return conf->tenants[i].settings.currency;
+	for (i = 0; i < conf->function_count; i++)
+		if (conf->functions_sections[i].settings.currency[0] != '\0')
+			return conf->functions_sections[i].settings.currency;
+	return "";
 }
 
 const struct settings *

@@ -51,6 +51,7 @@ struct conf {
 	char *listen_group;
 	bool allow_tcp;
 	char *functions, *accounting, *run, *state;
+	char *prices; /* a price book, or NULL */
 	bool is_sync;
 	char *url_prefix; /* no trailing slash; "" is the whole site */
 	char *index;      /* function for the prefix itself, or NULL */
@@ -88,6 +89,9 @@ struct conf *conf_load(const char *path, struct conf_errors *errors);
 struct conf *conf_load_running(const char *path, struct conf_errors *errors);
 struct conf *conf_ref(struct conf *conf);
 void conf_unref(struct conf *conf);
+
+/* That of the budgets in money; "": there are none. */
+const char *conf_currency(const struct conf *conf);
 
 /* NULL when there is none.  extension without its dot. */
 const struct conf_runtime *conf_runtime_by_extension(const struct conf *conf,

@@ -167,6 +167,11 @@ SET(functions)
 	return put_path(&conf->functions, "functions", value, problem, size);
 }
 
+SET(prices)
+{
+	return put_path(&conf->prices, "prices", value, problem, size);
+}
+
 SET(accounting)
 {
 	return put_path(&conf->accounting, "accounting", value, problem, size);
@@ -359,6 +364,7 @@ static const struct host_key {
 	{ "allow_tcp", set_allow_tcp },
 	{ "functions", set_functions },
 	{ "accounting", set_accounting },
+	{ "prices", set_prices },
 	{ "sync", set_sync },
 	{ "run", set_run },
 	{ "state", set_state },

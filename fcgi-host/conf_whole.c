@@ -284,6 +284,29 @@ check_egress(struct check *c, const struct conf_part *part,
 		    "/run/netns/fcgi-host");
 }
 
+/* A book has one currency, and without one there is nothing to count by. */
+static void
+check_currency(struct check *c, const struct conf_part *part,
+    enum conf_kind kind, const char *name)
+{
+	const struct settings *s = settings_of(c, kind, name);
+	const char *currency = conf_currency(c->conf), *key = "budget_day";
+	unsigned line;
+
+	if (s == NULL || s->currency[0] == '\0')
+		return;
+	if (s->limits.value[LIMIT_BUDGET_DAY_MONEY] == 0)
+		key = "budget_month";
+	line = conf_scan_line(c->scan, part->name, key);
+	if (c->conf->prices == NULL)
+		WRONG(c, line, "%s: what is used in %s is not known without a "
+		    "price book; name one: prices = FILE in [host]", key,
+		    s->currency);
+	else if (strcmp(s->currency, currency) != 0)
+		WRONG(c, line, "%s: %s here and %s in another section; a "
+		    "price book has one currency", key, s->currency, currency);
+}
+
 static void
 check_part(struct check *c, const struct conf_part *part)
 {
@@ -304,6 +327,7 @@ check_part(struct check *c, const struct conf_part *part)
 		check_min_instances(c, part, kind, name);
 		check_section_bind(c, part, kind, name);
 		check_egress(c, part, kind, name);
+		check_currency(c, part, kind, name);
 		for (size_t i = 0; i < sizeof(pairs) / sizeof(pairs[0]); i++)
 			check_pair(c, part, kind, name, &pairs[i]);
 		break;

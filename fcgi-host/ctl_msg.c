@@ -415,7 +415,7 @@ check_status_budget(const struct ctl_msg *msg)
 
 	return IS_TEXT(budget->owner) && budget->owner[0] != '\0' &&
 	    budget->is_tenant <= 1 && budget->is_month <= 1 &&
-	    budget->unit < CTL_BUDGET_UNITS && IS_ZERO(budget->pad) &&
+	    budget->unit < CTL_BUDGET_UNITS && IS_TEXT(budget->currency) &&
 	    budget->most != 0 ? 0 : -EPROTO;
 }
 
@@ -430,6 +430,7 @@ enum {
 
 static const struct type_rule rules[CTL_TYPE_COUNT] = {
 	[CTL_CONF] = { "conf", CTL_HEAD_SIZE, S2G | S2C, 1, NULL },
+	[CTL_PRICES] = { "prices", CTL_HEAD_SIZE, S2G, 1, NULL },
 	[CTL_LOG] = { "log", SIZE_OF(log), S2G, 1, check_log },
 	[CTL_STDERR] = { "stderr", CTL_HEAD_SIZE, S2G | S2C, 1, NULL },
 	[CTL_LISTEN] = { "listen", CTL_HEAD_SIZE, S2G, 1, NULL },

@@ -12,7 +12,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define CTL_MAGIC 0x66637434u /* changes with every change of a struct */
+#define CTL_MAGIC 0x66637435u /* changes with every change of a struct */
 #define CTL_NAME_MAX 200      /* a function's name */
 #define CTL_SEGMENTS_MAX 8    /* parts of a name between slashes */
 #define CTL_PATH_MAX 216      /* its file below the functions directory */
@@ -53,8 +53,10 @@ enum limit_key {
 	 * none */
 	LIMIT_BUDGET_DAY_EXECUTIONS,
 	LIMIT_BUDGET_DAY_MIB_MS,
+	LIMIT_BUDGET_DAY_MONEY, /* millionths */
 	LIMIT_BUDGET_MONTH_EXECUTIONS,
 	LIMIT_BUDGET_MONTH_MIB_MS,
+	LIMIT_BUDGET_MONTH_MONEY,
 	LIMIT_BUDGET_WARN_PERCENT,
 	LIMIT_BUDGET_STATUS, /* 402 or 429 */
 	LIMIT_COUNT
@@ -78,6 +80,9 @@ enum ctl_type {
 	CTL_NONE,
 	/* spawner → gateway or scanner; fd: the configuration, sealed */
 	CTL_CONF,
+	/* spawner → gateway, before each CTL_CONF with `prices`; fd: the price
+	 * book, sealed */
+	CTL_PRICES,
 	/* spawner → gateway; fd: accounting log, O_APPEND|O_RDWR (struct ctl_log) */
 	CTL_LOG,
 	/* spawner → gateway or scanner; fd: the reopened log, to become
@@ -377,7 +382,7 @@ struct ctl_status_instance {
 	uint64_t memory_kib; /* 0: not known */
 };
 
-#define CTL_BUDGET_UNITS 2
+#define CTL_BUDGET_UNITS 3
 
 /* A budget that there is. */
 struct ctl_status_budget {
@@ -385,8 +390,8 @@ struct ctl_status_budget {
 	uint8_t is_tenant;
 	uint8_t is_month; /* else of a day */
 	uint8_t unit;     /* enum amount_unit */
-	uint8_t pad[4];
-	uint64_t used, most; /* executions, MiB * ms */
+	char currency[4]; /* "": not in money */
+	uint64_t used, most; /* executions, MiB * ms, millionths */
 	uint64_t ends_us;    /* CLOCK_REALTIME */
 };
 

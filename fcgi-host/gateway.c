@@ -17,6 +17,7 @@
 #include "fcgi-host/budget_file.h"
 #include "fcgi-host/gateway_impl.h"
 #include "fcgi-host/log.h"
+#include "fcgi-host/prices.h"
 #include "fcgi-host/sock.h"
 #include "sandbox/confine.h"
 #include "sandbox/slice.h"
@@ -447,6 +448,8 @@ gateway_free(struct gateway *gateway)
 	ledger_free(gateway->server.ledger);
 	inflight_close(gateway->inflight);
 	budgets_free(gateway->budgets);
+	prices_free(gateway->prices);
+	prices_free(gateway->prices_next);
 	conf_unref(gateway->conf);
 	buf_free(&gateway->to_spawner);
 	loop_free(gateway->loop);

@@ -181,6 +181,7 @@ on_conf(struct gateway *gateway, const struct ctl_msg *msg, int *fds,
 	log_set_level(conf->log_level);
 	ledger_set_sync(gateway->server.ledger, conf->is_sync);
 	budgets_set_conf(gateway->budgets, conf);
+	gateway_prices_switch(gateway);
 	pools_set_limits(gateway->server.pools, conf->max_instances,
 	    conf->max_prepared);
 	if (change.old == NULL)
@@ -188,6 +189,15 @@ on_conf(struct gateway *gateway, const struct ctl_msg *msg, int *fds,
 	pools_new_generation(gateway->server.pools, is_same, &change);
 	gateway_host_record(gateway, "reload");
 	conf_unref(change.old);
+}
+
+static void
+on_prices(struct gateway *gateway, const struct ctl_msg *msg, int *fds,
+    size_t fd_count)
+{
+	(void)msg;
+	if (fd_count == 1)
+		gateway_prices_take(gateway, fds[0]);
 }
 
 /* What the instances of dead predecessors used, and no line tells. */
@@ -492,6 +502,7 @@ on_client(struct gateway *gateway, const struct ctl_msg *msg, int *fds,
 static handler_fn *const handlers[CTL_TYPE_COUNT] = {
 	[CTL_START] = on_start,
 	[CTL_CONF] = on_conf,
+	[CTL_PRICES] = on_prices,
 	[CTL_LOG] = on_log,
 	[CTL_STDERR] = on_stderr,
 	[CTL_LISTEN] = on_listen,
@@ -517,7 +528,8 @@ message_take(struct gateway *gateway, const struct ctl_msg *msg, size_t n,
 		log_fatal("spawner", "why=\"a malformed message\"");
 	/* before the table and the configuration nothing else has a meaning */
 	if (handlers[msg->type] != NULL && (gateway->conf != NULL ||
-	    msg->type == CTL_START || msg->type == CTL_CONF))
+	    msg->type == CTL_START || msg->type == CTL_CONF ||
+	    msg->type == CTL_PRICES))
 		handlers[msg->type](gateway, msg, fds, fd_count);
 	for (size_t i = 0; i < fd_count; i++)
 		close_fd(&fds[i]);

@@ -31,6 +31,7 @@ struct gateway {
 	struct conn_list *conns;
 	struct inflight *inflight;
 	struct budgets *budgets;
+	struct prices *prices, *prices_next; /* of the next configuration */
 	struct loop_timer save_timer;
 	bool is_save_due;
 	struct conf *conf;
@@ -80,6 +81,10 @@ void gateway_shell_ask(struct gateway *gateway,
     const struct ctl_shell_ask *ask);
 void gateway_shell_gone(struct gateway *gateway,
     const struct ctl_shell_gone *shell);
+
+/* gateway_prices.c: the price book, which comes before its configuration. */
+void gateway_prices_take(struct gateway *gateway, int fd);
+void gateway_prices_switch(struct gateway *gateway);
 
 extern const struct fleet_ops gateway_fleet_ops;
 

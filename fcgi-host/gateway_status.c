@@ -197,6 +197,9 @@ budget_row(const struct budget_fact *fact, void *arg)
 	row->is_tenant = fact->is_tenant;
 	row->is_month = fact->period == BUDGET_MONTH;
 	row->unit = (uint8_t)fact->unit;
+	if (fact->unit == AMOUNT_MONEY)
+		strncpy(row->currency, fact->currency,
+		    sizeof(row->currency) - 1);
 	row->used = fact->used;
 	row->most = fact->most;
 	row->ends_us = fact->ends_us;

@@ -380,6 +380,9 @@ ledger_instance(struct ledger *ledger, struct record_instance *record)
 	}
 	ledger->next_seq++;
 	ledger->charged_us += record->start_cpu_us + record->idle_cpu_us;
+	if (ledger->budgets != NULL)
+		budgets_charge_instance(ledger->budgets, record,
+		    ledger->run_id, loop_clock_real_us());
 	ledger_release(ledger);
 	return 0;
 }

@@ -4,6 +4,8 @@
 #include <string.h>
 #include <time.h>
 
+#include "fcgi-host/record.h"
+
 /* What stands behind "KEY": in the line; NULL: there is no such field.  No value
  * of ours has a quote in it that is not escaped, so a key is found only where
  * one is. */
@@ -120,23 +122,48 @@ moment(const char *line, size_t n, uint64_t *time_us)
 	return seconds >= 0;
 }
 
+static bool
+who_read(const char *line, size_t n, struct record_line *out)
+{
+	/* lines of older versions have none */
+	if (!text(line, n, "runtime", out->runtime, sizeof(out->runtime)))
+		out->runtime[0] = '\0';
+	return moment(line, n, &out->time_us) &&
+	    text(line, n, "tenant", out->tenant, sizeof(out->tenant)) &&
+	    text(line, n, "function", out->function, sizeof(out->function));
+}
+
 static int
 exec_read(const char *line, size_t n, struct record_line *out)
 {
+	uint64_t billed_ms, limit_mib;
 	char outcome[16];
 
-	if (!moment(line, n, &out->time_us) ||
-	    !text(line, n, "tenant", out->tenant, sizeof(out->tenant)) ||
-	    !text(line, n, "function", out->function,
-	    sizeof(out->function)) ||
+	if (!who_read(line, n, out) ||
 	    !text(line, n, "outcome", outcome, sizeof(outcome)) ||
-	    !number(line, n, "billed_ms", &out->billed_ms) ||
-	    !number(line, n, "mem_limit_mib", &out->mem_limit_mib) ||
+	    !number(line, n, "billed_ms", &billed_ms) ||
+	    !number(line, n, "mem_limit_mib", &limit_mib) ||
 	    !number(line, n, "cpu_us", &out->cpu_us) ||
 	    !number(line, n, "bytes_out", &out->bytes_out))
 		return -EINVAL;
+	out->mib_ms = record_mib_ms(limit_mib, billed_ms);
 	out->is_charged = strcmp(outcome, "refused") != 0 &&
 	    strcmp(outcome, "lost") != 0;
+	return 0;
+}
+
+static int
+instance_read(const char *line, size_t n, struct record_line *out)
+{
+	uint64_t start_us, idle_us;
+
+	if (!who_read(line, n, out) ||
+	    !number(line, n, "start_cpu_us", &start_us) ||
+	    !number(line, n, "idle_cpu_us", &idle_us))
+		return -EINVAL;
+	out->cpu_us = start_us + idle_us;
+	(void)number(line, n, "idle_mib_ms", &out->idle_mib_ms);
+	out->is_charged = true;
 	return 0;
 }
 
@@ -154,8 +181,10 @@ record_read(const char *line, size_t n, struct record_line *out)
 		out->type = RECORD_EXEC;
 		return exec_read(line, n, out);
 	}
-	if (strcmp(type, "instance") == 0)
+	if (strcmp(type, "instance") == 0) {
 		out->type = RECORD_INSTANCE;
+		return instance_read(line, n, out);
+	}
 	if (strcmp(type, "host") == 0) {
 		out->type = RECORD_HOST;
 		return hex(line, n, "run", &out->run_id) ? 0 : -EINVAL;

@@ -19,12 +19,15 @@ struct record_line {
 	enum record_type type;
 	uint64_t seq;
 	uint64_t run_id; /* of a host record; else 0 */
-	/* of an execution */
+	/* of an execution, or an instance */
 	uint64_t time_us;
 	char tenant[CTL_TENANT_MAX + 1];
 	char function[CTL_NAME_MAX + 1];
+	char runtime[CTL_RUNTIME_MAX + 1]; /* "": none, or not told */
 	bool is_charged; /* neither refused nor lost */
-	uint64_t billed_ms, mem_limit_mib, cpu_us, bytes_out;
+	uint64_t mib_ms, bytes_out; /* of an execution */
+	uint64_t idle_mib_ms;       /* of an instance */
+	uint64_t cpu_us;            /* that it is charged for */
 };
 
 /* line[0..n) without its newline.  0, or -EINVAL: it is no such line. */

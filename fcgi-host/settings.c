@@ -4,7 +4,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "fcgi-host/amounts.h"
 #include "fcgi-host/cgi_name.h"
 #include "fcgi-host/settings.h"
 
@@ -77,9 +76,13 @@ static const struct number_key numbers[LIMIT_COUNT] = {
 	    AMOUNT_MAX, true, .is_own = true },
 	[LIMIT_BUDGET_DAY_MIB_MS] = { "budget_day", UNIT_AMOUNTS, 0, 1,
 	    AMOUNT_MAX, true, .is_own = true },
+	[LIMIT_BUDGET_DAY_MONEY] = { "budget_day", UNIT_AMOUNTS, 0, 1,
+	    AMOUNT_MAX, true, .is_own = true },
 	[LIMIT_BUDGET_MONTH_EXECUTIONS] = { "budget_month", UNIT_AMOUNTS, 0, 1,
 	    AMOUNT_MAX, true, .is_own = true },
 	[LIMIT_BUDGET_MONTH_MIB_MS] = { "budget_month", UNIT_AMOUNTS, 0, 1,
+	    AMOUNT_MAX, true, .is_own = true },
+	[LIMIT_BUDGET_MONTH_MONEY] = { "budget_month", UNIT_AMOUNTS, 0, 1,
 	    AMOUNT_MAX, true, .is_own = true },
 	[LIMIT_BUDGET_WARN_PERCENT] = { "budget_warn", UNIT_PERCENT, 80, 1,
 	    100, false },
@@ -295,13 +298,25 @@ number_text(enum unit unit, uint64_t value, char *out, size_t size)
 
 /* The key as a whole: what it does not name has no budget. */
 static int
-set_amounts(struct settings *s, size_t first, const char *value, char *problem,
-    size_t size)
+set_amounts(struct settings *s, unsigned scope, size_t first,
+    const char *value, char *problem, size_t size)
 {
+	const char *key = numbers[first].name;
 	struct amounts amounts;
-	int error = amounts_parse(numbers[first].name, value, &amounts,
-	    problem, size);
+	int error = amounts_parse(key, value, &amounts, problem, size);
 
+	if (error == 0 && amounts.currency[0] != '\0') {
+		if (scope == SCOPE_SIDECAR)
+			return settings_problem(problem, size, "%s: only the "
+			    "administrator's file may set one in money; write "
+			    "executions or GiB-s", key);
+		if (s->currency[0] != '\0' &&
+		    strcmp(s->currency, amounts.currency) != 0)
+			return settings_problem(problem, size, "%s: %s here "
+			    "and %s before; a price book has one currency",
+			    key, amounts.currency, s->currency);
+		memcpy(s->currency, amounts.currency, sizeof(s->currency));
+	}
 	for (size_t i = 0; i < AMOUNT_COUNT && error == 0; i++) {
 		s->limits.value[first + i] = amounts.of[i];
 		s->has_limits |= UINT64_C(1) << (first + i);
@@ -310,14 +325,14 @@ set_amounts(struct settings *s, size_t first, const char *value, char *problem,
 }
 
 static int
-set_number(struct settings *s, size_t i, const char *value, char *problem,
-    size_t size)
+set_number(struct settings *s, unsigned scope, size_t i, const char *value,
+    char *problem, size_t size)
 {
 	const struct number_key *key = &numbers[i];
 	uint64_t number = 0;
 
 	if (key->unit == UNIT_AMOUNTS)
-		return set_amounts(s, i, value, problem, size);
+		return set_amounts(s, scope, i, value, problem, size);
 	if (parse_number(key, value, &number) != 0)
 		return bad_number(key, value, problem, size);
 	if ((number < key->min || number > key->max) &&
@@ -419,7 +434,8 @@ settings_set(struct settings *settings, unsigned scope, const char *key,
 			return numbers[i].is_tenants && (scope &
 			    (SCOPE_FUNCTION | SCOPE_SIDECAR)) != 0 ?
 			    refuse_scope(key, scope, problem, size) :
-			    set_number(settings, i, value, problem, size);
+			    set_number(settings, scope, i, value, problem,
+			    size);
 	for (i = 0; i < COUNT(texts); i++) {
 		if (strcmp(key, texts[i].name) != 0)
 			continue;

@@ -10,6 +10,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "fcgi-host/amounts.h"
 #include "fcgi-host/buf.h"
 #include "fcgi-host/ctl_msg.h"
 #include "fcgi-host/settings_text.h"
@@ -39,6 +40,7 @@ struct settings {
 	char *bind;        /* as written; checked */
 	char *pass_params; /* as written; checked */
 	char *user;        /* tenant only */
+	char currency[AMOUNT_CURRENCY_SIZE]; /* of its budgets; "": none */
 	struct buf env;    /* "NAME=VALUE\0"… */
 };
 

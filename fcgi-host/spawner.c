@@ -211,7 +211,9 @@ open_conf(struct spawner *spawner)
 	char *line, *rest = problem;
 
 	if (spawner_read_conf(spawner->conf_path, &spawner->conf,
-	    &spawner->conf_fd, problem, sizeof(problem)) == 0) {
+	    &spawner->conf_fd, problem, sizeof(problem)) == 0 &&
+	    spawner_read_prices(spawner->conf, &spawner->prices_fd, problem,
+	    sizeof(problem)) == 0) {
 		log_set_level(spawner->conf->log_level);
 		return;
 	}
@@ -400,6 +402,7 @@ end(struct spawner *spawner)
 	close_fd(&spawner->budgets_fd);
 	close_fd(&spawner->stderr_fd);
 	close_fd(&spawner->conf_fd);
+	close_fd(&spawner->prices_fd);
 	conf_unref(spawner->conf);
 	loop_free(spawner->loop);
 	log_event(LOG_INFO, "ended", "run_id=%llu",
@@ -418,7 +421,7 @@ wall_clock_us(void)
 int
 main(int argc, char **argv)
 {
-	struct spawner spawner = { .conf_fd = -1, .accounting_fd = -1,
+	struct spawner spawner = { .conf_fd = -1, .prices_fd = -1, .accounting_fd = -1,
 		.old_accounting_fd = -1, .inflight_fd = -1,
 		.budgets_fd = -1, .stderr_fd = -1, .cgroup.fd = -1,
 		.places.control_fd = -1 };

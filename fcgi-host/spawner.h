@@ -57,6 +57,7 @@ struct spawner {
 
 	const char *conf_path;
 	struct conf *conf;
+	int prices_fd; /* the price book likewise; -1: there is none */
 	int conf_fd; /* its text, sealed: all roles read the same bytes */
 
 	struct places places;
@@ -185,5 +186,15 @@ void spawner_wait_end(struct spawner *spawner, struct spawner_wait *wait,
  * restart); 0, or -EINVAL with sentences. */
 int spawner_read_conf(const char *path, struct conf **conf, int *conf_fd,
     char *problem, size_t size);
+/* A whole regular file of at most so many bytes; 0 or negative errno. */
+int spawner_read_file(const char *path, size_t most, struct buf *out);
+
+/* spawner_prices.c */
+/* The price book of a configuration, sealed and not looked into; *fd is -1 where
+ * none is named.  0, or -EINVAL and a sentence. */
+int spawner_read_prices(const struct conf *conf, int *fd, char *problem,
+    size_t size);
+/* To the gateway: the book, and then the configuration. */
+void spawner_send_conf(struct spawner *spawner);
 
 #endif

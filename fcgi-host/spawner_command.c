@@ -68,8 +68,8 @@ spawner_refuse(struct control_client *client, int code, const char *fmt, ...)
 
 /* ------------------------------------------------------------ configuration */
 
-static int
-read_file(const char *path, struct buf *out)
+int
+spawner_read_file(const char *path, size_t most, struct buf *out)
 {
 	CLEANUP_FD int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
 	struct stat st;
@@ -81,7 +81,7 @@ read_file(const char *path, struct buf *out)
 	if (!S_ISREG(st.st_mode))
 		return -EINVAL;
 	do {
-		if (buf_len(out) > CONF_FILE_MAX)
+		if (buf_len(out) > most)
 			return -EFBIG;
 		place = buf_reserve(out, 65536);
 		if (place == NULL)
@@ -99,7 +99,7 @@ spawner_read_conf(const char *path, struct conf **conf, int *conf_fd,
 {
 	struct conf_errors errors = { 0 };
 	struct buf text = { 0 };
-	int error = read_file(path, &text);
+	int error = spawner_read_file(path, CONF_FILE_MAX, &text);
 	int fd = -1;
 
 	if (error == 0) {
@@ -331,7 +331,7 @@ spawner_reload(struct spawner *spawner, struct control_client *client)
 	struct conf *conf = NULL;
 	struct images *images = NULL;
 	struct spawner_logs logs;
-	int conf_fd = -1, error;
+	int conf_fd = -1, prices_fd = -1, error;
 
 	if (spawner->phase != SPAWNER_SERVING) {
 		spawner_refuse(client, ESHUTDOWN, "the host is ending");
@@ -344,11 +344,15 @@ spawner_reload(struct spawner *spawner, struct control_client *client)
 	error = spawner_read_conf(spawner->conf_path, &conf, &conf_fd, problem,
 	    sizeof(problem));
 	if (error == 0)
+		error = spawner_read_prices(conf, &prices_fd, problem,
+		    sizeof(problem));
+	if (error == 0)
 		error = prepare(spawner, conf, &logs, &images, problem,
 		    sizeof(problem));
 	if (error != 0) {
 		conf_unref(conf);
 		close_fd(&conf_fd);
+		close_fd(&prices_fd);
 		spawner_refuse(client, -error, "%s", problem);
 		return;
 	}
@@ -358,6 +362,8 @@ spawner_reload(struct spawner *spawner, struct control_client *client)
 	spawner->site.images = images;
 	close_fd(&spawner->conf_fd);
 	spawner->conf_fd = conf_fd;
+	close_fd(&spawner->prices_fd);
+	spawner->prices_fd = prices_fd;
 	log_set_level(conf->log_level);
 	sandboxes_limit(spawner->sandboxes, ceilings_of, spawner);
 	spawner->is_read = false;
@@ -365,7 +371,7 @@ spawner_reload(struct spawner *spawner, struct control_client *client)
 	sandboxes_put_behind(spawner->sandboxes, conf->hot_nice);
 	notify_reloading();
 	spawner_wait_begin(spawner, &spawner->reload, client, RELOAD_MS, reload_late);
-	spawner_send_fd(spawner->gateway, CTL_CONF, conf_fd);
+	spawner_send_conf(spawner);
 	spawner_send_fd(spawner->scanner, CTL_CONF, conf_fd);
 	spawner_logs_switch(spawner, &logs);
 	spawner_warn_of_cpu(spawner);

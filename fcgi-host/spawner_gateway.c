@@ -403,7 +403,7 @@ on_up(void *arg)
 	spawner->switches_pending = 0;
 	spawner->syncs_pending = 0;
 	send_start(spawner);
-	spawner_send_fd(gateway, CTL_CONF, spawner->conf_fd);
+	spawner_send_conf(spawner);
 	send_used(spawner);
 	send_first_log(spawner);
 	/* In a drain it only has to write what its predecessor owed. */

@@ -213,10 +213,54 @@ def test_a_request_that_waits_for_its_body_is_refused_before_it_comes(
     assert host.books.wait_request(request_id)["outcome"] == "refused"
 
 
+def price_book(host, currency="EUR", million="10000"):
+    path = host.dir / "prices.ini"
+    path.write_text(f"[book]\ncurrency = {currency}\n[prices]\n"
+                    f"million_executions = {million}\n")
+    return path
+
+
+def test_a_budget_in_money_is_spent_by_the_price_book(start, programs):
+    host = start.host({"alice/f.cgi": programs.cgi},
+                      {"tenant alice": {"budget_month": "0.035 EUR"}},
+                      is_started=False)
+    path = price_book(host)
+    host.configure({"host": {"prices": path}})
+    host.start()
+    for _ in range(4):
+        assert host.execute(QUICK)[1]["outcome"] == "ok"
+    assert "budget of money of this month" in is_refused(
+        *host.execute(QUICK))
+    assert used(host, "EUR", tenant="alice") == 0.04
+    assert re.search(r"budget_month +tenant alice +0.04 EUR +0.035 EUR"
+                     r" +114%", host.verb("status").stdout)
+    # a book that is not right changes nothing
+    path.write_text("[book]\ncurrency = EUR\n[prices]\nmillion = 1\n")
+    for verb in ("check", "reload", "run"):
+        done = host.verb(verb)
+        assert done.returncode == 2
+        assert "prices.ini:4: " in done.stderr
+    price_book(host, "USD")
+    done = host.verb("reload")
+    assert done.returncode == 2
+    assert "the price book is in USD, and the budgets are in EUR" in \
+        done.stderr
+    is_refused(*host.execute(QUICK))
+    # one with other prices holds for what comes, with more to spend
+    price_book(host, million="1000")
+    host.configure({"tenant alice": {"budget_month": "0.042 EUR"}})
+    assert host.verb("reload").returncode == 0
+    for _ in range(2):
+        assert host.execute(QUICK)[1]["outcome"] == "ok"
+    kill_host(host)
+    is_refused(*host.execute(QUICK))
+    assert used(host, "EUR", tenant="alice") == 0.042
+
+
 @pytest.mark.parametrize("value, words", [
-    ("50 EUR", "not available in this version"),
+    ("50 EUR", "not known without a price book; name one: prices = FILE"),
     ("0 executions", "would refuse every request"),
-    ("5 apples", "is no amount; write as 10000 executions or 0.5 GiB-s")])
+    ("5 apples", "is no amount; write as 10000 executions, 0.5 GiB-s or")])
 def test_check_says_what_is_wrong_with_a_budget(start, value, words):
     host = start.host({}, {"tenant alice": {"budget_day": value}},
                       is_started=False)

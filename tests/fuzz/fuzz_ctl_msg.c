@@ -108,6 +108,7 @@ check_accepted(const struct ctl_msg *msg, size_t fd_count)
 		break;
 	case CTL_STATUS_BUDGET:
 		CHECK_STRING(msg->u.status_budget.owner);
+		CHECK_STRING(msg->u.status_budget.currency);
 		CLAIM(msg->u.status_budget.unit < CTL_BUDGET_UNITS);
 		CLAIM(msg->u.status_budget.most > 0);
 		break;

@@ -452,6 +452,7 @@ open_spawner(struct spawner *spawner, bool is_refused)
 	spawner->old_accounting_fd = -1;
 	spawner->inflight_fd = play_file("", 0);
 	spawner->budgets_fd = play_file("", 0);
+	spawner->prices_fd = -1;
 	snprintf(path, sizeof(path), "/proc/self/fd/%d",
 	    spawner->inflight_fd); /* whose bytes nobody reads */
 	spawner->conf_path = path;
@@ -518,6 +519,7 @@ close_spawner(struct spawner *spawner)
 	close_fd(&spawner->old_accounting_fd);
 	close_fd(&spawner->inflight_fd);
 	close_fd(&spawner->budgets_fd);
+	close_fd(&spawner->prices_fd);
 	close_fd(&spawner->conf_fd);
 	conf_unref(spawner->conf);
 	loop_free(spawner->loop);

@@ -47,6 +47,11 @@ an_amount_is_a_number_with_its_unit(void **state)
 	assert_int_equal(taken("7 executions").of[AMOUNT_MIB_MS], 0);
 	assert_int_equal(taken("999999999999 GiB-s").of[AMOUNT_MIB_MS],
 	    UINT64_C(1023999999998976000));
+	assert_int_equal(taken("12.345678 EUR").of[AMOUNT_MONEY], 12345678);
+	assert_string_equal(taken("12 EUR").currency, "EUR");
+	assert_string_equal(taken("12 executions").currency, "");
+	assert_int_equal(taken("999999999999.999999 XAU").of[AMOUNT_MONEY],
+	    UINT64_C(999999999999999999));
 	assert_int_equal(taken("none").of[AMOUNT_EXECUTIONS], 0);
 }
 
@@ -66,7 +71,7 @@ what_is_no_amount_is_refused_in_words(void **state)
 {
 	static const char *const texts[] = { "", " ", ",", "5", "executions",
 		"5 apples", "-5 executions", "1.5 executions", "5 GiB",
-		"5. GiB-s", ".5 GiB-s", "0.0005 GiB-s", "5 executions,",
+		"5. GiB-s", "0.0000001 EUR", "5 eur", "5 EURO", "5 E1R", ".5 GiB-s", "0.0005 GiB-s", "5 executions,",
 		"1000000000000 executions", "0x5 executions", "nONE",
 		"none, 5 executions", "5 executions 6 GiB-s" };
 
@@ -75,7 +80,7 @@ what_is_no_amount_is_refused_in_words(void **state)
 		refused(texts[i], "is no amount; write as 10000 executions");
 	refused("0 executions", "would refuse every request; write none");
 	refused("0.000 GiB-s", "would refuse every request; write none");
-	refused("50 EUR", "budgets in money (EUR) are not available");
+	refused("5 EUR, 6 USD", "two amounts in money");
 }
 
 static void
@@ -83,18 +88,20 @@ an_amount_is_written_as_it_is_read(void **state)
 {
 	static const char *const texts[] = { "1 execution", "12 executions",
 		"3 GiB-s", "0.5 GiB-s", "0.05 GiB-s", "0.055 GiB-s",
-		"7.123 GiB-s" };
+		"7.123 GiB-s", "5.00 EUR", "0.50 EUR", "0.000001 EUR",
+		"1.125 EUR" };
 	char out[48];
 
 	(void)state;
 	for (size_t i = 0; i < sizeof(texts) / sizeof(texts[0]); i++) {
 		enum amount_unit unit = i < 2 ? AMOUNT_EXECUTIONS :
-		    AMOUNT_MIB_MS;
+		    i < 7 ? AMOUNT_MIB_MS : AMOUNT_MONEY;
 
 		assert_string_equal(amounts_text(unit,
-		    taken(texts[i]).of[unit], out, sizeof(out)), texts[i]);
+		    taken(texts[i]).of[unit], "EUR", out, sizeof(out)),
+		    texts[i]);
 	}
-	assert_string_equal(amounts_text(AMOUNT_MIB_MS, 1023, out,
+	assert_string_equal(amounts_text(AMOUNT_MIB_MS, 1023, "", out,
 	    sizeof(out)), "0 GiB-s");
 }
 

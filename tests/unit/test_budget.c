@@ -10,6 +10,7 @@
 
 #include "fcgi-host/budget.h"
 #include "fcgi-host/log.h"
+#include "tests/unit/prices_text.h"
 
 #define SECOND UINT64_C(1000000)
 #define HOUR (3600 * SECOND)
@@ -408,6 +409,145 @@ a_sidecar_lowers_its_functions_budget_and_never_raises_it(void **state)
 	settings_free(&sidecar);
 }
 
+/* A book for 1 EUR a GiB-s above 2 GiB-s, half of that above 4. */
+#define BOOK "[book]\ncurrency = EUR\n[prices]\nfree_gib_seconds = 2\n" \
+	"gib_second = 1, 0.5 above 4\nidle_gib_second = 0.25\n"
+
+static void
+money_is_spent_behind_the_free_tier_and_by_steps(void **state)
+{
+	struct prices *prices = prices_of(BOOK);
+
+	(void)state;
+	configure("[host]\nprices = /p\n"
+	    "[tenant alice]\nbudget_month = 3 EUR\n");
+	budgets_set_prices(budgets, prices);
+	/* of 0.5 GiB-s each: 4 are free, 4 cost 0.50 each, and 0.25 then */
+	for (int i = 0; i < 4 + 4 + 3; i++) {
+		assert_false(refused_at(NOW));
+		execute(NOW);
+	}
+	assert_false(refused_at(NOW));
+	execute(NOW);
+	assert_true(refused_at(NOW));
+	assert_int_equal(refusal.status, 429);
+	assert_string_equal(refusal.reason, "the tenant's budget of money of "
+	    "this month is used up (budget_month)");
+	assert_false(refused_at(MONTH_END));
+	/* the free tier is each month's */
+	for (int i = 0; i < 4; i++)
+		execute(MONTH_END);
+	told_count = 0;
+	budgets_tell_begin(budgets);
+	budgets_tell(budgets, &function, MONTH_END, on_fact, NULL);
+	assert_int_equal(told[0].unit, AMOUNT_MONEY);
+	assert_int_equal(told[0].used, 0);
+	assert_int_equal(told[0].most, 3000000);
+	assert_string_equal(told[0].currency, "EUR");
+	budgets_set_prices(budgets, NULL);
+	prices_free(prices);
+}
+
+static void
+a_function_spends_what_its_executions_cost_its_tenant(void **state)
+{
+	struct prices *prices = prices_of(BOOK);
+
+	(void)state;
+	configure("[host]\nprices = /p\n"
+	    "[function alice/f]\nbudget_day = 1 EUR\n");
+	budgets_set_prices(budgets, prices);
+	/* the free tier is used by another one's */
+	strcpy(function.name, "alice/g");
+	for (int i = 0; i < 4; i++)
+		execute(NOW);
+	strcpy(function.name, "alice/f");
+	assert_false(refused_at(NOW));
+	execute(NOW);
+	assert_false(refused_at(NOW));
+	execute(NOW);
+	assert_true(refused_at(NOW));
+	assert_false(refused_at(MIDNIGHT));
+	budgets_set_prices(budgets, NULL);
+	prices_free(prices);
+}
+
+static void
+time_between_executions_is_spent_where_it_has_a_price(void **state)
+{
+	struct prices *prices = prices_of(BOOK);
+	struct record_instance record = { .seq = 1, .time_us = NOW,
+		.tenant = "alice", .function = "alice/f",
+		.idle_us = 4000000, .mem_limit_mib = 1024 };
+
+	(void)state;
+	configure("[host]\nprices = /p\n"
+	    "[tenant alice]\nbudget_day = 1 EUR, 1 executions\n");
+	budgets_set_prices(budgets, prices);
+	assert_false(refused_at(NOW));
+	budgets_charge_instance(budgets, &record, 0xabc, NOW);
+	assert_true(refused_at(NOW));
+	assert_non_null(strstr(refusal.reason, "budget of money of this day"));
+	budgets_set_prices(budgets, NULL);
+	prices_free(prices);
+}
+
+static void
+without_its_price_book_a_budget_in_money_refuses(void **state)
+{
+	struct prices *prices = prices_of(
+	    "[book]\ncurrency = USD\n[prices]\ngib_second = 1\n");
+
+	(void)state;
+	configure("[host]\nprices = /p\n"
+	    "[tenant alice]\nbudget_day = 1 EUR\n");
+	assert_true(refused_at(NOW));
+	assert_int_equal(refusal.status, 503);
+	budgets_set_prices(budgets, prices);
+	assert_true(refused_at(NOW));
+	assert_non_null(strstr(refusal.reason, "no price book in its "
+	    "currency"));
+	configure("[host]\nprices = /p\n"
+	    "[tenant alice]\nbudget_day = 1 USD\n");
+	assert_false(refused_at(NOW));
+	budgets_set_prices(budgets, NULL);
+	prices_free(prices);
+}
+
+static void
+a_clock_that_goes_back_over_a_months_end_keeps_the_steps(void **state)
+{
+	struct prices *prices = prices_of(BOOK);
+
+	(void)state;
+	configure("[host]\nprices = /p\n"
+	    "[tenant alice]\nbudget_month = 1 EUR\n");
+	budgets_set_prices(budgets, prices);
+	for (int i = 0; i < 4; i++)
+		execute(MONTH_END + 1);
+	/* no second free tier */
+	execute(MONTH_END - 1);
+	assert_false(refused_at(MONTH_END - 1));
+	execute(MONTH_END - 1);
+	assert_true(refused_at(MONTH_END - 1));
+	assert_true(refused_at(MONTH_END + 1));
+	budgets_set_prices(budgets, NULL);
+	prices_free(prices);
+}
+
+static void
+a_sidecar_sets_no_budget_in_money(void **state)
+{
+	struct settings sidecar = { .runtime = NULL };
+	char problem[200];
+
+	(void)state;
+	assert_int_not_equal(settings_set(&sidecar, SCOPE_SIDECAR,
+	    "budget_day", "5 EUR", problem, sizeof(problem)), 0);
+	assert_non_null(strstr(problem, "only the administrator's file"));
+	settings_free(&sidecar);
+}
+
 int
 main(void)
 {
@@ -425,6 +565,12 @@ main(void)
 		TEST(a_reload_changes_the_budget_and_keeps_what_was_used),
 		TEST(a_budget_is_told_of_once_at_its_share_and_once_at_its_end),
 		TEST(each_budget_is_told_with_what_is_used),
+		TEST(money_is_spent_behind_the_free_tier_and_by_steps),
+		TEST(a_function_spends_what_its_executions_cost_its_tenant),
+		TEST(time_between_executions_is_spent_where_it_has_a_price),
+		TEST(without_its_price_book_a_budget_in_money_refuses),
+		TEST(a_clock_that_goes_back_over_a_months_end_keeps_the_steps),
+		TEST(a_sidecar_sets_no_budget_in_money),
 		TEST(a_sidecar_lowers_its_functions_budget_and_never_raises_it),
 	};
 

@@ -18,6 +18,7 @@
 #include "fcgi-host/log.h"
 #include "fcgi-host/loop.h"
 #include "fcgi-host/record_read.h"
+#include "tests/unit/prices_text.h"
 
 #define RUN 0xabc
 
@@ -27,6 +28,7 @@ static int table;
 static struct inflight *inflight;
 static struct budgets *budgets;
 static struct ledger *ledger;
+static struct prices *prices;
 static const struct {
 	const char *tenant, *function;
 } who[] = { { "alice", "alice/f" }, { "alice", "alice/g" },
@@ -58,6 +60,7 @@ gateway_start(uint64_t run_id, const char *log)
 	ledger = ledger_new(inflight, run_id);
 	budgets = budgets_new();
 	assert_non_null(ledger);
+	budgets_set_prices(budgets, prices);
 	budgets_open(budgets, open_file("budgets", 0));
 	ledger_set_budgets(ledger, budgets);
 	assert_int_equal(ledger_switch(ledger, open_file(log, O_APPEND),
@@ -128,7 +131,7 @@ execute(int count)
 	}
 }
 
-static uint64_t used_executions, used_mib_ms;
+static uint64_t used_executions, used_mib_ms, used_money;
 
 static void
 on_fact(const struct budget_fact *fact, void *arg)
@@ -137,8 +140,10 @@ on_fact(const struct budget_fact *fact, void *arg)
 		return;
 	if (fact->unit == AMOUNT_EXECUTIONS)
 		used_executions = fact->used;
-	else
+	else if (fact->unit == AMOUNT_MIB_MS)
 		used_mib_ms = fact->used;
+	else
+		used_money = fact->used;
 }
 
 /* The tests' months are real ones: at its end all begins anew, and so a test
@@ -148,8 +153,8 @@ used(size_t i, bool is_tenant, uint64_t executions)
 {
 	struct ctl_function function = { .is_fastcgi = 0 };
 	struct conf_errors errors = { 0 };
-	static const char text[] = "[defaults]\n"
-	    "budget_month = 900 executions, 900 GiB-s\n";
+	static const char text[] = "[host]\nprices = /p\n[defaults]\n"
+	    "budget_month = 900 executions, 900 GiB-s, 900 EUR\n";
 	int fd = memfd_create("conf", MFD_CLOEXEC);
 	struct conf *conf;
 
@@ -162,7 +167,8 @@ used(size_t i, bool is_tenant, uint64_t executions)
 	strcpy(function.name, who[i].function);
 	function.limits.value[LIMIT_BUDGET_MONTH_EXECUTIONS] = 900;
 	function.limits.value[LIMIT_BUDGET_MONTH_MIB_MS] = 900000000;
-	used_executions = used_mib_ms = UINT64_MAX;
+	function.limits.value[LIMIT_BUDGET_MONTH_MONEY] = 900;
+	used_executions = used_mib_ms = used_money = UINT64_MAX;
 	budgets_tell_begin(budgets);
 	budgets_tell(budgets, &function, loop_clock_real_us(), on_fact,
 	    &is_tenant);
@@ -421,8 +427,15 @@ a_line_says_what_it_charges_and_to_whom(void **state)
 		.time_us = 1700000000123456, .trigger = "web",
 		.outcome = OUTCOME_TIMEOUT, .run_us = 2000001, .cpu_us = 5,
 		.mem_limit_mib = 64, .bytes_out = 9, .exit_code = -1,
-		.tenant = "alice", .function = "alice/f", .reason =
+		.tenant = "alice", .function = "alice/f",
+		.runtime = "php", .reason =
 		"a \"tenant\":\"mallory\" in words" };
+	struct record_instance instance = { .seq = 8, .run_id = RUN,
+		.tenant = "alice", .function = "alice/f", .runtime = "php",
+		.version = "0123456789abcdef", .reason = "idle",
+		.time_us = 1700000000123456, .idle_us = 1999001,
+		.start_cpu_us = 3, .exec_cpu_us = 100, .idle_cpu_us = 4,
+		.mem_limit_mib = 64, .exit_code = -1 };
 	struct record_host host = { .seq = 9, .run_id = 0xfeedbeef,
 		.event = "start" };
 	struct buf line = { 0 };
@@ -439,8 +452,8 @@ a_line_says_what_it_charges_and_to_whom(void **state)
 	assert_string_equal(read.tenant, "alice");
 	assert_string_equal(read.function, "alice/f");
 	assert_true(read.is_charged);
-	assert_int_equal(read.billed_ms, 2001);
-	assert_int_equal(read.mem_limit_mib, 64);
+	assert_int_equal(read.mib_ms, 2001 * 64);
+	assert_string_equal(read.runtime, "php");
 	assert_int_equal(read.cpu_us, 5);
 	assert_int_equal(read.bytes_out, 9);
 	/* cut anywhere it is no line */
@@ -448,12 +461,52 @@ a_line_says_what_it_charges_and_to_whom(void **state)
 		assert_int_not_equal(record_read((char *)buf_head(&line), cut,
 		    &read), 0);
 	buf_reset(&line, 0);
+	assert_int_equal(record_put_instance(&line, &instance), 0);
+	assert_int_equal(record_read((char *)buf_head(&line),
+	    buf_len(&line) - 1, &read), 0);
+	assert_int_equal(read.type, RECORD_INSTANCE);
+	assert_true(read.is_charged);
+	assert_int_equal(read.idle_mib_ms, 2000 * 64);
+	assert_int_equal(read.cpu_us, 7);
+	buf_reset(&line, 0);
 	assert_int_equal(record_put_host(&line, &host), 0);
 	assert_int_equal(record_read((char *)buf_head(&line),
 	    buf_len(&line) - 1, &read), 0);
 	assert_int_equal(read.type, RECORD_HOST);
 	assert_int_equal(read.run_id, 0xfeedbeef);
 	buf_free(&line);
+}
+
+/* Each GiB-s at 1 EUR, from the fourth on at half: by where on the month's axis
+ * an execution lies, also after the gateway's death. */
+static void
+what_was_spent_survives_with_its_place_among_the_steps(void **state)
+{
+	(void)state;
+	prices = prices_of("[book]\ncurrency = EUR\n[prices]\n"
+	    "gib_second = 1, 0.5 above 3\n");
+	budgets_set_prices(budgets, prices);
+	execute(2);
+	budgets_save(budgets);
+	execute(2);
+	used(0, true, 4);
+	assert_int_equal(used_money, 3500000);
+	gateway_die();
+	gateway_start(RUN, "log");
+	execute(1);
+	used(0, true, 5);
+	assert_int_equal(used_money, 4000000);
+	used(0, false, 5);
+	assert_int_equal(used_money, 4000000);
+	/* rebuilt, line by line */
+	budgets_finish(budgets);
+	gateway_die();
+	unlink(path_of("budgets"));
+	gateway_start(RUN, "log");
+	used(0, true, 5);
+	assert_int_equal(used_money, 4000000);
+	prices_free(prices);
+	prices = NULL;
 }
 
 int
@@ -471,6 +524,7 @@ main(void)
 		TEST(over_a_rotation_nothing_is_lost_nor_charged_twice),
 		TEST(a_state_that_is_missing_is_rebuilt_from_the_log),
 		TEST(a_state_that_is_damaged_anywhere_is_rebuilt_from_the_log),
+		TEST(what_was_spent_survives_with_its_place_among_the_steps),
 		TEST(a_line_says_what_it_charges_and_to_whom),
 	};
 

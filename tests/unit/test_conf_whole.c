@@ -75,6 +75,27 @@ a_way_out_is_named_where_one_is_asked_for_or_above(void **state)
 }
 
 static void
+a_budget_in_money_needs_a_book_and_one_currency(void **state)
+{
+	(void)state;
+	conf_refused("[tenant alice]\nbudget_month = 5 EUR\n",
+	    "f.ini:2: budget_month: what is used in EUR is not known without "
+	    "a price book; name one: prices = FILE in [host]\n");
+	conf_refused("[host]\nprices = /p.ini\n"
+	    "[tenant alice]\nbudget_day = 5 EUR\n"
+	    "[function bob/x]\nbudget_day = 1 executions\n"
+	    "budget_month = 5 USD\n",
+	    "f.ini:7: budget_month: USD here and EUR in another section; a "
+	    "price book has one currency\n");
+	conf_refused("[host]\nprices = /p.ini\n[tenant alice]\n"
+	    "budget_day = 5 EUR\nbudget_month = 5 USD\n",
+	    "f.ini:5: budget_month: USD here and EUR before; a price book has "
+	    "one currency\n");
+	conf_unref(conf_of("[host]\nprices = /p.ini\n[tenant alice]\n"
+	    "budget_day = 5 EUR, 3 executions\nbudget_month = 50 EUR\n"));
+}
+
+static void
 what_agrees_is_taken(void **state)
 {
 	(void)state;
@@ -172,6 +193,7 @@ main(void)
 		    more_for_one_instance_than_for_its_tenant_is_an_error),
 		cmocka_unit_test(
 		    a_way_out_is_named_where_one_is_asked_for_or_above),
+		cmocka_unit_test(a_budget_in_money_needs_a_book_and_one_currency),
 		cmocka_unit_test(what_agrees_is_taken),
 		cmocka_unit_test(of_a_sidecar_they_are_lowered_to_what_may_be),
 	};

@@ -42,6 +42,7 @@ make_valid(struct ctl_msg *msg, enum ctl_type type)
 	ctl_msg_init(msg, type);
 	switch (type) {
 	case CTL_CONF:
+	case CTL_PRICES:
 	case CTL_LISTEN:
 	case CTL_ADOPT:
 	case CTL_LOG:
@@ -166,6 +167,7 @@ every_type_goes_only_its_way(void **state)
 		[CTL_STATUS_HOST] = OUT, [CTL_STATUS_FN] = OUT,
 		[CTL_STATUS_TENANT] = OUT,
 		[CTL_STATUS_INSTANCE] = OUT, [CTL_STATUS_BUDGET] = OUT,
+		[CTL_PRICES] = S2G,
 		[CTL_SHELL] = CMD, [CTL_SHELL_ASK] = S2G,
 		[CTL_SHELL_ANSWER] = G2S, [CTL_SHELL_UP] = OUT,
 		[CTL_SHELL_GONE] = S2G,

@@ -1,0 +1,258 @@
+/* Who is counted, and what in which period. */
+#include "fcgi-host/budget_impl.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "fcgi-host/civil.h"
+
+/* A clock that was wrong for a while may have put a period that far ahead: what
+ * lies more than one ahead is taken for that. */
+#define AHEAD_MAX 1
+#define COST_MAX (~(money_int)0)
+
+/* ---- owners ---- */
+
+static uint32_t
+bucket_of(const char *name, bool is_tenant)
+{
+	uint32_t hash = 2166136261u + is_tenant;
+
+	for (; *name != '\0'; name++)
+		hash = (hash ^ (uint8_t)*name) * 16777619u;
+	return (hash ^ hash >> 15) % BUDGET_BUCKETS;
+}
+
+void
+budget_owner_touch(struct budgets *budgets, struct budget_owner *owner)
+{
+	if (owner->is_dirty)
+		return;
+	owner->is_dirty = true;
+	owner->next_dirty = budgets->dirty;
+	budgets->dirty = owner;
+}
+
+bool
+budget_has_limits(const struct budget_limits *limits)
+{
+	for (size_t p = 0; p < BUDGET_PERIODS; p++)
+		for (size_t u = 0; u < AMOUNT_COUNT; u++)
+			if (limits->most[p][u] != 0)
+				return true;
+	return false;
+}
+
+static void
+bucket_leave(struct budgets *budgets, const struct budget_owner *owner)
+{
+	struct budget_owner **at = &budgets->buckets[bucket_of(
+	    owner->kept.name, owner->kept.is_tenant != 0)];
+
+	while (*at != owner)
+		at = &(*at)->next;
+	*at = owner->next;
+}
+
+/* With 65,536 of them a new one takes the place of one without a budget. */
+static struct budget_owner *
+owner_take_over(struct budgets *budgets)
+{
+	for (uint32_t i = 0; i < budgets->count; i++) {
+		struct budget_owner *owner =
+		    budgets->owners[budgets->hand++ % budgets->count];
+
+		if (budget_has_limits(&owner->limits))
+			continue;
+		bucket_leave(budgets, owner);
+		memset(&owner->kept, 0, sizeof(owner->kept));
+		owner->generation = 0;
+		return owner;
+	}
+	return NULL;
+}
+
+/* At the end; NULL without memory. */
+static struct budget_owner *
+owner_add(struct budgets *budgets)
+{
+	struct budget_owner *owner;
+
+	if (budgets->count == budgets->size) {
+		uint32_t size = budgets->size == 0 ? 64 : budgets->size * 2;
+		struct budget_owner **grown = reallocarray(budgets->owners,
+		    size, sizeof(struct budget_owner *));
+
+		if (grown == NULL)
+			return NULL;
+		budgets->owners = grown;
+		budgets->size = size;
+	}
+	owner = calloc(1, sizeof(*owner));
+	if (owner == NULL)
+		return NULL;
+	owner->place = budgets->count;
+	budgets->owners[budgets->count++] = owner;
+	return owner;
+}
+
+static struct budget_owner *
+owner_make(struct budgets *budgets)
+{
+	struct budget_owner *owner = budgets->spare;
+
+	if (owner != NULL)
+		budgets->spare = owner->next;
+	else if (budgets->count >= BUDGET_OWNERS_MAX)
+		owner = owner_take_over(budgets);
+	else
+		owner = owner_add(budgets);
+	return owner;
+}
+
+static void
+bucket_enter(struct budgets *budgets, struct budget_owner *owner)
+{
+	struct budget_owner **bucket = &budgets->buckets[bucket_of(
+	    owner->kept.name, owner->kept.is_tenant != 0)];
+
+	owner->next = *bucket;
+	*bucket = owner;
+}
+
+struct budget_owner *
+budget_owner_find(struct budgets *budgets, const char *name, bool is_tenant,
+    bool is_made)
+{
+	struct budget_owner *owner =
+	    budgets->buckets[bucket_of(name, is_tenant)];
+
+	while (owner != NULL && (owner->kept.is_tenant != is_tenant ||
+	    strcmp(owner->kept.name, name) != 0))
+		owner = owner->next;
+	if (owner != NULL || !is_made)
+		return owner;
+	owner = owner_make(budgets);
+	if (owner == NULL)
+		return NULL;
+	strncpy(owner->kept.name, name, sizeof(owner->kept.name) - 1);
+	owner->kept.is_tenant = is_tenant;
+	bucket_enter(budgets, owner);
+	return owner;
+}
+
+bool
+budget_owner_restore(struct budgets *budgets, const struct budget_kept *kept)
+{
+	struct budget_owner *owner = owner_add(budgets);
+
+	if (owner == NULL)
+		return false;
+	if (kept != NULL) {
+		owner->kept = *kept;
+		bucket_enter(budgets, owner);
+	} else {
+		owner->next = budgets->spare;
+		budgets->spare = owner;
+	}
+	return true;
+}
+
+/* ---- time ---- */
+
+/*
+ * A period that was begun is not begun again: where the clock has gone back over
+ * midnight, what is used counts to the day after, as before.  Only one that lies
+ * far ahead was the clock's error, and becomes today's, with what was used.
+ */
+void
+budget_owner_roll(struct budget_owner *owner, const struct budget_now *now)
+{
+	struct budget_kept *kept = &owner->kept;
+
+	for (size_t p = 0; p < BUDGET_PERIODS; p++) {
+		if (now->period[p] == kept->period[p])
+			continue;
+		if (now->period[p] > kept->period[p]) {
+			kept->use[p] = (struct budget_use){ 0 };
+			kept->cost[p] = 0;
+			kept->told[p] = LEVEL_NONE;
+			kept->period[p] = now->period[p];
+		} else if (kept->period[p] - now->period[p] > AHEAD_MAX) {
+			kept->period[p] = now->period[p];
+			if (p == BUDGET_MONTH)
+				kept->meter.month = (int32_t)now->period[p];
+		}
+	}
+}
+
+static void
+add(uint64_t *sum, uint64_t more)
+{
+	if (__builtin_add_overflow(*sum, more, sum))
+		*sum = UINT64_MAX;
+}
+
+/* An execution belongs to the period in which it came, as in the ledger.  One
+ * that ended after midnight is of a day that is over; but not if it is the clock
+ * that went back. */
+static bool
+is_over(const struct budget_kept *kept, size_t p,
+    const struct budget_now *then, const struct budget_now *now)
+{
+	return then->period[p] < kept->period[p] &&
+	    now->period[p] >= kept->period[p];
+}
+
+void
+budget_owner_add(struct budget_owner *owner, const struct budget_now *then,
+    const struct budget_now *now, const struct budget_use *use,
+    money_int cost)
+{
+	struct budget_kept *kept = &owner->kept;
+
+	for (size_t p = 0; p < BUDGET_PERIODS; p++) {
+		struct budget_use *sum = &kept->use[p];
+
+		if (is_over(kept, p, then, now))
+			continue;
+		add(&sum->executions, use->executions);
+		add(&sum->mib_ms, use->mib_ms);
+		add(&sum->cpu_us, use->cpu_us);
+		add(&sum->bytes_out, use->bytes_out);
+		add(&sum->idle_mib_ms, use->idle_mib_ms);
+		if (money_add(&kept->cost[p], cost) < 0)
+			kept->cost[p] = COST_MAX;
+	}
+}
+
+/* ---- money ---- */
+
+/*
+ * What it costs at the place on the axis of the tenant's month where it comes to
+ * lie.  A clock that went back over a month's end goes on with that month's axis,
+ * as all else does.  is_known: the tenant is charged for it already.
+ */
+money_int
+budget_cost(struct budgets *budgets, struct budget_owner *tenant,
+    const char *runtime, const struct budget_now *then,
+    const struct budget_now *now, const struct budget_use *use, bool is_known)
+{
+	const struct rate_usage usage = { .executions = use->executions,
+		.mib_ms = use->mib_ms, .cpu_us = use->cpu_us,
+		.bytes_out = use->bytes_out,
+		.idle_mib_ms = use->idle_mib_ms };
+	struct budget_kept *kept = &tenant->kept;
+	struct rate_meter copy = kept->meter;
+	int32_t day = (int32_t)then->period[BUDGET_DAY];
+	money_int cost = 0;
+
+	if (budgets->prices == NULL ||
+	    is_over(kept, BUDGET_MONTH, then, now))
+		return 0;
+	if (then->period[BUDGET_MONTH] < kept->period[BUDGET_MONTH])
+		day = civil_first_day((int32_t)kept->period[BUDGET_MONTH]);
+	return rate_meter_add(is_known ? &copy : &kept->meter,
+	    budgets->prices, kept->name, runtime, day, &usage, &cost) < 0 ?
+	    COST_MAX : cost;
+}
