@@ -72,6 +72,25 @@ set(struct bill *bill, const struct cmd_verb *verb,
 	return CMD_DONE;
 }
 
+/* Functions by name; what is of none, and therefore first, goes to the end. */
+static int
+take_functions(struct invoice *invoice, struct groups *functions)
+{
+	struct group *first, **all = groups_sorted(functions,
+	    &invoice->function_count);
+	size_t count = invoice->function_count;
+
+	invoice->functions = all;
+	if (all == NULL)
+		return -ENOMEM;
+	if (count < 2 || keys_value(all[0]->packed, 0).n > 0)
+		return 0;
+	first = all[0];
+	memmove(all, all + 1, (count - 1) * sizeof(*all));
+	all[count - 1] = first;
+	return 0;
+}
+
 static int
 print(const struct invoice *invoice, bool is_text)
 {
@@ -116,12 +135,8 @@ write_bill(struct bill *bill, bool is_text)
 		error = rated_fold(&rated, &bill->keys, &by_function,
 		    civil_first_day(invoice->month),
 		    civil_first_day(invoice->month + 1), functions);
-	if (error == 0) {
-		invoice->functions = groups_sorted(functions,
-		    &invoice->function_count);
-		if (invoice->functions == NULL)
-			error = -ENOMEM;
-	}
+	if (error == 0)
+		error = take_functions(invoice, functions);
 	code = error != 0 ? rated_fail(error) : print(invoice, is_text);
 	rate_bill_free(&empty);
 	rated_free(&rated);

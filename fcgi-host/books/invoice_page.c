@@ -37,7 +37,7 @@ static const char style[] =
     "  border-bottom: 1px solid #1a1a1a; }\n"
     "th, td { padding: .35rem 1rem .35rem 0; vertical-align: top; }\n"
     "td { border-bottom: 1px solid #e2e2e2; unicode-bidi: isolate;\n"
-    "  overflow-wrap: anywhere; }\n"
+    "  overflow-wrap: break-word; }\n"
     ".number { text-align: right; white-space: nowrap;\n"
     "  font-variant-numeric: tabular-nums; overflow-wrap: normal; }\n"
     "th:last-child, td:last-child { padding-right: 0; }\n"
@@ -46,11 +46,15 @@ static const char style[] =
     "footer { margin-top: 2.5rem; color: #5c5c5c; font-size: .85rem; }\n"
     "@media (max-width: 34rem) { th, td { padding-right: .6rem; }\n"
     "  body { padding: 1rem .75rem; } }\n"
-    "@media print { body { padding: 0; max-width: none; font-size: 10pt; }\n"
-    "  .wide { overflow: visible; }\n"
+    "@media print { :root { font-size: 13px; }\n"
+    "  body { padding: 0; max-width: none; font-size: 10pt;\n"
+    "    line-height: 1.4; }\n"
+    "  header { margin-bottom: 2rem; } table { margin-top: 1.5rem; }\n"
+    "  h2, footer { margin-top: 1.75rem; }\n"
+    "  .wide { overflow: visible; } footer p { margin: .5rem 0; }\n"
     "  thead { display: table-header-group; }\n"
     "  tfoot { display: table-row-group; }\n"
-    "  tr, .warning { break-inside: avoid; } h2 { break-after: avoid; } }\n"
+    "  tr, footer, .warning { break-inside: avoid; } h2 { break-after: avoid; } }\n"
     "</style>\n</head>\n<body>\n";
 
 static int

@@ -156,7 +156,10 @@ def test_each_line_and_the_total_are_right_to_the_last_digit(
     words = " ".join(row[0] for row in rows)
     assert "from 2026-07-15" in words and "above" in words
     assert ("free tier" in words) and "php" in words
-    # The lines sum up, and so do the functions.
+    # The lines sum up, and so do the functions, of which none is the last.
+    assert (page.rows[-1][0] == "(minimum)") == (minimum > 0)
+    names = [row[0] for row in page.rows[end + 2:] if row[0] != "(minimum)"]
+    assert names == sorted(names)
     assert sum(Decimal(row[3]) for row in rows) == Decimal(cents(total))
     assert sum(Decimal(row[3]) for row in page.rows[end + 2:]) == \
         Decimal(cents(total))
