@@ -269,8 +269,8 @@ minimum_row(const struct prices *prices, const struct rated_month *month,
 	return end_row(&row, out);
 }
 
-static int
-month_rows(const struct prices *prices, const struct rated *rated,
+int
+focus_month(const struct prices *prices, const struct rated *rated,
     const struct rated_month *month, int32_t from, int32_t to, struct buf *out)
 {
 	int error = 0;
@@ -292,8 +292,7 @@ month_rows(const struct prices *prices, const struct rated *rated,
 }
 
 int
-focus_rows(const struct prices *prices, const struct rated *rated,
-    int32_t from, int32_t to, struct buf *out)
+focus_heading(struct buf *out)
 {
 	int error = 0;
 	size_t i;
@@ -301,8 +300,5 @@ focus_rows(const struct prices *prices, const struct rated *rated,
 	for (i = 0; i < COLUMN_COUNT && error == 0; i++)
 		error = buf_addf(out, "%s%s", names[i],
 		    i + 1 < COLUMN_COUNT ? "," : "\n");
-	for (i = 0; i < rated->month_count && error == 0; i++)
-		error = month_rows(prices, rated, &rated->months[i], from, to,
-		    out);
 	return error;
 }

@@ -46,7 +46,7 @@ struct rated {
 
 /* Rates all groups, which have rated_keys.  0; -ENOMEM; -EOVERFLOW;
  * -EINVAL: a day that the calendar does not have.  *rated is to be freed in any
- * case, before the groups. */
+ * case; it borrows the groups. */
 int rated_make(const struct prices *prices, struct groups *groups,
     struct rated *rated);
 /* A sentence about such an error on standard error; returns an exit code. */

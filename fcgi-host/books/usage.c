@@ -143,23 +143,34 @@ set(struct usage *usage, const struct cmd_verb *verb,
 	return code;
 }
 
-/* The groups by what was asked for become those with their costs; or the rows
- * of FOCUS are made of them. */
+/* Month by month, so that no more of it is held. */
 static int
-charge(struct usage *usage)
+print_focus(struct usage *usage, const struct rated *rated)
+{
+	int error = focus_heading(&usage->lines), code = CMD_DONE;
+	size_t i;
+
+	for (i = 0; i < rated->month_count && error == 0 && code == CMD_DONE;
+	    i++) {
+		error = focus_month(usage->prices, rated, &rated->months[i],
+		    usage->from_day, usage->to_day, &usage->lines);
+		if (error == 0)
+			code = cmd_print(&usage->lines);
+	}
+	if (error != 0)
+		return rated_fail(error);
+	return code == CMD_DONE ? cmd_print(&usage->lines) : code;
+}
+
+/* The groups by what was asked for become those with their costs. */
+static int
+fold(struct usage *usage, const struct rated *rated)
 {
 	struct groups *folded = groups_new(&usage->by);
-	struct rated rated = { .count = 0 };
 	int error = folded == NULL ? -ENOMEM :
-	    rated_make(usage->prices, usage->groups, &rated);
+	    rated_fold(rated, &usage->keys, &usage->by, usage->from_day,
+	    usage->to_day, folded);
 
-	if (error == 0)
-		error = usage->is_focus ?
-		    focus_rows(usage->prices, &rated, usage->from_day,
-		    usage->to_day, &usage->lines) :
-		    rated_fold(&rated, &usage->keys, &usage->by,
-		    usage->from_day, usage->to_day, folded);
-	rated_free(&rated);
 	if (error != 0) {
 		groups_free(folded);
 		return rated_fail(error);
@@ -167,6 +178,18 @@ charge(struct usage *usage)
 	groups_free(usage->groups);
 	usage->groups = folded;
 	return CMD_DONE;
+}
+
+static int
+charge(struct usage *usage)
+{
+	struct rated rated;
+	int error = rated_make(usage->prices, usage->groups, &rated);
+	int code = error != 0 ? rated_fail(error) : usage->is_focus ?
+	    print_focus(usage, &rated) : fold(usage, &rated);
+
+	rated_free(&rated);
+	return code;
 }
 
 static int
