@@ -125,6 +125,25 @@ shares_sum_up_and_the_largest_fraction_gets_the_rest(void **state)
 }
 
 static void
+a_share_of_more_than_128_bits_is_exact(void **state)
+{
+	const money_int half = (money_int)1 << 126, whole = half * 2;
+	money_int rest;
+
+	(void)state;
+	/* A half of 2^128 - 1, where what is left is just the whole again and
+	 * again. */
+	assert_true(money_share(~(money_int)0, half, whole, &rest) ==
+	    ~(money_int)0 / 2);
+	assert_true(rest == half);
+	assert_true(money_share(~(money_int)0, whole, whole, &rest) ==
+	    ~(money_int)0);
+	assert_true(rest == 0);
+	assert_true(money_share(~(money_int)0, 0, whole, &rest) == 0);
+	assert_true(rest == 0);
+}
+
+static void
 every_day_of_four_centuries_comes_back(void **state)
 {
 	struct civil before = civil_date(-1);
@@ -186,6 +205,7 @@ main(void)
 		cmocka_unit_test(a_line_is_rounded_once_and_a_half_goes_up),
 		cmocka_unit_test(
 		    shares_sum_up_and_the_largest_fraction_gets_the_rest),
+		cmocka_unit_test(a_share_of_more_than_128_bits_is_exact),
 		cmocka_unit_test(every_day_of_four_centuries_comes_back),
 		cmocka_unit_test(what_is_no_day_of_the_calendar_is_refused),
 	};

@@ -159,6 +159,40 @@ a_line_is_rounded_and_not_its_days(void **state)
 }
 
 static void
+lines_stand_in_the_order_of_the_book_and_costs_begin_at_nothing(void **state)
+{
+	struct prices *prices = prices_of(BOOK "[prices]\n"
+	    "million_executions = 10000\ngb_out = 1\n"
+	    "[prices runtime php]\nmillion_executions = 30000\n"
+	    "[prices runtime perl]\nmillion_executions = 20000, 1 above 25\n"
+	    "[prices from 2026-07-02]\nfree_executions = 45\n");
+	struct rate_cell cells[] = { cell(1, "perl", 20), cell(1, "php", 10),
+		cell(2, "", 20), cell(2, "perl", 40) };
+	struct rate_bill bill;
+	int again;
+
+	(void)state;
+	/* Of the first day 25 lie below perl's step, 17 of them perl's; of the
+	 * second 15 are free, a third of them not perl's. */
+	for (again = 0; again < 2; again++) {
+		assert_int_equal(rate_bill(prices, "a", july(), cells, 4,
+		    &bill), 0);
+		assert_int_equal(bill.count, 5);
+		assert_line(&bill.lines[0], true, 0, 15, 0);
+		assert_line(&bill.lines[1], false, 0, 15, 15 * CENT);
+		assert_line(&bill.lines[2], false, 0, 10, 30 * CENT);
+		assert_line(&bill.lines[3], false, 0, 17, 34 * CENT);
+		assert_line(&bill.lines[4], false, 1, 33, 0);
+		assert_string_equal(bill.lines[1].list->runtime, "");
+		assert_string_equal(bill.lines[2].list->runtime, "php");
+		assert_string_equal(bill.lines[3].list->runtime, "perl");
+		assert_true(cells[0].cost[PRICES_EXECUTIONS] == 34 * CENT);
+		rate_bill_free(&bill);
+	}
+	prices_free(prices);
+}
+
+static void
 a_bill_that_does_not_fit_is_refused(void **state)
 {
 	struct prices *prices = prices_of(BOOK "[prices]\n"
@@ -217,6 +251,8 @@ main(void)
 		cmocka_unit_test(what_has_no_price_uses_up_no_free_tier),
 		cmocka_unit_test(a_month_below_its_minimum_costs_the_minimum),
 		cmocka_unit_test(a_line_is_rounded_and_not_its_days),
+		cmocka_unit_test(
+		    lines_stand_in_the_order_of_the_book_and_costs_begin_at_nothing),
 		cmocka_unit_test(a_bill_that_does_not_fit_is_refused),
 		cmocka_unit_test(a_meter_begins_anew_with_each_month),
 	};
