@@ -540,6 +540,9 @@ lost_record(struct inflight_slot *slot, void *arg)
 	    "the gateway died";
 	record.outcome = OUTCOME_LOST;
 	record.cause = CAUSE_HOST;
+	/* of one that had ended and was not written, lost_cpu_us has it */
+	record.cpu_us = record.cpu_user_us = record.cpu_sys_us = 0;
+	record.cpu_source = SOURCE_NONE;
 	record.status = 0;
 	record.run_us = lost_run_us(slot, loop_now_us(server->loop));
 	lost->slot = slot;

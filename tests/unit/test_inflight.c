@@ -278,6 +278,7 @@ the_executions_of_a_dead_gateway_are_recorded_as_lost_once(void **state)
 	written->record_seq = 5;
 	/* its line was in a batch that never reached the file */
 	strcpy(pending->record.request_id, "pending");
+	pending->record.cpu_us = 700;
 	pending->record_seq = 6;
 	/* and so a successor begins */
 	inflight_set_seq(stage->inflight, 5);
@@ -297,6 +298,9 @@ the_executions_of_a_dead_gateway_are_recorded_as_lost_once(void **state)
 	    1);
 	assert_int_equal(stage_log_count(stage, "\"trigger\":\"invoke\""), 1);
 	assert_int_equal(stage_log_count(stage, "\"trigger\":\"web\""), 2);
+	/* what the clock shows beyond all lines is lost_cpu_us, and told once */
+	assert_int_equal(stage_log_count(stage, "\"cpu_us\":0,"), 3);
+	assert_int_equal(stage_log_count(stage, "\"cause\":\"host\""), 3);
 	assert_int_equal(stage_log_count(stage, "\"run_us\":0,"), 2);
 	assert_int_equal(stage_log_count(stage, "\"run_us\":2000000,"), 1);
 }
