@@ -44,6 +44,7 @@ struct entry {
 	/* host; has_totals: the three behind it are there */
 	bool has_totals;
 	uint64_t cgroup_cpu_us, cgroup_user_us, cgroup_sys_us, lost_cpu_us;
+	uint64_t open_cpu_us;
 	uint64_t refused_unrecorded;
 };
 

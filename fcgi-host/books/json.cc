@@ -95,6 +95,7 @@ constexpr struct field fields[] = {
 	F(cgroup_cpu_us, NUMBER, OPTIONAL, H),
 	F(cgroup_user_us, NUMBER, OPTIONAL, H),
 	F(cgroup_sys_us, NUMBER, OPTIONAL, H),
+	F(open_cpu_us, NUMBER, OPTIONAL, H),
 	F(lost_cpu_us, NUMBER, OPTIONAL, H),
 	F(mac, TEXT, OPTIONAL, E | I | H),
 };

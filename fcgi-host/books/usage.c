@@ -2,6 +2,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "fcgi-host/books/audited.h"
 #include "fcgi-host/books/entry.h"
 #include "fcgi-host/books/focus.h"
 #include "fcgi-host/books/groups.h"
@@ -19,7 +20,7 @@
 
 struct options {
 	const char *conf, *by, *from, *to, *prices, *format;
-	bool is_json, is_csv;
+	bool is_json, is_csv, is_audit;
 };
 
 struct usage {
@@ -124,6 +125,11 @@ set(struct usage *usage, const struct cmd_verb *verb,
 	const char *word;
 	int code;
 
+	if (options->is_audit && (options->is_csv || options->by != NULL ||
+	    options->from != NULL || options->to != NULL ||
+	    options->prices != NULL || options->format != NULL))
+		return cmd_wrong(verb, "--audit balances whole runs: it goes "
+		    "with --json only");
 	if (keys_parse(&usage->by, options->by != NULL ? options->by :
 	    "tenant", &word) != 0)
 		return cmd_wrong(verb, "--by: \"%.*s\" is no key, or stands "
@@ -249,6 +255,8 @@ books_usage(const struct cmd_verb *verb, int argc, char **argv)
 		    &options.is_csv, NULL, NULL },
 		{ 0, "format", "FORMAT", "focus: FOCUS 1.2, or "
 		    "lambda: REPORT lines", NULL, &options.format, NULL },
+		{ 0, "audit", NULL, "hold each run's records against its clock",
+		    &options.is_audit, NULL, NULL },
 	};
 	struct usage usage = { .from_us = 0 };
 	char **paths;
@@ -258,7 +266,9 @@ books_usage(const struct cmd_verb *verb, int argc, char **argv)
 	    argv, &paths, &code))
 		return code;
 	code = set(&usage, verb, &options);
-	if (code == CMD_DONE) {
+	if (code == CMD_DONE && options.is_audit) {
+		code = audited(paths, options.conf, options.is_json);
+	} else if (code == CMD_DONE) {
 		usage.groups = groups_new(&usage.keys);
 		code = usage.groups == NULL ? cmd_fail("no memory") :
 		    read_all(&usage, paths, &options);
