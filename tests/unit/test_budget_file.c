@@ -296,6 +296,8 @@ each_run_charges_its_own(void **state)
 static void
 after_a_reboot_all_lines_of_the_run_are_looked_at_again(void **state)
 {
+	char old[4096];
+	ssize_t n;
 	int fd;
 
 	(void)state;
@@ -306,11 +308,13 @@ after_a_reboot_all_lines_of_the_run_are_looked_at_again(void **state)
 	host_record("start");
 	execute(1);
 	budgets_save(budgets);
+	fd = open_file("budgets", 0);
+	n = pread(fd, old, sizeof(old), 512);
+	assert_int_equal(n, 1024);
 	execute(5);
 	/* the head came to the disk, the owners did not */
-	fd = open_file("budgets", 0);
 	budgets_save(budgets);
-	assert_int_equal(pwrite(fd, "", 1, 512), 1);
+	assert_int_equal(pwrite(fd, old, (size_t)n, 512), n);
 	close(fd);
 	machine_die();
 	gateway_start(RUN + 2, "log");
