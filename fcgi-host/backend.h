@@ -76,6 +76,7 @@ struct backend {
 	/* FastCGI, on the instance's channel */
 	uint16_t role;
 	bool wants_read, wants_write, is_broken;
+	bool is_idle_talk; /* what came last held no answer */
 	bool is_program_dead; /* what it wrote is all that will come */
 	bool keeps;           /* the connection is to be kept */
 	bool is_reused;       /* it was kept */

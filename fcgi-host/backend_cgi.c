@@ -12,7 +12,10 @@
 
 #include "fcgi-host/sock.h"
 
-#define READS_PER_EVENT 16
+/* An empty line costs as much as a long one: so little of stderr is read before
+ * others have their turn.  More than a pipe holds is read where it has ended. */
+#define ERR_BYTES 4096
+#define ERR_READS_MAX 256
 
 static void
 out_ready(void *arg, uint32_t events)
@@ -32,32 +35,37 @@ in_ready(void *arg, uint32_t events)
 	backend->events->writable(backend->arg);
 }
 
+/* Returns whether there may be more. */
+static bool
+err_read(struct backend *backend)
+{
+	struct loop *loop = backend->instance->fleet->loop;
+	char data[ERR_BYTES];
+	ssize_t n = read(backend->err_fd, data, sizeof(data));
+
+	if (n > 0)
+		funclog_feed(&backend->log, backend->request_id, data,
+		    (size_t)n, loop_now_us(loop));
+	if (n > 0 || (n < 0 && (errno == EAGAIN || errno == EINTR)))
+		return n > 0;
+	loop_io_del(loop, &backend->err_io);
+	close_fd(&backend->err_fd);
+	return false;
+}
+
 static void
 err_drain(struct backend *backend)
 {
-	struct loop *loop = backend->instance->fleet->loop;
-	char data[8192];
-
-	for (int i = 0; i < READS_PER_EVENT && backend->err_fd >= 0; i++) {
-		ssize_t n = read(backend->err_fd, data, sizeof(data));
-
-		if (n < 0 && (errno == EAGAIN || errno == EINTR))
+	for (int i = 0; i < ERR_READS_MAX && backend->err_fd >= 0; i++)
+		if (!err_read(backend))
 			return;
-		if (n > 0) {
-			funclog_feed(&backend->log, backend->request_id, data,
-			    (size_t)n, loop_now_us(loop));
-			continue;
-		}
-		loop_io_del(loop, &backend->err_io);
-		close_fd(&backend->err_fd);
-	}
 }
 
 static void
 err_ready(void *arg, uint32_t events)
 {
 	(void)events;
-	err_drain(arg);
+	(void)err_read(arg);
 }
 
 static void

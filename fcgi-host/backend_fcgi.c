@@ -24,9 +24,9 @@
 /* what most requests need */
 #define REQUEST_MIN 1024
 #define WRITE_SIZE (32u * 1024)
-/* records that hold no answer, stderr above all, come without end from a
+/* records that hold no answer, empty ones above all, come without end from a
  * program that floods: so much of them is read before others have their turn */
-#define READS_PER_CALL 4
+#define IDLE_BYTES 4096
 /* a broken connection waits so long for init to say how the program ended */
 #define GRACE_US 300000
 
@@ -453,19 +453,20 @@ receive(struct backend *backend, void *out, size_t size)
 static ssize_t
 fcgi_read(struct backend *backend, void *out, size_t size)
 {
+	size_t used = 0;
+	ssize_t n;
+
 	if (backend->is_undelivered)
 		return -EAGAIN;
-	for (int i = 0; i < READS_PER_CALL && !backend->is_eof; i++) {
-		ssize_t n = receive(backend, out, size);
-		size_t used;
-
+	if (!backend->is_eof) {
+		n = receive(backend, out, backend->is_idle_talk &&
+		    size > IDLE_BYTES ? IDLE_BYTES : size);
 		if (n < 0)
 			return n;
 		used = records_take(backend, out, (size_t)n);
-		if (used > 0)
-			return (ssize_t)used;
+		backend->is_idle_talk = used == 0;
 	}
-	return backend->is_eof ? 0 : -EAGAIN;
+	return used > 0 ? (ssize_t)used : backend->is_eof ? 0 : -EAGAIN;
 }
 
 static void

@@ -18,6 +18,10 @@
 /* A report or a pipe that is read at most so often per event: one instance
  * that floods does not hold the loop. */
 #define READS_PER_EVENT 16
+/* Of what a program writes beside its answers less: each line costs as much,
+ * however short.  At its end all that the pipe holds is read. */
+#define OUTPUT_BYTES 4096
+#define OUTPUT_READS_MAX 256
 
 static const int8_t next_state[INSTANCE_STATE_COUNT][INSTANCE_EVENT_COUNT] = {
 	/*                    UP  FAILED  TAKE  RELEASE  KILL  GONE */
@@ -218,11 +222,11 @@ init_ready(void *arg, uint32_t events)
 }
 
 static void
-output_log(struct instance *instance, struct loop_io *io, int *fd)
+output_log(struct instance *instance, struct loop_io *io, int *fd, int reads)
 {
-	char data[8192];
+	char data[OUTPUT_BYTES];
 
-	for (int i = 0; i < READS_PER_EVENT; i++) {
+	for (int i = 0; i < reads; i++) {
 		ssize_t n = read(*fd, data, sizeof(data));
 
 		if (n > 0) {
@@ -244,7 +248,7 @@ out_ready(void *arg, uint32_t events)
 	struct instance *instance = arg;
 
 	(void)events;
-	output_log(instance, &instance->out_io, &instance->out_fd);
+	output_log(instance, &instance->out_io, &instance->out_fd, 1);
 }
 
 static void
@@ -253,7 +257,7 @@ err_ready(void *arg, uint32_t events)
 	struct instance *instance = arg;
 
 	(void)events;
-	output_log(instance, &instance->err_io, &instance->err_fd);
+	output_log(instance, &instance->err_io, &instance->err_fd, 1);
 }
 
 int
@@ -419,9 +423,11 @@ instance_gone(struct instance *instance, const struct ctl_instance_gone *gone)
 	}
 	cpu_attribute(instance, &now);
 	if (instance->err_fd >= 0)
-		err_ready(instance, 0);
+		output_log(instance, &instance->err_io, &instance->err_fd,
+		    OUTPUT_READS_MAX);
 	if (instance->out_fd >= 0)
-		out_ready(instance, 0);
+		output_log(instance, &instance->out_io, &instance->out_fd,
+		    OUTPUT_READS_MAX);
 	funclog_end(&instance->log, instance->request_id,
 	    loop_now_us(instance->fleet->loop));
 	instance_step(instance, INSTANCE_EVENT_GONE);

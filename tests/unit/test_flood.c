@@ -6,7 +6,11 @@
 #include <cmocka.h>
 
 #include <errno.h>
+#include <fcntl.h>
+#include <string.h>
+#include <sys/ioctl.h>
 #include <sys/socket.h>
+#include <unistd.h>
 
 #include "tests/unit/play.h"
 
@@ -59,6 +63,44 @@ a_flood_within_a_request_is_bounded_and_ends(void **state)
 	assert_int_equal(play->stage.server.connections, 0);
 }
 
+static void
+stop(void *arg)
+{
+	loop_stop(arg);
+}
+
+/* Each empty line costs as much as a long one: of a pipe full of them one turn
+ * of the loop takes little, and the next ones the rest. */
+static void
+a_flood_of_lines_on_stderr_does_not_hold_the_loop(void **state)
+{
+	struct play *play = *state;
+	struct actor *actor = play_dispatch(play, "GET", "");
+	struct loop_task task = { .is_queued = false };
+	char lines[4096];
+	int sent = 0, left = 0;
+	ssize_t n;
+
+	memset(lines, '\n', sizeof(lines));
+	assert_int_equal(fcntl(actor->fds[2], F_SETFL, O_NONBLOCK), 0);
+	while ((n = write(actor->fds[2], lines, sizeof(lines))) > 0)
+		sent += (int)n;
+	assert_true(sent >= 1 << 15);
+	loop_defer(play->stage.loop, &task, stop, play->stage.loop);
+	assert_int_equal(loop_run(play->stage.loop), 0);
+	assert_int_equal(ioctl(actor->fds[2], FIONREAD, &left), 0);
+	assert_in_range(sent - left, 1, sizeof(lines));
+	for (int i = 0; i < 100; i++)
+		play_turn(play, 0);
+	assert_int_equal(ioctl(actor->fds[2], FIONREAD, &left), 0);
+	assert_int_equal(left, 0);
+	/* and what comes last is not lost with its end */
+	assert_true(write(actor->fds[2], lines, sizeof(lines)) > 0);
+	play_say(play, actor, "Content-Type: text/plain\n\nhello");
+	play_end(play, actor, 0);
+	assert_true(play_has(play, "hello"));
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, play_set_up, \
 	    play_tear_down)
 
@@ -68,6 +110,7 @@ main(void)
 	const struct CMUnitTest tests[] = {
 		TEST(a_flood_that_reads_no_answer_is_not_read),
 		TEST(a_flood_within_a_request_is_bounded_and_ends),
+		TEST(a_flood_of_lines_on_stderr_does_not_hold_the_loop),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
