@@ -26,6 +26,30 @@ struct bill {
 
 static const struct keys by_function = { .at = { KEY_FUNCTION }, .count = 1 };
 
+/* The price book that was named, or the configuration's.  CMD_DONE, or
+ * CMD_WRONG after a sentence. */
+static int
+set_prices(struct bill *bill, const struct cmd_verb *verb,
+    const struct options *options)
+{
+	struct conf *conf = NULL;
+	const char *path = options->prices;
+
+	if (path == NULL) {
+		conf = cmd_conf(options->conf);
+		if (conf == NULL)
+			return CMD_WRONG;
+		path = conf->prices;
+	}
+	if (path == NULL)
+		(void)cmd_wrong(verb, "%s names no price book; write prices = "
+		    "FILE below [host], or give --prices", options->conf);
+	else
+		bill->prices = rated_prices(path);
+	conf_unref(conf);
+	return bill->prices != NULL ? CMD_DONE : CMD_WRONG;
+}
+
 static int
 add(const struct entry *entry, const struct place *place, void *arg)
 {
@@ -57,11 +81,7 @@ set(struct bill *bill, const struct cmd_verb *verb,
 	    civil_parse_day(options->date, &invoice->date) != 0)
 		return cmd_wrong(verb, "--date %s is no day; write it like "
 		    "2026-12-01", options->date);
-	if (options->prices == NULL)
-		return cmd_wrong(verb, "--prices is missing: the price book, "
-		    "fcgi-host-prices(5)");
-	bill->prices = rated_prices(options->prices);
-	if (bill->prices == NULL)
+	if (set_prices(bill, verb, options) != CMD_DONE)
 		return CMD_WRONG;
 	first = civil_first_day(invoice->month);
 	bill->from_us = (uint64_t)first * DAY_US;
@@ -170,8 +190,8 @@ books_invoice(const struct cmd_verb *verb, int argc, char **argv)
 		CMD_OPTION_CONF(&options.conf),
 		{ 0, "month", "MONTH", "the month, as 2026-11", NULL,
 		    &options.month, NULL },
-		{ 0, "prices", "FILE", "the price book", NULL,
-		    &options.prices, NULL },
+		{ 0, "prices", "FILE", "the price book (default: the "
+		    "configuration's)", NULL, &options.prices, NULL },
 		{ 0, "date", "DAY", "the invoice's date (default: today)",
 		    NULL, &options.date, NULL },
 		{ 0, "text", NULL, "print plain text instead of HTML",

@@ -238,12 +238,27 @@ def test_a_tenant_without_a_record_is_warned_of_and_pays_the_minimum(
         ["Total", "", "", "7.50"]]
 
 
+def test_the_configuration_names_log_and_price_book(installed, books,
+                                                     tmp_path):
+    ini = tmp_path / "h.ini"
+    ini.write_text(f"[host]\naccounting = {books[0]}/a.log\n", "utf-8")
+    words = ("invoice", "alice", "--month", MONTH, "-c", ini)
+    done = installed.run(*words)
+    assert done.returncode == 2 and not done.stdout
+    assert f"{ini} names no price book" in done.stderr
+    with ini.open("a", encoding="utf-8") as file:
+        file.write(f"prices = {books[0]}/prices.ini\n")
+    done = installed.run(*words)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout == run(installed, books, "alice").stdout
+
+
 @pytest.mark.parametrize("words, sentence", [
     ((), "name the tenant"),
     (("Alice",), "name the tenant"),
     (("alice",), "is no month; write it like 2026-11"),
     (("alice", "--month", "2026-13"), "--month 2026-13 is no month"),
-    (("alice", "--month", "2026-07"), "--prices is missing"),
+    (("alice", "--month", "2026-07", "-c", "/none.ini"), "/none.ini"),
     (("alice", "--month", "2026-07", "--date", "x"), "--date x is no day"),
     (("alice", "--month", "2026-07", "--prices", "/none"),
      "/none cannot be opened"),
