@@ -9,9 +9,11 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "fcgi-host/chain_file.h"
 #include "fcgi-host/cmd.h"
 #include "fcgi-host/cmd_check.h"
 #include "fcgi-host/cmd_program.h"
+#include "fcgi-host/sock.h"
 #include "sandbox/userns.h"
 
 void
@@ -281,6 +283,19 @@ check_functions(const struct conf *conf, struct findings *findings)
 		    "o+rx %s", path, conf->user, path);
 }
 
+static void
+check_chain_key(const struct conf *conf, struct findings *findings)
+{
+	CLEANUP_FD int fd = -1;
+	char problem[1024];
+
+	if (conf->chain_key == NULL)
+		return;
+	fd = chain_file_open(conf->chain_key, problem, sizeof(problem));
+	if (fd < 0)
+		findings_add(findings, FINDING_ERROR, "[host] %s", problem);
+}
+
 void
 check_places(const struct conf *conf, struct findings *findings)
 {
@@ -292,6 +307,7 @@ check_places(const struct conf *conf, struct findings *findings)
 	check_parent(conf->run, "[host] run", false, findings);
 	check_parent(conf->state, "[host] state", false, findings);
 	check_parent(conf->accounting, "[host] accounting", true, findings);
+	check_chain_key(conf, findings);
 	if (conf->log[0] == '/')
 		check_parent(conf->log, "[host] log", true, findings);
 	for (i = 0; i < conf->listen_count; i++) {

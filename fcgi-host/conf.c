@@ -64,6 +64,7 @@ conf_unref(struct conf *conf)
 	free(conf->functions);
 	free(conf->accounting);
 	free(conf->prices);
+	free(conf->chain_key);
 	free(conf->run);
 	free(conf->state);
 	free(conf->url_prefix);

@@ -52,6 +52,7 @@ struct conf {
 	bool allow_tcp;
 	char *functions, *accounting, *run, *state;
 	char *prices; /* a price book, or NULL */
+	char *chain_key; /* a file; NULL: records are not chained */
 	bool is_sync;
 	char *url_prefix; /* no trailing slash; "" is the whole site */
 	char *index;      /* function for the prefix itself, or NULL */

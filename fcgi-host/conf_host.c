@@ -177,6 +177,11 @@ SET(accounting)
 	return put_path(&conf->accounting, "accounting", value, problem, size);
 }
 
+SET(chain_key)
+{
+	return put_path(&conf->chain_key, "chain_key", value, problem, size);
+}
+
 SET(sync)
 {
 	return put_bool(&conf->is_sync, "sync", value, problem, size);
@@ -365,6 +370,7 @@ static const struct host_key {
 	{ "functions", set_functions },
 	{ "accounting", set_accounting },
 	{ "prices", set_prices },
+	{ "chain_key", set_chain_key },
 	{ "sync", set_sync },
 	{ "run", set_run },
 	{ "state", set_state },

@@ -68,6 +68,7 @@ check_bind_path(struct check *c, unsigned line, const struct conf_bind *bind)
 		{ "run", c->conf->run, false },
 		{ "state", c->conf->state, false },
 		{ "accounting", c->conf->accounting, false },
+		{ "chain_key", c->conf->chain_key, false },
 		{ "log", c->conf->log, false },
 		{ "functions", c->conf->functions, !bind->is_writable } };
 	size_t i;

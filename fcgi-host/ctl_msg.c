@@ -202,7 +202,8 @@ check_log(const struct ctl_msg *msg)
 {
 	const struct ctl_log *log = &msg->u.log;
 
-	return log->is_first <= 1 && IS_ZERO(log->pad) ? 0 : -EPROTO;
+	return log->is_first <= 1 && log->has_chain <= 1 &&
+	    IS_ZERO(log->pad) ? 0 : -EPROTO;
 }
 
 static int
@@ -210,7 +211,10 @@ check_log_switched(const struct ctl_msg *msg)
 {
 	const struct ctl_log_switched *switched = &msg->u.log_switched;
 
-	return switched->error >= 0 && switched->pad == 0 ? 0 : -EPROTO;
+	return switched->error >= 0 && switched->has_chain <= 1 &&
+	    IS_ZERO(switched->pad) &&
+	    (switched->has_chain != 0 || IS_ZERO(switched->head)) ? 0 :
+	    -EPROTO;
 }
 
 static int
@@ -431,7 +435,7 @@ enum {
 static const struct type_rule rules[CTL_TYPE_COUNT] = {
 	[CTL_CONF] = { "conf", CTL_HEAD_SIZE, S2G | S2C, 1, NULL },
 	[CTL_PRICES] = { "prices", CTL_HEAD_SIZE, S2G, 1, NULL },
-	[CTL_LOG] = { "log", SIZE_OF(log), S2G, 1, check_log },
+	[CTL_LOG] = { "log", SIZE_OF(log), S2G, FDS_BY_BODY, check_log },
 	[CTL_STDERR] = { "stderr", CTL_HEAD_SIZE, S2G | S2C, 1, NULL },
 	[CTL_LISTEN] = { "listen", CTL_HEAD_SIZE, S2G, 1, NULL },
 	[CTL_ADOPT] = { "adopt", CTL_HEAD_SIZE, S2G, 1, NULL },
@@ -502,6 +506,8 @@ fds_of_body(const struct ctl_msg *msg)
 	switch (msg->type) {
 	case CTL_FN_PUT:
 		return msg->u.function.has_env;
+	case CTL_LOG:
+		return 1u + msg->u.log.has_chain;
 	case CTL_INSTANCE_UP:
 		return 1 + (size_t)__builtin_popcount(msg->u.instance_up.has);
 	case CTL_DRAIN:

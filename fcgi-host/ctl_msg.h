@@ -12,13 +12,14 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define CTL_MAGIC 0x66637435u /* changes with every change of a struct */
+#define CTL_MAGIC 0x66637436u /* changes with every change of a struct */
 #define CTL_NAME_MAX 200      /* a function's name */
 #define CTL_SEGMENTS_MAX 8    /* parts of a name between slashes */
 #define CTL_PATH_MAX 216      /* its file below the functions directory */
 #define CTL_TENANT_MAX 63
 #define CTL_RUNTIME_MAX 31
 #define CTL_VERSION_LENGTH 16 /* hex digits of a content hash */
+#define CTL_MAC_SIZE 32
 #define CTL_DETAIL_MAX 255
 #define CTL_TEXT_MAX 1023
 /* the table of executions in flight, that outlives the gateway and the host: 7,000 */
@@ -83,7 +84,8 @@ enum ctl_type {
 	/* spawner → gateway, before each CTL_CONF with `prices`; fd: the price
 	 * book, sealed */
 	CTL_PRICES,
-	/* spawner → gateway; fd: accounting log, O_APPEND|O_RDWR (struct ctl_log) */
+	/* spawner → gateway; fds: accounting log, O_APPEND|O_RDWR (struct ctl_log),
+	 * and the chain's key, sealed, if has_chain */
 	CTL_LOG,
 	/* spawner → gateway or scanner; fd: the reopened log, to become
 	 * descriptor 2 (dup3) */
@@ -203,14 +205,18 @@ struct ctl_name {
 
 struct ctl_log {
 	uint8_t is_first; /* 0: a reopen, to be answered by CTL_LOG_SWITCHED */
-	uint8_t pad[7];
+	uint8_t has_chain;
+	uint8_t pad[6];
 };
 
 /* error: 0, or why the gateway goes on in the log that it had: EBADMSG, its last
- * line is no record; else what a system call said. */
+ * line is no record; else what a system call said.  head: the mac of the last line
+ * by the key before, with has_chain. */
 struct ctl_log_switched {
 	int32_t error;
-	uint32_t pad;
+	uint8_t has_chain;
+	uint8_t pad[3];
+	uint8_t head[CTL_MAC_SIZE];
 };
 
 struct ctl_start {

@@ -8,6 +8,7 @@
 #include <fcntl.h>
 #include <getopt.h>
 #include <signal.h>
+#include <sodium.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
@@ -464,6 +465,9 @@ main(int argc, char **argv)
 	log_init("gateway", LOG_INFO);
 	ceilings_set(&gateway);
 	(void)slice_set(SLICE_GATEWAY_US);
+	/* it looks which instructions there are, and for a random number */
+	if (sodium_init() < 0)
+		log_fatal("sodium", "mend=\"/dev/urandom cannot be read\"");
 	rights_drop(argc, argv);
 	signal(SIGPIPE, SIG_IGN);
 	signal(SIGXFSZ, SIG_IGN); /* the write fails instead: EFBIG */

@@ -200,71 +200,13 @@ on_prices(struct gateway *gateway, const struct ctl_msg *msg, int *fds,
 		gateway_prices_take(gateway, fds[0]);
 }
 
-/* What the instances of dead predecessors used, and no line tells. */
-static uint64_t
-lost_cpu(const struct gateway *gateway)
-{
-	uint64_t charged_us = inflight_charged(gateway->inflight);
-	uint64_t used_us = gateway->totals.whole_us;
-
-	return used_us > charged_us ? used_us - charged_us : 0;
-}
-
-/* What a new run finds recorded of the clock: with a new clock nothing; with a
- * new table nobody knows, and all of it counts as recorded. */
-static uint64_t
-charged_before(const struct gateway *gateway)
-{
-	if (!gateway->totals.is_taken_over)
-		return 0;
-	return inflight_run(gateway->inflight) != 0 ?
-	    inflight_charged(gateway->inflight) : gateway->totals.whole_us;
-}
-
-/* The log is there: the first record, and those of a predecessor's debts. */
-static void
-first_records(struct gateway *gateway)
-{
-	ledger_begin(gateway->server.ledger, charged_before(gateway));
-	gateway->lost_cpu_us = lost_cpu(gateway);
-	gateway_host_record(gateway, gateway->is_again ? "restart" : "start");
-	request_record_lost(&gateway->server);
-}
-
-static void
-log_reply(struct gateway *gateway, int error)
-{
-	struct ctl_msg msg;
-
-	ctl_msg_init(&msg, CTL_LOG_SWITCHED);
-	msg.u.log_switched.error = error;
-	gateway_send(gateway, &msg);
-}
-
 static void
 on_log(struct gateway *gateway, const struct ctl_msg *msg, int *fds,
     size_t fd_count)
 {
-	bool is_first = !gateway->has_log;
-	int error;
-
-	if (fd_count != 1 || gateway->inflight == NULL)
-		return;
-	if (!is_first)
-		gateway_host_record(gateway, "reopen");
-	error = ledger_switch(gateway->server.ledger, steal_fd(&fds[0]),
-	    is_first && inflight_run(gateway->inflight) != 0);
-	if (error < 0)
-		log_event(LOG_ERROR, "accounting_switch", "error=\"%s\"",
-		    strerror(-error));
-	else
-		gateway->has_log = true;
-	if (error == 0 && is_first)
-		first_records(gateway);
-	/* whatever came of it: who waits must hear it, and which log is the log
-	 * is settled by this */
-	if (!msg->u.log.is_first)
-		log_reply(gateway, -error);
+	if (fd_count == 1u + msg->u.log.has_chain && gateway->inflight != NULL)
+		gateway_log(gateway, &msg->u.log, steal_fd(&fds[0]),
+		    fd_count > 1 ? fds[1] : -1);
 }
 
 static void
@@ -456,6 +398,7 @@ on_totals(struct gateway *gateway, const struct ctl_msg *msg, int *fds,
 		return;
 	gateway_host_record(gateway, "stop");
 	ledger_flush(gateway->server.ledger);
+	gateway_log_head(gateway);
 	gateway->exit_code = ledger_is_failing(gateway->server.ledger);
 	if (gateway->exit_code == 0)
 		budgets_finish(gateway->budgets);

@@ -1,6 +1,6 @@
 /*
  * What the files of the gateway role share: gateway.c (start, loop, stop),
- * gateway_ctl.c (the spawner's messages), gateway_status.c (what `status`
+ * gateway_ctl.c (the spawner's messages), gateway_log.c (which log is the log), gateway_status.c (what `status`
  * shows).  Included by nobody else.
  */
 #ifndef FCGI_HOST_GATEWAY_IMPL_H
@@ -75,6 +75,13 @@ void gateway_host_record(struct gateway *gateway, const char *event);
 void gateway_drain(struct gateway *gateway, uint64_t longest_ms, int next_fd);
 /* Writes the status to a client's socket (taken). */
 void gateway_status(struct gateway *gateway, int fd);
+
+/* gateway_log.c: goes on in the accounting log fd (taken), chained by the key in
+ * key_fd (borrowed; -1: not chained). */
+void gateway_log(struct gateway *gateway, const struct ctl_log *log, int fd,
+    int key_fd);
+/* Says the chain's head, for whoever keeps the host's log elsewhere. */
+void gateway_log_head(const struct gateway *gateway);
 
 /* gateway_shell.c: root's shells, of which only the books are kept here. */
 void gateway_shell_ask(struct gateway *gateway,

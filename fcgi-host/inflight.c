@@ -8,7 +8,7 @@
 
 #include "fcgi-host/log.h"
 
-#define INFLIGHT_MAGIC 0x66637435u /* changes with every change of a struct */
+#define INFLIGHT_MAGIC 0x66637436u /* changes with every change of a struct */
 
 struct inflight_head {
 	uint32_t magic;
@@ -22,6 +22,7 @@ struct inflight_head {
 	/* of the batch that is being written: its last seq, and charged_us with
 	 * it */
 	uint64_t batch_seq, batch_charged_us;
+	struct chain_mac mac, batch_mac; /* likewise */
 	struct inflight_log log;
 };
 
@@ -216,12 +217,15 @@ stores_settle(void)
 	atomic_signal_fence(memory_order_seq_cst);
 }
 
-/* charged_us is of what the log had before the batch, so that at each moment it
- * and batch_charged_us are right for a seq below and from batch_seq on. */
+/* charged_us and mac are of what the log had before the batch, so that at each
+ * moment they and batch_* are right for a seq below and from batch_seq on. */
 static void
-charge_settle(struct inflight *inflight, uint64_t charged_us)
+batch_settle(struct inflight *inflight, uint64_t charged_us)
 {
+	struct chain_mac mac = *inflight_mac(inflight);
+
 	inflight->head->charged_us = charged_us;
+	inflight->head->mac = mac;
 	stores_settle();
 	inflight->head->batch_seq = 0;
 	stores_settle();
@@ -229,10 +233,12 @@ charge_settle(struct inflight *inflight, uint64_t charged_us)
 
 void
 inflight_set_batch(struct inflight *inflight, uint64_t seq,
-    uint64_t charged_us)
+    uint64_t charged_us, const struct chain_mac *mac)
 {
-	charge_settle(inflight, inflight_charged(inflight));
+	batch_settle(inflight, inflight_charged(inflight));
 	inflight->head->batch_charged_us = charged_us;
+	inflight->head->batch_mac = mac != NULL ? *mac :
+	    (struct chain_mac){ { 0 } };
 	stores_settle();
 	inflight->head->batch_seq = seq;
 	stores_settle();
@@ -244,13 +250,27 @@ inflight_batch_seq(const struct inflight *inflight)
 	return inflight->head->batch_seq;
 }
 
+static bool
+batch_is_written(const struct inflight_head *head)
+{
+	return head->batch_seq != 0 && head->seq >= head->batch_seq;
+}
+
 uint64_t
 inflight_charged(const struct inflight *inflight)
 {
 	const struct inflight_head *head = inflight->head;
 
-	return head->batch_seq != 0 && head->seq >= head->batch_seq ?
-	    head->batch_charged_us : head->charged_us;
+	return batch_is_written(head) ? head->batch_charged_us :
+	    head->charged_us;
+}
+
+const struct chain_mac *
+inflight_mac(const struct inflight *inflight)
+{
+	const struct inflight_head *head = inflight->head;
+
+	return batch_is_written(head) ? &head->batch_mac : &head->mac;
 }
 
 uint64_t
@@ -287,7 +307,7 @@ inflight_begin(struct inflight *inflight, uint64_t run_id,
 			slot->ended_us = head->alive_us;
 	}
 	stores_settle();
-	charge_settle(inflight, charged_us);
+	batch_settle(inflight, charged_us);
 	head->seq = head->number = 0;
 	inflight_set_log(inflight, log);
 	head->run_id = run_id;

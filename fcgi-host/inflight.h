@@ -10,6 +10,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "fcgi-host/chain.h"
 #include "fcgi-host/record.h"
 
 struct inflight_slot {
@@ -46,11 +47,14 @@ void inflight_set_seq(struct inflight *inflight, uint64_t seq);
 /* The processor time in the lines that are in the log: of this run, and of runs
  * before on whose clock it goes on. */
 uint64_t inflight_charged(const struct inflight *inflight);
-/* Before a batch is written: its last seq, and what is charged once that is in
- * the log.  Whoever dies in between, the log tells which of the two holds: it is
+/* The mac of that seq's line, by which the next one is chained; of a run before,
+ * too.  All zeros: there is none. */
+const struct chain_mac *inflight_mac(const struct inflight *inflight);
+/* Before a batch is written: its last seq, and what is charged and chained once
+ * that is in the log (mac NULL: it is not).  Whoever dies in between, the log tells which of the two holds: it is
  * one store that makes the batch the next, and one (the seq) that ends it. */
 void inflight_set_batch(struct inflight *inflight, uint64_t seq,
-    uint64_t charged_us);
+    uint64_t charged_us, const struct chain_mac *mac);
 /* That seq: no line of this run in the log has a later one.  0: none was tried. */
 uint64_t inflight_batch_seq(const struct inflight *inflight);
 uint64_t inflight_next_number(struct inflight *inflight);

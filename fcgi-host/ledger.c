@@ -11,12 +11,12 @@
 #include <unistd.h>
 
 #include "fcgi-host/budget_file.h"
+#include "fcgi-host/ledger_tail.h"
 #include "fcgi-host/log.h"
 #include "fcgi-host/loop.h"
 #include "fcgi-host/sock.h"
 
 #define RESERVE_CHUNK (256u * 1024)
-#define TAIL_SIZE (64u * 1024)
 /* host records have no admission of their own; this many always fit */
 #define HOST_LINES 2
 
@@ -35,6 +35,8 @@ struct ledger {
 	uint64_t admitted;
 	uint64_t next_seq;
 	uint64_t charged_us; /* in the clock's lines, the batch's too */
+	struct chain *chain; /* NULL: the lines have no mac */
+	bool is_chain_told; /* a host record names its key */
 	struct buf batch;
 	struct ledger_entry *first, **last;
 	uint64_t executions, refused, errors;
@@ -90,6 +92,7 @@ ledger_free(struct ledger *ledger)
 	if (ledger == NULL)
 		return;
 	file_leave(ledger);
+	chain_free(ledger->chain);
 	buf_free(&ledger->batch);
 	free(ledger);
 }
@@ -118,67 +121,21 @@ budgets_switch(const struct ledger *ledger)
 		budgets_follow(ledger->budgets, &log);
 }
 
-/* The last complete line, as far as the tail shows it. */
-struct last_line {
-	uint64_t start, end;
-	uint64_t seq; /* 0: none */
-};
-
-static struct last_line
-tail_read(int fd, uint64_t size)
+int
+ledger_set_chain(struct ledger *ledger, const uint8_t key[CHAIN_KEY_SIZE])
 {
-	uint64_t from = size > TAIL_SIZE ? size - TAIL_SIZE : 0;
-	char *tail = malloc(TAIL_SIZE);
-	ssize_t n = tail == NULL ? -1 :
-	    pread(fd, tail, TAIL_SIZE, (off_t)from);
-	char *end = n > 0 ? memrchr(tail, '\n', (size_t)n) : NULL;
-	struct last_line line = { .end = n < 0 ? size : from };
-
-	if (end != NULL) {
-		char *start = memrchr(tail, '\n', (size_t)(end - tail));
-
-		start = start == NULL ? tail : start + 1;
-		line.seq = record_line_seq(start, (size_t)(end - start));
-		line.start = from + (uint64_t)(start - tail);
-		line.end = from + (uint64_t)(end - tail) + 1;
-	}
-	free(tail);
-	return line;
+	if (ledger->chain != NULL)
+		chain_set_key(ledger->chain, key);
+	else
+		ledger->chain = chain_new(key);
+	ledger->is_chain_told = false;
+	return ledger->chain == NULL ? -ENOMEM : 0;
 }
 
-/* The beginning of one of our lines, or what a power cut leaves of one: a file
- * that was named by mistake is never cut. */
-static bool
-tail_is_ours(int fd, uint64_t from, uint64_t size)
+const struct chain_mac *
+ledger_head(const struct ledger *ledger)
 {
-	static const char begin[] = "{\"v\":";
-	char head[sizeof(begin) - 1] = { 0 };
-	ssize_t n = pread(fd, head, sizeof(head), (off_t)from);
-
-	return n > 0 && size - from <= RECORD_LINE_MAX &&
-	    (head[0] == '\0' || memcmp(head, begin, (size_t)n) == 0);
-}
-
-/* A torn last line belongs to an answer that was never completed. */
-static int
-tail_mend(int fd, uint64_t *size, struct last_line *line)
-{
-	*line = tail_read(fd, *size);
-	if (line->end >= *size)
-		return 0;
-	if (!tail_is_ours(fd, line->end, *size)) {
-		log_event(LOG_ERROR, "accounting_foreign",
-		    "mend=\"the accounting log's last line is no record: name "
-		    "another file, or end that line, and run fcgi-host "
-		    "reopen\"");
-		return -EBADMSG;
-	}
-	log_event(LOG_WARN, "accounting_torn", "cut_bytes=%llu",
-	    (unsigned long long)(*size - line->end));
-	if (ftruncate(fd, (off_t)line->end) < 0)
-		return -errno;
-	*size = line->end;
-	return 0;
+	return ledger->chain == NULL ? NULL : chain_head(ledger->chain);
 }
 
 static uint64_t
@@ -193,8 +150,8 @@ file_size_most(void)
 /* Who died between the write and the note of it is believed by the log: a debt
  * whose line is there is paid.  But an earlier run's line has a number too, and
  * then that is one of other debts. */
-static void
-seq_believe(struct ledger *ledger, const struct last_line *line)
+static bool
+seq_believe(struct ledger *ledger, const struct ledger_tail *line)
 {
 	struct inflight *inflight = ledger->inflight;
 	struct inflight_log log = inflight_log(inflight);
@@ -202,10 +159,26 @@ seq_believe(struct ledger *ledger, const struct last_line *line)
 	if (log.dev != ledger->log.dev || log.ino != ledger->log.ino ||
 	    line->start < log.from || line->seq <= inflight_seq(inflight) ||
 	    line->seq > inflight_batch_seq(inflight))
-		return;
+		return false;
 	inflight_set_seq(inflight, line->seq);
 	ledger->next_seq = line->seq + 1;
 	ledger->charged_us = inflight_charged(inflight);
+	return true;
+}
+
+/* The table's word counts before the file's: whose end was cut meanwhile, or that
+ * is another's, has a next line that does not follow on it.  Of a batch that is
+ * there in part only the file knows. */
+static void
+mac_believe(struct ledger *ledger, const struct ledger_tail *line,
+    bool is_believed)
+{
+	const struct chain_mac *mac = inflight_mac(ledger->inflight);
+
+	if (is_believed || chain_mac_is_none(mac))
+		mac = &line->mac;
+	if (ledger->chain != NULL)
+		chain_go_on(ledger->chain, mac);
 }
 
 /* An earlier run's table keeps that run's place, until ledger_begin. */
@@ -223,8 +196,9 @@ log_note(struct ledger *ledger, bool is_again)
 int
 ledger_switch(struct ledger *ledger, int fd, bool is_again)
 {
-	struct last_line line;
+	struct ledger_tail line;
 	struct stat status;
+	bool is_first, is_believed;
 	uint64_t size;
 	int error;
 
@@ -234,11 +208,12 @@ ledger_switch(struct ledger *ledger, int fd, bool is_again)
 		return -EINVAL;
 	}
 	size = (uint64_t)status.st_size;
-	error = tail_mend(fd, &size, &line);
+	error = ledger_tail_mend(fd, &size, &line);
 	if (error < 0) {
 		close(fd);
 		return error;
 	}
+	is_first = ledger->fd < 0;
 	file_leave(ledger);
 	ledger->fd = fd;
 	ledger->size = ledger->reserved_end = size;
@@ -246,8 +221,9 @@ ledger_switch(struct ledger *ledger, int fd, bool is_again)
 	ledger->size_most = file_size_most();
 	ledger->log = (struct inflight_log){ .dev = status.st_dev,
 		.ino = status.st_ino, .from = size };
-	if (is_again)
-		seq_believe(ledger, &line);
+	is_believed = is_again && seq_believe(ledger, &line);
+	if (is_first)
+		mac_believe(ledger, &line, is_believed);
 	log_note(ledger, is_again);
 	budgets_switch(ledger);
 	/* what was reserved for the admitted went with the old file */
@@ -339,6 +315,17 @@ ledger_release(struct ledger *ledger)
 		ledger->admitted--;
 }
 
+/* A record of the next seq stands in the batch: its line has nothing before it
+ * that could fail any more. */
+static void
+line_end(struct ledger *ledger, size_t before)
+{
+	if (ledger->chain != NULL)
+		chain_seal(ledger->chain, &ledger->batch, before);
+	LOG_ASSERT(buf_len(&ledger->batch) - before <= RECORD_LINE_MAX);
+	ledger->next_seq++;
+}
+
 int
 ledger_exec(struct ledger *ledger, struct record_exec *record,
     struct ledger_entry *entry)
@@ -353,8 +340,7 @@ ledger_exec(struct ledger *ledger, struct record_exec *record,
 		ledger->batch.end = ledger->batch.start + before;
 		return -ENOMEM;
 	}
-	LOG_ASSERT(buf_len(&ledger->batch) - before <= RECORD_LINE_MAX);
-	ledger->next_seq++;
+	line_end(ledger, before);
 	ledger->charged_us += record->cpu_us;
 	ledger->executions++;
 	if (ledger->budgets != NULL)
@@ -378,7 +364,7 @@ ledger_instance(struct ledger *ledger, struct record_instance *record)
 		ledger->batch.end = ledger->batch.start + before;
 		return -ENOMEM;
 	}
-	ledger->next_seq++;
+	line_end(ledger, before);
 	ledger->charged_us += record->start_cpu_us + record->idle_cpu_us;
 	if (ledger->budgets != NULL)
 		budgets_charge_instance(ledger->budgets, record,
@@ -391,17 +377,28 @@ int
 ledger_host(struct ledger *ledger, struct record_host *record)
 {
 	size_t before = buf_len(&ledger->batch);
+	char id[CHAIN_ID_TEXT], prev[CHAIN_MAC_TEXT];
+	int error;
 
+	if (ledger->chain != NULL && !ledger->is_chain_told) {
+		chain_id(ledger->chain, id);
+		chain_mac_text(chain_head(ledger->chain), prev);
+		record->chain = id;
+		record->prev = prev;
+	}
 	record->seq = ledger->next_seq;
 	record->run_id = ledger->run_id;
 	record->time_us = loop_clock_real_us();
 	record->executions = ledger->executions;
 	record->refused_unrecorded = ledger->refused;
-	if (record_put_host(&ledger->batch, record) < 0) {
+	error = record_put_host(&ledger->batch, record);
+	record->chain = record->prev = NULL;
+	if (error < 0) {
 		ledger->batch.end = ledger->batch.start + before;
 		return -ENOMEM;
 	}
-	ledger->next_seq++;
+	line_end(ledger, before);
+	ledger->is_chain_told = true;
 	ledger->charged_us += record->lost_cpu_us;
 	ledger->refused = 0;
 	return 0;
@@ -498,7 +495,7 @@ ledger_flush(struct ledger *ledger)
 	if (n == 0 && ledger->first == NULL)
 		return;
 	inflight_set_batch(ledger->inflight, ledger->next_seq - 1,
-	    ledger->charged_us);
+	    ledger->charged_us, ledger_head(ledger));
 	error = ledger->fd < 0 ? -EBADF : batch_write(ledger);
 	if (error < 0) {
 		write_failed(ledger, error);

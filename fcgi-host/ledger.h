@@ -33,6 +33,13 @@ void ledger_set_sync(struct ledger *ledger, bool is_sync);
 /* Whom the executions are charged to as their lines are made (borrowed; NULL:
  * nobody). */
 void ledger_set_budgets(struct ledger *ledger, struct budgets *budgets);
+/* From here on each line is chained by this key, and the next host record says
+ * so.  Before the first switch, or behind all lines of the key before.  0 or
+ * -ENOMEM. */
+int ledger_set_chain(struct ledger *ledger,
+    const uint8_t key[CHAIN_KEY_SIZE]);
+/* The mac of the last line, written or not.  NULL: they are not chained. */
+const struct chain_mac *ledger_head(const struct ledger *ledger);
 
 /*
  * Goes on in the file fd (taken, O_APPEND|O_RDWR); what was pending is

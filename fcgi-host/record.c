@@ -290,6 +290,10 @@ record_put_host(struct buf *out, const struct record_host *r)
 	}
 	if (r->lost_cpu_us > 0)
 		PUT_NUMBER(out, "lost_cpu_us", r->lost_cpu_us);
+	if (r->chain != NULL) {
+		PUT_TEXT(out, "chain", r->chain);
+		PUT_TEXT(out, "prev", r->prev);
+	}
 	return put_close(out);
 }
 

@@ -115,6 +115,7 @@ struct record_host {
 	uint64_t lost_cpu_us;  /* of instances that died with gateway or host */
 	uint64_t executions;         /* records of type exec so far in this run */
 	uint64_t refused_unrecorded; /* since the last host record */
+	const char *chain, *prev; /* the key's name, the mac before; NULL: none */
 };
 
 /* Each appends one line, newline included; 0 or -ENOMEM. */

@@ -11,6 +11,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "fcgi-host/chain_file.h"
 #include "fcgi-host/log.h"
 #include "fcgi-host/notify.h"
 #include "fcgi-host/privileges.h"
@@ -244,6 +245,12 @@ open_logs(struct spawner *spawner)
 	    O_RDWR, spawner->places.gid, problem, sizeof(problem));
 	if (spawner->accounting_fd < 0)
 		give_up(spawner, "accounting", "%s", problem);
+	if (spawner->conf->chain_key == NULL)
+		return;
+	spawner->chain_fd = chain_file_open(spawner->conf->chain_key, problem,
+	    sizeof(problem));
+	if (spawner->chain_fd < 0)
+		give_up(spawner, "chain_key", "%s", problem);
 }
 
 static void
@@ -398,6 +405,7 @@ end(struct spawner *spawner)
 	sandbox_host_free(spawner->host);
 	close_fd(&spawner->accounting_fd);
 	close_fd(&spawner->old_accounting_fd);
+	close_fd(&spawner->chain_fd);
 	close_fd(&spawner->inflight_fd);
 	close_fd(&spawner->budgets_fd);
 	close_fd(&spawner->stderr_fd);
@@ -423,7 +431,8 @@ main(int argc, char **argv)
 {
 	struct spawner spawner = { .conf_fd = -1, .prices_fd = -1, .accounting_fd = -1,
 		.old_accounting_fd = -1, .inflight_fd = -1,
-		.budgets_fd = -1, .stderr_fd = -1, .cgroup.fd = -1,
+		.budgets_fd = -1, .chain_fd = -1, .stderr_fd = -1,
+		.cgroup.fd = -1,
 		.places.control_fd = -1 };
 	char problem[SPAWNER_PROBLEM_MAX] = "";
 	struct programs programs;

@@ -78,6 +78,7 @@ struct spawner {
 
 	struct child *gateway;
 	int accounting_fd, inflight_fd, budgets_fd;
+	int chain_fd; /* the chain's key, sealed; -1: none */
 	int old_accounting_fd; /* a gateway may have died writing it; -1: none */
 	int stderr_fd; /* what descriptor 2 was, before a log file was opened */
 	uint64_t last_id;          /* of instances that this gateway asked for */
@@ -143,19 +144,22 @@ void spawner_send_fd(struct child *child, enum ctl_type type, int fd);
 /* What a reload or reopen has in hand before anything is changed. */
 struct spawner_logs {
 	int accounting_fd, log_fd; /* -1: stays */
+	int chain_fd; /* the key of what comes behind */
 };
 
 /* 0, or a negative errno with a sentence: nothing is open then. */
 int spawner_logs_open(const struct spawner *spawner, const struct conf *conf,
     bool is_accounting, bool is_log, struct spawner_logs *logs, char *problem,
     size_t size);
+void spawner_logs_close(struct spawner_logs *logs);
 /* Takes what is open. */
 void spawner_logs_switch(struct spawner *spawner, struct spawner_logs *logs);
 /* Of one switch the answer is awaited before the next: else nobody could say
  * which file the gateway holds. */
 bool spawner_is_switching(const struct spawner *spawner);
 /* The gateway answered: error 0, or it goes on in the log that it had. */
-void spawner_log_switched(struct spawner *spawner, int error);
+void spawner_log_switched(struct spawner *spawner,
+    const struct ctl_log_switched *switched);
 /* What the configuration's log lacks, and that the old one goes on. */
 void spawner_switch_problem(const struct spawner *spawner, char *problem,
     size_t size);

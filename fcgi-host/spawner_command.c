@@ -184,6 +184,7 @@ fixed_key(const struct conf *old, const struct conf *new)
 		{ "functions", same_text(old->functions, new->functions) },
 		{ "run", same_text(old->run, new->run) },
 		{ "state", same_text(old->state, new->state) },
+		{ "chain_key", same_text(old->chain_key, new->chain_key) },
 		{ "user", same_text(old->user, new->user) },
 		{ "require", same_text(old->require, new->require) },
 	};
@@ -292,8 +293,7 @@ prepare(struct spawner *spawner, struct conf *conf, struct spawner_logs *logs,
 	    problem, size);
 	if (error != 0) {
 		images_free(*images);
-		close_fd(&logs->accounting_fd);
-		close_fd(&logs->log_fd);
+		spawner_logs_close(logs);
 	}
 	return error;
 }

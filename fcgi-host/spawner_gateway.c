@@ -66,7 +66,9 @@ send_log(struct spawner *spawner, int fd, bool is_first)
 
 	if (parcel != NULL) {
 		parcel->msg.u.log.is_first = is_first;
-		if (parcel_lend(parcel, fd) != 0) {
+		parcel->msg.u.log.has_chain = spawner->chain_fd >= 0;
+		if (parcel_lend(parcel, fd) != 0 || (spawner->chain_fd >= 0 &&
+		    parcel_lend(parcel, spawner->chain_fd) != 0)) {
 			parcel_unref(parcel);
 			parcel = NULL;
 		}
@@ -267,7 +269,7 @@ on_log_switched(struct spawner *spawner, const struct ctl_msg *msg)
 	if (spawner->switches_pending == 0)
 		return -EPROTO;
 	if (--spawner->switches_pending == 0)
-		spawner_log_switched(spawner, msg->u.log_switched.error);
+		spawner_log_switched(spawner, &msg->u.log_switched);
 	return 0;
 }
 

@@ -5,6 +5,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "fcgi-host/chain_file.h"
 #include "fcgi-host/log.h"
 #include "fcgi-host/sock.h"
 #include "fcgi-host/spawner.h"
@@ -28,7 +29,7 @@ spawner_logs_open(const struct spawner *spawner, const struct conf *conf,
     bool is_accounting, bool is_log, struct spawner_logs *logs, char *problem,
     size_t size)
 {
-	logs->accounting_fd = logs->log_fd = -1;
+	logs->accounting_fd = logs->log_fd = logs->chain_fd = -1;
 	if (is_accounting) {
 		logs->accounting_fd = places_open_log(conf->accounting, O_RDWR,
 		    spawner->places.gid, problem, size);
@@ -42,7 +43,26 @@ spawner_logs_open(const struct spawner *spawner, const struct conf *conf,
 			return logs->log_fd;
 		}
 	}
+	/* last, as it is not to be taken back */
+	if (is_accounting && spawner->chain_fd >= 0) {
+		logs->chain_fd = chain_file_next(conf->chain_key,
+		    spawner->chain_fd, problem, size);
+		if (logs->chain_fd < 0) {
+			int error = logs->chain_fd;
+
+			spawner_logs_close(logs);
+			return error;
+		}
+	}
 	return 0;
+}
+
+void
+spawner_logs_close(struct spawner_logs *logs)
+{
+	close_fd(&logs->accounting_fd);
+	close_fd(&logs->log_fd);
+	close_fd(&logs->chain_fd);
 }
 
 void
@@ -53,6 +73,10 @@ spawner_logs_switch(struct spawner *spawner, struct spawner_logs *logs)
 		spawner_send_fd(spawner->gateway, CTL_STDERR, logs->log_fd);
 		spawner_send_fd(spawner->scanner, CTL_STDERR, logs->log_fd);
 		close_fd(&logs->log_fd);
+	}
+	if (logs->chain_fd >= 0) {
+		close_fd(&spawner->chain_fd);
+		spawner->chain_fd = steal_fd(&logs->chain_fd);
 	}
 	if (logs->accounting_fd >= 0) {
 		/* the one that a gateway has, until it says otherwise */
@@ -94,11 +118,29 @@ spawner_switch_problem(const struct spawner *spawner, char *problem,
 		    strerror(spawner->switch_error));
 }
 
-void
-spawner_log_switched(struct spawner *spawner, int error)
+/* The head is for whoever keeps it where this host cannot write. */
+static void
+say_switched(const struct ctl_log_switched *switched, char *text, size_t size)
 {
-	char problem[SPAWNER_PROBLEM_MAX] = "the logs are switched";
+	struct chain_mac head;
+	char digits[CHAIN_MAC_TEXT];
 
+	_Static_assert(sizeof(head) == sizeof(switched->head), "one size");
+	memcpy(&head, switched->head, sizeof(head));
+	chain_mac_text(&head, digits);
+	snprintf(text, size, "the logs are switched%s%s",
+	    switched->has_chain ? "; the chain's head was " : "",
+	    switched->has_chain ? digits : "");
+}
+
+void
+spawner_log_switched(struct spawner *spawner,
+    const struct ctl_log_switched *switched)
+{
+	char problem[SPAWNER_PROBLEM_MAX];
+	int error = switched->error;
+
+	say_switched(switched, problem, sizeof(problem));
 	spawner->switch_error = error;
 	if (error != 0) {
 		/* what a successor begins with is what this one goes on with */

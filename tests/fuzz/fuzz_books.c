@@ -78,7 +78,7 @@ fill_table(const struct books *books, unsigned used, uint64_t from)
 		slot->started_us = seq;
 	}
 	inflight_set_seq(inflight, 2);
-	inflight_set_batch(inflight, used, 0);
+	inflight_set_batch(inflight, used, 0, NULL);
 	inflight_close(inflight);
 }
 

@@ -115,6 +115,10 @@ make_message(struct ctl_msg *msg, const enum ctl_type *types, size_t count)
 	case CTL_LOG_SWITCHED:
 		if ((next() & 3) == 3)
 			msg->u.log_switched.error = EBADMSG;
+		msg->u.log_switched.has_chain = next() & 1;
+		if (msg->u.log_switched.has_chain)
+			memset(msg->u.log_switched.head, next(),
+			    sizeof(msg->u.log_switched.head));
 		break;
 	case CTL_SHELL_ANSWER:
 		msg->u.shell_answer.serial = play.spawner.shell_serial -

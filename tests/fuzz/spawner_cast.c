@@ -449,7 +449,7 @@ open_spawner(struct spawner *spawner, bool is_refused)
 	spawner->run_id = 1;
 	spawner->file_limit = 64;
 	spawner->accounting_fd = play_file("", 0);
-	spawner->old_accounting_fd = -1;
+	spawner->old_accounting_fd = spawner->chain_fd = -1;
 	spawner->inflight_fd = play_file("", 0);
 	spawner->budgets_fd = play_file("", 0);
 	spawner->prices_fd = -1;

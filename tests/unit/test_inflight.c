@@ -103,11 +103,11 @@ what_is_charged_goes_with_the_lines_in_the_log(void **state)
 
 	(void)state;
 	inflight_begin(inflight, 100, 0, &no_log);
-	inflight_set_batch(inflight, 3, 70);
+	inflight_set_batch(inflight, 3, 70, NULL);
 	assert_int_equal(inflight_charged(inflight), 0);
 	inflight_set_seq(inflight, 3);
 	assert_int_equal(inflight_charged(inflight), 70);
-	inflight_set_batch(inflight, 5, 90);
+	inflight_set_batch(inflight, 5, 90, NULL);
 	inflight_close(inflight);
 	inflight = inflight_open(fd);
 	assert_int_equal(inflight_charged(inflight), 70);

@@ -156,7 +156,7 @@ static void
 after_a_gateway_died_the_sequence_goes_on_behind_the_file(void **state)
 {
 	(void)state;
-	inflight_set_batch(inflight, 43, 0);
+	inflight_set_batch(inflight, 43, 0, NULL);
 	mended("{\"v\":1,\"seq\":41}\n{\"v\":1,\"seq\":42}\n{\"v\":1,\"seq\":43",
 	    "{\"v\":1,\"seq\":41}\n{\"v\":1,\"seq\":42}\n", true, 43);
 	assert_int_equal(inflight_seq(inflight), 42);
@@ -178,14 +178,14 @@ an_earlier_runs_last_line_is_not_taken_for_ones_own(void **state)
 	(void)state;
 	mended_from(strlen(old), old, old, true, 1);
 	assert_int_equal(inflight_seq(inflight), 0);
-	inflight_set_batch(inflight, 3, 0); /* and could not be written */
+	inflight_set_batch(inflight, 3, 0, NULL); /* and could not be written */
 	mended_from(strlen(old), old, old, true, 1);
 	mended_from(strlen(old), torn, old, true, 1);
 	mended_from(UINT64_MAX, old, old, true, 1); /* died while it noted */
 	assert_int_equal(inflight_seq(inflight), 0);
 	mended_from(strlen(old), own, own, true, 2);
 	assert_int_equal(inflight_seq(inflight), 1);
-	inflight_set_batch(inflight, 2, 0); /* no line has a later number */
+	inflight_set_batch(inflight, 2, 0, NULL); /* no line has a later number */
 	mended("{\"v\":1,\"seq\":9}\n", "{\"v\":1,\"seq\":9}\n", true, 2);
 }
 
@@ -213,7 +213,7 @@ the_place_where_a_runs_lines_begin_goes_with_the_log(void **state)
 	ledger_begin(ledger, 0);
 	from = inflight_log(inflight).from;
 	assert_int_not_equal(from, 0);
-	inflight_set_batch(inflight, 1, 0); /* and could not be written */
+	inflight_set_batch(inflight, 1, 0, NULL); /* and could not be written */
 	successor_finds("log", 0, 0);
 	write_line();
 	successor_finds("log", 0, 1);

@@ -1,0 +1,146 @@
+"""The keyed chain over the accounting log: whatever happens to the host, each line
+follows on the one before it; and who has today's key has not yesterday's."""
+import os
+import re
+import signal
+
+import pytest
+
+from lib import chain, host as host_room, proc
+
+pytestmark = pytest.mark.any_user
+
+
+@pytest.fixture
+def keyed(start_once, programs, tmp_path_factory):
+    """A host with a chain; its first key."""
+    made = start_once.host({"swiss.cgi": programs.cgi})
+    made.stop()
+    place = made.state / "chain.key"
+    made.first_key = chain.new_key(place)
+    made.own(place)
+    made.key_path = place
+    made.accounting.unlink()
+    made.configure({"host": {"chain_key": place}})
+    made.start()
+    return made
+
+
+def rotate(host, name):
+    old = host.log_dir / name
+    host.accounting.rename(old)
+    done = host.verb("reopen")
+    assert done.returncode == 0, done.stderr
+    return old, done.stdout
+
+
+def test_the_chain_goes_on_over_rotations_crashes_and_restarts(keyed):
+    host, old = keyed, []
+    for lap in range(3):
+        host.execute("/fn/swiss?head")
+        place, said = rotate(host, f"old.{lap}")
+        old.append(place)
+        head = re.search(r"head was ([0-9a-f]{64})\b", said)[1]
+        assert place.read_text().endswith(f'"mac":"{head}"}}\n')
+        assert f'"prev":"{head}"' in host.accounting.read_text()
+        host.wait_log(f"event=chain_head .*mac={head}")
+    for _ in range(2):
+        os.kill(host.roles()["gateway"], signal.SIGKILL)
+        host.wait_served("/fn/swiss?head")
+    below = proc.descendants(host.pid)
+    os.kill(host.roles()["spawner"], signal.SIGKILL)
+    host.process.wait(5)
+    assert not host_room.wait_gone(below, 5)
+    host.start()
+    host.execute("/fn/swiss?head")
+    host.stop()
+    host.start()
+    host.execute("/fn/swiss?head")
+    host.stop()
+    head, keys = chain.follow([*old, host.accounting], host.first_key)
+    assert keys == 4
+    assert f"mac={head}" in host.log(), "the last head is not told"
+
+
+def test_the_key_of_yesterday_is_gone_and_none_is_told(keyed):
+    host, keys = keyed, [keyed.first_key]
+    for lap in range(2):
+        host.execute("/fn/swiss?head")
+        rotate(host, f"old.{lap}")
+        keys.append(host.key_path.read_text().strip())
+        assert keys[-1] == chain.next_key(bytes.fromhex(keys[-2])).hex()
+    assert host.key_path.stat().st_mode & 0o7777 == 0o600
+    assert sorted(p.name for p in host.state.iterdir()
+                  if "chain" in p.name) == ["chain.key"]
+    told = host.log() + host.verb("status").stdout + \
+        "".join(p.read_text() for p in host.log_dir.iterdir())
+    for key in keys:
+        assert key not in told
+
+
+def test_a_key_put_in_place_of_another_is_the_next_and_a_record_says_so(keyed):
+    host = keyed
+    host.execute("/fn/swiss?head")
+    second = chain.new_key(host.key_path)
+    host.own(host.key_path)
+    old, _ = rotate(host, "old")
+    host.execute("/fn/swiss?head")
+    host.stop()
+    assert host.key_path.read_text().strip() == second
+    name = chain.name_of(bytes.fromhex(second)).decode()
+    assert host.books.all()[0]["chain"] == name
+    assert host.books.all()[0]["event"] == "chain"
+    chain.follow([old, host.accounting], host.first_key, second)
+
+
+def test_a_log_that_was_cut_while_nobody_ran_shows_a_break(keyed):
+    """The table of executions in flight knows the last mac."""
+    host = keyed
+    host.execute("/fn/swiss?head")
+    os.kill(host.roles()["spawner"], signal.SIGKILL)
+    host.process.wait(5)
+    lines = host.books.lines()
+    host.accounting.write_bytes(b"".join(lines[:-1]))
+    host.start()
+    host.stop()
+    with pytest.raises(AssertionError, match=f":{len(lines)}: prev"):
+        chain.follow([host.accounting], host.first_key)
+
+
+def test_a_key_that_cannot_be_used_is_no_start_and_no_rotation(keyed):
+    host = keyed
+    key = host.key_path.read_text()
+    host.key_path.write_text("secret\n")
+    done = host.verb("reopen")
+    assert done.returncode == 1
+    assert f"{host.key_path} (chain_key) holds no key" in done.stderr
+    host.execute("/fn/swiss?head")
+    done = host.verb("check")
+    assert "(chain_key) holds no key" in done.stdout + done.stderr
+    host.stop()
+    host.key_path.chmod(0o640)
+    with pytest.raises(AssertionError):
+        host.start()
+    assert "can be read by others" in host.log()
+    host.key_path.write_text(key)
+    host.key_path.chmod(0o600)
+    host.start()
+    host.execute("/fn/swiss?head")
+    host.stop()
+    chain.follow([host.accounting], host.first_key)
+
+
+def test_a_reload_does_not_end_the_chain(keyed):
+    host = keyed
+    del host.sections["host"]["chain_key"]
+    host.configure({})
+    done = host.verb("reload")
+    assert done.returncode == 2
+    assert "a change of chain_key needs a restart" in done.stderr
+    host.configure({"host": {"chain_key": host.key_path,
+                             "accounting": host.log_dir / "b.log"}})
+    done = host.verb("reload")
+    assert done.returncode == 0, done.stderr
+    host.fetch("/fn/swiss?head")
+    host.stop()
+    chain.follow([host.accounting, host.log_dir / "b.log"], host.first_key)
