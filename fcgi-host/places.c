@@ -516,6 +516,9 @@ places_open_log(const char *path, int flags, gid_t gid, char *problem,
 	if (fd >= 0 && (fchmod(fd, 0640) != 0 || fchown(fd, 0, gid) != 0))
 		return fail(-errno, problem, size, "%s: cannot be given to "
 		    "root's hands: %s", path, strerror(errno));
+	/* a record that is synced is of no use in a file without a name */
+	if (fd >= 0)
+		(void)fsync(dir);
 	if (fd < 0 && errno == EEXIST)
 		fd = openat(dir, name, flags);
 	if (fd < 0 || fstat(fd, &st) != 0)

@@ -36,12 +36,13 @@ def memory_place(count, fallback):
 
 class Machine:
     """directory: its own, which is made; base: the root image, which is only
-    read; job: a tar archive that the machine unpacks at its root."""
+    read; job: a tar archive that the machine unpacks at its root; disks: further
+    ones, the machine's ubdd and ubde."""
 
-    def __init__(self, directory, base, job):
+    def __init__(self, directory, base, job, disks=()):
         self.dir = pathlib.Path(directory)
         self.dir.mkdir()
-        self.base, self.job = base, job
+        self.base, self.job, self.disks = base, job, disks
         self.process = None
         self.results = self.console = -1
         self.lines = []        # the last ones of the console
@@ -56,6 +57,8 @@ class Machine:
         # what the root image would change goes to a file beside it
         return ["linux.uml", f"ubda={self.dir}/root.cow,{self.base}",
                 f"ubdbr={self.job}", f"ubdc={self.dir}/out.img",
+                *(f"ubd{letter}={disk}"
+                  for letter, disk in zip("de", self.disks)),
                 f"mem={MEMORY_MIB}M", "root=/dev/ubda", "rw", "con=null",
                 *more]
 
