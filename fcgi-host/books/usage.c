@@ -13,6 +13,7 @@
 #include "fcgi-host/books/reader.h"
 #include "fcgi-host/books/report.h"
 #include "fcgi-host/books/verbs.h"
+#include "fcgi-host/books/verify.h"
 #include "fcgi-host/civil.h"
 
 #define DAY_US UINT64_C(86400000000)
@@ -20,7 +21,8 @@
 
 struct options {
 	const char *conf, *by, *from, *to, *prices, *format;
-	bool is_json, is_csv, is_audit;
+	struct verify_options verify;
+	bool is_json, is_csv, is_audit, is_verify;
 };
 
 struct usage {
@@ -236,6 +238,23 @@ read_all(struct usage *usage, char **paths, const struct options *options)
 	return reader_faults(&reader) ? CMD_FAILED : code;
 }
 
+static int
+set_verify(const struct cmd_verb *verb, struct options *options)
+{
+	options->verify.conf = options->conf;
+	if (!options->is_verify && (options->verify.keys != NULL ||
+	    options->verify.heads != NULL))
+		return cmd_wrong(verb, "--chain-key and --heads go with "
+		    "--verify");
+	if (options->is_verify && (options->by != NULL ||
+	    options->from != NULL || options->to != NULL ||
+	    options->prices != NULL || options->format != NULL ||
+	    options->is_json || options->is_csv || options->is_audit))
+		return cmd_wrong(verb, "--verify reads whole logs and sums up "
+		    "nothing: it goes with --chain-key and --heads alone");
+	return CMD_DONE;
+}
+
 int
 books_usage(const struct cmd_verb *verb, int argc, char **argv)
 {
@@ -257,6 +276,12 @@ books_usage(const struct cmd_verb *verb, int argc, char **argv)
 		    "lambda: REPORT lines", NULL, &options.format, NULL },
 		{ 0, "audit", NULL, "hold each run's records against its clock",
 		    &options.is_audit, NULL, NULL },
+		{ 0, "verify", NULL, "follow the chain, and sum up nothing",
+		    &options.is_verify, NULL, NULL },
+		{ 0, "chain-key", "FILE", "with --verify: the first key, or "
+		    "several", NULL, &options.verify.keys, NULL },
+		{ 0, "heads", "FILE", "with --verify: heads that were kept",
+		    NULL, &options.verify.heads, NULL },
 	};
 	struct usage usage = { .from_us = 0 };
 	char **paths;
@@ -265,8 +290,12 @@ books_usage(const struct cmd_verb *verb, int argc, char **argv)
 	if (!cmd_options(verb, table, sizeof(table) / sizeof(table[0]), argc,
 	    argv, &paths, &code))
 		return code;
-	code = set(&usage, verb, &options);
-	if (code == CMD_DONE && options.is_audit) {
+	code = set_verify(verb, &options);
+	if (code == CMD_DONE)
+		code = set(&usage, verb, &options);
+	if (code == CMD_DONE && options.is_verify) {
+		code = verify_run(paths, &options.verify);
+	} else if (code == CMD_DONE && options.is_audit) {
 		code = audited(paths, options.conf, options.is_json);
 	} else if (code == CMD_DONE) {
 		usage.groups = groups_new(&usage.keys);

@@ -1,0 +1,437 @@
+#include "fcgi-host/books/verify.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "fcgi-host/chain.h"
+#include "fcgi-host/cmd.h"
+
+#define KEYS_MAX 16
+/* Rotations through which a key is followed: eleven years of hourly ones. */
+#define STEPS_MAX 100000
+#define PATH_SHOWN 1024
+#define WORDS_MAX (1 << 20) /* of a file with keys or heads */
+
+/* How a line ends before its mac where a key begins. */
+#define NAMED_BEGIN ",\"chain\":\""
+#define NAMED_MIDDLE "\",\"prev\":\""
+#define NAMED_SIZE (sizeof(NAMED_BEGIN) - 1 + CHAIN_ID_TEXT - 1 + \
+    sizeof(NAMED_MIDDLE) - 1 + CHAIN_MAC_TEXT - 1 + 1)
+
+struct head {
+	struct chain_mac mac;
+	bool is_found;
+};
+
+/* What a record was, as far as it matters where a key ends. */
+enum last_kind { LAST_OTHER, LAST_REOPEN, LAST_STOP, LAST_FAULT };
+
+struct verify {
+	uint8_t keys[KEYS_MAX][CHAIN_KEY_SIZE];
+	size_t key_count;
+	struct head *heads; /* sorted */
+	size_t head_count;
+
+	struct chain *chain;
+	uint8_t key[CHAIN_KEY_SIZE]; /* of the lines now */
+	bool has_key;
+	bool is_chained;       /* a line with a mac has come */
+	struct chain_mac last; /* of the last line, as it stands there */
+	struct chain_mac good; /* of the last one that follows */
+	enum last_kind kind;
+
+	uint64_t verified, unchained, unknown, keys_seen;
+	char unknown_at[PATH_SHOWN + 32]; /* the first of them */
+	char begins[CHAIN_MAC_TEXT];      /* the mac before the first; "" */
+};
+
+struct verify *
+verify_new(void)
+{
+	static const uint8_t none[CHAIN_KEY_SIZE];
+	struct verify *verify = calloc(1, sizeof(*verify));
+
+	if (verify != NULL)
+		verify->chain = chain_new(none);
+	if (verify != NULL && verify->chain != NULL)
+		return verify;
+	free(verify);
+	return NULL;
+}
+
+void
+verify_free(struct verify *verify)
+{
+	if (verify == NULL)
+		return;
+	chain_free(verify->chain);
+	free(verify->heads);
+	explicit_bzero(verify, sizeof(*verify));
+	free(verify);
+}
+
+/* ---- keys and heads ---- */
+
+/* Calls take for each word of a file; what it does not take is passed over. */
+static int
+words_each(struct verify *verify, const char *path, const char *what,
+    int (*take)(struct verify *verify, const char *word, size_t n))
+{
+	FILE *file = fopen(path, "re");
+	char *text = file != NULL ? malloc(WORDS_MAX) : NULL;
+	size_t n = text != NULL ? fread(text, 1, WORDS_MAX - 1, file) : 0;
+	int taken = 0, error = file == NULL ? errno : 0;
+
+	if (text != NULL)
+		text[n] = '\0';
+	for (char *at = text; at != NULL && *at != '\0' && taken >= 0;) {
+		size_t length = strcspn(at, " \t\r\n=:,;\"");
+		int is_taken = length > 0 ? take(verify, at, length) : 0;
+
+		taken = is_taken < 0 ? is_taken : taken + is_taken;
+		at += length + (at[length] != '\0');
+	}
+	if (text != NULL)
+		explicit_bzero(text, WORDS_MAX);
+	free(text);
+	if (file != NULL)
+		(void)fclose(file);
+	if (taken > 0)
+		return 0;
+	(void)cmd_fail("%s: %s%s", path, error != 0 ? strerror(error) :
+	    taken < 0 ? "no memory, or too many of them" : what,
+	    error == 0 && taken == 0 ? ", that is 64 digits of 0-9 a-f" : "");
+	return -EINVAL;
+}
+
+static int
+key_take(struct verify *verify, const char *word, size_t n)
+{
+	if (n != 2 * CHAIN_KEY_SIZE)
+		return 0;
+	if (verify->key_count == KEYS_MAX)
+		return -1;
+	return chain_key_parse(word, n, verify->keys[verify->key_count]) ?
+	    (verify->key_count++, 1) : 0;
+}
+
+int
+verify_keys(struct verify *verify, const char *path)
+{
+	return words_each(verify, path, "there is no key in it", key_take);
+}
+
+static int
+head_compare(const void *a, const void *b)
+{
+	return memcmp(a, b, sizeof(struct chain_mac));
+}
+
+static int
+head_take(struct verify *verify, const char *word, size_t n)
+{
+	struct head head = { .is_found = false }, *grown;
+
+	if (!chain_mac_parse(word, n, &head.mac))
+		return 0;
+	grown = reallocarray(verify->heads, verify->head_count + 1,
+	    sizeof(*grown));
+	if (grown == NULL)
+		return -1;
+	verify->heads = grown;
+	grown[verify->head_count++] = head;
+	return 1;
+}
+
+int
+verify_heads(struct verify *verify, const char *path)
+{
+	int error = words_each(verify, path, "there is no head in it",
+	    head_take);
+
+	if (error == 0)
+		qsort(verify->heads, verify->head_count,
+		    sizeof(*verify->heads), head_compare);
+	return error;
+}
+
+/* It may stand there twice. */
+static void
+head_find(struct verify *verify, const struct chain_mac *mac)
+{
+	struct head *head = verify->head_count == 0 ? NULL : bsearch(mac,
+	    verify->heads, verify->head_count, sizeof(*head), head_compare);
+	struct head *end = verify->heads + verify->head_count;
+
+	if (head == NULL)
+		return;
+	while (head > verify->heads && head_compare(head - 1, mac) == 0)
+		head--;
+	for (; head < end && head_compare(head, mac) == 0; head++)
+		head->is_found = true;
+}
+
+/* From `key` on, the first that has this name becomes the key. */
+static bool
+key_follow(struct verify *verify, const uint8_t *from, const char *name)
+{
+	uint8_t key[CHAIN_KEY_SIZE];
+	char id[CHAIN_ID_TEXT];
+	int step = 0;
+
+	memcpy(key, from, sizeof(key));
+	for (; step < STEPS_MAX; step++) {
+		chain_set_key(verify->chain, key);
+		chain_id(verify->chain, id);
+		if (memcmp(id, name, CHAIN_ID_TEXT - 1) == 0)
+			break;
+		chain_key_next(key, key);
+	}
+	if (step < STEPS_MAX)
+		memcpy(verify->key, key, sizeof(key));
+	explicit_bzero(key, sizeof(key));
+	return step < STEPS_MAX;
+}
+
+/* *is_next: it is one that the key before leads to. */
+static void
+key_find(struct verify *verify, const char *name, bool *is_next)
+{
+	*is_next = verify->has_key && key_follow(verify, verify->key, name);
+	verify->has_key = *is_next;
+	for (size_t i = 0; i < verify->key_count && !verify->has_key; i++)
+		verify->has_key = key_follow(verify, verify->keys[i], name);
+}
+
+/* ---- lines ---- */
+
+/* A line that says by which key it is chained. */
+struct named {
+	const char *name;
+	struct chain_mac prev;
+};
+
+static bool
+named_read(const char *line, size_t n, struct named *named)
+{
+	const char *at = line + n - NAMED_SIZE;
+	const char *middle;
+
+	if (n < NAMED_SIZE ||
+	    memcmp(at, NAMED_BEGIN, sizeof(NAMED_BEGIN) - 1) != 0)
+		return false;
+	named->name = at + sizeof(NAMED_BEGIN) - 1;
+	middle = named->name + CHAIN_ID_TEXT - 1;
+	return memcmp(middle, NAMED_MIDDLE, sizeof(NAMED_MIDDLE) - 1) == 0 &&
+	    line[n - 1] == '"' && chain_mac_parse(middle +
+	    sizeof(NAMED_MIDDLE) - 1, CHAIN_MAC_TEXT - 1, &named->prev);
+}
+
+/* A quote in a value has a backslash before it, so no value looks like this. */
+static enum last_kind
+kind_of(const char *line, size_t n)
+{
+	static const char host[] = ",\"type\":\"host\",";
+	static const char reopen[] = ",\"event\":\"reopen\",";
+	static const char stop[] = ",\"event\":\"stop\",";
+
+	if (memmem(line, n < 64 ? n : 64, host, sizeof(host) - 1) == NULL)
+		return LAST_OTHER;
+	return memmem(line, n, reopen, sizeof(reopen) - 1) != NULL ?
+	    LAST_REOPEN : memmem(line, n, stop, sizeof(stop) - 1) != NULL ?
+	    LAST_STOP : LAST_OTHER;
+}
+
+static void
+no_mac(struct verify *verify, struct reader *reader, const struct place *place)
+{
+	if (!verify->is_chained) {
+		verify->unchained++;
+		return;
+	}
+	reader_fault(reader, place->path, place->line, "the line has no mac: "
+	    "it was put in, or its mac was taken away");
+}
+
+/* Whether a key's first line is in its place. */
+static bool
+prev_check(struct verify *verify, struct reader *reader,
+    const struct place *place, const struct named *named)
+{
+	const char *problem = NULL;
+
+	if (!verify->is_chained && chain_mac_is_none(&named->prev))
+		return true;
+	if (!verify->is_chained && verify->unchained > 0)
+		problem = "the chain began before this line, and the lines "
+		    "before it have no mac: it was taken away";
+	else if (!verify->is_chained)
+		chain_mac_text(&named->prev, verify->begins);
+	else if (chain_mac_is_none(&named->prev))
+		problem = "another chain begins here: the log was moved away "
+		    "while the host and its `run` were gone, or lines before "
+		    "this one were taken away";
+	else if (!chain_mac_same(&named->prev, &verify->last) &&
+	    !chain_mac_same(&named->prev, &verify->good))
+		problem = "it does not follow on the line before it: lines "
+		    "between them are missing";
+	if (problem != NULL)
+		reader_fault(reader, place->path, place->line, "%s", problem);
+	head_find(verify, &named->prev);
+	return problem == NULL;
+}
+
+/* Lines by a key of before may be cut off at the end by whoever has this one,
+ * but for the last, which he cannot write. */
+static void
+change_check(const struct verify *verify, struct reader *reader,
+    const struct place *place, bool is_next)
+{
+	if (verify->kind == LAST_REOPEN || verify->kind == LAST_FAULT ||
+	    (verify->kind == LAST_STOP && !is_next))
+		return;
+	reader_fault(reader, place->path, place->line, "the key changes behind "
+	    "a line that is no end of one: the host died in a rotation, or "
+	    "lines were cut off there; a head that was kept (--heads) tells");
+}
+
+static void
+key_begin(struct verify *verify, struct reader *reader,
+    const struct place *place, const struct named *named)
+{
+	bool is_in_place = prev_check(verify, reader, place, named);
+	bool had_key = verify->has_key, is_next;
+	uint8_t before[CHAIN_KEY_SIZE];
+
+	memcpy(before, verify->key, sizeof(before));
+	key_find(verify, named->name, &is_next);
+	if (verify->has_key &&
+	    (!had_key || memcmp(before, verify->key, sizeof(before)) != 0)) {
+		verify->keys_seen++;
+		if (had_key && is_in_place)
+			change_check(verify, reader, place, is_next);
+	}
+	explicit_bzero(before, sizeof(before));
+}
+
+static bool
+is_behind(struct verify *verify, const struct chain_mac *before,
+    const struct place *place, size_t covered, const struct chain_mac *mac)
+{
+	struct chain_mac made;
+
+	chain_mac(verify->chain, before, place->text, covered, &made);
+	return chain_mac_same(&made, mac);
+}
+
+/* Whether the line follows on the last, or on the last that followed itself: then
+ * those between were put in, and have been told. */
+static bool
+follows(struct verify *verify, const struct place *place, size_t covered,
+    const struct chain_mac *mac, const struct named *named)
+{
+	if (named != NULL)
+		return is_behind(verify, &named->prev, place, covered, mac);
+	return is_behind(verify, &verify->last, place, covered, mac) ||
+	    (!chain_mac_same(&verify->last, &verify->good) &&
+	    is_behind(verify, &verify->good, place, covered, mac));
+}
+
+static void
+unknown_note(struct verify *verify, const struct place *place)
+{
+	char shown[PATH_SHOWN];
+
+	if (verify->unknown++ == 0)
+		snprintf(verify->unknown_at, sizeof(verify->unknown_at),
+		    "%s:%" PRIu64, log_value(shown, sizeof(shown),
+		    place->path, strlen(place->path)), place->line);
+}
+
+void
+verify_line(struct verify *verify, struct reader *reader,
+    const struct place *place)
+{
+	struct named found, *named = NULL;
+	struct chain_mac mac;
+	bool is_good = true;
+	size_t covered;
+
+	if (!chain_line_read(place->text, place->n, &mac, &covered)) {
+		no_mac(verify, reader, place);
+		return;
+	}
+	if (named_read(place->text, covered, &found))
+		named = &found;
+	if (named != NULL)
+		key_begin(verify, reader, place, named);
+	if (!verify->has_key)
+		unknown_note(verify, place);
+	else
+		is_good = follows(verify, place, covered, &mac, named);
+	if (!is_good)
+		reader_fault(reader, place->path, place->line, "the line was "
+		    "changed, or put in, or lines before it are missing or "
+		    "stand elsewhere");
+	else if (verify->has_key)
+		verify->verified++;
+	verify->is_chained = true;
+	verify->last = mac;
+	verify->kind = is_good ? kind_of(place->text, covered) : LAST_FAULT;
+	if (is_good) {
+		verify->good = mac;
+		head_find(verify, &mac);
+	}
+}
+
+/* ---- the end ---- */
+
+static bool
+heads_check(const struct verify *verify)
+{
+	char text[CHAIN_MAC_TEXT];
+	bool is_good = true;
+
+	for (size_t i = 0; i < verify->head_count; i++) {
+		if (verify->heads[i].is_found)
+			continue;
+		chain_mac_text(&verify->heads[i].mac, text);
+		(void)cmd_fail("the head %s is the mac of no line: lines up "
+		    "to it are missing", text);
+		is_good = false;
+	}
+	return is_good;
+}
+
+bool
+verify_end(struct verify *verify, const struct reader *reader)
+{
+	bool is_good = heads_check(verify) && reader->faults == 0;
+	char text[CHAIN_MAC_TEXT];
+
+	if (verify->unknown > 0) {
+		(void)cmd_fail("%" PRIu64 " lines are not verified, from %s "
+		    "on: no key that was given leads to theirs; give the "
+		    "first one, of which a copy was kept (--chain-key)",
+		    verify->unknown, verify->unknown_at);
+		is_good = false;
+	}
+	if (!verify->is_chained) {
+		(void)cmd_fail("no line has a mac: [host] chain_key was not "
+		    "set, or all were taken away");
+		return false;
+	}
+	if (verify->unchained > 0)
+		printf("%" PRIu64 " records before the chain begins, not "
+		    "verified\n", verify->unchained);
+	if (verify->begins[0] != '\0')
+		printf("the first record follows on %s, which is not here\n",
+		    verify->begins);
+	chain_mac_text(&verify->last, text);
+	printf("%" PRIu64 " records verified, by %" PRIu64 " keys; the head "
+	    "is %s\n", verify->verified, verify->keys_seen, text);
+	return is_good;
+}

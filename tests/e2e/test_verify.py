@@ -1,0 +1,260 @@
+"""fcgi-host usage --verify: each way to tamper with a chained accounting log is
+found, with file and line, and what cannot be found is not."""
+import re
+import shutil
+
+import pytest
+
+from lib import chain
+
+pytestmark = pytest.mark.any_user
+ROTATIONS = 3
+
+
+class Made:
+    """Logs that a host has written: old.0 … a.log, with the first key and the
+    head of each rotation."""
+
+    def __init__(self, host, directory, key):
+        self.dir, self.key, self.heads = directory, key, []
+        self.paths = [directory / f"old.{lap}" for lap in range(ROTATIONS)]
+        for path in self.paths:
+            self.fill(host)
+            host.accounting.rename(host.log_dir / path.name)
+            done = host.verb("reopen")
+            assert done.returncode == 0, done.stderr
+            self.heads.append(re.search(r"[0-9a-f]{64}", done.stdout)[0])
+        self.fill(host)
+        host.stop()
+        self.paths.append(directory / "a.log")
+        for path in self.paths:
+            shutil.copy(host.log_dir / path.name, path)
+
+    @staticmethod
+    def fill(host):
+        for _ in range(4):
+            host.fetch("/fn/swiss?head")
+
+
+@pytest.fixture(scope="module")
+def made(programs, tmp_path_factory, start):
+    host = start.host({"swiss.cgi": programs.cgi})
+    host.stop()
+    host.accounting.unlink()
+    place = host.state / "chain.key"
+    key = chain.new_key(place)
+    host.own(place)
+    host.configure({"host": {"chain_key": place}})
+    host.start()
+    return Made(host, tmp_path_factory.mktemp("made"), key)
+
+
+class Logs:
+    """A copy to tamper with."""
+
+    def __init__(self, installed, made, directory):
+        self.installed, self.heads = installed, made.heads
+        self.paths = [directory / path.name for path in made.paths]
+        for old, new in zip(made.paths, self.paths):
+            shutil.copy(old, new)
+        self.key = directory / "first.key"
+        self.key.write_text(made.key + "\n")
+
+    def lines(self, at):
+        return self.paths[at].read_bytes().splitlines(True)
+
+    def write(self, at, lines):
+        self.paths[at].write_bytes(b"".join(lines))
+
+    def verify(self, *more, paths=None):
+        return self.installed.run("usage", "--verify", "--chain-key", self.key,
+                                  *more, *(paths or self.paths))
+
+    def found(self, *places, words="", more=()):
+        """Faults are found at these (file's place, line) and nowhere else."""
+        done = self.verify(*more)
+        assert done.returncode == 1, done.stdout
+        told = re.findall(r"^fcgi-host: (\S+):(\d+): ", done.stderr, re.M)
+        assert told == [(str(self.paths[at]), str(line))
+                        for at, line in places], done.stderr
+        assert words in done.stderr
+
+
+@pytest.fixture
+def logs(installed, made, tmp_path):
+    return Logs(installed, made, tmp_path)
+
+
+def test_what_nobody_touched_is_verified_whole(logs):
+    done = logs.verify()
+    assert done.returncode == 0 and not done.stderr, done.stderr
+    count = sum(len(logs.lines(at)) for at in range(ROTATIONS + 1))
+    assert f"{count} records verified, by {ROTATIONS + 1} keys" in done.stdout
+    last = re.search(rb'"mac":"(\w+)"', logs.lines(-1)[-1])[1].decode()
+    assert f"the head is {last}" in done.stdout
+
+
+@pytest.mark.parametrize("at", range(ROTATIONS + 1))
+def test_a_changed_line_is_found_wherever_it_stands(logs, at):
+    whole = logs.lines(at)
+    for line in range(len(whole)):
+        lines = list(whole)
+        lines[line] = lines[line].replace(b'"time":"202', b'"time":"201')
+        logs.write(at, lines)
+        logs.found((at, line + 1), words="was changed")
+
+
+def test_one_digit_of_a_bill_is_enough(logs):
+    lines = logs.lines(1)
+    at = next(i for i, line in enumerate(lines) if b'"billed_ms":' in line)
+    lines[at] = re.sub(rb'"billed_ms":\d', lambda m: m[0][:-1] + (
+        b"8" if m[0].endswith(b"9") else b"9"), lines[at])
+    logs.write(1, lines)
+    logs.found((1, at + 1))
+
+
+@pytest.mark.parametrize("at", range(ROTATIONS + 1))
+def test_a_removed_line_is_found_wherever_it_stood(logs, at):
+    """The last one of all is another test's."""
+    whole = logs.lines(at)
+    last = len(whole) - 1
+    for line in range(0 if at else 1, last + (at < ROTATIONS)):
+        logs.write(at, whole[:line] + whole[line + 1:])
+        done = logs.verify()
+        assert done.returncode == 1
+        here = f"{logs.paths[at]}:{line + 1}: "
+        behind = f"{logs.paths[min(at + 1, ROTATIONS)]}:1: "
+        assert (here if line < last else behind) in done.stderr, done.stderr
+
+
+def test_lines_that_changed_places_are_found(logs):
+    lines = logs.lines(1)
+    lines[2], lines[3] = lines[3], lines[2]
+    logs.write(1, lines)
+    logs.found((1, 3), (1, 5))
+
+
+def test_a_line_that_was_put_in_is_found_and_none_beside_it(logs):
+    """A line of before, once more; and one that somebody made up."""
+    whole = logs.lines(1)
+    made_up = whole[2].replace(b'"seq":', b'"seq":9')
+    bare = re.sub(rb',"mac":"\w+"', b"", whole[2])
+    for line, words in ((whole[1], "put in"), (made_up, "put in"),
+                        (bare, "has no mac")):
+        logs.write(1, whole[:4] + [line] + whole[4:])
+        logs.found((1, 5), words=words)
+
+
+def test_a_mac_that_was_taken_away_is_found(logs):
+    lines = logs.lines(2)
+    lines[3] = re.sub(rb',"mac":"\w+"', b"", lines[3])
+    logs.write(2, lines)
+    logs.found((2, 4), (2, 5))
+
+
+def test_the_macs_of_all_lines_taken_away_are_missed(logs):
+    for at in range(ROTATIONS + 1):
+        logs.write(at, [re.sub(rb',"mac":"\w+"', b"", line)
+                        for line in logs.lines(at)])
+    done = logs.verify()
+    assert done.returncode == 1 and "no line has a mac" in done.stderr
+
+
+def test_the_macs_of_the_oldest_file_taken_away_are_missed(logs):
+    """The second file says that there was a chain."""
+    logs.write(0, [re.sub(rb',"mac":"\w+"', b"", line)
+                   for line in logs.lines(0)])
+    logs.found((1, 1), words="the chain began before this line")
+
+
+def test_a_file_that_was_cut_is_found(logs):
+    """In the middle of the ledger, at a line's end and within a line."""
+    lines = logs.lines(1)
+    logs.write(1, lines[:3])
+    logs.found((2, 1), words="lines between them are missing")
+    logs.write(1, lines[:3] + [lines[3][:40]])
+    logs.found((2, 1), words="lines between them are missing")
+
+
+def test_a_file_that_is_missing_is_found(logs):
+    done = logs.verify(paths=[*logs.paths[:1], *logs.paths[2:]])
+    assert done.returncode == 1
+    assert f"{logs.paths[2]}:1: it does not follow" in done.stderr
+
+
+def test_lines_missing_at_the_end_are_found_by_a_head_alone(logs, tmp_path):
+    heads = tmp_path / "heads"
+    heads.write_text("".join(f"2026-11-27 head={head}\n"
+                             for head in logs.heads))
+    assert logs.verify("--heads", heads).returncode == 0
+    for path in logs.paths[2:]:
+        path.unlink()
+    whole = logs.lines(1)
+    logs.write(1, whole[:-1])
+    paths = logs.paths[:2]
+    assert logs.verify(paths=paths).returncode == 0, \
+        "what the manual says cannot be found"
+    done = logs.verify("--heads", heads, paths=paths)
+    assert done.returncode == 1
+    assert f"the head {logs.heads[1]} is the mac of no line" in done.stderr
+    assert logs.heads[0] not in done.stderr
+
+
+def test_who_has_todays_key_cannot_write_yesterdays_lines(logs):
+    """He cuts a file of before and chains today's anew behind what he left."""
+    key = bytes.fromhex(logs.key.read_text().strip())
+    for _ in range(2):
+        key = chain.next_key(key)
+    left = logs.lines(1)[:4]
+    mac = bytes.fromhex(re.search(rb'"mac":"(\w+)"', left[-1])[1].decode())
+    forged = []
+    for line in logs.lines(2):
+        body = re.sub(rb',"mac":"\w+"\}\n$', b"", line)
+        body = re.sub(rb'"prev":"\w+"', b'"prev":"%s"' % mac.hex().encode(),
+                      body)
+        mac = chain.blake2b(key, mac + body)
+        forged.append(b'%s,"mac":"%s"}\n' % (body, mac.hex().encode()))
+    logs.write(1, left)
+    logs.write(2, forged)
+    logs.paths = logs.paths[:3]
+    logs.found((2, 1), words="the key changes behind a line that is no end")
+
+
+def test_a_file_alone_is_verified_and_says_what_it_follows_on(logs):
+    done = logs.verify(paths=logs.paths[2:3])
+    assert done.returncode == 0, done.stderr
+    assert f"the first record follows on {logs.heads[1]}" in done.stdout
+
+
+def test_a_later_key_verifies_what_it_wrote_and_says_what_it_did_not(logs):
+    second = chain.next_key(bytes.fromhex(logs.key.read_text().strip()))
+    logs.key.write_text(second.hex())
+    assert logs.verify(paths=logs.paths[1:]).returncode == 0
+    done = logs.verify()
+    assert done.returncode == 1
+    assert f"{len(logs.lines(0))} lines are not verified, from " \
+        f"{logs.paths[0]}:1 on" in done.stderr
+    logs.key.write_text("00" * 32)
+    assert logs.verify().returncode == 1
+
+
+def test_records_before_the_chain_are_told(logs):
+    bare = [re.sub(rb',"mac":"\w+"', b"", line) for line in logs.lines(3)[1:4]]
+    logs.write(0, bare + logs.lines(0))
+    done = logs.verify()
+    assert done.returncode == 0, done.stderr
+    assert "3 records before the chain begins, not verified" in done.stdout
+
+
+def test_wrong_words_are_told(logs, tmp_path):
+    empty = tmp_path / "empty"
+    empty.write_text("no key\n")
+    for words, sentence in (
+            (("--verify", "--json"), "--verify reads whole logs"),
+            (("--heads", empty), "go with --verify"),
+            (("--verify", "--chain-key", empty), "there is no key in it"),
+            (("--verify", "--chain-key", logs.key, "--heads", empty),
+             "there is no head in it")):
+        done = logs.installed.run("usage", *words, logs.paths[0])
+        assert done.returncode != 0
+        assert sentence in done.stderr, done.stderr
