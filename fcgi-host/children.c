@@ -326,6 +326,11 @@ receive(struct child *child)
 	    child->spec.may_send_fd ? 1 : 0, &fd_count);
 	int error;
 
+	/* Who was killed with a message of ours unread has said something before
+	 * all the same; Linux reports the reset first. */
+	if (n == -ECONNRESET)
+		n = sock_recv(child->sock, &msg, sizeof(msg), &fd,
+		    child->spec.may_send_fd ? 1 : 0, &fd_count);
 	if (n == -EAGAIN)
 		return 0;
 	if (n == 0)

@@ -113,12 +113,12 @@ gateway_log(struct gateway *gateway, const struct ctl_log *log, int fd,
 	if (!is_first && key_fd >= 0) {
 		chain_take(gateway, key_fd);
 		gateway_host_record(gateway, "chain");
-		ledger_flush(gateway->server.ledger);
 	}
 	if (error == 0 && is_first)
 		first_records(gateway);
 	/* whatever came of it: who waits must hear it, and which log is the log
-	 * is settled by this */
+	 * is settled by this; so nothing is written to the next one before, or a
+	 * successor could go on in the old one behind it */
 	if (!log->is_first)
 		log_reply(gateway, -error, has_head ? &head : NULL);
 }
