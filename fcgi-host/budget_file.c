@@ -17,6 +17,9 @@
 /* A sector: written whole or not at all, whenever the power goes. */
 #define ENTRY_BYTES 512
 #define CHUNK (1u << 20)
+/* The gateway hears nobody meanwhile, and who does not read for 10 s is killed:
+ * of a longer log the end must do, some 750,000 lines. */
+#define READ_MAX (UINT64_C(512) << 20)
 
 union entry {
 	struct {
@@ -366,6 +369,9 @@ log_read(struct reading *reading, int fd, uint64_t from, uint64_t size)
 
 	if (chunk == NULL)
 		return -ENOMEM;
+	/* what it begins with is no line, and passed over */
+	if (from < size && size - from > READ_MAX)
+		from = size - READ_MAX;
 	while (from < size) {
 		ssize_t n = pread(fd, chunk, CHUNK, (off_t)from);
 		size_t done = n <= 0 ? 0 : lines_take(reading, from,
@@ -424,9 +430,11 @@ reading_log(const struct budget_keeper *keeper, const struct stat *st,
 		log_event(LOG_WARN, "budgets_rebuilt", "executions=%" PRIu64
 		    " why=\"STATE/budgets %s: what is used of budgets was "
 		    "read from the accounting log; what stands in rotated "
-		    "files alone is not counted\"", charged,
-		    keeper->is_damaged ? "is damaged" : "was not there");
-	else if (keeper->has_found && found->is_clean == 0 && log->known_run != log->run_id &&
+		    "files alone%s is not counted\"", charged,
+		    keeper->is_damaged ? "is damaged" : "was not there",
+		    log->size > READ_MAX ? ", or before its last 512 MiB," : "");
+	else if (keeper->has_found && found->is_clean == 0 &&
+	    log->known_run != log->run_id &&
 	    (!is_found_log(keeper, st) || found->offset > log->size))
 		log_event(LOG_WARN, "budgets_behind", "why=\"the accounting "
 		    "log has been changed since the host died: the last "

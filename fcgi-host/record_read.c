@@ -2,40 +2,51 @@
 
 #include <errno.h>
 #include <string.h>
-#include <time.h>
 
+#include "fcgi-host/civil.h"
 #include "fcgi-host/record.h"
 
-/* What stands behind "KEY": in the line; NULL: there is no such field.  No value
- * of ours has a quote in it that is not escaped, so a key is found only where
- * one is. */
-static const char *
-field(const char *line, size_t n, const char *key)
-{
-	size_t length = strlen(key);
-	const char *at = line, *end = line + n;
+/* Most fields are asked for in the order in which they are written, so each is
+ * looked for from the last one on, and only then from the beginning. */
+struct cursor {
+	const char *line, *end, *at;
+};
 
-	while (at < end) {
-		at = memmem(at, (size_t)(end - at), key, length);
-		if (at == NULL)
-			return NULL;
-		if (at > line && at[-1] == '"' && at + length + 1 < end &&
-		    at[length] == '"' && at[length + 1] == ':')
-			return at + length + 2;
-		at += length;
-	}
-	return NULL;
+/* Where the value of a key begins; key: with its quotes and colon.  No value of
+ * ours has a quote in it that is not escaped, so it is found only where a key
+ * is. */
+static const char *
+field(struct cursor *cursor, const char *key, size_t length)
+{
+	const char *at = memmem(cursor->at,
+	    (size_t)(cursor->end - cursor->at), key, length);
+
+	if (at == NULL)
+		at = memmem(cursor->line, (size_t)(cursor->end - cursor->line),
+		    key, length);
+	if (at == NULL || at + length >= cursor->end)
+		return NULL;
+	cursor->at = at + length;
+	return cursor->at;
 }
 
+/* The length is the compiler's to know. */
+#define FIELD(cursor, key) \
+	field((cursor), "\"" key "\":", sizeof("\"" key "\":") - 1)
+#define NUMBER(cursor, key, value) \
+	number((cursor), FIELD((cursor), key), (value))
+#define TEXT(cursor, key, out) \
+	text((cursor), FIELD((cursor), key), (out), sizeof(out))
+
 static bool
-number(const char *line, size_t n, const char *key, uint64_t *value)
+number(const struct cursor *cursor, const char *at, uint64_t *value)
 {
-	const char *at = field(line, n, key), *end = line + n, *first = at;
+	const char *first = at;
 
 	*value = 0;
 	if (at == NULL)
 		return false;
-	for (; at < end && *at >= '0' && *at <= '9'; at++) {
+	for (; at < cursor->end && *at >= '0' && *at <= '9'; at++) {
 		if (*value > UINT64_MAX / 10 - 1)
 			return false;
 		*value = *value * 10 + (uint64_t)(*at - '0');
@@ -45,14 +56,14 @@ number(const char *line, size_t n, const char *key, uint64_t *value)
 
 /* A text without escapes that fits. */
 static bool
-text(const char *line, size_t n, const char *key, char *out, size_t size)
+text(const struct cursor *cursor, const char *at, char *out, size_t size)
 {
-	const char *at = field(line, n, key), *end = line + n, *stop;
+	const char *stop;
 
-	if (at == NULL || at >= end || *at != '"')
+	if (at == NULL || *at != '"')
 		return false;
 	at++;
-	stop = memchr(at, '"', (size_t)(end - at));
+	stop = memchr(at, '"', (size_t)(cursor->end - at));
 	if (stop == NULL || (size_t)(stop - at) >= size ||
 	    memchr(at, '\\', (size_t)(stop - at)) != NULL ||
 	    memchr(at, '\0', (size_t)(stop - at)) != NULL)
@@ -63,13 +74,13 @@ text(const char *line, size_t n, const char *key, char *out, size_t size)
 }
 
 static bool
-hex(const char *line, size_t n, const char *key, uint64_t *value)
+run_read(struct cursor *cursor, uint64_t *value)
 {
 	static const char digits[] = "0123456789abcdef";
 	char word[17];
 
 	*value = 0;
-	if (!text(line, n, key, word, sizeof(word)) || word[0] == '\0')
+	if (!TEXT(cursor, "run", word) || word[0] == '\0')
 		return false;
 	for (size_t i = 0; word[i] != '\0'; i++) {
 		const char *digit = strchr(digits, word[i]);
@@ -96,55 +107,57 @@ digits_of(const char *from, size_t n)
 
 /* "2023-11-14T22:13:20.123456Z" */
 static bool
-moment(const char *line, size_t n, uint64_t *time_us)
+moment(struct cursor *cursor, uint64_t *time_us)
 {
+	struct civil date;
 	char word[28];
-	struct tm tm = { 0 };
-	int us;
-	time_t seconds;
+	int hour, minute, second, us;
+	int32_t day;
 
-	if (!text(line, n, "time", word, sizeof(word)) || strlen(word) != 27)
+	if (!TEXT(cursor, "time", word) || strlen(word) != 27)
 		return false;
-	tm.tm_year = digits_of(word, 4) - 1900;
-	tm.tm_mon = digits_of(word + 5, 2) - 1;
-	tm.tm_mday = digits_of(word + 8, 2);
-	tm.tm_hour = digits_of(word + 11, 2);
-	tm.tm_min = digits_of(word + 14, 2);
-	tm.tm_sec = digits_of(word + 17, 2);
+	date.year = digits_of(word, 4);
+	date.month = digits_of(word + 5, 2);
+	date.day = digits_of(word + 8, 2);
+	hour = digits_of(word + 11, 2);
+	minute = digits_of(word + 14, 2);
+	second = digits_of(word + 17, 2);
 	us = digits_of(word + 20, 6);
-	if (tm.tm_year < 70 || tm.tm_mon < 0 || tm.tm_mon > 11 ||
-	    tm.tm_mday < 1 || tm.tm_mday > 31 || tm.tm_hour < 0 ||
-	    tm.tm_hour > 23 || tm.tm_min < 0 || tm.tm_min > 59 ||
-	    tm.tm_sec < 0 || tm.tm_sec > 60 || us < 0)
+	if (date.year < 1970 || date.month < 1 || date.month > 12 ||
+	    date.day < 1 || date.day > 31 || hour < 0 || hour > 23 ||
+	    minute < 0 || minute > 59 || second < 0 || second > 60 || us < 0)
 		return false;
-	seconds = timegm(&tm);
-	*time_us = (uint64_t)seconds * 1000000 + (uint64_t)us;
-	return seconds >= 0;
+	day = civil_day(date);
+	*time_us = (((uint64_t)day * 24 + (uint64_t)hour) * 60 +
+	    (uint64_t)minute) * 60 * 1000000 +
+	    (uint64_t)second * 1000000 + (uint64_t)us;
+	return true;
 }
 
 static bool
-who_read(const char *line, size_t n, struct record_line *out)
+who_read(struct cursor *cursor, struct record_line *out)
 {
+	if (!moment(cursor, &out->time_us) ||
+	    !TEXT(cursor, "tenant", out->tenant) ||
+	    !TEXT(cursor, "function", out->function))
+		return false;
 	/* lines of older versions have none */
-	if (!text(line, n, "runtime", out->runtime, sizeof(out->runtime)))
+	if (!TEXT(cursor, "runtime", out->runtime))
 		out->runtime[0] = '\0';
-	return moment(line, n, &out->time_us) &&
-	    text(line, n, "tenant", out->tenant, sizeof(out->tenant)) &&
-	    text(line, n, "function", out->function, sizeof(out->function));
+	return true;
 }
 
 static int
-exec_read(const char *line, size_t n, struct record_line *out)
+exec_read(struct cursor *cursor, struct record_line *out)
 {
 	uint64_t billed_ms, limit_mib;
 	char outcome[16];
 
-	if (!who_read(line, n, out) ||
-	    !text(line, n, "outcome", outcome, sizeof(outcome)) ||
-	    !number(line, n, "billed_ms", &billed_ms) ||
-	    !number(line, n, "mem_limit_mib", &limit_mib) ||
-	    !number(line, n, "cpu_us", &out->cpu_us) ||
-	    !number(line, n, "bytes_out", &out->bytes_out))
+	if (!who_read(cursor, out) || !TEXT(cursor, "outcome", outcome) ||
+	    !NUMBER(cursor, "billed_ms", &billed_ms) ||
+	    !NUMBER(cursor, "cpu_us", &out->cpu_us) ||
+	    !NUMBER(cursor, "mem_limit_mib", &limit_mib) ||
+	    !NUMBER(cursor, "bytes_out", &out->bytes_out))
 		return -EINVAL;
 	out->mib_ms = record_mib_ms(limit_mib, billed_ms);
 	out->is_charged = strcmp(outcome, "refused") != 0 &&
@@ -153,16 +166,16 @@ exec_read(const char *line, size_t n, struct record_line *out)
 }
 
 static int
-instance_read(const char *line, size_t n, struct record_line *out)
+instance_read(struct cursor *cursor, struct record_line *out)
 {
 	uint64_t start_us, idle_us;
 
-	if (!who_read(line, n, out) ||
-	    !number(line, n, "start_cpu_us", &start_us) ||
-	    !number(line, n, "idle_cpu_us", &idle_us))
+	if (!who_read(cursor, out) ||
+	    !NUMBER(cursor, "start_cpu_us", &start_us) ||
+	    !NUMBER(cursor, "idle_cpu_us", &idle_us))
 		return -EINVAL;
 	out->cpu_us = start_us + idle_us;
-	(void)number(line, n, "idle_mib_ms", &out->idle_mib_ms);
+	(void)NUMBER(cursor, "idle_mib_ms", &out->idle_mib_ms);
 	out->is_charged = true;
 	return 0;
 }
@@ -170,24 +183,25 @@ instance_read(const char *line, size_t n, struct record_line *out)
 int
 record_read(const char *line, size_t n, struct record_line *out)
 {
+	struct cursor cursor = { line, line + n, line };
 	char type[16];
 
 	*out = (struct record_line){ .type = RECORD_OTHER };
 	if (n < 2 || line[0] != '{' || line[n - 1] != '}' ||
-	    !number(line, n, "seq", &out->seq) || out->seq == 0 ||
-	    !text(line, n, "type", type, sizeof(type)))
+	    !NUMBER(&cursor, "seq", &out->seq) || out->seq == 0 ||
+	    !TEXT(&cursor, "type", type))
 		return -EINVAL;
 	if (strcmp(type, "exec") == 0) {
 		out->type = RECORD_EXEC;
-		return exec_read(line, n, out);
+		return exec_read(&cursor, out);
 	}
 	if (strcmp(type, "instance") == 0) {
 		out->type = RECORD_INSTANCE;
-		return instance_read(line, n, out);
+		return instance_read(&cursor, out);
 	}
 	if (strcmp(type, "host") == 0) {
 		out->type = RECORD_HOST;
-		return hex(line, n, "run", &out->run_id) ? 0 : -EINVAL;
+		return run_read(&cursor, &out->run_id) ? 0 : -EINVAL;
 	}
 	return 0;
 }

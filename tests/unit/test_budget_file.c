@@ -385,6 +385,29 @@ a_state_that_is_missing_is_rebuilt_from_the_log(void **state)
 	used(0, true, 6);
 }
 
+/* Else the gateway would be killed as one that does not read its messages. */
+static void
+of_a_log_that_is_very_long_the_end_is_read(void **state)
+{
+	struct stat st;
+	int fd;
+
+	(void)state;
+	execute(3);
+	gateway_die();
+	fd = open_file("log", O_APPEND);
+	assert_int_equal(fstat(fd, &st), 0);
+	assert_int_equal(ftruncate(fd, st.st_size + (INT64_C(600) << 20)), 0);
+	assert_int_equal(write(fd, "\n", 1), 1);
+	close(fd);
+	gateway_start(RUN, "log");
+	execute(2);
+	gateway_die();
+	unlink(path_of("budgets"));
+	gateway_start(RUN, "log");
+	used(0, true, 2);
+}
+
 static void
 spoil(off_t at, size_t n)
 {
@@ -527,6 +550,7 @@ main(void)
 		TEST(after_a_good_end_the_log_is_not_read),
 		TEST(over_a_rotation_nothing_is_lost_nor_charged_twice),
 		TEST(a_state_that_is_missing_is_rebuilt_from_the_log),
+		TEST(of_a_log_that_is_very_long_the_end_is_read),
 		TEST(a_state_that_is_damaged_anywhere_is_rebuilt_from_the_log),
 		TEST(what_was_spent_survives_with_its_place_among_the_steps),
 		TEST(a_line_says_what_it_charges_and_to_whom),
