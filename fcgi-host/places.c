@@ -193,11 +193,13 @@ open_directories(struct places *places, const struct conf *conf,
 		mode_t mode;
 		bool is_emptied;
 	} below[] = {
+		/* data: what a tenant leaves there, a setuid program of his
+		 * number's too, nobody on the machine is to reach */
 		{ &places->instances_fd, &places->run_fd, "instances", 0,
 		    places->gid, 0710, true },
 		{ &places->spool_fd, &places->state_fd, "spool", places->uid,
 		    places->gid, 0700, true },
-		{ &places->data_fd, &places->state_fd, "data", 0, 0, 0711,
+		{ &places->data_fd, &places->state_fd, "data", 0, 0, 0700,
 		    false },
 	};
 	size_t i;

@@ -497,11 +497,11 @@ tenants_data_renew(int state_fd, int data_fd)
 {
 	CLEANUP_FD int fd = -1;
 
-	if (mkdirat(state_fd, "data", 0711) != 0 && errno != EEXIST)
+	if (mkdirat(state_fd, "data", 0700) != 0 && errno != EEXIST)
 		return -errno;
 	fd = openat(state_fd, "data",
 	    O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-	if (fd < 0 || fchmod(fd, 0711) != 0)
+	if (fd < 0 || fchmod(fd, 0700) != 0)
 		return -errno;
 	log_event(LOG_ERROR, "data_gone", "why=\"the directory data in `state` "
 	    "was removed, and what functions kept there; it is made anew\"");

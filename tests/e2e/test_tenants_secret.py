@@ -2,6 +2,7 @@
 time and on the same host, looks for it in everything that it can name.
 """
 import os
+import subprocess
 import time
 
 import pytest
@@ -120,3 +121,27 @@ def test_its_own_other_function_finds_what_is_in_data(host, kept):
     # where Landlock is, nobody makes one there
     assert ("socket '/data/socket'" in lines) != proc.has_landlock()
     assert not [line for line in lines if "/data" not in line]
+
+
+PLANT = """cp /bin/cat /data/planted; chmod 6755 /data/planted; chmod 777 /data
+printf 'Content-Type: text/plain\\n\\n'; ls -l /data/planted
+"""
+
+
+def test_what_it_leaves_in_data_nobody_on_the_machine_runs(start_once):
+    """A program that is setuid there would run as the tenant's number, for an
+    ordinary user who helps him, outside of every sandbox and every book."""
+    host = start_once.host({"alice/plant.sh": PLANT})
+    assert "rwsr-s" in host.fetch("/fn/alice/plant").text
+    planted = host.state / "data/alice/planted"
+    assert planted.stat().st_mode & 0o6000 == 0o6000
+    assert not reaches(planted)
+    # he would have been seen to
+    assert reaches(host.functions / "alice/plant.sh")
+
+
+def reaches(path):
+    """Whether an ordinary user can name it."""
+    return subprocess.run(["/usr/bin/test", "-e", str(path)], user=65534,
+                          group=65534, extra_groups=[],
+                          check=False).returncode == 0
