@@ -9,6 +9,7 @@
 #include <sys/prctl.h>
 #include <sys/syscall.h>
 #include <sys/timerfd.h>
+#include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -17,8 +18,9 @@
 /* The child's; below it lies a page that nobody may touch. */
 #define STACK_BYTES (128 * 1024)
 #define GUARD_BYTES 4096
-/* How often one is looked at whose time is over: it may not be there yet. */
-#define AGAIN_MS 100
+/* How often one is looked at: somebody may have stopped it; and when its time is
+ * over it may not be there yet. */
+#define LOOK_MS 50
 #define MS_NS 1000000
 
 struct lender {
@@ -43,6 +45,15 @@ now_ns(void)
 	return (uint64_t)now.tv_sec * 1000 * MS_NS + (uint64_t)now.tv_nsec;
 }
 
+bool
+lend_is_stopped(int pidfd)
+{
+	siginfo_t info = { .si_pid = 0 };
+
+	return pidfd >= 0 && waitid(P_PIDFD, (id_t)pidfd, &info,
+	    WSTOPPED | WNOHANG | WNOWAIT) == 0 && info.si_pid != 0;
+}
+
 /* ----------------------------------------------------------------- the guard */
 
 /* Whether it goes on.  A look that comes late finds another start's time, or
@@ -54,7 +65,8 @@ guard_look(struct lender *lender)
 
 	pthread_mutex_lock(&lender->lock);
 	goes_on = !lender->is_ending;
-	if (lender->is_lent && now_ns() >= lender->until_ns) {
+	if (lender->is_lent && (now_ns() >= lender->until_ns ||
+	    lend_is_stopped(lender->pidfd))) {
 		lender->is_late = true;
 		if (lender->pidfd >= 0)
 			syscall(SYS_pidfd_send_signal, lender->pidfd, SIGKILL,
@@ -100,7 +112,7 @@ timer_set(const struct lender *lender, uint64_t after_ns)
 	const struct itimerspec when = {
 		.it_value = { (time_t)(after_ns / (1000 * MS_NS)),
 		    (long)(after_ns % (1000 * MS_NS)) },
-		.it_interval = { 0, after_ns == 0 ? 0 : AGAIN_MS * MS_NS },
+		.it_interval = { 0, after_ns == 0 ? 0 : LOOK_MS * MS_NS },
 	};
 
 	(void)timerfd_settime(lender->timer_fd, 0, &when, NULL);
@@ -209,7 +221,7 @@ lend(struct lender *lender, unsigned limit_ms)
 	lender->pidfd = -1;
 	lender->until_ns = now_ns() + limit_ns;
 	pthread_mutex_unlock(&lender->lock);
-	timer_set(lender, limit_ns);
+	timer_set(lender, limit_ms < LOOK_MS ? limit_ns : LOOK_MS * MS_NS);
 }
 
 /* Whether its time was over. */

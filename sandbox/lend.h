@@ -13,7 +13,8 @@
  *   sleeps in vfork, so the caller does.  Nor is a CLONE_VM without that used.
  * - The caller must wake: who holds the child up (a dead server's file system, a
  *   SIGSTOP of somebody with its uid) would hold up every tenant.  A thread of the
- *   caller's, which sleeps otherwise, kills it after its time.
+ *   caller's, which sleeps otherwise, kills it after its time, and one that was
+ *   stopped at its next look, 50 ms later at most.
  * - The child may write only what is its own: it has a stack of its own, and runs
  *   only enter.c.  That errno is the caller's, too, harms nobody: he sleeps.
  */
@@ -41,5 +42,9 @@ void lender_free(struct lender *lender);
 long lend_clone(struct lender *lender, struct clone_args *arguments,
     void (*run)(const void *with), const void *with, unsigned limit_ms,
     int *pidfd, bool *is_late);
+
+/* Whether somebody has stopped a child of this process: nobody who makes a
+ * sandbox does, and whoever has its uid can.  False for -1. */
+bool lend_is_stopped(int pidfd);
 
 #endif

@@ -27,6 +27,7 @@
 #define ARGUMENTS_MAX 256
 #define START_LIMIT_MS 5000
 #define BURY_LIMIT_MS 1000
+#define LOOK_MS 50 /* has somebody stopped it */
 /* RLIMIT_NPROC counts over a tenant's instances, of which each has an init and a
  * program at least: a tenant with many functions must not stop itself. */
 #define NPROC_INSTANCES 64
@@ -338,6 +339,25 @@ clone_child(const struct sandbox_host *host, const struct sandbox_plan *plan,
 	return pid < 0 ? -errno : pid;
 }
 
+/* Until it says something or is gone: 1; 0: its time is over, or somebody who has
+ * its uid has stopped it. */
+static int
+await_word(int error_fd, int pidfd)
+{
+	struct pollfd wait = { .fd = error_fd, .events = POLLIN };
+
+	for (int waited_ms = 0; waited_ms < START_LIMIT_MS;
+	    waited_ms += LOOK_MS) {
+		int ready = poll(&wait, 1, LOOK_MS);
+
+		if (ready > 0)
+			return 1;
+		if (lend_is_stopped(pidfd))
+			return 0;
+	}
+	return 0;
+}
+
 /*
  * The end of the pipe without a word is init's exec, unless the child died on
  * the way (killed by a filter, or out of memory), which its pidfd shows.
@@ -349,15 +369,9 @@ await_exec(int error_fd, bool is_late, struct sandbox_child *child)
 	siginfo_t info = { .si_pid = 0 };
 	ssize_t n;
 
-	struct pollfd wait = { .fd = error_fd, .events = POLLIN };
-	int ready;
-
 	/* a `bind` of a server that does not answer would hold the spawner,
 	 * and with it every tenant */
-	do
-		ready = is_late ? 0 : poll(&wait, 1, START_LIMIT_MS);
-	while (ready < 0 && errno == EINTR);
-	if (ready == 0) {
+	if (is_late || await_word(error_fd, child->pidfd) == 0) {
 		child->failed_step = "mounts, within 5 seconds";
 		return -ETIMEDOUT;
 	}

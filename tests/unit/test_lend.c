@@ -141,9 +141,17 @@ stop_oneself(const void *with)
 }
 
 static void
+hang(const void *with)
+{
+	(void)with;
+	for (;;)
+		pause();
+}
+
+static void
 expect_late(void)
 {
-	struct ended ended = lend_whole(0, -1, stop_oneself, NULL, LIMIT_MS);
+	struct ended ended = lend_whole(0, -1, hang, NULL, LIMIT_MS);
 
 	assert_true(ended.is_late);
 	assert_int_equal(ended.info.si_code, CLD_KILLED);
@@ -152,12 +160,24 @@ expect_late(void)
 }
 
 static void
-a_child_that_stops_is_killed_in_its_time_and_no_other(void **state)
+a_child_that_hangs_is_killed_in_its_time_and_no_other(void **state)
 {
 	(void)state;
 	expect_late();
 	assert_false(lend_whole(0, -1, end_with_3, NULL, LONG_MS).is_late);
 	expect_late();
+}
+
+/* Whoever has its uid can: each would hold up every tenant's starts so long. */
+static void
+who_is_stopped_is_killed_long_before_his_time(void **state)
+{
+	struct ended ended = lend_whole(0, -1, stop_oneself, NULL, LONG_MS);
+
+	(void)state;
+	assert_true(ended.is_late);
+	assert_int_equal(ended.info.si_status, SIGKILL);
+	assert_true(ended.took_ms < 2000);
 }
 
 /* A process that was forked has no thread of its parent's. */
@@ -343,7 +363,8 @@ main(void)
 		    the_caller_sleeps_until_the_child_is_gone_and_has_all_that_he_had),
 		cmocka_unit_test(what_the_child_closes_is_its_own),
 		cmocka_unit_test(
-		    a_child_that_stops_is_killed_in_its_time_and_no_other),
+		    a_child_that_hangs_is_killed_in_its_time_and_no_other),
+		cmocka_unit_test(who_is_stopped_is_killed_long_before_his_time),
 		cmocka_unit_test(so_it_is_in_a_process_that_was_forked),
 		cmocka_unit_test(
 		    nobody_of_the_childs_uid_reads_the_memory_that_it_was_lent),
