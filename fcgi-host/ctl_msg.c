@@ -277,6 +277,7 @@ check_totals(const struct ctl_msg *msg)
 
 	return totals->has_cgroup <= 1 && totals->is_final <= 1 &&
 	    totals->is_taken_over <= 1 && totals->is_told <= 1 &&
+	    totals->is_noted <= 1 &&
 	    IS_ZERO(totals->pad) ? 0 : -EPROTO;
 }
 

@@ -291,7 +291,8 @@ struct ctl_totals {
 	uint8_t is_final; /* the last before the gateway's end */
 	uint8_t is_taken_over;
 	uint8_t is_told; /* a record is to be written of them alone */
-	uint8_t pad[4];
+	uint8_t is_noted; /* they are in no record, only in the table in flight */
+	uint8_t pad[3];
 };
 
 struct ctl_drain {

@@ -51,7 +51,8 @@ void
 gateway_host_record(struct gateway *gateway, const char *event)
 {
 	struct record_host record = { .event = event,
-		.lost_cpu_us = gateway->lost_cpu_us };
+		.lost_cpu_us = gateway->lost_cpu_us,
+		.is_lost_clock = gateway->is_lost_clock };
 
 	if (gateway->has_totals) {
 		record.has_totals = true;
@@ -63,6 +64,7 @@ gateway_host_record(struct gateway *gateway, const char *event)
 		gateway->has_totals = false;
 	}
 	gateway->lost_cpu_us = 0;
+	gateway->is_lost_clock = false;
 	if (ledger_host(gateway->server.ledger, &record) < 0)
 		log_event(LOG_ERROR, "memory", "for=host_record");
 }
@@ -273,8 +275,15 @@ retry(void *arg)
 		gateway_host_record(gateway, "refused");
 }
 
-/* The spawner looks who burns the processor, but only while somebody runs: an
- * idle host sleeps. */
+/* Its turn of the loop is all that it is for. */
+static void
+busy_again(void *arg)
+{
+	(void)arg;
+}
+
+/* The spawner looks who burns the processor, and what the clock shows, but only
+ * while somebody runs: an idle host sleeps. */
 static void
 busy_say(struct gateway *gateway)
 {
@@ -287,6 +296,9 @@ busy_say(struct gateway *gateway)
 	gateway->busy_said_us = now_us;
 	ctl_msg_init(&msg, CTL_BUSY);
 	gateway_send(gateway, &msg);
+	/* else one long execution would let the host sleep */
+	(void)loop_timer_set(gateway->loop, &gateway->busy_timer,
+	    now_us + BUSY_EVERY_US, busy_again, gateway);
 }
 
 static void

@@ -389,6 +389,10 @@ on_totals(struct gateway *gateway, const struct ctl_msg *msg, int *fds,
 {
 	(void)fds;
 	(void)fd_count;
+	if (msg->u.totals.has_cgroup && gateway->has_log)
+		inflight_set_seen(gateway->inflight, msg->u.totals.whole_us);
+	if (msg->u.totals.is_noted)
+		return;
 	gateway->totals = msg->u.totals;
 	gateway->has_totals = msg->u.totals.has_cgroup;
 	if (msg->u.totals.is_told && gateway->has_log &&

@@ -50,12 +50,14 @@ struct gateway {
 	int fd_instances; /* and from this one on none comes up */
 	struct log_limit accept_limit, shortage_limit;
 	uint64_t busy_said_us;
+	struct loop_timer busy_timer;
 	struct loop_timer accept_timer;
 	/* a batch that could not be written, and refusals to be counted */
 	struct loop_timer retry_timer;
 	struct ctl_totals totals;
 	bool has_totals;
 	uint64_t lost_cpu_us; /* for the first record */
+	bool is_lost_clock;   /* which was not this run's */
 	/* the end */
 	struct loop_timer drain_timer;
 	bool is_drained_said;

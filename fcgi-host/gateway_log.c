@@ -31,12 +31,30 @@ charged_before(const struct gateway *gateway)
 	    inflight_charged(gateway->inflight) : gateway->totals.whole_us;
 }
 
+/* Of a host whose cgroup is gone with its clock, as a service manager removes it
+ * behind one that was killed: what was last seen of it and is in no line. */
+static uint64_t
+lost_with_clock(const struct gateway *gateway)
+{
+	uint64_t charged_us = inflight_charged(gateway->inflight);
+	uint64_t seen_us = inflight_seen(gateway->inflight);
+
+	if (inflight_run(gateway->inflight) == gateway->run_id ||
+	    inflight_run(gateway->inflight) == 0 ||
+	    gateway->totals.is_taken_over)
+		return 0;
+	return seen_us > charged_us ? seen_us - charged_us : 0;
+}
+
 /* The log is there: the first record, and those of a predecessor's debts. */
 static void
 first_records(struct gateway *gateway)
 {
+	uint64_t lost_us = lost_with_clock(gateway);
+
 	ledger_begin(gateway->server.ledger, charged_before(gateway));
-	gateway->lost_cpu_us = lost_cpu(gateway);
+	gateway->is_lost_clock = lost_us > 0;
+	gateway->lost_cpu_us = lost_us > 0 ? lost_us : lost_cpu(gateway);
 	gateway_host_record(gateway, gateway->is_again ? "restart" : "start");
 	request_record_lost(&gateway->server);
 }

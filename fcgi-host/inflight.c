@@ -8,7 +8,7 @@
 
 #include "fcgi-host/log.h"
 
-#define INFLIGHT_MAGIC 0x66637436u /* changes with every change of a struct */
+#define INFLIGHT_MAGIC 0x66637437u /* changes with every change of a struct */
 
 struct inflight_head {
 	uint32_t magic;
@@ -19,6 +19,7 @@ struct inflight_head {
 	uint64_t number;
 	uint64_t alive_us;
 	uint64_t charged_us;
+	uint64_t seen_us; /* the clock that charged_us is of, when last seen */
 	/* of the batch that is being written: its last seq, and charged_us with
 	 * it */
 	uint64_t batch_seq, batch_charged_us;
@@ -273,6 +274,18 @@ inflight_mac(const struct inflight *inflight)
 	return batch_is_written(head) ? &head->batch_mac : &head->mac;
 }
 
+void
+inflight_set_seen(struct inflight *inflight, uint64_t used_us)
+{
+	inflight->head->seen_us = used_us;
+}
+
+uint64_t
+inflight_seen(const struct inflight *inflight)
+{
+	return inflight->head->seen_us;
+}
+
 uint64_t
 inflight_run(const struct inflight *inflight)
 {
@@ -306,6 +319,8 @@ inflight_begin(struct inflight *inflight, uint64_t run_id,
 		if (slot->ended_us == 0)
 			slot->ended_us = head->alive_us;
 	}
+	stores_settle();
+	head->seen_us = 0;
 	stores_settle();
 	batch_settle(inflight, charged_us);
 	head->seq = head->number = 0;

@@ -47,6 +47,10 @@ void inflight_set_seq(struct inflight *inflight, uint64_t seq);
 /* The processor time in the lines that are in the log: of this run, and of runs
  * before on whose clock it goes on. */
 uint64_t inflight_charged(const struct inflight *inflight);
+/* What the clock that this is of showed when it was last looked at; 0 when a run
+ * begins: who finds that clock gone knows no more. */
+void inflight_set_seen(struct inflight *inflight, uint64_t used_us);
+uint64_t inflight_seen(const struct inflight *inflight);
 /* The mac of that seq's line, by which the next one is chained; of a run before,
  * too.  All zeros: there is none. */
 const struct chain_mac *inflight_mac(const struct inflight *inflight);

@@ -399,7 +399,8 @@ ledger_host(struct ledger *ledger, struct record_host *record)
 	}
 	line_end(ledger, before);
 	ledger->is_chain_told = true;
-	ledger->charged_us += record->lost_cpu_us;
+	if (!record->is_lost_clock)
+		ledger->charged_us += record->lost_cpu_us;
 	ledger->refused = 0;
 	return 0;
 }

@@ -113,6 +113,7 @@ struct record_host {
 	uint64_t open_cpu_us; /* of cgroup_cpu_us: what will stand in records yet
 	                       * to come, of instances that live */
 	uint64_t lost_cpu_us;  /* of instances that died with gateway or host */
+	bool is_lost_clock;    /* that is of a clock that is gone */
 	uint64_t executions;         /* records of type exec so far in this run */
 	uint64_t refused_unrecorded; /* since the last host record */
 	const char *chain, *prev; /* the key's name, the mac before; NULL: none */

@@ -43,6 +43,7 @@ struct spawner_wait {
 
 /* What the gateway does with the clock of all instances. */
 enum spawner_totals {
+	SPAWNER_TOTALS_NOTED,    /* in the table in flight, for who comes after it */
 	SPAWNER_TOTALS_FOR_NEXT, /* they stand in its next host record */
 	SPAWNER_TOTALS_NOW,      /* it writes one for them */
 	SPAWNER_TOTALS_LAST      /* it writes its last one, and ends */
@@ -93,6 +94,7 @@ struct spawner {
 	unsigned drain_failures;   /* starts of one that failed, the same */
 	uint64_t gateway_down_us;
 	uint64_t totals_us; /* when they are due, if executions go on then */
+	uint64_t noted_us;  /* when they were sent last */
 
 	bool is_drained; /* says the gateway; shells may not be gone yet */
 	struct spawner_shell *shells;

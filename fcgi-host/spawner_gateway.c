@@ -23,6 +23,9 @@
  * first one. */
 #define TOTALS_FIRST_US (10 * UINT64_C(1000000))
 #define TOTALS_EVERY_US (60 * UINT64_C(1000000))
+/* As often as a gateway says that it is busy, and not more often if it says so
+ * without end. */
+#define TOTALS_NOTED_US UINT64_C(900000)
 #define DRAIN_LONGEST_MS 30000
 /* Of gateways in a drain: one may die under what it has in hand, its successor
  * has nothing but the writing of that. */
@@ -55,6 +58,7 @@ spawner_send_totals(struct spawner *spawner, enum spawner_totals kind)
 		sandboxes_totals(spawner->sandboxes, &parcel->msg.u.totals);
 		parcel->msg.u.totals.is_final = kind == SPAWNER_TOTALS_LAST;
 		parcel->msg.u.totals.is_told = kind == SPAWNER_TOTALS_NOW;
+		parcel->msg.u.totals.is_noted = kind == SPAWNER_TOTALS_NOTED;
 	}
 	child_send(spawner->gateway, parcel);
 }
@@ -327,7 +331,8 @@ on_drained(struct spawner *spawner, const struct ctl_msg *msg)
 	return 0;
 }
 
-/* The books can be balanced up to the last one, whatever becomes of the host. */
+/* The books can be balanced up to the last record, whatever becomes of the host,
+ * and what is noted is not lost with the cgroup. */
 static void
 totals_tell(struct spawner *spawner)
 {
@@ -335,10 +340,14 @@ totals_tell(struct spawner *spawner)
 
 	if (spawner->totals_us == 0)
 		spawner->totals_us = now_us + TOTALS_FIRST_US;
-	if (now_us < spawner->totals_us)
-		return;
-	spawner->totals_us = now_us + TOTALS_EVERY_US;
-	spawner_send_totals(spawner, SPAWNER_TOTALS_NOW);
+	if (now_us >= spawner->totals_us) {
+		spawner->totals_us = now_us + TOTALS_EVERY_US;
+		spawner->noted_us = now_us;
+		spawner_send_totals(spawner, SPAWNER_TOTALS_NOW);
+	} else if (now_us >= spawner->noted_us + TOTALS_NOTED_US) {
+		spawner->noted_us = now_us;
+		spawner_send_totals(spawner, SPAWNER_TOTALS_NOTED);
+	}
 }
 
 /* One that says so without end makes us look ten times a second, no more. */
