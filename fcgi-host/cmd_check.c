@@ -235,6 +235,7 @@ look(struct report *report)
 	check_network(conf, findings);
 	check_programs(conf, findings);
 	check_web_servers(conf, "", findings);
+	check_rotation(conf, "", findings);
 	probe_layers(report);
 	judge_layers(report);
 	/* Without a directory or an account the scanner cannot start, and

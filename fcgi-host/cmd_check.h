@@ -48,6 +48,10 @@ void check_places(const struct conf *conf, struct findings *findings);
 void check_network(const struct conf *conf, struct findings *findings);
 /* TCP addresses on which another program listens. */
 void check_listen(const struct conf *conf, struct findings *findings);
+/* What would rotate the accounting log and lose records; root: what stands
+ * before /etc. */
+void check_rotation(const struct conf *conf, const char *root,
+    struct findings *findings);
 /* What a runtime's bind names. */
 void check_runtime_binds(const struct conf_runtime *runtime,
     struct findings *findings);

@@ -51,18 +51,6 @@ set_prices(struct bill *bill, const struct cmd_verb *verb,
 }
 
 static int
-add(const struct entry *entry, const struct place *place, void *arg)
-{
-	struct bill *bill = arg;
-
-	(void)place;
-	if (entry->time_us < bill->from_us || entry->time_us >= bill->to_us ||
-	    !span_is(entry->tenant, bill->invoice.tenant))
-		return 0;
-	return groups_add(bill->groups, entry);
-}
-
-static int
 set(struct bill *bill, const struct cmd_verb *verb,
     const struct options *options, const char *tenant)
 {
@@ -167,9 +155,13 @@ write_bill(struct bill *bill, bool is_text)
 static int
 read_and_write(struct bill *bill, char **paths, const struct options *options)
 {
-	struct reader reader = { .each = add, .arg = bill };
+	struct sum_query query = { .keys = { &bill->keys }, .count = 1,
+		.from_us = bill->from_us, .to_us = bill->to_us,
+		.tenant = bill->invoice.tenant };
+	struct reader reader = { .each = NULL };
 	size_t count;
-	int code = ledgers_read(&reader, paths, options->conf);
+	int code = ledgers_sum(&query, paths, options->conf, &reader,
+	    &bill->groups);
 
 	if (code != CMD_DONE)
 		return code;
@@ -205,11 +197,8 @@ books_invoice(const struct cmd_verb *verb, int argc, char **argv)
 	    argv, &operands, &code))
 		return code;
 	code = set(&bill, verb, &options, operands[0]);
-	if (code == CMD_DONE) {
-		bill.groups = groups_new(&bill.keys);
-		code = bill.groups == NULL ? cmd_fail("no memory") :
-		    read_and_write(&bill, operands + 1, &options);
-	}
+	if (code == CMD_DONE)
+		code = read_and_write(&bill, operands + 1, &options);
 	groups_free(bill.groups);
 	prices_free(bill.prices);
 	return code;

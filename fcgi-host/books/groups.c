@@ -170,58 +170,73 @@ add_instance(struct sums *sums, const struct entry *entry)
 	sums->usage.cpu_us += entry->start_cpu_us + entry->idle_cpu_us;
 }
 
-int
-groups_add(struct groups *groups, const struct entry *entry)
+/* The group of a record; NULL: no memory. */
+static struct group *
+group_of(struct groups *groups, const struct entry *entry)
 {
-	struct group *group;
-	size_t n, wanted;
+	size_t n, wanted = keys_pack(groups->keys, entry, &groups->hour,
+	    groups->packed, &n, groups->packed_size);
+	uint8_t *grown;
 
-	if (entry->type == ENTRY_HOST)
-		return 0;
-	wanted = keys_pack(groups->keys, entry, &groups->hour, groups->packed,
-	    &n, groups->packed_size);
 	if (wanted > 0) {
-		uint8_t *grown = realloc(groups->packed, wanted);
-
+		grown = realloc(groups->packed, wanted);
 		if (grown == NULL)
-			return -ENOMEM;
+			return NULL;
 		groups->packed = grown;
 		groups->packed_size = wanted;
 		(void)keys_pack(groups->keys, entry, &groups->hour, grown, &n,
 		    wanted);
 	}
-	group = find(groups, groups->packed, n);
-	if (group == NULL)
-		return -ENOMEM;
-	if (entry->type == ENTRY_EXEC)
-		add_exec(&group->sums, entry);
-	else
-		add_instance(&group->sums, entry);
-	return 0;
+	return find(groups, groups->packed, n);
 }
 
 static void
-sums_add(struct sums *to, const struct sums *from)
+add_entry(struct sums *sums, const struct entry *entry)
 {
-	to->usage.executions += from->usage.executions;
-	to->errors += from->errors;
-	to->aborted += from->aborted;
-	to->refused += from->refused;
-	to->lost += from->lost;
-	to->cold += from->cold;
-	to->queue_us += from->queue_us;
-	to->init_us += from->init_us;
-	to->run_us += from->run_us;
-	to->billed_ms += from->billed_ms;
-	to->usage.mib_ms += from->usage.mib_ms;
-	to->bytes_in += from->bytes_in;
-	to->usage.bytes_out += from->usage.bytes_out;
-	to->usage.cpu_us += from->usage.cpu_us;
+	if (entry->type == ENTRY_EXEC)
+		add_exec(sums, entry);
+	else
+		add_instance(sums, entry);
+}
+
+int
+groups_add(struct groups *groups, const struct entry *entry)
+{
+	struct group *group;
+
+	if (entry->type == ENTRY_HOST)
+		return 0;
+	group = group_of(groups, entry);
+	if (group == NULL)
+		return -ENOMEM;
+	add_entry(&group->sums, entry);
+	return 0;
+}
+
+#define SUM(name) (to->name += is_taken ? -from->name : from->name)
+
+static void
+sums_change(struct sums *to, const struct sums *from, bool is_taken)
+{
+	SUM(usage.executions);
+	SUM(usage.mib_ms);
+	SUM(usage.cpu_us);
+	SUM(usage.bytes_out);
+	SUM(usage.idle_mib_ms);
+	SUM(errors);
+	SUM(aborted);
+	SUM(refused);
+	SUM(lost);
+	SUM(cold);
+	SUM(queue_us);
+	SUM(init_us);
+	SUM(run_us);
+	SUM(billed_ms);
+	SUM(bytes_in);
+	SUM(instances);
+	SUM(idle_us);
 	if (from->mem_peak_kib > to->mem_peak_kib)
 		to->mem_peak_kib = from->mem_peak_kib;
-	to->instances += from->instances;
-	to->idle_us += from->idle_us;
-	to->usage.idle_mib_ms += from->usage.idle_mib_ms;
 	to->cost += from->cost; /* rated_fold has looked that it fits */
 }
 
@@ -233,7 +248,24 @@ groups_add_sums(struct groups *groups, const uint8_t *packed, size_t n,
 
 	if (group == NULL)
 		return -ENOMEM;
-	sums_add(&group->sums, sums);
+	sums_change(&group->sums, sums, false);
+	return 0;
+}
+
+
+int
+groups_take(struct groups *groups, const struct entry *entry)
+{
+	struct sums one = { 0 };
+	struct group *group;
+
+	if (entry->type == ENTRY_HOST)
+		return 0;
+	group = group_of(groups, entry);
+	if (group == NULL)
+		return -ENOMEM;
+	add_entry(&one, entry);
+	sums_change(&group->sums, &one, true);
 	return 0;
 }
 
@@ -250,7 +282,7 @@ groups_merge(struct groups *groups, const struct groups *other)
 			to = find(groups, from->packed, from->n);
 			if (to == NULL)
 				return -ENOMEM;
-			sums_add(&to->sums, &from->sums);
+			sums_change(&to->sums, &from->sums, false);
 		}
 	}
 	return 0;
@@ -294,5 +326,5 @@ groups_total(const struct groups *groups, struct sums *total)
 	for (i = 0; i < groups->bucket_count; i++)
 		for (group = groups->buckets[i]; group != NULL;
 		    group = group->next)
-			sums_add(total, &group->sums);
+			sums_change(total, &group->sums, false);
 }

@@ -43,6 +43,8 @@ void groups_free(struct groups *groups);
 
 /* Adds a record; one of type host is in no group.  0 or -ENOMEM. */
 int groups_add(struct groups *groups, const struct entry *entry);
+/* Takes back a record that was added; the highest memory stays. */
+int groups_take(struct groups *groups, const struct entry *entry);
 
 /* Adds sums to the group with these values (keys_pack).  0 or -ENOMEM. */
 int groups_add_sums(struct groups *groups, const uint8_t *packed, size_t n,

@@ -6,7 +6,7 @@
 #include "fcgi-host/conf.h"
 
 int
-ledgers_read(struct reader *reader, char **paths, const char *conf_path)
+ledgers_files(struct files *files, char **paths, const char *conf_path)
 {
 	struct conf *conf = NULL;
 	char *one[2] = { NULL, NULL };
@@ -20,10 +20,37 @@ ledgers_read(struct reader *reader, char **paths, const char *conf_path)
 		paths = one;
 	}
 	for (; error == 0 && *paths != NULL; paths++)
-		error = reader_read(reader, *paths);
+		error = files_add(files, *paths);
+	if (error == 0)
+		error = files_sort(files);
 	conf_unref(conf);
-	if (error == -ENOMEM)
-		(void)cmd_fail("no memory for more groups; ask for fewer by "
-		    "--by, --from or --to");
 	return error != 0 ? CMD_FAILED : CMD_DONE;
+}
+
+int
+ledgers_read(struct reader *reader, char **paths, const char *conf_path)
+{
+	struct files files = { .count = 0 };
+	int code = ledgers_files(&files, paths, conf_path), error = 0;
+	size_t i;
+
+	for (i = 0; code == CMD_DONE && error == 0 && i < files.count; i++)
+		error = reader_read(reader, files.at[i].path);
+	if (error == -ENOMEM)
+		(void)cmd_fail("no memory");
+	files_free(&files);
+	return error != 0 ? CMD_FAILED : code;
+}
+
+int
+ledgers_sum(const struct sum_query *query, char **paths, const char *conf_path,
+    struct reader *reader, struct groups *groups[])
+{
+	struct files files = { .count = 0 };
+	int code = ledgers_files(&files, paths, conf_path);
+
+	if (code == CMD_DONE && sum_files(query, &files, reader, groups) != 0)
+		code = CMD_FAILED;
+	files_free(&files);
+	return code;
 }

@@ -1,15 +1,29 @@
 /*
- * Which logs a verb reads: those that were named, or the configuration's.
- * fcgi-host-books only.
+ * Which logs a verb reads: those that were named, or the configuration's, each
+ * with its rotated files.  fcgi-host-books only.
  */
 #ifndef FCGI_HOST_BOOKS_LEDGERS_H
 #define FCGI_HOST_BOOKS_LEDGERS_H
 
+#include "fcgi-host/books/files.h"
 #include "fcgi-host/books/reader.h"
+#include "fcgi-host/books/sum.h"
 
-/* Reads the files of paths (NULL at the end), or without any the accounting log
- * of the configuration.  CMD_DONE, or CMD_FAILED or CMD_WRONG after a sentence;
- * faults of lines are left to reader_faults, to be said last. */
+/*
+ * Of all three: paths has a NULL at its end; without any the accounting log of
+ * the configuration is meant.  CMD_DONE, or CMD_FAILED or CMD_WRONG after a
+ * sentence; faults are left to reader_faults, to be said last.
+ */
+
+/* The files of these logs, in order; to be freed in any case. */
+int ledgers_files(struct files *files, char **paths, const char *conf);
+
+/* Gives the reader each record, in order.  Doubled and missing ones are not
+ * looked for. */
 int ledgers_read(struct reader *reader, char **paths, const char *conf);
+
+/* Sums them up, as sum_files. */
+int ledgers_sum(const struct sum_query *query, char **paths, const char *conf,
+    struct reader *reader, struct groups *groups[]);
 
 #endif

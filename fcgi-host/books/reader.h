@@ -1,7 +1,7 @@
 /*
- * Streams the lines of accounting logs as records.  Memory does not grow with
- * a file.  Every byte is taken for hostile: a line that is no record is
- * reported with file and line and counted, never passed over in silence.
+ * The records of accounting logs, in order, for who looks at each; and how
+ * faults are told.  Every byte is taken for hostile: a line that is no record
+ * is reported with file and line and counted, never passed over in silence.
  * fcgi-host-books only.
  */
 #ifndef FCGI_HOST_BOOKS_READER_H
@@ -31,16 +31,16 @@ struct reader {
 };
 
 /*
- * Reads one file from its first byte to its last.  A line that another process
- * has not finished (the file's last, without a newline) is no fault: it is
- * warned of, and not counted.  0, also with faults; -ENOMEM; what each
- * returned; else the errno of opening or reading, after a sentence on standard
- * error.
+ * Reads one file from its first byte to its last, also a compressed one.  A
+ * line that another process has not finished (the file's last, without a
+ * newline) is no fault: it is warned of, and not counted.  0, also with faults;
+ * -ENOMEM; what each returned; else the errno of opening or reading, after a
+ * sentence on standard error.
  */
 int reader_read(struct reader *reader, const char *path);
 
 /* "fcgi-host: PATH:LINE: SENTENCE" on standard error, for the first of them;
- * all are counted. */
+ * all are counted.  Several threads may call it. */
 void reader_fault(struct reader *reader, const char *path, uint64_t line,
     const char *fmt, ...) __attribute__((format(printf, 4, 5)));
 /* How many faults there were beyond those that were shown; true: there were

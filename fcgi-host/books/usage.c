@@ -12,6 +12,7 @@
 #include "fcgi-host/books/rated.h"
 #include "fcgi-host/books/reader.h"
 #include "fcgi-host/books/report.h"
+#include "fcgi-host/books/sum.h"
 #include "fcgi-host/books/verbs.h"
 #include "fcgi-host/books/verify.h"
 #include "fcgi-host/civil.h"
@@ -37,15 +38,13 @@ struct usage {
 };
 
 static int
-add(const struct entry *entry, const struct place *place, void *arg)
+add_line(const struct entry *entry, const struct place *place, void *arg)
 {
 	struct usage *usage = arg;
 
 	(void)place;
 	if (entry->time_us < usage->from_us || entry->time_us >= usage->to_us)
 		return 0;
-	if (!usage->is_lambda)
-		return groups_add(usage->groups, entry);
 	if (buf_len(&usage->lines) > LINES_BYTES &&
 	    cmd_print(&usage->lines) != CMD_DONE)
 		return -EIO;
@@ -225,11 +224,16 @@ print(struct usage *usage, const struct options *options)
 	return code;
 }
 
+/* Lines come one by one, in their order; sums by several threads. */
 static int
 read_all(struct usage *usage, char **paths, const struct options *options)
 {
-	struct reader reader = { .each = add, .arg = usage };
-	int code = ledgers_read(&reader, paths, options->conf);
+	struct reader reader = { .each = add_line, .arg = usage };
+	struct sum_query query = { .keys = { &usage->keys }, .count = 1,
+		.from_us = usage->from_us, .to_us = usage->to_us };
+	int code = usage->is_lambda ?
+	    ledgers_read(&reader, paths, options->conf) :
+	    ledgers_sum(&query, paths, options->conf, &reader, &usage->groups);
 
 	if (code != CMD_DONE)
 		return code;
@@ -293,15 +297,12 @@ books_usage(const struct cmd_verb *verb, int argc, char **argv)
 	code = set_verify(verb, &options);
 	if (code == CMD_DONE)
 		code = set(&usage, verb, &options);
-	if (code == CMD_DONE && options.is_verify) {
+	if (code == CMD_DONE && options.is_verify)
 		code = verify_run(paths, &options.verify);
-	} else if (code == CMD_DONE && options.is_audit) {
+	else if (code == CMD_DONE && options.is_audit)
 		code = audited(paths, options.conf, options.is_json);
-	} else if (code == CMD_DONE) {
-		usage.groups = groups_new(&usage.keys);
-		code = usage.groups == NULL ? cmd_fail("no memory") :
-		    read_all(&usage, paths, &options);
-	}
+	else if (code == CMD_DONE)
+		code = read_all(&usage, paths, &options);
 	groups_free(usage.groups);
 	buf_free(&usage.lines);
 	prices_free(usage.prices);

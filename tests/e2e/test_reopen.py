@@ -1,6 +1,7 @@
 """Rotating the accounting log loses and doubles no line."""
 import glob
 import gzip
+import json
 import os
 import pathlib
 import pwd
@@ -206,6 +207,11 @@ def test_the_installed_logrotate_rules_rotate_under_load(host):
             subprocess.run([logrotate, "-f", "-s", host.dir / "rotate.state",
                             rules], check=True, timeout=30)
     host.stop()
+    # packed and plain, they are one ledger to who sums it up
+    done = host.installed.run("usage", "--json", "-c", host.ini_path)
+    assert done.returncode == 0 and not done.stderr, done.stderr
+    assert sum(json.loads(line)["executions"] for line in
+               done.stdout.splitlines()) == len(load.done)
     old = []
     for path in sorted(glob.glob(f"{host.log_dir}/a.log-*")):
         if path.endswith(".gz"):

@@ -1,11 +1,15 @@
 """fcgi-host usage: sums of accounting logs, against sums made here."""
 import csv
+import gzip
 import io
 import json
+import os
+import random
+import subprocess
 
 import pytest
 
-from lib import made_books
+from lib import made_books, programs as programs_room
 
 pytestmark = pytest.mark.any_user
 
@@ -116,7 +120,7 @@ def test_of_many_bad_lines_the_first_are_shown_and_all_counted(
     path.write_bytes(b"bad\n" * 1000)
     _, errors = by_json(installed, ("tenant",), path, code=1)
     assert len(errors.splitlines()) == 21
-    assert errors.endswith("fcgi-host: 980 more lines are wrong\n")
+    assert errors.endswith("fcgi-host: 980 more such faults\n")
 
 
 @pytest.mark.parametrize("cut", [1, 2, 200])
@@ -143,6 +147,192 @@ def test_bytes_of_a_client_reach_no_terminal_as_they_are(installed, tmp_path):
     assert list(csv.reader(io.StringIO(done.stdout)))[1][0] == record["method"]
     groups, _ = by_json(installed, ("method",), path)
     assert list(groups) == [(record["method"],)]
+
+
+# ---------------------------------------------------- rotated and compressed
+
+
+def zstd(data, *options):
+    program, = programs_room.need("zstd")
+    return subprocess.run([program, "-q", *options], input=data, check=True,
+                          stdout=subprocess.PIPE).stdout
+
+
+PACKERS = {"": bytes, ".gz": gzip.compress, ".zst": zstd}
+
+
+def rotate(directory, records, cuts, names):
+    """Writes records as a ledger's generations, cut at the indices."""
+    parts = [records[a:b] for a, b in zip([0, *cuts], [*cuts, None])]
+    for part, name in zip(parts, names):
+        packer = PACKERS[os.path.splitext(name)[1] if
+                         name.endswith((".gz", ".zst")) else ""]
+        (directory / name).write_bytes(packer(made_books.text(part)))
+    return directory / "a.log"
+
+
+NAMES = [
+    ["a.log.3.gz", "a.log.2.zst", "a.log.1", "a.log"],
+    ["a.log-20261030.zst", "a.log-20261031.gz", "a.log-20261101", "a.log"],
+    ["a.log-1793394000.gz", "a.log-1793397600.gz", "a.log.1.gz", "a.log"],
+    ["a.log.9", "a.log.10", "a.log-2026-11-02.gz", "a.log.gz"],
+]
+
+
+@pytest.mark.parametrize("names", NAMES, ids="/".join)
+def test_rotated_and_compressed_files_are_one_ledger(
+        installed, tmp_path, names):
+    records = made_books.ledger(2000)
+    path = rotate(tmp_path, records, [10, 700, 701], names)
+    for name in ("a.log.bak", "a.log-x", "b.log", "a.log.1.gz.tmp", "a.logs"):
+        (tmp_path / name).write_bytes(b"no part of it\n")
+    groups, errors = by_json(installed, ("tenant", "day"), path)
+    assert groups == made_books.sums(records, ("tenant", "day"))
+    assert not errors
+    # named one by one, or all by a pattern: the same, once
+    paths = [tmp_path / name for name in names]
+    groups, errors = by_json(installed, ("tenant", "day"), *paths, path)
+    assert groups == made_books.sums(records, ("tenant", "day"))
+    assert not errors
+
+
+def test_a_packed_file_of_several_members_is_read_whole(installed, tmp_path):
+    records = made_books.ledger(900)
+    parts = [made_books.text(records[i:i + 300]) for i in (0, 300, 600)]
+    for name, pack in (("g.log", gzip.compress), ("z.log", zstd)):
+        path = tmp_path / name
+        path.write_bytes(b"".join(map(pack, parts)))
+        groups, errors = by_json(installed, ("tenant",), path)
+        assert groups == made_books.sums(records, ("tenant",)) and not errors
+
+
+@pytest.mark.parametrize("suffix", [".gz", ".zst"])
+@pytest.mark.parametrize("cut", [0.3, 0.9])
+def test_a_packed_file_that_is_cut_is_told_and_counts_what_can_be_read(
+        installed, tmp_path, suffix, cut):
+    records = made_books.ledger(4000)
+    path = tmp_path / ("a.log" + suffix)
+    packed = PACKERS[suffix](made_books.text(records))
+    path.write_bytes(packed[:int(len(packed) * cut)])
+    groups, errors = by_json(installed, ("tenant",), path, code=1)
+    assert "cannot be read from about here" in errors
+    assert "cut off" in errors
+    whole = made_books.sums(records, ("tenant",))
+    assert all(group["executions"] <= whole[key]["executions"]
+               for key, group in groups.items())
+
+
+@pytest.mark.parametrize("suffix", [".gz", ".zst"])
+def test_any_damage_to_a_packed_file_ends_in_a_sentence(
+        installed, tmp_path, suffix):
+    rng = random.Random(5)
+    path = tmp_path / ("a.log" + suffix)
+    packed = PACKERS[suffix](made_books.text(made_books.ledger(300)))
+    for _ in range(40):
+        data = bytearray(packed)
+        for _ in range(rng.randrange(1, 9)):
+            data[rng.randrange(4, len(data))] = rng.randrange(256)
+        path.write_bytes(data)
+        done = installed.run("usage", path)
+        assert done.returncode in (0, 1), done
+        assert (done.returncode == 0) == (not done.stderr)
+
+
+def test_a_window_that_would_take_all_memory_is_refused(installed, tmp_path):
+    path = tmp_path / "a.log.zst"
+    path.write_bytes(zstd(made_books.text(made_books.ledger(50)) +
+                          b" " * 40_000_000, "--ultra", "-1", "--long=27"))
+    _, errors = by_json(installed, ("tenant",), path, code=1)
+    assert "requires too much memory" in errors
+
+
+def test_a_generation_that_is_there_twice_is_counted_once(
+        installed, tmp_path):
+    """A rotation died between packing a file and removing it."""
+    records = made_books.ledger(1500)
+    path = rotate(tmp_path, records, [500, 1000],
+                  ["a.log.2.gz", "a.log.1", "a.log"])
+    (tmp_path / "a.log.1.gz").write_bytes(
+        gzip.compress((tmp_path / "a.log.1").read_bytes()))
+    groups, errors = by_json(installed, ("tenant", "outcome"), path, code=1)
+    assert groups == made_books.sums(records, ("tenant", "outcome"))
+    assert "seq 501 to 1000 of run 64290a7e3b1c5 stand in the books twice" \
+        in errors
+    assert f"{tmp_path}/a.log.1" in errors
+
+
+def test_a_record_that_stands_there_twice_is_told_with_its_line(
+        installed, tmp_path):
+    records = made_books.ledger(300)
+    path = tmp_path / "a.log"
+    path.write_bytes(made_books.text(
+        records[:100] + records[50:52] + records[100:] + records[299:]))
+    groups, errors = by_json(installed, ("function",), path, code=1)
+    assert groups == made_books.sums(records, ("function",))
+    assert errors.splitlines() == [
+        f"fcgi-host: {path}:101: seq 51 to 52 of run 64290a7e3b1c5 stand in "
+        "the books twice, and are counted once",
+        f"fcgi-host: {path}:303: seq 300 to 300 of run 64290a7e3b1c5 stand in "
+        "the books twice, and are counted once"]
+
+
+def test_records_that_are_missing_are_told_with_their_place(
+        installed, tmp_path):
+    records = made_books.ledger(300)
+    left = records[:100] + records[101:200] + records[250:]
+    path = rotate(tmp_path, left, [120], ["a.log.1.gz", "a.log"])
+    groups, errors = by_json(installed, ("tenant",), path, code=1)
+    assert groups == made_books.sums(left, ("tenant",))
+    assert errors.splitlines() == [
+        f"fcgi-host: {tmp_path}/a.log.1.gz:101: seq 102 of run 64290a7e3b1c5 "
+        "comes after 100: 1 record is missing",
+        f"fcgi-host: {path}:80: seq 251 of run 64290a7e3b1c5 comes after 200: "
+        "50 records are missing"]
+
+
+def test_generations_that_were_deleted_are_no_gap(installed, tmp_path):
+    records = made_books.ledger(300)[120:] + made_books.ledger(
+        200, seed=2, run=0x64290a7e3b1ff)
+    path = tmp_path / "a.log"
+    path.write_bytes(made_books.text(records))
+    groups, errors = by_json(installed, ("tenant",), path)
+    assert groups == made_books.sums(records, ("tenant",)) and not errors
+
+
+@pytest.mark.parametrize("lost", [1, 40, 3000])
+def test_lost_executions_of_the_run_before_are_no_gap(
+        installed, tmp_path, lost):
+    """They have the old run's id and the new run's numbers; 3000 of them fill
+    a block in which nothing says whose they are."""
+    old, run = made_books.RUN, made_books.RUN + 0x1000
+    before = made_books.ledger(50, run=old)
+    after = made_books.ledger(100 + lost, seed=3, run=run)
+    ghost = dict(made_books.ledger(40)[5], outcome="lost", cold=True)
+    for i in range(1, 1 + lost):
+        after[i] = dict(ghost, seq=i + 1, id=f"{old:x}-{1000 + i}",
+                        time=after[i]["time"])
+    records = before + after
+    path = tmp_path / "a.log"
+    path.write_bytes(made_books.text(records))
+    groups, errors = by_json(installed, ("tenant",), path)
+    assert groups == made_books.sums(records, ("tenant",)) and not errors
+    assert sum(group["lost"] for group in groups.values()) >= lost
+
+
+def test_several_threads_count_what_one_counts(installed, tmp_path):
+    records = made_books.ledger(20_000, step_s=9)
+    path = rotate(tmp_path, records, [3000, 9000],
+                  ["a.log.2.zst", "a.log.1.gz", "a.log"])
+    (tmp_path / "a.log.3").write_bytes(made_books.text(records[2500:9500]))
+    keys = ("function", "hour")
+    groups, errors = by_json(installed, keys, path, code=1)
+    assert groups == made_books.sums(records, keys)
+    done = installed.run("usage", "--json", "--by", ",".join(keys), path,
+                         wrap=("taskset", "1"))
+    assert done.returncode == 1
+    assert {tuple(group.pop(key) for key in keys): group for group in
+            map(json.loads, done.stdout.splitlines())} == groups
+    assert "twice" in errors and "missing" not in errors
 
 
 @pytest.mark.parametrize("words, sentence", [

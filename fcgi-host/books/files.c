@@ -1,0 +1,193 @@
+#include "fcgi-host/books/files.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include "fcgi-host/books/json.h"
+#include "fcgi-host/books/lines.h"
+#include "fcgi-host/cmd.h"
+
+#define DIGITS "0123456789"
+
+bool
+files_is_suffix(const char *suffix)
+{
+	size_t n;
+
+	if (*suffix == '.' || *suffix == '-') {
+		n = strspn(suffix + 1, *suffix == '.' ? DIGITS : DIGITS "-");
+		if (n == 0)
+			return strcmp(suffix, ".gz") == 0 ||
+			    strcmp(suffix, ".zst") == 0;
+		suffix += 1 + n;
+	}
+	return *suffix == '\0' || strcmp(suffix, ".gz") == 0 ||
+	    strcmp(suffix, ".zst") == 0;
+}
+
+/* Takes path.  A file that went away since it was listed is left out. */
+static int
+add_file(struct files *files, char *path, bool *is_found)
+{
+	struct file *grown;
+	struct stat st;
+	size_t i;
+
+	if (path == NULL)
+		return -ENOMEM;
+	if (stat(path, &st) != 0 || !S_ISREG(st.st_mode)) {
+		free(path);
+		return 0;
+	}
+	*is_found = true;
+	for (i = 0; i < files->count; i++) {
+		if (files->at[i].dev == st.st_dev &&
+		    files->at[i].ino == st.st_ino) {
+			free(path);
+			return 0;
+		}
+	}
+	grown = reallocarray(files->at, files->count + 1, sizeof(*grown));
+	if (grown == NULL) {
+		free(path);
+		return -ENOMEM;
+	}
+	files->at = grown;
+	files->at[files->count++] = (struct file){ .path = path,
+		.dev = st.st_dev, .ino = st.st_ino,
+		.size = (uint64_t)st.st_size };
+	return 0;
+}
+
+/* All of a directory whose names begin with base and end as rotated ones. */
+static int
+add_from(struct files *files, DIR *dir, const char *prefix, const char *base,
+    bool *is_found)
+{
+	size_t n = strlen(base);
+	struct dirent *entry;
+	int error = 0;
+
+	while (error == 0 && (entry = readdir(dir)) != NULL) {
+		char *path = NULL;
+
+		if (strncmp(entry->d_name, base, n) != 0 ||
+		    !files_is_suffix(entry->d_name + n))
+			continue;
+		if (asprintf(&path, "%s%s", prefix, entry->d_name) < 0)
+			path = NULL;
+		error = add_file(files, path, is_found);
+	}
+	return error;
+}
+
+int
+files_add(struct files *files, const char *path)
+{
+	const char *slash = strrchr(path, '/');
+	const char *base = slash == NULL ? path : slash + 1;
+	char *prefix = strndup(path, (size_t)(base - path));
+	bool is_found = false;
+	struct stat st;
+	int error = prefix == NULL ? -ENOMEM : 0;
+	DIR *dir = NULL;
+
+	if (error == 0 && stat(path, &st) == 0 && !S_ISREG(st.st_mode)) {
+		free(prefix);
+		(void)cmd_fail("%s is no file; name the log itself", path);
+		return -EINVAL;
+	}
+	if (error == 0) {
+		dir = opendir(prefix[0] == '\0' ? "." : prefix);
+		error = dir == NULL ? -errno :
+		    add_from(files, dir, prefix, base, &is_found);
+	}
+	if (error == 0 && !is_found)
+		error = -ENOENT;
+	if (error != 0)
+		(void)cmd_fail("%s: %s", path, strerror(-error));
+	if (dir != NULL)
+		(void)closedir(dir);
+	free(prefix);
+	return error;
+}
+
+/* Whatever is wrong in a file is said when it is read. */
+static int
+look_at(struct file *file, struct json *json, struct block *block)
+{
+	struct lines *lines;
+	const char *at, *newline;
+	char why[JSON_WHY_MAX];
+	struct entry entry;
+	int state = lines_open(&lines, file->path, NULL);
+
+	file->time_us = UINT64_MAX;
+	if (state == 0)
+		state = lines_fill(lines, block);
+	if (state > 0)
+		state = 0;
+	for (at = block->data; state == 0 && at < block->data + block->n;
+	    at = newline + 1) {
+		newline = memchr(at, '\n',
+		    (size_t)(block->data + block->n - at));
+		if ((size_t)(newline - at) <= JSON_LINE_MAX &&
+		    json_read(json, at, (size_t)(newline - at), &entry,
+		    why) == 0) {
+			file->time_us = entry.time_us;
+			file->run = entry.run;
+			file->seq = entry.seq;
+			break;
+		}
+	}
+	lines_close(lines);
+	return state;
+}
+
+static int
+compare(const void *a, const void *b)
+{
+	const struct file *x = a, *y = b;
+
+	if (x->time_us != y->time_us)
+		return x->time_us < y->time_us ? -1 : 1;
+	if (x->run != y->run)
+		return x->run < y->run ? -1 : 1;
+	if (x->seq != y->seq)
+		return x->seq < y->seq ? -1 : 1;
+	return strcmp(x->path, y->path);
+}
+
+int
+files_sort(struct files *files)
+{
+	struct block *block = block_new();
+	struct json *json = json_new();
+	int error = block == NULL || json == NULL ? -ENOMEM : 0;
+	size_t i;
+
+	for (i = 0; error == 0 && i < files->count; i++)
+		error = look_at(&files->at[i], json, block);
+	if (error == -ENOMEM)
+		(void)cmd_fail("no memory");
+	else if (error == 0)
+		qsort(files->at, files->count, sizeof(*files->at), compare);
+	json_free(json);
+	block_free(block);
+	return error;
+}
+
+void
+files_free(struct files *files)
+{
+	size_t i;
+
+	for (i = 0; i < files->count; i++)
+		free(files->at[i].path);
+	free(files->at);
+	*files = (struct files){ 0 };
+}

@@ -1,0 +1,44 @@
+/*
+ * A ledger's files: the log itself and what rotations left beside it, in the
+ * order in which they were written.  fcgi-host-books only.
+ */
+#ifndef FCGI_HOST_BOOKS_FILES_H
+#define FCGI_HOST_BOOKS_FILES_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+struct file {
+	char *path;
+	dev_t dev;
+	ino_t ino;
+	uint64_t size;
+	/* Of its first record; UINT64_MAX: there is none. */
+	uint64_t time_us, run, seq;
+};
+
+struct files {
+	struct file *at;
+	size_t count;
+};
+
+/*
+ * Adds PATH and its rotated generations: PATH.N and PATH-DATE (digits and
+ * hyphens), each also with .gz or .zst.  A file that is there by another name
+ * too is taken once.  0; a negative errno after a sentence on standard error:
+ * -ENOENT is that there is neither.
+ */
+int files_add(struct files *files, const char *path);
+
+/* Sorts by the first records.  0, or a negative errno after a sentence. */
+int files_sort(struct files *files);
+
+void files_free(struct files *files);
+
+/* Whether the end of a name is that of a rotated log: "", ".1", ".2.gz",
+ * "-20261127.zst". */
+bool files_is_suffix(const char *suffix);
+
+#endif
