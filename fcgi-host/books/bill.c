@@ -155,9 +155,9 @@ write_bill(struct bill *bill, bool is_text)
 static int
 read_and_write(struct bill *bill, char **paths, const struct options *options)
 {
-	struct sum_query query = { .keys = { &bill->keys }, .count = 1,
-		.from_us = bill->from_us, .to_us = bill->to_us,
-		.tenant = bill->invoice.tenant };
+	struct sum_query query = { .count = 1, .at[0] = {
+		.keys = &bill->keys, .from_us = bill->from_us,
+		.to_us = bill->to_us }, .tenant = bill->invoice.tenant };
 	struct reader reader = { .each = NULL };
 	size_t count;
 	int code = ledgers_sum(&query, paths, options->conf, &reader,

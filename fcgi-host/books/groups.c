@@ -14,6 +14,7 @@ struct groups {
 	size_t bucket_count, count;
 	/* Clients choose what is hashed (a method). */
 	uint64_t seed;
+	bool has_spreads;
 	struct keys_hour hour;
 	uint8_t *packed; /* of the record that is being added */
 	size_t packed_size;
@@ -41,6 +42,23 @@ groups_new(const struct keys *keys)
 }
 
 void
+groups_keep_spreads(struct groups *groups)
+{
+	groups->has_spreads = true;
+}
+
+static void
+free_group(struct group *group)
+{
+	if (group->spreads != NULL) {
+		spread_free(&group->spreads->run_us);
+		spread_free(&group->spreads->start_us);
+		free(group->spreads);
+	}
+	free(group);
+}
+
+void
 groups_free(struct groups *groups)
 {
 	size_t i;
@@ -52,7 +70,7 @@ groups_free(struct groups *groups)
 
 		for (; group != NULL; group = next) {
 			next = group->next;
-			free(group);
+			free_group(group);
 		}
 	}
 	free(groups->buckets);
@@ -98,6 +116,21 @@ grow(struct groups *groups)
 	groups->bucket_count = count;
 }
 
+const struct group *
+groups_find(const struct groups *groups, const uint8_t *packed, size_t n)
+{
+	uint64_t hash = hash_of(groups->seed, packed, n);
+	const struct group *group =
+	    groups->buckets[hash & (groups->bucket_count - 1)];
+
+	for (; group != NULL; group = group->next)
+		if (group->hash == hash && group->n == n &&
+		    memcmp(group->packed, packed, n) == 0)
+			break;
+	return group;
+}
+
+/* The same, made if there is none; NULL: no memory. */
 static struct group *
 find(struct groups *groups, const uint8_t *packed, size_t n)
 {
@@ -199,6 +232,52 @@ add_entry(struct sums *sums, const struct entry *entry)
 		add_instance(sums, entry);
 }
 
+static struct spreads *
+spreads_of(struct group *group)
+{
+	if (group->spreads == NULL)
+		group->spreads = calloc(1, sizeof(*group->spreads));
+	return group->spreads;
+}
+
+/* What was refused did not run; of what was lost nobody knows how long. */
+static int
+change_spreads(struct groups *groups, struct group *group,
+    const struct entry *entry, bool is_taken)
+{
+	struct spreads *spreads;
+	int error = 0;
+
+	if (!groups->has_spreads || entry->type != ENTRY_EXEC ||
+	    span_is(entry->outcome, "refused") ||
+	    span_is(entry->outcome, "lost"))
+		return 0;
+	spreads = spreads_of(group);
+	if (spreads == NULL)
+		return -ENOMEM;
+	if (entry->is_cold)
+		error = spread_change(&spreads->start_us, entry->init_us,
+		    is_taken);
+	return error != 0 ? error :
+	    spread_change(&spreads->run_us, entry->run_us, is_taken);
+}
+
+static int
+merge_spreads(struct group *to, const struct group *from)
+{
+	struct spreads *spreads;
+	int error;
+
+	if (from->spreads == NULL)
+		return 0;
+	spreads = spreads_of(to);
+	if (spreads == NULL)
+		return -ENOMEM;
+	error = spread_merge(&spreads->run_us, &from->spreads->run_us);
+	return error != 0 ? error :
+	    spread_merge(&spreads->start_us, &from->spreads->start_us);
+}
+
 int
 groups_add(struct groups *groups, const struct entry *entry)
 {
@@ -210,7 +289,7 @@ groups_add(struct groups *groups, const struct entry *entry)
 	if (group == NULL)
 		return -ENOMEM;
 	add_entry(&group->sums, entry);
-	return 0;
+	return change_spreads(groups, group, entry, false);
 }
 
 #define SUM(name) (to->name += is_taken ? -from->name : from->name)
@@ -266,7 +345,7 @@ groups_take(struct groups *groups, const struct entry *entry)
 		return -ENOMEM;
 	add_entry(&one, entry);
 	sums_change(&group->sums, &one, true);
-	return 0;
+	return change_spreads(groups, group, entry, true);
 }
 
 int
@@ -283,6 +362,8 @@ groups_merge(struct groups *groups, const struct groups *other)
 			if (to == NULL)
 				return -ENOMEM;
 			sums_change(&to->sums, &from->sums, false);
+			if (merge_spreads(to, from) != 0)
+				return -ENOMEM;
 		}
 	}
 	return 0;

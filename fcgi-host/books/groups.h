@@ -9,6 +9,7 @@
 
 #include "fcgi-host/books/entry.h"
 #include "fcgi-host/books/keys.h"
+#include "fcgi-host/books/spread.h"
 #include "fcgi-host/rate.h"
 
 struct sums {
@@ -27,7 +28,13 @@ struct sums {
 	money_int cost; /* with a price book: rated.h */
 };
 
+/* How long executions ran, and how long those that waited for a start did. */
+struct spreads {
+	struct spread run_us, start_us;
+};
+
 struct group {
+	struct spreads *spreads; /* NULL: none, or nothing in them */
 	uint64_t hash;
 	struct group *next; /* of its bucket */
 	struct sums sums;
@@ -39,6 +46,8 @@ struct groups;
 
 /* keys is borrowed.  NULL: no memory.  groups_free accepts NULL. */
 struct groups *groups_new(const struct keys *keys);
+/* From now on each group has its spreads. */
+void groups_keep_spreads(struct groups *groups);
 void groups_free(struct groups *groups);
 
 /* Adds a record; one of type host is in no group.  0 or -ENOMEM. */
@@ -52,6 +61,10 @@ int groups_add_sums(struct groups *groups, const uint8_t *packed, size_t n,
 
 /* Adds all groups of the other.  0 or -ENOMEM. */
 int groups_merge(struct groups *groups, const struct groups *other);
+
+/* The group with these values, or NULL. */
+const struct group *groups_find(const struct groups *groups,
+    const uint8_t *packed, size_t n);
 
 /* By their keys in order, and NULL at the end; borrowed from groups until the
  * next call.  NULL: no memory. */

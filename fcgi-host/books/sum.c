@@ -52,12 +52,15 @@ add_or_take(struct worker *worker, const struct entry *entry, bool is_taken)
 	int error = 0;
 	size_t i;
 
-	if (entry->time_us < query->from_us || entry->time_us >= query->to_us ||
-	    (query->tenant != NULL && !span_is(entry->tenant, query->tenant)))
+	if (query->tenant != NULL && !span_is(entry->tenant, query->tenant))
 		return 0;
-	for (i = 0; error == 0 && i < query->count; i++)
+	for (i = 0; error == 0 && i < query->count; i++) {
+		if (entry->time_us < query->at[i].from_us ||
+		    entry->time_us >= query->at[i].to_us)
+			continue;
 		error = is_taken ? groups_take(worker->groups[i], entry) :
 		    groups_add(worker->groups[i], entry);
+	}
 	return error;
 }
 
@@ -296,9 +299,12 @@ start(struct crew *crew, size_t keys_count)
 		if (worker->json == NULL)
 			return -ENOMEM;
 		for (j = 0; j < keys_count; j++) {
-			worker->groups[j] = groups_new(crew->query->keys[j]);
+			worker->groups[j] = groups_new(
+			    crew->query->at[j].keys);
 			if (worker->groups[j] == NULL)
 				return -ENOMEM;
+			if (crew->query->at[j].has_spreads)
+				groups_keep_spreads(worker->groups[j]);
 		}
 	}
 	for (; crew->running < crew->count; crew->running++) {

@@ -15,16 +15,21 @@
 #define SUM_GROUPINGS_MAX 8
 
 /* What is asked for.  keys are borrowed until the groups are freed. */
-struct sum_query {
-	const struct keys *keys[SUM_GROUPINGS_MAX];
-	size_t count;
+struct sum_grouping {
+	const struct keys *keys;
+	bool has_spreads;
 	uint64_t from_us, to_us; /* the second is the first that is left out */
-	const char *tenant;      /* NULL: all */
+};
+
+struct sum_query {
+	struct sum_grouping at[SUM_GROUPINGS_MAX];
+	size_t count;
+	const char *tenant; /* NULL: all */
 	bool is_quiet; /* no progress on a terminal */
 };
 
 /*
- * Reads all files once, and fills groups[i] for keys[i]; each is to be freed
+ * Reads all files once, and fills groups[i] for at[i]; each is to be freed
  * with groups_free.  Faults, and what is doubled or missing, are told by the
  * reader.  0, also with faults; a negative errno after a sentence on standard
  * error, and then there are no groups.

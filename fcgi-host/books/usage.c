@@ -13,6 +13,7 @@
 #include "fcgi-host/books/reader.h"
 #include "fcgi-host/books/report.h"
 #include "fcgi-host/books/sum.h"
+#include "fcgi-host/books/usage_page.h"
 #include "fcgi-host/books/verbs.h"
 #include "fcgi-host/books/verify.h"
 #include "fcgi-host/civil.h"
@@ -23,7 +24,7 @@
 struct options {
 	const char *conf, *by, *from, *to, *prices, *format;
 	struct verify_options verify;
-	bool is_json, is_csv, is_audit, is_verify;
+	bool is_json, is_csv, is_html, is_audit, is_verify;
 };
 
 struct usage {
@@ -98,9 +99,13 @@ static int
 set_format(struct usage *usage, const struct cmd_verb *verb,
     const struct options *options)
 {
-	if (options->is_json + options->is_csv + (options->format != NULL) > 1)
+	if (options->is_json + options->is_csv + options->is_html +
+	    (options->format != NULL) > 1)
 		return cmd_wrong(verb, "two formats are asked for; give one "
-		    "of --json, --csv and --format");
+		    "of --json, --csv, --html and --format");
+	if (options->is_html && options->by != NULL)
+		return cmd_wrong(verb, "--html has its own groups, without "
+		    "--by");
 	if (options->format == NULL)
 		return CMD_DONE;
 	usage->is_lambda = strcmp(options->format, "lambda") == 0;
@@ -224,20 +229,46 @@ print(struct usage *usage, const struct options *options)
 	return code;
 }
 
+/* The page, in usage->lines.  An exit code. */
+static int
+make_page(struct usage *usage, char **paths, const struct options *options,
+    struct reader *reader)
+{
+	struct page_query query = { .from_us = usage->from_us,
+		.to_us = usage->to_us, .prices = usage->prices,
+		.rated_from_us = usage->from_us, .rated_to_us = usage->to_us,
+		.from_day = usage->from_day, .to_day = usage->to_day };
+
+	if (usage->prices != NULL) {
+		query.from_us = (uint64_t)usage->from_day * DAY_US;
+		if (usage->to_day != INT32_MAX)
+			query.to_us = (uint64_t)usage->to_day * DAY_US;
+	}
+	return usage_page(&query, paths, options->conf, reader,
+	    &usage->lines);
+}
+
 /* Lines come one by one, in their order; sums by several threads. */
 static int
 read_all(struct usage *usage, char **paths, const struct options *options)
 {
 	struct reader reader = { .each = add_line, .arg = usage };
-	struct sum_query query = { .keys = { &usage->keys }, .count = 1,
-		.from_us = usage->from_us, .to_us = usage->to_us };
-	int code = usage->is_lambda ?
-	    ledgers_read(&reader, paths, options->conf) :
-	    ledgers_sum(&query, paths, options->conf, &reader, &usage->groups);
+	struct sum_query query = { .count = 1, .at[0] = {
+		.keys = &usage->keys, .from_us = usage->from_us,
+		.to_us = usage->to_us } };
+	int code;
 
+	if (options->is_html)
+		code = make_page(usage, paths, options, &reader);
+	else if (usage->is_lambda)
+		code = ledgers_read(&reader, paths, options->conf);
+	else
+		code = ledgers_sum(&query, paths, options->conf, &reader,
+		    &usage->groups);
 	if (code != CMD_DONE)
 		return code;
-	code = print(usage, options);
+	code = options->is_html ? cmd_print(&usage->lines) :
+	    print(usage, options);
 	/* Said last, where it is seen. */
 	return reader_faults(&reader) ? CMD_FAILED : code;
 }
@@ -276,6 +307,8 @@ books_usage(const struct cmd_verb *verb, int argc, char **argv)
 		CMD_OPTION_JSON(&options.is_json),
 		{ 0, "csv", NULL, "print comma-separated values",
 		    &options.is_csv, NULL, NULL },
+		{ 0, "html", NULL, "print a page with pictures",
+		    &options.is_html, NULL, NULL },
 		{ 0, "format", "FORMAT", "focus: FOCUS 1.2, or "
 		    "lambda: REPORT lines", NULL, &options.format, NULL },
 		{ 0, "audit", NULL, "hold each run's records against its clock",

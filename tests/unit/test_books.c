@@ -10,11 +10,13 @@
 
 #include <cmocka.h>
 
+#include "fcgi-host/books/chart.h"
 #include "fcgi-host/books/entry.h"
 #include "fcgi-host/books/groups.h"
 #include "fcgi-host/books/json.h"
 #include "fcgi-host/books/keys.h"
 #include "fcgi-host/books/report.h"
+#include "fcgi-host/books/spread.h"
 #include "fcgi-host/record.h"
 
 #define LINE_SIZE (RECORD_LINE_MAX + JSON_PADDING)
@@ -349,6 +351,60 @@ test_numbers_beyond_64_bits_are_written_whole(void **state)
 	    "340282366920938463463374607431768211455");
 }
 
+static void
+test_a_percentile_is_at_most_a_sixteenth_too_high(void **state)
+{
+	static const uint64_t steps[] = { 1, 7, 1000, UINT64_C(1) << 40 };
+	struct spread a = { .n = 0 }, b = { .n = 0 };
+	unsigned permille;
+	uint64_t i;
+	size_t j;
+
+	(void)state;
+	assert_int_equal(spread_at(&a, 500), 0);
+	for (j = 0; j < 4; j++) {
+		for (i = 1; i <= 2000; i++)
+			assert_int_equal(spread_change(i % 3 == 0 ? &a : &b,
+			    i * steps[j], false), 0);
+		/* what is taken back was never there */
+		for (i = 1; i <= 500; i++) {
+			assert_int_equal(spread_change(&a, i, false), 0);
+			assert_int_equal(spread_change(&a, i, true), 0);
+		}
+		assert_int_equal(spread_merge(&a, &b), 0);
+		assert_int_equal(a.count, 2000);
+		for (permille = 1; permille <= 1000; permille += 3) {
+			uint64_t exact = permille * 2 * steps[j];
+			uint64_t told = spread_at(&a, permille);
+
+			assert_true(told >= exact);
+			assert_true(told <= exact + exact / 16);
+		}
+		spread_free(&a);
+		spread_free(&b);
+	}
+	assert_int_equal(spread_change(&a, UINT64_MAX, false), 0);
+	assert_true(spread_at(&a, 1) == UINT64_MAX);
+	spread_free(&a);
+}
+
+static void
+test_text_in_a_page_is_never_markup(void **state)
+{
+	static const char text[] = "<a>&\"'\x01\x7f\xe2\x80\xae\xef\xbb\xbf"
+	    "\xc3\xbc\xe2\x82\xac";
+	struct buf out = { .data = NULL };
+
+	(void)state;
+	assert_int_equal(chart_text(&out, (struct span){ text,
+	    sizeof(text) - 1 }), 0);
+	assert_int_equal(buf_add(&out, "", 1), 0);
+	assert_string_equal((char *)buf_head(&out), "&lt;a&gt;&amp;&quot;&#39;"
+	    "\xef\xbf\xbd\xef\xbf\xbd\xef\xbf\xbd\xef\xbf\xbd"
+	    "\xc3\xbc\xe2\x82\xac");
+	buf_free(&out);
+}
+
 int
 main(void)
 {
@@ -364,6 +420,9 @@ main(void)
 		cmocka_unit_test(test_times_are_read_and_written_as_days),
 		cmocka_unit_test(test_keys_are_a_list_without_repetition),
 		cmocka_unit_test(test_groups_hold_their_sums_and_come_in_order),
+		cmocka_unit_test(
+		    test_a_percentile_is_at_most_a_sixteenth_too_high),
+		cmocka_unit_test(test_text_in_a_page_is_never_markup),
 		cmocka_unit_test(test_numbers_beyond_64_bits_are_written_whole),
 	};
 
