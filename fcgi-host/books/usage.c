@@ -131,7 +131,8 @@ set(struct usage *usage, const struct cmd_verb *verb,
 	const char *word;
 	int code;
 
-	if (options->is_audit && (options->is_csv || options->by != NULL ||
+	if (options->is_audit && (options->is_csv || options->is_html ||
+	    options->by != NULL ||
 	    options->from != NULL || options->to != NULL ||
 	    options->prices != NULL || options->format != NULL))
 		return cmd_wrong(verb, "--audit balances whole runs: it goes "
