@@ -3,6 +3,7 @@ import json
 import statistics
 import sys
 
+import ledgers as ledgers_room
 import neighbours as neighbours_room
 from rig import HELLO, Trouble
 
@@ -415,7 +416,13 @@ def bad_neighbours(rig, times):
     return [*rows.values(), control]
 
 
+def books(_, times):
+    """(i) the sums of a large accounting log."""
+    return ledgers_room.measure(times, Row, say)
+
+
 BENCHES = {"web": web, "raw": raw, "cgi": cgi, "cold": cold,
            "start": start, "php": php, "haproxy": haproxy,
            "connections": many_connections,
-           "functions": many_functions, "neighbours": bad_neighbours}
+           "functions": many_functions, "neighbours": bad_neighbours,
+           "books": books}
