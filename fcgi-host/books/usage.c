@@ -285,7 +285,8 @@ set_verify(const struct cmd_verb *verb, struct options *options)
 	if (options->is_verify && (options->by != NULL ||
 	    options->from != NULL || options->to != NULL ||
 	    options->prices != NULL || options->format != NULL ||
-	    options->is_json || options->is_csv || options->is_audit))
+	    options->is_json || options->is_csv || options->is_html ||
+	    options->is_audit))
 		return cmd_wrong(verb, "--verify reads whole logs and sums up "
 		    "nothing: it goes with --chain-key and --heads alone");
 	return CMD_DONE;
