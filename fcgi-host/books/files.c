@@ -85,37 +85,6 @@ add_from(struct files *files, DIR *dir, const char *prefix, const char *base,
 	return error;
 }
 
-int
-files_add(struct files *files, const char *path)
-{
-	const char *slash = strrchr(path, '/');
-	const char *base = slash == NULL ? path : slash + 1;
-	char *prefix = strndup(path, (size_t)(base - path));
-	bool is_found = false;
-	struct stat st;
-	int error = prefix == NULL ? -ENOMEM : 0;
-	DIR *dir = NULL;
-
-	if (error == 0 && stat(path, &st) == 0 && !S_ISREG(st.st_mode)) {
-		free(prefix);
-		(void)cmd_fail("%s is no file; name the log itself", path);
-		return -EINVAL;
-	}
-	if (error == 0) {
-		dir = opendir(prefix[0] == '\0' ? "." : prefix);
-		error = dir == NULL ? -errno :
-		    add_from(files, dir, prefix, base, &is_found);
-	}
-	if (error == 0 && !is_found)
-		error = -ENOENT;
-	if (error != 0)
-		(void)cmd_fail("%s: %s", path, strerror(-error));
-	if (dir != NULL)
-		(void)closedir(dir);
-	free(prefix);
-	return error;
-}
-
 /* Whatever is wrong in a file is said when it is read. */
 static int
 look_at(struct file *file, struct json *json, struct block *block)
@@ -162,23 +131,57 @@ compare(const void *a, const void *b)
 	return strcmp(x->path, y->path);
 }
 
-int
-files_sort(struct files *files)
+/* Those from `from` on, by their first records. */
+static int
+sort(struct files *files, size_t from)
 {
 	struct block *block = block_new();
 	struct json *json = json_new();
 	int error = block == NULL || json == NULL ? -ENOMEM : 0;
 	size_t i;
 
-	for (i = 0; error == 0 && i < files->count; i++)
+	for (i = from; error == 0 && i < files->count; i++)
 		error = look_at(&files->at[i], json, block);
 	if (error == -ENOMEM)
 		(void)cmd_fail("no memory");
-	else if (error == 0)
-		qsort(files->at, files->count, sizeof(*files->at), compare);
+	else if (error == 0 && files->count > from)
+		qsort(files->at + from, files->count - from,
+		    sizeof(*files->at), compare);
 	json_free(json);
 	block_free(block);
 	return error;
+}
+
+int
+files_add(struct files *files, const char *path)
+{
+	const char *slash = strrchr(path, '/');
+	const char *base = slash == NULL ? path : slash + 1;
+	char *prefix = strndup(path, (size_t)(base - path));
+	size_t before = files->count;
+	bool is_found = false;
+	struct stat st;
+	int error = prefix == NULL ? -ENOMEM : 0;
+	DIR *dir = NULL;
+
+	if (error == 0 && stat(path, &st) == 0 && !S_ISREG(st.st_mode)) {
+		free(prefix);
+		(void)cmd_fail("%s is no file; name the log itself", path);
+		return -EINVAL;
+	}
+	if (error == 0) {
+		dir = opendir(prefix[0] == '\0' ? "." : prefix);
+		error = dir == NULL ? -errno :
+		    add_from(files, dir, prefix, base, &is_found);
+	}
+	if (error == 0 && !is_found)
+		error = -ENOENT;
+	if (error != 0)
+		(void)cmd_fail("%s: %s", path, strerror(-error));
+	if (dir != NULL)
+		(void)closedir(dir);
+	free(prefix);
+	return error != 0 ? error : sort(files, before);
 }
 
 void

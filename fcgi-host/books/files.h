@@ -26,14 +26,12 @@ struct files {
 
 /*
  * Adds PATH and its rotated generations: PATH.N and PATH-DATE (digits and
- * hyphens), each also with .gz or .zst.  A file that is there by another name
+ * hyphens), each also with .gz or .zst, behind what is there already, in the
+ * order of their first records.  A file that is there by another name
  * too is taken once.  0; a negative errno after a sentence on standard error:
  * -ENOENT is that there is neither.
  */
 int files_add(struct files *files, const char *path);
-
-/* Sorts by the first records.  0, or a negative errno after a sentence. */
-int files_sort(struct files *files);
 
 void files_free(struct files *files);
 

@@ -21,8 +21,6 @@ ledgers_files(struct files *files, char **paths, const char *conf_path)
 	}
 	for (; error == 0 && *paths != NULL; paths++)
 		error = files_add(files, *paths);
-	if (error == 0)
-		error = files_sort(files);
 	conf_unref(conf);
 	return error != 0 ? CMD_FAILED : CMD_DONE;
 }
