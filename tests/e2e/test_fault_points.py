@@ -103,7 +103,7 @@ def kill_everywhere(host, victim, deed):
         killed.append(kill_at(host, victim, call, number, deed))
     print(f"{victim}: {sum(killed)} of {len(all_of_them)} points, "
           f"{len(host.whole)} of {len(host.asked)} answers whole")
-    assert sum(killed) >= 0.7 * len(killed), f"{killed}: it went other ways"
+    assert sum(killed) >= 0.5 * len(killed), f"{killed}: it went other ways"
     back(host)
 
 

@@ -94,12 +94,21 @@ def test_what_nobody_touched_is_verified_whole(logs):
     assert f"the head is {last}" in done.stdout
 
 
+def alter(line):
+    """One digit of what every kind of record has; not its time, by which files
+    are put in order."""
+    key = b'"status":' if b'"status":' in line else b'"executions":'
+    at = line.index(key) + len(key)
+    return line[:at] + (b"2" if line[at:at + 1] == b"1" else b"1") + \
+        line[at + 1:]
+
+
 @pytest.mark.parametrize("at", range(ROTATIONS + 1))
 def test_a_changed_line_is_found_wherever_it_stands(logs, at):
     whole = logs.lines(at)
     for line in range(len(whole)):
         lines = list(whole)
-        lines[line] = lines[line].replace(b'"time":"202', b'"time":"201')
+        lines[line] = alter(lines[line])
         logs.write(at, lines)
         logs.found((at, line + 1), words="was changed")
 
@@ -239,7 +248,7 @@ def test_a_later_key_verifies_what_it_wrote_and_says_what_it_did_not(logs):
 
 
 def test_records_before_the_chain_are_told(logs):
-    bare = [re.sub(rb',"mac":"\w+"', b"", line) for line in logs.lines(3)[1:4]]
+    bare = [re.sub(rb',"mac":"\w+"', b"", line) for line in logs.lines(0)[1:4]]
     logs.write(0, bare + logs.lines(0))
     done = logs.verify()
     assert done.returncode == 0, done.stderr
