@@ -16,6 +16,7 @@
 #include "fcgi-host/log.h"
 #include "fcgi-host/sock.h"
 #include "sandbox/enter.h"
+#include "sandbox/grave.h"
 #include "sandbox/image.h"
 #include "sandbox/landlock.h"
 #include "sandbox/lend.h"
@@ -26,7 +27,6 @@
 
 #define ARGUMENTS_MAX 256
 #define START_LIMIT_MS 5000
-#define BURY_LIMIT_MS 1000
 #define LOOK_MS 50 /* has somebody stopped it */
 /* RLIMIT_NPROC counts over a tenant's instances, of which each has an init and a
  * program at least: a tenant with many functions must not stop itself. */
@@ -39,6 +39,7 @@ struct sandbox_host {
 	struct image image;
 	struct procfs_host proc;
 	struct tree_watch watch;
+	struct graves graves;
 	struct seccomp_program seccomp[FILTERS]; /* but the first made at need */
 	int abi; /* Landlock's; 0: none */
 	int last_capability;
@@ -161,6 +162,7 @@ sandbox_host_free(struct sandbox_host *host)
 	image_close(&host->image);
 	close_fd(&host->proc.fd);
 	close_fd(&host->watch.fd);
+	graves_close(&host->graves);
 	for (unsigned i = 0; i < FILTERS; i++)
 		seccomp_free(&host->seccomp[i]);
 	close_fd(&host->memfd_sysctl_fd);
@@ -390,28 +392,9 @@ await_exec(int error_fd, bool is_late, struct sandbox_child *child)
 	return -ECHILD;
 }
 
-static void
-bury(struct sandbox_child *child)
-{
-	struct pollfd dead = { .fd = child->pidfd, .events = POLLIN };
-	siginfo_t info;
-
-	syscall(SYS_pidfd_send_signal, child->pidfd, SIGKILL, NULL, 0);
-	/* one that hangs in the kernel dies when it comes back; init's parent
-	 * need not wait for it */
-	while (poll(&dead, 1, BURY_LIMIT_MS) < 0 && errno == EINTR)
-		continue;
-	while ((dead.revents & POLLIN) != 0 && waitid(P_PIDFD, (id_t)child->pidfd, &info, WEXITED) != 0 &&
-	    errno == EINTR)
-		continue;
-	close_fd(&child->pidfd);
-	child->pid = -1;
-}
-
 static int
-start_prepared(const struct sandbox_host *host,
-    const struct sandbox_plan *plan, struct enter *enter,
-    struct sandbox_child *child)
+start_prepared(struct sandbox_host *host, const struct sandbox_plan *plan,
+    struct enter *enter, struct sandbox_child *child)
 {
 	int error_pipe[2] = { -1, -1 }, alive_pipe[2] = { -1, -1 };
 	bool is_late;
@@ -438,8 +421,10 @@ start_prepared(const struct sandbox_host *host,
 	close_fd(&error_pipe[1]);
 	child->failed_step = NULL;
 	error = await_exec(error_pipe[0], is_late, child);
-	if (error != 0)
-		bury(child);
+	if (error != 0) {
+		graves_bury(&host->graves, &child->pidfd);
+		child->pid = -1;
+	}
 out:
 	for (int i = 0; i < 2; i++) {
 		close_fd(&error_pipe[i]);
@@ -457,8 +442,8 @@ prepare_tree(struct sandbox_host *host, const struct sandbox_plan *plan,
 	if (plan->tree == NULL || plan->bind_count > 0 || host->watch.fd < 0 ||
 	    plan->network == SANDBOX_NETWORK_EGRESS)
 		return mounts_prepare(mounts, &host->image, plan, step);
-	return tree_prepare(plan->tree, &host->watch, mounts, &host->image,
-	    plan, step);
+	return tree_prepare(plan->tree, &host->watch, &host->graves, mounts,
+	    &host->image, plan, step);
 }
 
 int
@@ -470,6 +455,7 @@ sandbox_start(struct sandbox_host *host, const struct sandbox_plan *plan,
 	struct mounts mounts;
 	int error;
 
+	graves_reap(&host->graves);
 	child->pid = -1;
 	child->pidfd = -1;
 	child->failed_step = check_plan(host, plan);

@@ -16,12 +16,12 @@
 #include <unistd.h>
 
 #include "fcgi-host/sock.h"
+#include "sandbox/grave.h"
 #include "sandbox/image.h"
 #include "sandbox/plan.h"
 
 #define KEY_BYTES 1024
 #define MAKE_LIMIT_MS 5000
-#define DEATH_LIMIT_MS 1000
 
 /* What a tree was made of.  Compared as bytes. */
 struct key {
@@ -190,26 +190,10 @@ await_made(int sock, int *ns_fd)
 	return error != 0 ? error : fd_count == 1 ? 0 : -EIO;
 }
 
-static void
-reap(int pidfd)
-{
-	struct pollfd dead = { .fd = pidfd, .events = POLLIN };
-	siginfo_t info;
-
-	syscall(SYS_pidfd_send_signal, pidfd, SIGKILL, NULL, 0);
-	/* one that hangs in a mount dies when it comes back */
-	while (poll(&dead, 1, DEATH_LIMIT_MS) < 0 && errno == EINTR)
-		continue;
-	while ((dead.revents & POLLIN) != 0 &&
-	    waitid(P_PIDFD, (id_t)pidfd, &info, WEXITED) != 0 &&
-	    errno == EINTR)
-		continue;
-}
-
 static int
-make_namespace(const struct mounts *mounts, int *ns_fd)
+make_namespace(const struct mounts *mounts, struct graves *graves, int *ns_fd)
 {
-	CLEANUP_FD int pidfd = -1;
+	int pidfd = -1;
 	struct clone_args arguments = {
 		.flags = CLONE_PIDFD | CLONE_CLEAR_SIGHAND | CLONE_NEWNS,
 		.pidfd = (uint64_t)(uintptr_t)&pidfd,
@@ -228,7 +212,7 @@ make_namespace(const struct mounts *mounts, int *ns_fd)
 	error = pid < 0 ? -errno : await_made(pair[0], ns_fd);
 	close_fd(&pair[0]);
 	if (pid > 0)
-		reap(pidfd);
+		graves_bury(graves, &pidfd);
 	if (error != 0)
 		close_fd(ns_fd);
 	return error;
@@ -261,9 +245,9 @@ keep_items(struct sandbox_tree *tree, const struct mounts *mounts)
 
 /* own: what each sandbox hangs up itself, and finds a place for. */
 static int
-make(struct sandbox_tree *tree, const struct mounts *own,
-    const struct image *host, const struct sandbox_plan *plan,
-    const char **step)
+make(struct sandbox_tree *tree, struct graves *graves,
+    const struct mounts *own, const struct image *host,
+    const struct sandbox_plan *plan, const char **step)
 {
 	struct mounts common;
 	int error = mounts_prepare_common(&common, own, host, plan, step);
@@ -273,7 +257,7 @@ make(struct sandbox_tree *tree, const struct mounts *own,
 	*step = "the function's kept tree";
 	error = keep_items(tree, &common);
 	if (error == 0)
-		error = make_namespace(&common, &tree->ns_fd);
+		error = make_namespace(&common, graves, &tree->ns_fd);
 	if (error == -ETIMEDOUT)
 		*step = "mounts, within 5 seconds";
 	mounts_release(&common);
@@ -296,7 +280,7 @@ join(const struct sandbox_tree *tree, struct mounts *mounts)
 
 int
 tree_prepare(struct sandbox_tree *tree, struct tree_watch *watch,
-    struct mounts *mounts, const struct image *host,
+    struct graves *graves, struct mounts *mounts, const struct image *host,
     const struct sandbox_plan *plan, const char **step)
 {
 	struct key key;
@@ -311,7 +295,7 @@ tree_prepare(struct sandbox_tree *tree, struct tree_watch *watch,
 	}
 	error = mounts_prepare_own(mounts, plan, step);
 	if (error == 0 && tree->ns_fd < 0)
-		error = make(tree, mounts, host, plan, step);
+		error = make(tree, graves, mounts, host, plan, step);
 	if (error == 0)
 		error = join(tree, mounts);
 	if (error != 0)

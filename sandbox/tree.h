@@ -30,6 +30,7 @@ struct tree_watch {
 void tree_watch_open(struct tree_watch *watch);
 
 struct sandbox_tree;
+struct graves;
 
 /*
  * All mounts of a plan, by way of a kept tree: mounts_prepare's work at the first
@@ -37,7 +38,7 @@ struct sandbox_tree;
  * for a millisecond or two then.  0 or a negative errno, as mounts_prepare.
  */
 int tree_prepare(struct sandbox_tree *tree, struct tree_watch *watch,
-    struct mounts *mounts, const struct image *host,
+    struct graves *graves, struct mounts *mounts, const struct image *host,
     const struct sandbox_plan *plan, const char **step);
 
 #endif
