@@ -2,7 +2,8 @@
  * fcgi-host-sandbox: runs any command in the sandbox in which the host runs
  * functions, by the same plan, start and init, and without the host: to see
  * what a program can do there before it is a function, and what each layer is
- * worth.  Root's tool.  It plays both spawner and gateway for one execution.
+ * worth.  An ordinary user's is that of an ordinary user's host.  It plays both
+ * spawner and gateway for one execution.
  */
 #include <dirent.h>
 #include <errno.h>
@@ -24,7 +25,9 @@
 #include "sandbox/netns.h"
 #include "sandbox/plan.h"
 #include "sandbox/session.h"
+#include "sandbox/tool_layers.h"
 #include "sandbox/tool_options.h"
+#include "sandbox/userns.h"
 
 #define LAYERS_MAX 32
 #define INIT_PATH_MAX 512
@@ -33,9 +36,12 @@
 /* Stands for the function's folder where none is named.  It stays: what one run
  * made and removed, a run that is killed would leave. */
 #define EMPTY_FOLDER "/run/" TOOL_NAME
+#define USERS_FOLDER "/tmp/" TOOL_NAME /* and a dash and his number */
 
 struct tool {
 	const struct tool_options *options;
+	uid_t user; /* who has started it; 0: root */
+	char folder[48]; /* the empty one */
 	struct sandbox_host *host;
 	struct image image; /* of --rootfs */
 	struct cgroup_parent cgroup;
@@ -79,8 +85,17 @@ static int
 open_cgroup(struct tool *tool)
 {
 	const char *path = tool->options->cgroup;
+	struct cgroup_parent *cgroup = &tool->cgroup;
+	int error = cgroup_parent_use(cgroup, path);
 
-	if (cgroup_parent_use(&tool->cgroup, path) == 0 || path == NULL)
+	if (error == 0 && path == NULL && tool->user != 0 &&
+	    faccessat(cgroup->fd, "cgroup.procs", W_OK, AT_EACCESS) != 0) {
+		close_fd(&cgroup->fd);
+		snprintf(cgroup->reason, sizeof(cgroup->reason), "none is "
+		    "delegated to you: systemd-run --user --scope -p "
+		    "Delegate=yes " TOOL_NAME);
+	}
+	if (error == 0 || path == NULL)
 		return 0;
 	tool_say("--cgroup %s: %s", path, tool->cgroup.reason);
 	return -EINVAL;
@@ -153,20 +168,27 @@ open_place(const char *option, const char *path, bool is_folder)
 }
 
 static int
-make_empty_folder(void)
+make_empty_folder(struct tool *tool)
 {
+	const char *path = tool->folder;
 	struct stat st;
 
-	if (mkdir(EMPTY_FOLDER, 0755) != 0 && errno != EEXIST) {
-		tool_say("%s: %s; name another folder with --function",
-		    EMPTY_FOLDER, strerror(errno));
+	if (tool->user == 0)
+		snprintf(tool->folder, sizeof(tool->folder), EMPTY_FOLDER);
+	else
+		snprintf(tool->folder, sizeof(tool->folder),
+		    USERS_FOLDER "-%lu", (unsigned long)tool->user);
+	if (mkdir(path, 0755) != 0 && errno != EEXIST) {
+		tool_say("%s: %s; name another folder with --function", path,
+		    strerror(errno));
 		return -EINVAL;
 	}
-	if (lstat(EMPTY_FOLDER, &st) == 0 && S_ISDIR(st.st_mode) &&
-	    st.st_uid == 0 && (st.st_mode & 022) == 0)
+	if (lstat(path, &st) == 0 && S_ISDIR(st.st_mode) &&
+	    st.st_uid == geteuid() && (st.st_mode & 022) == 0)
 		return 0;
-	tool_say("%s is no folder of root's that only root may write; remove "
-	    "it, or name another with --function", EMPTY_FOLDER);
+	tool_say("%s is no folder of %s that nobody else may write; remove "
+	    "it, or name another with --function", path, tool->user == 0 ?
+	    "root's" : "yours");
 	return -EINVAL;
 }
 
@@ -178,9 +200,9 @@ plan_function(struct tool *tool)
 	struct stat st;
 
 	if (path == NULL) {
-		if (make_empty_folder() != 0)
+		if (make_empty_folder(tool) != 0)
 			return -EINVAL;
-		path = EMPTY_FOLDER;
+		path = tool->folder;
 	}
 	plan->function_fd = open_place("function", path, false);
 	if (plan->function_fd < 0 || fstat(plan->function_fd, &st) != 0)
@@ -251,6 +273,11 @@ open_network(struct tool *tool)
 			    "; raise user.max_user_namespaces" : "");
 		return fd;
 	}
+	if (tool->user != 0) {
+		tool_say("--network %s: a namespace of the machine's is "
+		    "root's to give; try: sudo " TOOL_NAME, path);
+		return -EPERM;
+	}
 	fd = netns_open(path, &problem);
 	if (fd < 0)
 		tool_say("--network %s: %s", path, problem);
@@ -287,6 +314,7 @@ make_plan(struct tool *tool)
 	if (error != 0)
 		return error;
 	plan->layers = sandbox_host_layers(tool->host) & ~options->without;
+	plan->is_apart = tool->user != 0;
 	plan->uid = options->uid;
 	plan->gid = options->gid;
 	plan->hostname = "sandbox";
@@ -313,41 +341,6 @@ make_plan(struct tool *tool)
 		tool_say("a socket: %s", strerror(-error));
 	plan->init_sock = tool->sock[1];
 	return error;
-}
-
-/* -------------------------------------------------------------------- layers */
-
-/* What was left out on purpose is said even with --quiet. */
-static void
-say_layers(const struct tool *tool, const struct sandbox_probe *probes,
-    size_t count)
-{
-	const struct tool_options *options = tool->options;
-
-	for (size_t i = 0; i < count; i++) {
-		const struct sandbox_probe *probe = &probes[i];
-
-		if (options->without & probe->layer)
-			tool_say("WITHOUT THE LAYER %s: this sandbox is weaker "
-			    "than a function's", probe->name);
-		else if (!probe->is_on && !options->is_quiet)
-			tool_say("the layer %s is off: %s", probe->name,
-			    probe->fact);
-	}
-}
-
-static void
-print_layers(const struct tool *tool, const struct sandbox_probe *probes,
-    size_t count)
-{
-	for (size_t i = 0; i < count; i++) {
-		const struct sandbox_probe *probe = &probes[i];
-		bool is_out = tool->options->without & probe->layer;
-
-		printf("layer %-13s %-3s  %s\n", probe->name,
-		    is_out ? "out" : probe->is_on ? "on" : "off", is_out ?
-		    "left out by --without" : probe->fact);
-	}
 }
 
 /* ------------------------------------------------------------------- the run */
@@ -532,6 +525,19 @@ fill_standard_fds(void)
 	close_fd(&fd);
 }
 
+/* An ordinary user is so in a user namespace, over what is made there. */
+static int
+become_root(struct tool *tool)
+{
+	char problem[512];
+
+	tool->user = geteuid();
+	if (tool->user == 0 || userns_enter(problem, sizeof(problem)) == 0)
+		return 0;
+	tool_say("%s", problem);
+	return -EPERM;
+}
+
 int
 main(int argc, char **argv)
 {
@@ -556,17 +562,14 @@ main(int argc, char **argv)
 	case TOOL_GO_ON:
 		break;
 	}
-	if (open_cgroup(&tool) != 0)
+	if (become_root(&tool) != 0 || open_cgroup(&tool) != 0)
 		return SESSION_CANNOT;
 	count = sandbox_probe(&tool.cgroup, probes, LAYERS_MAX);
 	if (options.is_layers) {
-		print_layers(&tool, probes, count);
+		tool_layers_print(&options, probes, count);
 		status = 0;
-	} else if (geteuid() != 0) {
-		tool_say("the namespaces and user ids of a sandbox are root's "
-		    "to give; try: sudo " TOOL_NAME);
 	} else {
-		say_layers(&tool, probes, count);
+		tool_layers_say(&options, probes, count);
 		if (open_host(&tool) == 0 && make_plan(&tool) == 0)
 			status = run(&tool);
 	}

@@ -112,12 +112,12 @@ fail(int error, const char *step, char *problem, size_t size)
 		if (sysctl_read(switches[i].path) == switches[i].closed)
 			break;
 	if (i < count)
-		snprintf(problem, size, "an ordinary user's host needs a user "
+		snprintf(problem, size, "without root a sandbox needs a user "
 		    "namespace, and %s is %ld on this machine: as root %s; or "
-		    "start the host as root", switches[i].name,
+		    "start as root", switches[i].name,
 		    switches[i].closed, switches[i].mend);
 	else
-		snprintf(problem, size, "an ordinary user's host needs a user "
+		snprintf(problem, size, "without root a sandbox needs a user "
 		    "namespace, and %s: %s; a container or a chroot may forbid "
 		    "it: start outside of it, or as root", step,
 		    strerror(-error));

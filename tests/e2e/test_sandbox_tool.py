@@ -2,6 +2,7 @@
 import os
 import pathlib
 import pwd
+import re
 import shutil
 import signal
 import subprocess
@@ -10,6 +11,7 @@ import time
 
 import pytest
 
+from lib import host as host_room
 from lib import image
 from lib import proc
 
@@ -20,13 +22,14 @@ DENIED = ("1", "3", "4", "10", "11", "17", "24", "25", "26", "status")
 class Tool:
     """The program, started as an administrator does."""
 
-    def __init__(self, installed):
+    def __init__(self, installed, become=()):
         self.installed = installed
+        self.become = become
 
     def start(self, *words, **more):
         more.setdefault("stdin", subprocess.DEVNULL)
         return subprocess.Popen(
-            [str(self.installed.sandbox), *map(str, words)],
+            [*self.become, str(self.installed.sandbox), *map(str, words)],
             env=self.installed.environment(FH_TEST_MARKER="caller"),
             stdout=subprocess.PIPE, stderr=subprocess.PIPE, **more)
 
@@ -46,6 +49,12 @@ class Tool:
 @pytest.fixture(scope="module")
 def tool(installed):
     return Tool(installed)
+
+
+@pytest.fixture(scope="module")
+def users(reachable):
+    """The same, as an ordinary user starts it."""
+    return Tool(reachable, host_room.become_user())
 
 
 def kept():
@@ -254,7 +263,8 @@ def test_a_layer_that_is_missing_is_said_unless_quiet(tool):
     if not off:
         pytest.skip("NOT RUN: this machine has every layer")
     error = tool.run("true")[2]
-    assert [f"the layer {name} is off" in error for name in off]
+    for name in off:
+        assert f"the layer {name} is off" in error
     assert tool.run("-q", "true")[2] == ""
 
 
@@ -349,7 +359,59 @@ def test_what_cannot_be_right_is_refused_with_a_sentence(tool, words, sentence):
     assert code == 125 and out == "" and sentence in error, error
 
 
-def test_who_is_not_root_is_told_so(tool):
-    with tool.start("true", user=65534, group=65534) as process:
-        _, error = process.communicate(timeout=10)
-    assert process.returncode == 125 and b"sudo" in error
+# --------------------------------------------------------------- an ordinary user
+
+
+@pytest.mark.any_user
+def test_an_ordinary_user_has_one_too(users):
+    script = "id -u; cat /proc/self/uid_map; ls /fn; cat /etc/shadow; " \
+        "grep -E '^(CapEff|CapBnd|NoNewPrivs|Seccomp):' /proc/self/status"
+    code, out, error = users.run("-q", "sh", "-c", f"{script}; exit 5")
+    assert (code, error) == (
+        5, "cat: /etc/shadow: No such file or directory\n"), (out, error)
+    number, ids, *status = out.split("\n")
+    assert number == str(NOBODYS)
+    # the only id that there is, and it is nobody's of the namespace around it
+    assert ids.split() == [str(NOBODYS), "0", "1"]
+    assert [line.split(":")[1].strip() for line in status if line] == [
+        "0" * 16, "0" * 16, "1", "2"]
+
+
+@pytest.mark.any_user
+def test_what_is_weaker_for_an_ordinary_user_is_said(users):
+    _, out, error = users.run("true")
+    assert "the layer identity is off: " in error, (out, error)
+    assert re.search(r"^layer identity +off", users.run("--layers")[1], re.M)
+
+
+@pytest.mark.any_user
+@pytest.mark.parametrize("probe", [one for one in DENIED if one != "status"])
+def test_a_hostile_program_is_denied_in_a_users_too(users, programs, probe):
+    with tempfile.TemporaryDirectory(prefix="fh-probe-", dir="/tmp") as folder:
+        os.chmod(folder, 0o755)
+        shutil.copy(programs.probe, pathlib.Path(folder) / "probe")
+        code, out, _ = users.run("-q", "-f", folder, "/fn/probe", probe)
+    assert code == 0 and f"probe {probe}: denied" in out, out
+
+
+@pytest.mark.any_user
+def test_a_user_has_a_loopback_and_no_network_of_the_machines(users):
+    listens = "import socket; s = socket.create_server(('127.0.0.1', 0)); " \
+        "socket.create_connection(s.getsockname()); print('in')"
+    code, out, error = users.run("-q", "--network", "loopback",
+                                 "/usr/bin/python3", "-c", listens)
+    assert (code, out) == (0, "in\n"), error
+    code, _, error = users.run("-q", "--network", "/proc/self/ns/net", "true")
+    assert code == 125 and "sudo" in error, error
+
+
+@pytest.mark.any_user
+def test_what_a_user_writes_to_data_is_his(users):
+    with tempfile.TemporaryDirectory(prefix="fh-data-", dir="/tmp") as folder:
+        if users.become:
+            user = pwd.getpwnam(host_room.ACCOUNT)
+            os.chown(folder, user.pw_uid, user.pw_gid)
+        assert users.shell("-d", folder, "echo kept > /data/note") == ""
+        note = pathlib.Path(folder) / "note"
+        assert note.read_text() == "kept\n"
+        assert note.stat().st_uid == os.stat(folder).st_uid

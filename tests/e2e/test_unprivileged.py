@@ -219,8 +219,7 @@ def test_a_kernel_without_user_namespaces_is_named_with_the_mend(own_host):
     host.launch()
     assert host.process.wait(10) != 0
     host.wait_log(r"user.max_user_namespaces is 0 on this machine: as root "
-                  r"sysctl -w user.max_user_namespaces=10000; or start the "
-                  "host as root")
+                  r"sysctl -w user.max_user_namespaces=10000; or start as root")
     host.process = None
 
 
