@@ -259,7 +259,7 @@ static const struct seccomp_entry waiting[] = {
 /* What there is to do with a socket that one has; which ones can be made is said
  * in seccomp_sockets.c. */
 static const struct seccomp_entry sockets[] = {
-	CALL_IF("socketpair", 0, AF_UNIX),
+	CALL_IF("socketpair", 0, AF_UNIX), /* Node's and Python's children */
 	DENY_UNLESS("socketpair", EAFNOSUPPORT, 0, AF_UNIX),
 	CALL("accept"),            /* libfcgi */
 	CALL("accept4"),           /* Go, Node */

@@ -109,6 +109,7 @@ static const struct seccomp_entry gateway[] = {
 	CALL("fstatfs"),           /* how much room the log has */
 	/* Only to make a new file; Landlock says where. */
 	CALL_IF_MASKED("openat", 2, O_TMPFILE, O_TMPFILE), /* the spool */
+	/* The same, where O_TMPFILE is not known. */
 	CALL_IF_MASKED("openat", 2, O_CREAT | O_EXCL, O_CREAT | O_EXCL),
 	DENY_IF_MASKED("openat", 2, O_CREAT | O_TMPFILE, 0), /* "no", not ENOSYS */
 	DENY_IF_MASKED("openat", 2, O_CREAT | O_TMPFILE, O_DIRECTORY),

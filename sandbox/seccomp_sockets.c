@@ -39,7 +39,7 @@ static const struct seccomp_entry socket_options[] = {
  * equal is refused as a family that the kernel does not have.
  */
 static const struct seccomp_entry unix_sockets[] = {
-	CALL_IF("socket", 0, AF_UNIX),
+	CALL_IF("socket", 0, AF_UNIX), /* between its own processes */
 	DENY_UNLESS("socket", EAFNOSUPPORT, 0, AF_UNIX),
 	/* what is no option of theirs, the kernel says */
 	CALL_IF("setsockopt", 1, IPPROTO_IP), /* who takes any for TCP */

@@ -65,8 +65,8 @@ static const struct seccomp_entry rights[] = {
  * service, asked by the C library at a reload.  Functions with a network have the
  * first two as well, with less. */
 static const struct seccomp_entry accounts[] = {
-	CALL_IF("socket", 0, AF_INET),
-	CALL_IF("socket", 0, AF_INET6),
+	CALL_IF("socket", 0, AF_INET), /* the service's own, or its resolver */
+	CALL_IF("socket", 0, AF_INET6), /* the same */
 	CALL_IF("socket", 0, AF_NETLINK), /* which addresses there are */
 };
 
