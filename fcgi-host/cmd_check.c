@@ -164,7 +164,8 @@ judge_layers(struct report *report)
 
 		if (!layer->is_on && is_required(report->conf, layer->name))
 			findings_add(&report->findings, FINDING_ERROR,
-			    "[host] require: the layer %s is missing: %s",
+			    "[host] require: the layer %s is missing: %s; "
+			    "or take it out of require",
 			    layer->name, layer->fact);
 	}
 }

@@ -351,6 +351,7 @@ def test_check_fails_when_a_required_layer_is_missing(start_once):
         pytest.skip("NOT RUN: this machine has every layer")
     host.configure({"host": {"require": off[0]}})
     one_error(host, f"the layer {off[0]} is missing")
+    one_error(host, "; or take it out of require")
 
 
 def test_check_names_an_index_that_is_no_function(start_once):
