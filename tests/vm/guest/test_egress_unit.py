@@ -48,14 +48,14 @@ def settings(text):
 
 
 @contextlib.contextmanager
-def unit(options):
-    OPTIONS.write_text(f"OPTIONS={options}\n")
+def unit(options, name=UNIT, file=OPTIONS):
+    file.write_text(f"OPTIONS={options}\n")
     try:
-        service.systemctl("start", UNIT)
+        service.systemctl("start", name)
         yield
     finally:
-        service.systemctl("stop", UNIT)
-        OPTIONS.unlink()
+        service.systemctl("stop", name)
+        file.unlink()
 
 
 def place_of(url):
@@ -69,7 +69,8 @@ def place_of(url):
 def test_it_is_made_before_the_host_starts():
     assert "fcgi-host.service" in service.shown(
         "Before", unit=UNIT)["Before"].split()
-    done = service.run("systemd-analyze", "verify", "--man=no", UNIT)
+    done = service.run("systemd-analyze", "verify", "--man=no", UNIT,
+                       "fcgi-host-egress@alice.service")
     assert done.stdout == ""
 
 
@@ -94,6 +95,13 @@ def test_what_its_options_name_is_made_and_taken_away():
         assert service.shown("ActiveState", "SubState", unit=UNIT) == {
             "ActiveState": "active", "SubState": "exited"}
         assert [one.name for one in SPACES.iterdir()] == ["bob"]
+    assert list(SPACES.iterdir()) == []
+
+
+def test_each_tenant_may_have_one_of_his_own():
+    with unit("--dns none", "fcgi-host-egress@alice.service",
+              service.INI.with_name("egress-alice.conf")):
+        assert [one.name for one in SPACES.iterdir()] == ["alice"]
     assert list(SPACES.iterdir()) == []
 
 
