@@ -122,6 +122,23 @@ check_group(const struct conf *conf, struct findings *findings)
 }
 
 static void
+check_shared_user(const struct conf *conf, size_t i, struct findings *findings)
+{
+	const struct conf_section *tenants = conf->tenants;
+	size_t j = 0;
+
+	while (j < i && (tenants[j].settings.user == NULL ||
+	    strcmp(tenants[j].settings.user, tenants[i].settings.user) != 0))
+		j++;
+	if (j < i)
+		findings_add(findings, FINDING_WARNING, "[tenant %s] user: %s "
+		    "is tenant %s's too, so that no owner of a file keeps the "
+		    "two apart, and their processes count together; give each "
+		    "an account of its own", tenants[i].name,
+		    tenants[i].settings.user, tenants[j].name);
+}
+
+static void
 check_tenants(const struct conf *conf, struct findings *findings)
 {
 	size_t i;
@@ -152,6 +169,8 @@ check_tenants(const struct conf *conf, struct findings *findings)
 			    "user: %s is the account of gateway and scanner, "
 			    "whom a function could then harm; name another",
 			    name, user);
+		else
+			check_shared_user(conf, i, findings);
 	}
 }
 

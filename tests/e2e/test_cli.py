@@ -236,7 +236,11 @@ def test_check_names_the_mend_of_accounts_and_directories(start_once):
                     "tenant alice": {"user": host_room.ACCOUNT}})
     assert "gateway and scanner" in one_error(host, "[tenant alice] user")
     host.configure({"tenant alice": {"user": "nobody"}})
-    check(host, 0)
+    assert not any("too" in one for one in check(host, 0)["warnings"])
+    host.configure({"tenant bob": {"user": "nobody"}})
+    said, = [one for one in check(host, 0)["warnings"] if " too" in one]
+    assert said.startswith("[tenant bob] user: nobody is tenant alice's too")
+    assert said.endswith("give each an account of its own")
     host.state.chmod(0o777)
     assert "chmod go-w" in one_error(host, "[host] state")
     host.state.chmod(0o755)
