@@ -5,7 +5,7 @@
 #include <time.h>
 #include <unistd.h>
 
-#define FIRST_MS 500
+#define FIRST_MS 200
 #define EVERY_MS 200
 #define MB 1000000
 

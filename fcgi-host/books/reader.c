@@ -4,6 +4,7 @@
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "fcgi-host/cmd.h"
 
@@ -24,6 +25,9 @@ reader_fault(struct reader *reader, const char *path, uint64_t line,
 	(void)vsnprintf(text, sizeof(text), fmt, args);
 	va_end(args);
 	flockfile(stderr);
+	/* The progress stands there. */
+	if (isatty(STDERR_FILENO) == 1)
+		(void)fputs("\r\033[K", stderr);
 	(void)cmd_fail("%s:%" PRIu64 ": %s",
 	    log_value(shown, sizeof(shown), path, strlen(path)), line, text);
 	funlockfile(stderr);

@@ -5,6 +5,7 @@ import io
 import json
 import os
 import random
+import re
 import subprocess
 
 import pytest
@@ -121,6 +122,32 @@ def test_of_many_bad_lines_the_first_are_shown_and_all_counted(
     _, errors = by_json(installed, ("tenant",), path, code=1)
     assert len(errors.splitlines()) == 21
     assert errors.endswith("fcgi-host: 980 more such faults\n")
+
+
+def test_on_a_terminal_progress_is_shown_and_gives_way_to_faults(
+        installed, tmp_path):
+    path = tmp_path / "a.log.zst"
+    text = made_books.text(made_books.ledger(2000))
+    # the numbers of a line are read; that they are doubled takes no time
+    path.write_bytes(zstd(text + b"bad\n" + text * 120, "-1"))
+    ours, theirs = os.openpty()
+    done = subprocess.Popen(["taskset", "1", installed.command, "usage", path],
+                            env=installed.environment(), stderr=theirs,
+                            stdout=subprocess.PIPE)
+    os.close(theirs)
+    told = b""
+    while True:
+        try:
+            told += os.read(ours, 4096)
+        except OSError:
+            break
+    done.communicate()
+    os.close(ours)
+    assert done.returncode == 1
+    assert re.search(rb"\r\x1b\[K\d+% of \d+ MB, \d+ MB/s", told)
+    assert all(line.startswith(b"\r\x1b[K") for line in told.splitlines()
+               if b"fcgi-host: /" in line and b"\r" in line)
+    assert b"\r\x1b[Kfcgi-host: " in told
 
 
 @pytest.mark.parametrize("cut", [1, 2, 200])
