@@ -1,11 +1,13 @@
 """fcgi-host usage --verify: each way to tamper with a chained accounting log is
 found, with file and line, and what cannot be found is not."""
+import gzip
 import re
 import shutil
+import subprocess
 
 import pytest
 
-from lib import chain
+from lib import chain, programs as room
 
 pytestmark = pytest.mark.any_user
 ROTATIONS = 3
@@ -267,3 +269,38 @@ def test_wrong_words_are_told(logs, tmp_path):
         done = logs.installed.run("usage", *words, logs.paths[0])
         assert done.returncode != 0
         assert sentence in done.stderr, done.stderr
+
+
+def pack(logs):
+    """The files as rotations leave them beside the log, plain and packed."""
+    log = logs.paths[-1]
+    for old, suffix in zip(logs.paths, ("-20261124.gz", "-20261125.zst", ".1")):
+        new = log.with_name(log.name + suffix)
+        if suffix.endswith(".gz"):
+            new.write_bytes(gzip.compress(old.read_bytes()))
+        elif suffix.endswith(".zst"):
+            zstd, = room.need("zstd")
+            subprocess.run([zstd, "-q", old, "-o", new], check=True)
+        else:
+            shutil.copy(old, new)
+        old.unlink()
+
+
+def test_rotated_and_packed_files_are_verified_as_one_ledger(logs):
+    count = sum(len(logs.lines(at)) for at in range(ROTATIONS + 1))
+    pack(logs)
+    done = logs.verify(paths=logs.paths[-1:])
+    assert done.returncode == 0, done.stderr
+    assert f"{count} records verified" in done.stdout
+
+
+@pytest.mark.parametrize("at", [0, 1])
+def test_a_changed_line_is_found_in_a_packed_file(logs, at):
+    lines = logs.lines(at)
+    lines[2] = alter(lines[2])
+    logs.write(at, lines)
+    pack(logs)
+    done = logs.verify(paths=logs.paths[-1:])
+    assert done.returncode == 1
+    assert re.search(r"a\.log-2026112\d\.(gz|zst):3: the line was changed",
+                     done.stderr), done.stderr
