@@ -29,6 +29,7 @@ struct number_key {
 	uint64_t builtin, min, max;
 	bool zero_is_none;
 	bool is_tenants; /* not of one function */
+	bool is_admins;  /* of a function too, but no sidecar can say it */
 	bool is_restraint; /* the lesser number asks for more */
 	/* of the tenant as a whole, or of the function: never handed down */
 	bool is_own;
@@ -77,13 +78,13 @@ static const struct number_key numbers[LIMIT_COUNT] = {
 	[LIMIT_BUDGET_DAY_MIB_MS] = { "budget_day", UNIT_AMOUNTS, 0, 1,
 	    AMOUNT_MAX, true, .is_own = true },
 	[LIMIT_BUDGET_DAY_MONEY] = { "budget_day", UNIT_AMOUNTS, 0, 1,
-	    AMOUNT_MAX, true, .is_own = true },
+	    AMOUNT_MAX, true, .is_own = true, .is_admins = true },
 	[LIMIT_BUDGET_MONTH_EXECUTIONS] = { "budget_month", UNIT_AMOUNTS, 0, 1,
 	    AMOUNT_MAX, true, .is_own = true },
 	[LIMIT_BUDGET_MONTH_MIB_MS] = { "budget_month", UNIT_AMOUNTS, 0, 1,
 	    AMOUNT_MAX, true, .is_own = true },
 	[LIMIT_BUDGET_MONTH_MONEY] = { "budget_month", UNIT_AMOUNTS, 0, 1,
-	    AMOUNT_MAX, true, .is_own = true },
+	    AMOUNT_MAX, true, .is_own = true, .is_admins = true },
 	[LIMIT_BUDGET_WARN_PERCENT] = { "budget_warn", UNIT_PERCENT, 80, 1,
 	    100, false },
 	[LIMIT_BUDGET_STATUS] = { "budget_status", UNIT_STATUS, 429, 402, 429,
@@ -525,7 +526,8 @@ settings_admit(struct limits *limits, const struct limits *ceiling)
 	size_t i;
 
 	for (i = 0; i < LIMIT_COUNT; i++)
-		limits->value[i] = numbers[i].is_tenants ? ceiling->value[i] :
+		limits->value[i] = numbers[i].is_tenants ||
+		    numbers[i].is_admins ? ceiling->value[i] :
 		    bound(i, limits->value[i]);
 	(void)settings_clamp(limits, ceiling, lowered, sizeof(lowered));
 	if (limits->value[LIMIT_MIN_INSTANCES] > limits->value[LIMIT_INSTANCES])
