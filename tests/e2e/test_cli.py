@@ -419,8 +419,9 @@ def test_every_field_of_the_status_is_in_its_manual_page(host):
     page = (pathlib.Path(__file__).parents[2] /
             "docs/man/fcgi-host-status.8.in").read_text()
     kinds = ("host", "tenants", "functions", "instances")
-    parts = dict(zip(kinds, re.split(
-        rf"\nIn(?: each of)?\n\.Li (?:{'|'.join(kinds)}) [:,]", page)[1:]))
+    parts = dict(zip((*kinds, "budgets"), re.split(
+        rf"\nIn(?: each of)?\n\.Li (?:{'|'.join(kinds)}|budgets) [:,]",
+        page)[1:]))
     assert host.fetch("/fn/echo").status == 200
     report = json.loads(host.verb("status", "--json").stdout)
     rows = {"host": report["host"],
