@@ -1,6 +1,7 @@
 """Overload: too many of everything, and each is answered in words.
 
 No speed is asserted.  Each test is a row of docs/FAULTS.md."""
+import concurrent.futures
 import contextlib
 import time
 
@@ -43,6 +44,37 @@ def check_records(host, done):
         assert len(mine) == 1, f"{len(mine)} records of {one}: {answer}"
         assert mine[0]["status"] == answer.status
     books.check_seq(host.books.all(), True)
+
+
+def trickle(host):
+    """The statuses of connections that send a byte at a time, and the answer to
+    who came beside them.  They hold every connection that there may be."""
+    whole = fcgi.request_bytes("/fn/good?head", HTTP_LONG="x" * 2000)
+    with contextlib.ExitStack() as stack:
+        slow = [stack.enter_context(host.connect()) for _ in range(40)]
+        for connection in slow:
+            connection.send(whole[:100])
+        beside = host.fetch("/fn/good?head")
+        started, place = time.monotonic(), 100
+        while time.monotonic() - started < 31:
+            time.sleep(0.5)
+            for connection in slow:
+                with contextlib.suppress(BrokenPipeError):
+                    connection.send(whole[place:place + 1])
+            place += 1
+        return [connection.read_answer().status for connection in slow], beside
+
+
+@pytest.fixture(scope="module", autouse=True)
+def trickling(request, start, programs):
+    """(host, what trickle() will have found): goes on beside the other tests."""
+    if not any("trickle" in item.name for item in request.session.items):
+        yield None
+        return
+    host = start.host({"good.cgi": programs.cgi},
+                      {"host": {"max_connections": "40"}})
+    with concurrent.futures.ThreadPoolExecutor(1) as pool:
+        yield host, pool.submit(trickle, host)
 
 
 # W45
@@ -213,25 +245,11 @@ def test_who_does_not_read_fills_no_memory_and_ends_at_the_deadline(
         assert grown < 64 * 512, f"{grown} KiB"
 
 
-def test_params_that_trickle_end_after_thirty_seconds(start_once, programs):
-    """They hold every connection that there may be, and each byte is new."""
-    host = start_once.host({"good.cgi": programs.cgi},
-                           {"host": {"max_connections": "40"}})
-    whole = fcgi.request_bytes("/fn/good?head", HTTP_LONG="x" * 2000)
-    with contextlib.ExitStack() as stack:
-        slow = [stack.enter_context(host.connect()) for _ in range(40)]
-        for connection in slow:
-            connection.send(whole[:100])
-        answer = host.fetch("/fn/good?head")
-        assert in_words(answer, 503) and "max_connections" in answer.text
-        started, place = time.monotonic(), 100
-        while time.monotonic() - started < 31:
-            time.sleep(0.5)
-            for connection in slow:
-                with contextlib.suppress(BrokenPipeError):
-                    connection.send(whole[place:place + 1])
-            place += 1
-        for connection in slow:
-            assert connection.read_answer().status == 408
+def test_params_that_trickle_end_after_thirty_seconds(trickling):
+    """Each byte is new, and does not help."""
+    host, found = trickling
+    statuses, beside = found.result(60)
+    assert in_words(beside, 503) and "max_connections" in beside.text
+    assert statuses == [408] * 40
     # the host has not yet seen all of them close
     assert host.wait_served("/fn/good?head&raw=x").text == "x"
