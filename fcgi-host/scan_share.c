@@ -15,7 +15,7 @@ count(struct scan_share *share, struct scan_unit *unit,
 {
 	/* either before it is taken away, or after it was given */
 	entry->is_reported = true;
-	for (int what = 0; what < SCAN_COUNTS; what++) {
+	for (enum scan_count what = 0; what < SCAN_COUNTS; what++) {
 		if (!counts(entry, what))
 			continue;
 		share->used[what] += is_reported ? 1 : (size_t)-1;
@@ -95,12 +95,12 @@ bool
 scan_share_take(struct scan_share *share, struct scan_unit *unit,
     struct scan_entry *old, struct scan_entry *entry)
 {
-	for (int what = 0; what < SCAN_COUNTS; what++)
+	for (enum scan_count what = 0; what < SCAN_COUNTS; what++)
 		if (is_full(share, old, entry, what) &&
 		    !can_make_room(share, unit, what))
 			return false;
 	/* one that goes may make room for both */
-	for (int what = 0; what < SCAN_COUNTS; what++)
+	for (enum scan_count what = 0; what < SCAN_COUNTS; what++)
 		if (is_full(share, old, entry, what))
 			make_room(share, what);
 	if (old != NULL && old->is_reported)
