@@ -75,11 +75,28 @@ ledger_begin(struct ledger *ledger, uint64_t charged_us)
 		ledger->next_seq = 1;
 }
 
-/* What was reserved beyond the end and not used goes back to the disk. */
+/* By somebody else, since it was begun or taken on. */
+static bool
+file_was_shortened(const struct ledger *ledger)
+{
+	struct stat status;
+
+	return fstat(ledger->fd, &status) == 0 &&
+	    (uint64_t)status.st_size < ledger->size;
+}
+
+/* What was reserved beyond the end and not used goes back to the disk.  A file
+ * that was shortened would be made longer by that, with NULs. */
 static void
 file_leave(struct ledger *ledger)
 {
-	if (ledger->fd >= 0 && ledger->reserved_end > ledger->size &&
+	if (ledger->fd < 0)
+		return;
+	if (file_was_shortened(ledger))
+		log_event(LOG_ERROR, "accounting_shortened",
+		    "mend=\"rotate by rename and reopen; "
+		    "copytruncate loses records\"");
+	else if (ledger->reserved_end > ledger->size &&
 	    ftruncate(ledger->fd, (off_t)ledger->size) < 0)
 		log_event(LOG_WARN, "accounting_trim", "error=\"%s\"",
 		    strerror(errno));

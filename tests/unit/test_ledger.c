@@ -274,6 +274,23 @@ a_switch_writes_what_is_pending_to_the_old_file(void **state)
 }
 
 static void
+a_file_that_another_shortened_gets_no_hole(void **state)
+{
+	(void)state;
+	for (int i = 0; i < 100; i++)
+		assert_int_equal(ledger_admit(ledger), 0);
+	add_line();
+	ledger_flush(ledger);
+	assert_int_equal(truncate(path_of("log"), 0), 0);
+	add_line();
+	assert_int_equal(ledger_switch(ledger, open_log("next"), false), 0);
+	whole("log", 2, 2);
+	add_line();
+	ledger_flush(ledger);
+	whole("next", 3, 3);
+}
+
+static void
 a_switch_reserves_in_the_new_file_what_was_admitted(void **state)
 {
 	(void)state;
@@ -469,6 +486,7 @@ main(void)
 		TEST(with_sync_the_lines_are_written_too),
 		TEST(admission_reserves_and_free_gives_the_rest_back),
 		TEST(a_switch_writes_what_is_pending_to_the_old_file),
+		TEST(a_file_that_another_shortened_gets_no_hole),
 		TEST(a_switch_reserves_in_the_new_file_what_was_admitted),
 		TEST(a_switch_to_what_is_no_file_keeps_the_old_one),
 		TEST(a_partial_write_is_cut_off_and_written_again_without_a_gap),
