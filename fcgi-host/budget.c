@@ -125,8 +125,6 @@ used_of(const struct budget_kept *kept, size_t period, size_t unit)
 static enum budget_level
 level_of(uint64_t used, uint64_t most, uint64_t warn_percent)
 {
-	if (most == 0)
-		return LEVEL_NONE;
 	if (used >= most)
 		return LEVEL_USED_UP;
 	/* rounded up, and the product fits */
@@ -144,10 +142,12 @@ period_level(const struct budget_owner *owner, size_t p, size_t *unit)
 
 	*unit = 0;
 	for (size_t u = 0; u < AMOUNT_COUNT; u++) {
-		enum budget_level level = level_of(
-		    used_of(&owner->kept, p, u), limits->most[p][u],
-		    limits->warn_percent);
+		enum budget_level level;
 
+		if (limits->most[p][u] == 0)
+			continue;
+		level = level_of(used_of(&owner->kept, p, u),
+		    limits->most[p][u], limits->warn_percent);
 		if (level > worst) {
 			worst = level;
 			*unit = u;

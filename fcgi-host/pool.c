@@ -394,6 +394,17 @@ pool_release(struct instance *instance, const char *reason,
 	pool_wake(pool);
 }
 
+/* As it was: one that was prepared, and no more, is that still. */
+void
+pool_return(struct instance *instance)
+{
+	struct pool *pool = instance->pool;
+
+	pool->executions--;
+	pool_rest(instance, instance->served > 0 ||
+	    instance->is_program_running ? POLICY_IDLE : POLICY_READY);
+}
+
 void
 pool_hold(struct instance *instance)
 {

@@ -63,6 +63,8 @@ int pool_submit(struct pools *pools, struct function *function,
  * request, before all others, with what is left of its queue_timeout.  The
  * instance is to be released.  0 or -ENOMEM. */
 int pool_resubmit(struct instance *instance, struct waiter *waiter);
+/* Gives back an instance that was granted and not taken. */
+void pool_return(struct instance *instance);
 /* Leaves the queue; harmless when it does not wait. */
 void pool_cancel(struct pools *pools, struct waiter *waiter);
 

@@ -388,6 +388,39 @@ grant_failed(struct request *request, int error)
 	}
 }
 
+/* Why a budget refuses it, or NULL. */
+static const char *
+budget_refusal_of(struct request *request, int *status)
+{
+	struct budgets *budgets = request->server->budgets;
+	char number[BUF_DIGITS_SIZE];
+	struct budget_refusal refusal;
+
+	if (budgets == NULL || !budgets_refuse(budgets,
+	    &request->route.function->info, request->slot->record.time_us,
+	    &refusal))
+		return NULL;
+	strcpy(stpcpy(stpcpy(request->retry_after, "Retry-After: "),
+	    buf_digits(number, refusal.retry_s, 1)), "\r\n");
+	request->extra = request->retry_after;
+	*status = refusal.status;
+	return refusal.reason;
+}
+
+/* Its budget may have been used up by those before whom it waited. */
+static bool
+used_up_refuse(struct request *request, struct instance *instance)
+{
+	int status = 0;
+	const char *reason = budget_refusal_of(request, &status);
+
+	if (reason == NULL)
+		return false;
+	pool_return(instance);
+	request_refuse(request, status, reason);
+	return true;
+}
+
 static void
 granted(void *arg, struct instance *instance)
 {
@@ -400,6 +433,8 @@ granted(void *arg, struct instance *instance)
 	/* what runs, and with which settings, may be newer than what was asked
 	 * for: the instance counts as one of the configuration that stands now */
 	function_set(request, instance->function);
+	if (used_up_refuse(request, instance))
+		return;
 	exec = (struct exec_env) {
 		.conf = request->server->conf,
 		.params = request->params,
@@ -454,25 +489,6 @@ request_return(struct request *request)
 	untake(request);
 	pool_release(instance, "exit", POOL_BLAMELESS);
 	return true;
-}
-
-/* Why a budget refuses it, or NULL. */
-static const char *
-budget_refusal_of(struct request *request, int *status)
-{
-	struct budgets *budgets = request->server->budgets;
-	char number[BUF_DIGITS_SIZE];
-	struct budget_refusal refusal;
-
-	if (budgets == NULL || !budgets_refuse(budgets,
-	    &request->route.function->info, request->slot->record.time_us,
-	    &refusal))
-		return NULL;
-	strcpy(stpcpy(stpcpy(request->retry_after, "Retry-After: "),
-	    buf_digits(number, refusal.retry_s, 1)), "\r\n");
-	request->extra = request->retry_after;
-	*status = refusal.status;
-	return refusal.reason;
 }
 
 /* Why it is refused at once, or NULL. */

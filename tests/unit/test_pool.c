@@ -153,6 +153,57 @@ one_who_cancels_is_never_called(void **state)
 }
 
 static void
+give_back(void *arg, struct instance *instance)
+{
+	struct guest *guest = arg;
+
+	guest->calls++;
+	pool_return(instance);
+}
+
+static struct pool_facts facts;
+
+static void
+on_facts(const struct pool_facts *of, void *arg)
+{
+	(void)arg;
+	facts = *of;
+}
+
+static void
+on_instance(const struct instance *instance, void *arg)
+{
+	(void)instance;
+	(void)arg;
+}
+
+static void
+one_that_is_given_back_serves_the_next_and_is_prepared_as_before(void **state)
+{
+	struct function *function = make(1, 64, 60000);
+
+	(void)state;
+	for (size_t i = 0; i < 3; i++)
+		guests[i].waiter.granted = give_back;
+	submit(function, 0, 3);
+	stage_up(&stage, &stage.actors[0]);
+	stage_turn(&stage, 0);
+	assert_int_equal(guests[2].calls, 1);
+	pools_each(stage.pools, on_facts, on_instance, NULL);
+	assert_int_equal(facts.prepared, 1);
+	assert_int_equal(facts.idle + facts.busy + facts.queued, 0);
+	assert_int_equal(facts.executions, 0);
+	serve(function, 3);
+	leave(&guests[3], NULL);
+	guests[0].waiter.granted = give_back;
+	submit(function, 0, 1);
+	pools_each(stage.pools, on_facts, on_instance, NULL);
+	assert_int_equal(facts.idle, 1);
+	assert_int_equal(facts.executions, 1);
+	assert_int_equal(stage.actor_count, 1);
+}
+
+static void
 an_idle_instance_ends_after_its_window_and_not_before(void **state)
 {
 	struct function *function = make(1, 64, 300);
@@ -386,6 +437,7 @@ main(void)
 		TEST(a_queue_of_none_still_takes_whom_an_instance_can_serve),
 		TEST(who_waits_longer_than_queue_timeout_is_refused),
 		TEST(one_who_cancels_is_never_called),
+		TEST(one_that_is_given_back_serves_the_next_and_is_prepared_as_before),
 		TEST(an_idle_instance_ends_after_its_window_and_not_before),
 		TEST(with_idle_0_every_execution_has_an_instance_of_its_own),
 		TEST(an_instance_ends_after_max_requests),
