@@ -52,7 +52,7 @@ audited(char **paths, const char *conf, bool is_json)
 		return cmd_fail("no memory");
 	reading.reader.each = each;
 	reading.reader.arg = &reading;
-	code = ledgers_read(&reading.reader, paths, conf);
+	code = ledgers_read_once(&reading.reader, paths, conf);
 	if (code == CMD_DONE)
 		code = print(reading.audit, is_json);
 	/* said last, where it is seen */

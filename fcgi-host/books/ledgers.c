@@ -2,6 +2,7 @@
 
 #include <errno.h>
 
+#include "fcgi-host/books/seen.h"
 #include "fcgi-host/cmd.h"
 #include "fcgi-host/conf.h"
 
@@ -25,17 +26,104 @@ ledgers_files(struct files *files, char **paths, const char *conf_path)
 	return error != 0 ? CMD_FAILED : CMD_DONE;
 }
 
+static int
+read_all(struct reader *reader, const struct files *files)
+{
+	int error = 0;
+	size_t i;
+
+	for (i = 0; error == 0 && i < files->count; i++)
+		error = reader_read(reader, files->at[i].path);
+	return error;
+}
+
 int
 ledgers_read(struct reader *reader, char **paths, const char *conf_path)
 {
 	struct files files = { .count = 0 };
-	int code = ledgers_files(&files, paths, conf_path), error = 0;
-	size_t i;
+	int code = ledgers_files(&files, paths, conf_path);
+	int error = code == CMD_DONE ? read_all(reader, &files) : 0;
 
-	for (i = 0; code == CMD_DONE && error == 0 && i < files.count; i++)
-		error = reader_read(reader, files.at[i].path);
 	if (error == -ENOMEM)
 		(void)cmd_fail("no memory");
+	files_free(&files);
+	return error != 0 ? CMD_FAILED : code;
+}
+
+/* Stands between a reader and who gets each record. */
+struct once {
+	struct reader reader; /* as it was given */
+	struct reader *told;  /* of faults */
+	struct seen *seen;
+	struct stretch stretch; /* that the last record was of */
+	struct stretch doubled; /* what of it is not told yet; without a path:
+				 * nothing */
+};
+
+static void
+tell_doubled(struct once *once)
+{
+	if (once->doubled.path != NULL)
+		seen_tell_twice(&once->doubled, once->told);
+	once->doubled.path = NULL;
+}
+
+static void
+set_true(uint64_t first, uint64_t last, void *arg)
+{
+	(void)first;
+	(void)last;
+	*(bool *)arg = true;
+}
+
+static int
+take_once(const struct entry *entry, const struct place *place, void *arg)
+{
+	struct once *once = arg;
+	struct stretch one = stretch_of(entry, place->path, place->line);
+	bool is_doubled = false;
+	int error;
+
+	if (!stretch_add(&once->stretch, entry, place->path, place->line))
+		once->stretch = one;
+	one.run = once->stretch.run;
+	one.is_orphan = once->stretch.is_orphan;
+	error = seen_claim(once->seen, &one, set_true, &is_doubled);
+	if (error != 0 || !is_doubled) {
+		tell_doubled(once);
+		return error != 0 ? error :
+		    once->reader.each(entry, place, once->reader.arg);
+	}
+	if (!stretch_add(&once->doubled, entry, place->path, place->line)) {
+		tell_doubled(once);
+		once->doubled = one;
+	}
+	return 0;
+}
+
+int
+ledgers_read_once(struct reader *reader, char **paths, const char *conf_path)
+{
+	struct files files = { .count = 0 };
+	struct once once = { .reader = *reader, .told = reader,
+		.seen = seen_new() };
+	int code = ledgers_files(&files, paths, conf_path);
+	int error = once.seen == NULL ? -ENOMEM : 0;
+
+	reader->each = take_once;
+	reader->arg = &once;
+	if (error == 0 && code == CMD_DONE)
+		error = read_all(reader, &files);
+	tell_doubled(&once);
+	if (error == 0)
+		error = seen_finish(once.seen, reader);
+	reader->each = once.reader.each;
+	reader->arg = once.reader.arg;
+	if (error == -ENOMEM)
+		(void)cmd_fail("no memory");
+	else if (error == -EOVERFLOW)
+		(void)cmd_fail(SEEN_OVERFLOW);
+	seen_free(once.seen);
 	files_free(&files);
 	return error != 0 ? CMD_FAILED : code;
 }

@@ -22,6 +22,41 @@ struct seen {
 	struct run orphans;
 };
 
+static bool
+is_lost(const struct entry *entry)
+{
+	return entry->type == ENTRY_EXEC && span_is(entry->outcome, "lost");
+}
+
+/* A lost execution has the id of an old run, and a seq of the one that wrote
+ * it: that of the lines around it. */
+bool
+stretch_add(struct stretch *stretch, const struct entry *entry,
+    const char *path, uint64_t line)
+{
+	if (stretch->path != path || entry->seq != stretch->last + 1 ||
+	    line != stretch->last_line + 1)
+		return false;
+	if (!is_lost(entry)) {
+		if (!stretch->is_orphan && entry->run != stretch->run)
+			return false;
+		stretch->run = entry->run;
+		stretch->is_orphan = false;
+	}
+	stretch->last = entry->seq;
+	stretch->last_line = line;
+	return true;
+}
+
+struct stretch
+stretch_of(const struct entry *entry, const char *path, uint64_t line)
+{
+	return (struct stretch){ .run = entry->run,
+		.is_orphan = is_lost(entry), .first = entry->seq,
+		.last = entry->seq, .path = path, .last_path = path,
+		.first_line = line, .last_line = line };
+}
+
 struct seen *
 seen_new(void)
 {
@@ -248,6 +283,14 @@ adopt(struct seen *seen, int *error)
 		return *error == 0;
 	}
 	return false;
+}
+
+void
+seen_tell_twice(const struct stretch *stretch, struct reader *reader)
+{
+	reader_fault(reader, stretch->path, stretch->first_line, "seq %" PRIu64
+	    " to %" PRIu64 " of run %" PRIx64 " stand in the books twice, and "
+	    "are counted once", stretch->first, stretch->last, stretch->run);
 }
 
 int

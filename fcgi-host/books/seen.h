@@ -22,6 +22,13 @@ struct stretch {
 	uint64_t first_line, last_line;
 };
 
+/* A record more of the stretch, which stands right behind it.  False: it is of
+ * none (all-zero) or another; that one begins with stretch_of. */
+bool stretch_add(struct stretch *stretch, const struct entry *entry,
+    const char *path, uint64_t line);
+struct stretch stretch_of(const struct entry *entry, const char *path,
+    uint64_t line);
+
 struct seen;
 
 struct seen *seen_new(void); /* NULL: no memory */
@@ -33,6 +40,14 @@ void seen_free(struct seen *seen); /* accepts NULL */
  */
 int seen_claim(struct seen *seen, const struct stretch *stretch,
     void (*twice)(uint64_t first, uint64_t last, void *arg), void *arg);
+
+/* Reports the numbers of a stretch, as a fault of the reader: they were noted
+ * before. */
+void seen_tell_twice(const struct stretch *stretch, struct reader *reader);
+
+/* What -EOVERFLOW is for who reads it. */
+#define SEEN_OVERFLOW "more than 100000 places where records are missing or " \
+	"out of order: these are no books of one host"
 
 /* After all: reports what is missing between the numbers of a run, as faults of
  * the reader.  0 or -ENOMEM. */

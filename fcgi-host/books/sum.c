@@ -72,15 +72,16 @@ take_back(uint64_t first, uint64_t last, void *arg)
 	struct worker *worker = arg;
 	const struct block *block = worker->block;
 	const struct stretch *stretch = &worker->stretch;
+	struct stretch part = *stretch;
 	const char *at = block->data, *newline;
 	uint64_t line = block->line;
 	char why[JSON_WHY_MAX];
 	struct entry entry;
 
-	reader_fault(worker->crew->reader, block->path,
-	    stretch->first_line + (first - stretch->first), "seq %" PRIu64
-	    " to %" PRIu64 " of run %" PRIx64 " stand in the books twice, and "
-	    "are counted once", first, last, stretch->run);
+	part.first_line += first - part.first;
+	part.first = first;
+	part.last = last;
+	seen_tell_twice(&part, worker->crew->reader);
 	for (; at < block->data + block->n; at = newline + 1, line++) {
 		newline = memchr(at, '\n',
 		    (size_t)(block->data + block->n - at));
@@ -109,30 +110,15 @@ claim(struct worker *worker)
 	return error != 0 ? error : worker->error;
 }
 
-/* A lost execution has the id of an old run, and a seq of the one that wrote
- * it: that of the lines around it. */
 static int
 note(struct worker *worker, const struct entry *entry, uint64_t line)
 {
-	struct stretch *stretch = &worker->stretch;
-	bool is_lost = entry->type == ENTRY_EXEC &&
-	    span_is(entry->outcome, "lost");
-	int error = 0;
+	int error;
 
-	if (stretch->path == NULL || entry->seq != stretch->last + 1 ||
-	    line != stretch->last_line + 1 ||
-	    (!is_lost && !stretch->is_orphan && entry->run != stretch->run)) {
-		error = claim(worker);
-		*stretch = (struct stretch){ .is_orphan = is_lost,
-			.run = entry->run, .first = entry->seq,
-			.path = worker->block->path,
-			.last_path = worker->block->path, .first_line = line };
-	} else if (!is_lost) {
-		stretch->run = entry->run;
-		stretch->is_orphan = false;
-	}
-	stretch->last = entry->seq;
-	stretch->last_line = line;
+	if (stretch_add(&worker->stretch, entry, worker->block->path, line))
+		return 0;
+	error = claim(worker);
+	worker->stretch = stretch_of(entry, worker->block->path, line);
 	return error;
 }
 
@@ -382,8 +368,7 @@ explain(int error)
 		(void)cmd_fail("no memory for more groups; ask for fewer by "
 		    "--by, --from or --to");
 	else if (error == -EOVERFLOW)
-		(void)cmd_fail("more than 100000 places where records are "
-		    "missing or out of order: these are no books of one host");
+		(void)cmd_fail(SEEN_OVERFLOW);
 	else if (error == -EAGAIN)
 		(void)cmd_fail("no thread can be started");
 	return error;

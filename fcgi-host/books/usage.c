@@ -262,7 +262,7 @@ read_all(struct usage *usage, char **paths, const struct options *options)
 	if (options->is_html)
 		code = make_page(usage, paths, options, &reader);
 	else if (usage->is_lambda)
-		code = ledgers_read(&reader, paths, options->conf);
+		code = ledgers_read_once(&reader, paths, options->conf);
 	else
 		code = ledgers_sum(&query, paths, options->conf, &reader,
 		    &usage->groups);

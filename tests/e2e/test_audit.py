@@ -117,6 +117,15 @@ def test_a_run_that_died_ends_with_what_the_next_start_found(installed,
 
 
 @pytest.mark.any_user
+def test_what_stands_there_twice_is_told_and_balances(installed, tmp_path):
+    records = whole_run()
+    rows, code, said = audit(installed, tmp_path, records, records[10:40])
+    assert rows[name()]["missing_us"] == 0 and rows[name()]["is_balanced"]
+    assert code == 1 and "stand in the books twice" in said
+    assert "do not balance" not in said
+
+
+@pytest.mark.any_user
 def test_without_its_beginning_a_run_balances_from_its_first_totals(
         installed, tmp_path):
     rows, code, said = audit(installed, tmp_path, whole_run()[50:])
@@ -129,8 +138,11 @@ def test_without_its_beginning_a_run_balances_from_its_first_totals(
 @pytest.mark.any_user
 def test_without_a_clock_there_is_nothing_to_hold_the_records_against(
         installed, tmp_path):
-    records = [r for r in whole_run() if r.get("event") != "totals"]
-    records[-1] = host(records[-1]["seq"], "stop", made_books.RUN)
+    records = whole_run()
+    for at in [i for i, one in enumerate(records)
+               if one.get("event") in ("totals", "stop")]:
+        records[at] = host(at + 1, "reload" if records[at]["event"] == "totals"
+                           else "stop", made_books.RUN)
     rows, code, said = audit(installed, tmp_path, records)
     assert (code, said) == (0, "") and rows[name()]["until"] is None
 
@@ -183,7 +195,8 @@ def test_a_clock_that_goes_back_is_told(installed, tmp_path):
     totals = of_kind(records, "host", lambda r: r["event"] == "totals")
     again = copy.deepcopy(totals)
     again["cgroup_cpu_us"] -= 5
-    records.insert(records.index(totals) + 1, again)
+    again["seq"] += 1
+    records[records.index(totals) + 1] = again
     _, code, said = audit(installed, tmp_path, records)
     assert code == 1 and "less than it was before" in said
 

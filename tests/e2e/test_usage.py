@@ -317,6 +317,31 @@ def test_records_that_are_missing_are_told_with_their_place(
         "50 records are missing"]
 
 
+def test_line_by_line_a_record_is_given_once_and_a_missing_one_told(
+        installed, tmp_path):
+    records = made_books.ledger(300)
+    ghost = dict(next(one for one in records if one["type"] == "exec"),
+                 outcome="lost")
+    for at in (40, 41):  # of the run before, in this one's numbers
+        records[at] = dict(ghost, seq=at + 1, id=f"{made_books.RUN - 1:x}-{at}")
+    path = rotate(tmp_path, records, [100], ["a.log.1.gz", "a.log"])
+    (tmp_path / "a.log.1").write_bytes(made_books.text(records[30:100]))
+    path.write_bytes(made_books.text(records[100:200] + records[150:152] +
+                                     records[210:]))
+    left = [one for one in records[:200] + records[210:] if
+            one["type"] == "exec" and one["outcome"] not in ("refused", "lost")]
+    done = installed.run("usage", "--format", "lambda", path)
+    assert done.returncode == 1
+    assert [line.split()[2] for line in done.stdout.splitlines()] == [
+        one["request_id"] for one in left]
+    told = "of run 64290a7e3b1c5 stand in the books twice, and are counted once"
+    assert done.stderr.splitlines() == [
+        f"fcgi-host: {tmp_path}/a.log.1:1: seq 31 to 100 {told}",
+        f"fcgi-host: {path}:101: seq 151 to 152 {told}",
+        f"fcgi-host: {path}:103: seq 211 of run 64290a7e3b1c5 comes after 200: "
+        "10 records are missing"]
+
+
 def test_generations_that_were_deleted_are_no_gap(installed, tmp_path):
     records = made_books.ledger(300)[120:] + made_books.ledger(
         200, seed=2, run=0x64290a7e3b1ff)

@@ -130,6 +130,41 @@ lost_ones_belong_to_the_run_beside_them(void **state)
 }
 
 static void
+a_stretch_goes_on_with_the_next_number_and_line_of_its_run(void **state)
+{
+	static const char path[] = "a", other[] = "a";
+	struct entry ok = { .type = ENTRY_EXEC, .outcome = { "ok", 2 },
+		.run = 7, .seq = 5 }, lost = { .type = ENTRY_EXEC,
+		.outcome = { "lost", 4 }, .run = 3, .seq = 6 }, next = ok;
+	struct stretch stretch = { .path = NULL };
+
+	(void)state;
+	assert_false(stretch_add(&stretch, &ok, path, 1));
+	stretch = stretch_of(&ok, path, 1);
+	assert_false(stretch_add(&stretch, &lost, path, 3));
+	assert_false(stretch_add(&stretch, &lost, other, 2));
+	assert_true(stretch_add(&stretch, &lost, path, 2));
+	assert_int_equal(stretch.run, 7);
+	next.run = 3;
+	next.seq = 7;
+	assert_false(stretch_add(&stretch, &next, path, 3));
+	next.run = 7;
+	next.seq = 8;
+	assert_false(stretch_add(&stretch, &next, path, 3));
+	next.seq = 7;
+	assert_true(stretch_add(&stretch, &next, path, 3));
+	assert_int_equal(stretch.first, 5);
+	assert_int_equal(stretch.last, 7);
+	assert_int_equal(stretch.last_line, 3);
+	/* Lost ones in front are of whose lines follow. */
+	stretch = stretch_of(&lost, path, 1);
+	assert_true(stretch.is_orphan);
+	assert_true(stretch_add(&stretch, &next, path, 2));
+	assert_false(stretch.is_orphan);
+	assert_int_equal(stretch.run, 7);
+}
+
+static void
 the_memory_for_holes_is_bounded(void **state)
 {
 	struct seen *seen = seen_new();
@@ -155,6 +190,8 @@ main(void)
 		cmocka_unit_test(
 		    what_was_read_twice_and_what_is_missing_is_known_exactly),
 		cmocka_unit_test(lost_ones_belong_to_the_run_beside_them),
+		cmocka_unit_test(
+		    a_stretch_goes_on_with_the_next_number_and_line_of_its_run),
 		cmocka_unit_test(the_memory_for_holes_is_bounded),
 	};
 
