@@ -12,17 +12,10 @@ pytestmark = pytest.mark.any_user
 
 
 @pytest.fixture
-def keyed(start_once, programs, tmp_path_factory):
+def keyed(start_once, programs):
     """A host with a chain; its first key."""
     made = start_once.host({"swiss.cgi": programs.cgi})
-    made.stop()
-    place = made.state / "chain.key"
-    made.first_key = chain.new_key(place)
-    made.own(place)
-    made.key_path = place
-    made.accounting.unlink()
-    made.configure({"host": {"chain_key": place}})
-    made.start()
+    made.first_key = chain.begin(made)
     return made
 
 

@@ -25,12 +25,7 @@ def host(start_once, programs):
         "swiss.cgi": programs.cgi, "warm.fcgi": programs.fcgi,
         "cold/swiss.cgi": programs.cgi},
         {"host": {"max_prepared": "0"}, "function cold/swiss": {"idle": "0"}})
-    made.stop()
-    made.accounting.unlink()
-    made.key_path = made.state / "chain.key"
-    made.first_key = chain.new_key(made.key_path)
-    made.configure({"host": {"chain_key": made.key_path}})
-    made.start()
+    made.first_key = chain.begin(made)
     made.old, made.whole, made.asked = [], [], []
     return made
 

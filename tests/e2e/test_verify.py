@@ -41,14 +41,7 @@ class Made:
 @pytest.fixture(scope="module")
 def made(programs, tmp_path_factory, start):
     host = start.host({"swiss.cgi": programs.cgi})
-    host.stop()
-    host.accounting.unlink()
-    place = host.state / "chain.key"
-    key = chain.new_key(place)
-    host.own(place)
-    host.configure({"host": {"chain_key": place}})
-    host.start()
-    return Made(host, tmp_path_factory.mktemp("made"), key)
+    return Made(host, tmp_path_factory.mktemp("made"), chain.begin(host))
 
 
 class Logs:

@@ -17,6 +17,19 @@ def new_key(path):
     return text
 
 
+def begin(host):
+    """A new key, and a new log that is chained from its first line on; the key's
+    text."""
+    host.stop()
+    host.key_path = host.state / "chain.key"
+    key = new_key(host.key_path)
+    host.own(host.key_path)
+    host.accounting.unlink()
+    host.configure({"host": {"chain_key": host.key_path}})
+    host.start()
+    return key
+
+
 def blake2b(key, data, size=32):
     return hashlib.blake2b(data, key=key, digest_size=size).digest()
 
