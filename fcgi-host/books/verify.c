@@ -1,5 +1,6 @@
 #include "fcgi-host/books/verify.h"
 
+#include <ctype.h>
 #include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
@@ -75,35 +76,74 @@ verify_free(struct verify *verify)
 
 /* ---- keys and heads ---- */
 
-/* Calls take for each word of a file; what it does not take is passed over. */
+/* Calls take for each word, whatever stands between them; what it does not take is
+ * passed over.  How many it took, or a negative number. */
+static int
+words_take(struct verify *verify, const char *text, size_t n,
+    int (*take)(struct verify *verify, const char *word, size_t n))
+{
+	int taken = 0;
+
+	for (size_t at = 0, end; at < n && taken >= 0; at = end + 1) {
+		int is_taken;
+
+		for (end = at; end < n && isalnum((unsigned char)text[end]);)
+			end++;
+		is_taken = end > at ? take(verify, text + at, end - at) : 0;
+		taken = is_taken < 0 ? is_taken : taken + is_taken;
+	}
+	return taken;
+}
+
+/* All of a file, in memory that is to be overwritten; or a negative errno.  A file
+ * of which only the beginning was read would pass for one that holds no more. */
+static int
+words_read(const char *path, char **text, size_t *n)
+{
+	FILE *file = fopen(path, "re");
+	int error = 0;
+
+	*text = file != NULL ? malloc(WORDS_MAX) : NULL;
+	if (*text == NULL) {
+		error = -errno;
+	} else {
+		(void)setvbuf(file, NULL, _IONBF, 0); /* no copy of a key */
+		*n = fread(*text, 1, WORDS_MAX, file);
+		if (ferror(file))
+			error = -errno;
+		else if (*n == WORDS_MAX)
+			error = -EFBIG;
+	}
+	if (file != NULL)
+		(void)fclose(file);
+	return error;
+}
+
 static int
 words_each(struct verify *verify, const char *path, const char *what,
     int (*take)(struct verify *verify, const char *word, size_t n))
 {
-	FILE *file = fopen(path, "re");
-	char *text = file != NULL ? malloc(WORDS_MAX) : NULL;
-	size_t n = text != NULL ? fread(text, 1, WORDS_MAX - 1, file) : 0;
-	int taken = 0, error = file == NULL ? errno : 0;
+	char *text;
+	size_t n = 0;
+	int taken = 0, error = words_read(path, &text, &n);
 
-	if (text != NULL)
-		text[n] = '\0';
-	for (char *at = text; at != NULL && *at != '\0' && taken >= 0;) {
-		size_t length = strcspn(at, " \t\r\n=:,;\"");
-		int is_taken = length > 0 ? take(verify, at, length) : 0;
-
-		taken = is_taken < 0 ? is_taken : taken + is_taken;
-		at += length + (at[length] != '\0');
-	}
+	if (error == 0)
+		taken = words_take(verify, text, n, take);
 	if (text != NULL)
 		explicit_bzero(text, WORDS_MAX);
 	free(text);
-	if (file != NULL)
-		(void)fclose(file);
-	if (taken > 0)
+	if (error == 0 && taken > 0)
 		return 0;
-	(void)cmd_fail("%s: %s%s", path, error != 0 ? strerror(error) :
-	    taken < 0 ? "no memory, or too many of them" : what,
-	    error == 0 && taken == 0 ? ", that is 64 digits of 0-9 a-f" : "");
+	if (error == -EFBIG)
+		(void)cmd_fail("%s: longer than a MiB: leave in it what is "
+		    "needed", path);
+	else if (error != 0)
+		(void)cmd_fail("%s: %s", path, strerror(-error));
+	else if (taken < 0)
+		(void)cmd_fail("%s: no memory, or too many of them", path);
+	else
+		(void)cmd_fail("%s: %s, that is 64 digits of 0-9 a-f", path,
+		    what);
 	return -EINVAL;
 }
 

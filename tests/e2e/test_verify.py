@@ -204,6 +204,19 @@ def test_lines_missing_at_the_end_are_found_by_a_head_alone(logs, tmp_path):
     assert logs.heads[0] not in done.stderr
 
 
+def test_no_head_is_overlooked_among_whatever_stands_beside_it(logs, tmp_path):
+    """Marks, a NUL, and more than is read: then that is said."""
+    heads, gone = tmp_path / "heads", "ab" * 32
+    for text in (f"was <{gone}>.", f"'{gone}'", f"\0\n{gone}\n"):
+        heads.write_text(f"{logs.heads[0]}\n{text}")
+        done = logs.verify("--heads", heads)
+        assert done.returncode == 1
+        assert f"the head {gone} is the mac of no line" in done.stderr, text
+    heads.write_text(f"{logs.heads[0]}\n" + "words " * 200000 + gone)
+    done = logs.verify("--heads", heads)
+    assert done.returncode == 1 and "longer than a MiB" in done.stderr
+
+
 def test_who_has_todays_key_cannot_write_yesterdays_lines(logs):
     """He cuts a file of before and chains today's anew behind what he left."""
     key = bytes.fromhex(logs.key.read_text().strip())
