@@ -207,14 +207,15 @@ compare(const void *a, const void *b)
 	return (one->id > other->id) - (one->id < other->id);
 }
 
-/* The last word about it: its own, or what the host behind it found. */
+/* The last word about it: its own, or what the host behind it found.  That is of
+ * all that died in a row, and without its own beginning nobody knows its part. */
 static struct reading
 last_of(const struct run *run, const struct run *next)
 {
 	struct reading reading = run->last;
 
 	if ((reading.event == NULL || strcmp(reading.event, "stop") != 0) &&
-	    next != NULL && next->left_us > run->left_us)
+	    run->is_whole && next != NULL && next->left_us > run->left_us)
 		reading = (struct reading){ .event = "next start",
 			.clock_us = next->left_us - run->left_us,
 			.recorded_us = add_up(run->recorded_us,

@@ -136,6 +136,20 @@ def test_without_its_beginning_a_run_balances_from_its_first_totals(
 
 
 @pytest.mark.any_user
+def test_without_its_beginning_a_run_that_died_balances_to_its_last_totals(
+        installed, tmp_path):
+    """What the next start found is of the host before it, too."""
+    records = whole_run(2)
+    spent = used(records)
+    again = host(len(records), "totals", 2, **clock(spent))
+    files = [[*records[50:-1], again],
+             whole_run(3, **clock(spent + 10 ** 9), lost_cpu_us=30000)]
+    rows, code, said = audit(installed, tmp_path, *files)
+    assert (code, said) == (0, "")
+    assert (rows["2"]["until"], rows["2"]["missing_us"]) == ("totals", 0)
+
+
+@pytest.mark.any_user
 def test_without_a_clock_there_is_nothing_to_hold_the_records_against(
         installed, tmp_path):
     records = whole_run()
