@@ -55,6 +55,22 @@ def test_the_chain_goes_on_over_rotations_crashes_and_restarts(keyed):
     assert f"mac={head}" in host.log(), "the last head is not told"
 
 
+def test_a_host_that_takes_over_goes_on_with_the_chain(keyed):
+    """Also from one that has rotated, and before any execution."""
+    host = keyed
+    host.execute("/fn/swiss?head")
+    host.take_over()
+    host.execute("/fn/swiss?head")
+    old, _ = rotate(host, "old")
+    host.take_over()
+    host.take_over()
+    host.execute("/fn/swiss?head")
+    host.stop()
+    head, keys = chain.follow([old, host.accounting], host.first_key)
+    assert keys == 2
+    assert f"mac={head}" in host.log(), "the last head is not told"
+
+
 def test_the_key_of_yesterday_is_gone_and_none_is_told(keyed):
     host, keys = keyed, [keyed.first_key]
     for lap in range(2):
@@ -69,6 +85,36 @@ def test_the_key_of_yesterday_is_gone_and_none_is_told(keyed):
         "".join(p.read_text() for p in host.log_dir.iterdir())
     for key in keys:
         assert key not in told
+
+
+def holders(host, key):
+    """(program, whether a core would have it) of each mapping with this key, as
+    bytes or as text; and who has a descriptor of one."""
+    found, descriptors = [], []
+    for pid in [host.pid, *proc.descendants(host.pid)]:
+        name = proc.program(pid)
+        found += [(name, "dd" not in flags)
+                  for _, flags, data in proc.memory(pid)
+                  if bytes.fromhex(key) in data or key.encode() in data]
+        descriptors += [name for target in proc.descriptors(pid)
+                        if "fcgi-host-chain" in target]
+    return found, descriptors
+
+
+def test_the_key_is_in_the_memory_of_the_gateway_alone_and_in_no_core(keyed):
+    host = keyed
+    if os.geteuid() != 0:
+        pytest.skip("NOT RUN: only root reads the memory of these programs")
+    now = host.first_key
+    for lap in range(2):
+        host.execute("/fn/swiss?head")
+        assert holders(host, now) == (
+            [("fcgi-host-gateway", False)], ["fcgi-host-spawner"])
+        before = now
+        rotate(host, f"old.{lap}")
+        now = host.key_path.read_text().strip()
+        host.execute("/fn/swiss?head")
+        assert holders(host, before)[0] == []
 
 
 def test_a_key_put_in_place_of_another_is_the_next_and_a_record_says_so(keyed):

@@ -104,6 +104,28 @@ def descriptors(pid):
     return sorted(found)
 
 
+MAPPING = re.compile(r"([0-9a-f]+)-([0-9a-f]+) r\S+ \S+ \S+ \S+ *(.*)$")
+
+
+def memory(pid):
+    """(name, flags, bytes) of each mapping of it that can be read."""
+    found, head = [], None
+    with open(f"/proc/{pid}/smaps", encoding="ascii") as smaps, \
+            open(f"/proc/{pid}/mem", "rb", 0) as mem:
+        for line in smaps:
+            if line.startswith("VmFlags:") and head is not None:
+                start, end = int(head[1], 16), int(head[2], 16)
+                try:
+                    mem.seek(start)
+                    found.append((head[3], line.split()[1:],
+                                  mem.read(end - start)))
+                except (OSError, ValueError, OverflowError):
+                    pass  # the kernel's own
+            elif not line.split()[0].endswith(":"):
+                head = MAPPING.match(line)
+    return found
+
+
 def cgroup_v2_mount():
     """Where the v2 hierarchy is mounted, or None."""
     for line in pathlib.Path("/proc/self/mounts").read_text().splitlines():
