@@ -1,7 +1,8 @@
 /*
  * What the files of the gateway role share: gateway.c (start, loop, stop),
- * gateway_ctl.c (the spawner's messages), gateway_log.c (which log is the log), gateway_status.c (what `status`
- * shows).  Included by nobody else.
+ * gateway_ctl.c (the spawner's messages), gateway_log.c (which log is the log),
+ * gateway_status.c (what `status` shows), gateway_shell.c, gateway_prices.c.
+ * Included by nobody else.
  */
 #ifndef FCGI_HOST_GATEWAY_IMPL_H
 #define FCGI_HOST_GATEWAY_IMPL_H

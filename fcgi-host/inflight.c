@@ -20,10 +20,10 @@ struct inflight_head {
 	uint64_t alive_us;
 	uint64_t charged_us;
 	uint64_t seen_us; /* the clock that charged_us is of, when last seen */
-	/* of the batch that is being written: its last seq, and charged_us with
-	 * it */
+	/* of the batch that is being written: its last seq, and charged_us and
+	 * mac with it */
 	uint64_t batch_seq, batch_charged_us;
-	struct chain_mac mac, batch_mac; /* likewise */
+	struct chain_mac mac, batch_mac;
 	struct inflight_log log;
 };
 

@@ -55,8 +55,9 @@ uint64_t inflight_seen(const struct inflight *inflight);
  * too.  All zeros: there is none. */
 const struct chain_mac *inflight_mac(const struct inflight *inflight);
 /* Before a batch is written: its last seq, and what is charged and chained once
- * that is in the log (mac NULL: it is not).  Whoever dies in between, the log tells which of the two holds: it is
- * one store that makes the batch the next, and one (the seq) that ends it. */
+ * that is in the log (mac NULL: lines are not chained).  Whoever dies in between,
+ * the log tells which of the two holds: it is one store that makes the batch the
+ * next, and one (the seq) that ends it. */
 void inflight_set_batch(struct inflight *inflight, uint64_t seq,
     uint64_t charged_us, const struct chain_mac *mac);
 /* That seq: no line of this run in the log has a later one.  0: none was tried. */

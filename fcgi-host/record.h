@@ -107,7 +107,7 @@ struct record_instance {
 struct record_host {
 	uint64_t seq, run_id, time_us;
 	const char *event; /* "start", "stop", "reload", "reopen", "refused",
-	                    * "restart", "totals" */
+	                    * "restart", "totals", "chain" */
 	bool has_totals;   /* cgroup totals of the parent, all since its making */
 	uint64_t cgroup_cpu_us, cgroup_user_us, cgroup_sys_us;
 	uint64_t open_cpu_us; /* of cgroup_cpu_us: what will stand in records yet
