@@ -18,12 +18,12 @@
 #include "fcgi-host/log.h"
 #include "fcgi-host/loop.h"
 #include "fcgi-host/record_read.h"
+#include "tests/unit/folder.h"
 #include "tests/unit/prices_text.h"
 
 #define RUN 0xabc
 
 /* A host: the files that outlive it, and what one of its gateways has. */
-static char dir[64];
 static int table;
 static struct inflight *inflight;
 static struct budgets *budgets;
@@ -34,25 +34,6 @@ static const struct {
 } who[] = { { "alice", "alice/f" }, { "alice", "alice/g" },
 	{ "default", "alice" } };
 
-static const char *
-path_of(const char *name)
-{
-	static char path[128];
-
-	snprintf(path, sizeof(path), "%s/%s", dir, name);
-	return path;
-}
-
-static int
-open_file(const char *name, int flags)
-{
-	int fd = open(path_of(name), flags | O_CREAT | O_RDWR | O_CLOEXEC,
-	    0600);
-
-	assert_true(fd >= 0);
-	return fd;
-}
-
 static void
 gateway_start(uint64_t run_id, const char *log)
 {
@@ -61,9 +42,9 @@ gateway_start(uint64_t run_id, const char *log)
 	budgets = budgets_new();
 	assert_non_null(ledger);
 	budgets_set_prices(budgets, prices);
-	budgets_open(budgets, open_file("budgets", 0));
+	budgets_open(budgets, folder_open("budgets", 0));
 	ledger_set_budgets(ledger, budgets);
-	assert_int_equal(ledger_switch(ledger, open_file(log, O_APPEND),
+	assert_int_equal(ledger_switch(ledger, folder_append(log),
 	    inflight_run(inflight) != 0), 0);
 	ledger_begin(ledger, 0);
 }
@@ -183,9 +164,8 @@ set_up(void **state)
 {
 	(void)state;
 	log_init("test", LOG_ERROR);
-	strcpy(dir, "/tmp/test_budget.XXXXXX");
 	table = memfd_create("table", MFD_CLOEXEC);
-	if (mkdtemp(dir) == NULL || ftruncate(table, 100000) < 0)
+	if (folder_make() != 0 || ftruncate(table, 100000) < 0)
 		return -1;
 	gateway_start(RUN, "log");
 	host_record("start");
@@ -198,10 +178,7 @@ tear_down(void **state)
 	(void)state;
 	gateway_die();
 	close(table);
-	unlink(path_of("log"));
-	unlink(path_of("next"));
-	unlink(path_of("budgets"));
-	return rmdir(dir);
+	return folder_remove();
 }
 
 static void
@@ -262,15 +239,15 @@ of_a_batch_that_was_cut_the_whole_lines_are_charged(void **state)
 	(void)state;
 	execute(1);
 	budgets_save(budgets);
-	assert_int_equal(stat(path_of("log"), &st), 0);
+	assert_int_equal(stat(folder_path("log"), &st), 0);
 	before = (uint64_t)st.st_size;
 	for (int i = 0; i < 3; i++)
 		put(0, OUTCOME_OK);
 	ledger_flush(ledger);
-	assert_int_equal(stat(path_of("log"), &st), 0);
+	assert_int_equal(stat(folder_path("log"), &st), 0);
 	assert_true((uint64_t)st.st_size > before);
 	gateway_die();
-	assert_int_equal(truncate(path_of("log"), st.st_size - 7), 0);
+	assert_int_equal(truncate(folder_path("log"), st.st_size - 7), 0);
 	gateway_start(RUN, "log");
 	used(0, true, 3);
 }
@@ -308,7 +285,7 @@ after_a_reboot_all_lines_of_the_run_are_looked_at_again(void **state)
 	host_record("start");
 	execute(1);
 	budgets_save(budgets);
-	fd = open_file("budgets", 0);
+	fd = folder_open("budgets", 0);
 	n = pread(fd, old, sizeof(old), 512);
 	assert_int_equal(n, 1024);
 	execute(5);
@@ -330,7 +307,7 @@ after_a_good_end_the_log_is_not_read(void **state)
 	budgets_finish(budgets);
 	machine_die();
 	/* what somebody else has put there is nobody's */
-	assert_int_equal(truncate(path_of("log"), 0), 0);
+	assert_int_equal(truncate(folder_path("log"), 0), 0);
 	gateway_start(RUN + 1, "log");
 	used(0, true, 4);
 	execute(1);
@@ -344,7 +321,7 @@ over_a_rotation_nothing_is_lost_nor_charged_twice(void **state)
 {
 	(void)state;
 	execute(3);
-	assert_int_equal(ledger_switch(ledger, open_file("next", O_APPEND),
+	assert_int_equal(ledger_switch(ledger, folder_append("next"),
 	    false), 0);
 	execute(2);
 	gateway_die();
@@ -353,7 +330,7 @@ over_a_rotation_nothing_is_lost_nor_charged_twice(void **state)
 	/* and where it died in the switch: the old file first */
 	gateway_die();
 	gateway_start(RUN, "log");
-	assert_int_equal(ledger_switch(ledger, open_file("next", O_APPEND),
+	assert_int_equal(ledger_switch(ledger, folder_append("next"),
 	    false), 0);
 	used(0, true, 5);
 	machine_die();
@@ -375,7 +352,7 @@ a_state_that_is_missing_is_rebuilt_from_the_log(void **state)
 	execute(2);
 	budgets_finish(budgets);
 	gateway_die();
-	unlink(path_of("budgets"));
+	unlink(folder_path("budgets"));
 	gateway_start(RUN + 2, "log");
 	used(0, true, 5);
 	used(2, true, 1);
@@ -395,7 +372,7 @@ of_a_log_that_is_very_long_the_end_is_read(void **state)
 	(void)state;
 	execute(3);
 	gateway_die();
-	fd = open_file("log", O_APPEND);
+	fd = folder_append("log");
 	assert_int_equal(fstat(fd, &st), 0);
 	assert_int_equal(ftruncate(fd, st.st_size + (INT64_C(600) << 20)), 0);
 	assert_int_equal(write(fd, "\n", 1), 1);
@@ -403,7 +380,7 @@ of_a_log_that_is_very_long_the_end_is_read(void **state)
 	gateway_start(RUN, "log");
 	execute(2);
 	gateway_die();
-	unlink(path_of("budgets"));
+	unlink(folder_path("budgets"));
 	gateway_start(RUN, "log");
 	used(0, true, 2);
 }
@@ -411,7 +388,7 @@ of_a_log_that_is_very_long_the_end_is_read(void **state)
 static void
 spoil(off_t at, size_t n)
 {
-	int fd = open_file("budgets", 0);
+	int fd = folder_open("budgets", 0);
 
 	while (n-- > 0)
 		assert_int_equal(pwrite(fd, "x", 1, at++), 1);
@@ -441,7 +418,7 @@ a_state_that_is_damaged_anywhere_is_rebuilt_from_the_log(void **state)
 	}
 	budgets_finish(budgets);
 	gateway_die();
-	assert_int_equal(truncate(path_of("budgets"), 700), 0);
+	assert_int_equal(truncate(folder_path("budgets"), 700), 0);
 	gateway_start(RUN + 99, "log");
 	used(0, true, 4);
 	used(2, true, 1);
@@ -528,7 +505,7 @@ what_was_spent_survives_with_its_place_among_the_steps(void **state)
 	/* rebuilt, line by line */
 	budgets_finish(budgets);
 	gateway_die();
-	unlink(path_of("budgets"));
+	unlink(folder_path("budgets"));
 	gateway_start(RUN, "log");
 	used(0, true, 5);
 	assert_int_equal(used_money, 4000000);

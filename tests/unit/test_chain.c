@@ -19,6 +19,7 @@
 #include "fcgi-host/ledger.h"
 #include "fcgi-host/log.h"
 #include "fcgi-host/sock.h"
+#include "tests/unit/folder.h"
 
 #define KEY_TEXT "000102030405060708090a0b0c0d0e0f" \
     "101112131415161718191a1b1c1d1e1f"
@@ -29,7 +30,6 @@
 #define MAC_2 "c68f7449ed432278f90acb17397be3e2" \
     "ee17c6133cb9036ba39f7e5363a2c407"
 
-static char dir[] = "/tmp/test_chain.XXXXXX";
 static uint8_t key[CHAIN_KEY_SIZE];
 static char problem[1024];
 
@@ -38,30 +38,16 @@ set_up(void **state)
 {
 	(void)state;
 	log_init("test", LOG_ERROR);
-	strcpy(dir, "/tmp/test_chain.XXXXXX");
 	problem[0] = '\0';
 	assert_true(chain_key_parse(KEY_TEXT, 64, key));
-	return mkdtemp(dir) == NULL;
-}
-
-static const char *
-path_of(const char *name)
-{
-	static char path[128];
-
-	snprintf(path, sizeof(path), "%s/%s", dir, name);
-	return path;
+	return folder_make();
 }
 
 static int
 tear_down(void **state)
 {
-	static const char *const names[] = { "key", "other", "log", "next" };
-
 	(void)state;
-	for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++)
-		unlink(path_of(names[i]));
-	return rmdir(dir);
+	return folder_remove();
 }
 
 /* ---- lines ---- */
@@ -145,23 +131,14 @@ a_mac_is_read_only_where_it_stands_last_and_whole(void **state)
 static struct inflight *inflight;
 static struct ledger *ledger;
 
-static int
-open_log(const char *name)
-{
-	int fd = open(path_of(name), O_CREAT | O_RDWR | O_APPEND | O_CLOEXEC,
-	    0600);
-
-	assert_true(fd >= 0);
-	return fd;
-}
-
 static void
 begin(const char *name, bool is_again)
 {
 	ledger = ledger_new(inflight, 0xabc);
 	assert_non_null(ledger);
 	assert_int_equal(ledger_set_chain(ledger, key), 0);
-	assert_int_equal(ledger_switch(ledger, open_log(name), is_again), 0);
+	assert_int_equal(ledger_switch(ledger, folder_append(name), is_again),
+	    0);
 	ledger_begin(ledger, 0);
 }
 
@@ -196,7 +173,7 @@ end(void)
 static int
 follow(const char *name, struct chain_mac *mac)
 {
-	FILE *file = fopen(path_of(name), "r");
+	FILE *file = fopen(folder_path(name), "r");
 	struct chain *chain = chain_new(key);
 	char line[RECORD_LINE_MAX + 2];
 	int count = 0;
@@ -221,7 +198,7 @@ static bool
 holds(const char *name, const char *text)
 {
 	char content[16384] = "";
-	int fd = open_log(name);
+	int fd = folder_append(name);
 
 	assert_true(pread(fd, content, sizeof(content) - 1, 0) >= 0);
 	close(fd);
@@ -255,7 +232,8 @@ the_chain_goes_on_in_the_next_file(void **state)
 	new_table();
 	begin("log", false);
 	write_host("start");
-	assert_int_equal(ledger_switch(ledger, open_log("next"), false), 0);
+	assert_int_equal(ledger_switch(ledger, folder_append("next"), false),
+	    0);
 	write_host("reload");
 	write_host("reload");
 	assert_int_equal(follow("log", &mac), 1);
@@ -284,7 +262,7 @@ a_successor_goes_on_behind_what_is_in_the_log(void **state)
 		assert_int_equal(ledger_seq(ledger), 4);
 		assert_int_equal(follow("log", &mac), 4);
 		end();
-		unlink(path_of("log"));
+		unlink(folder_path("log"));
 	}
 }
 
@@ -299,15 +277,16 @@ what_is_cut_off_while_nobody_writes_leaves_a_break(void **state)
 	new_table();
 	begin("log", false);
 	write_host("start");
-	assert_int_equal(stat(path_of("log"), &st), 0);
+	assert_int_equal(stat(folder_path("log"), &st), 0);
 	assert_int_equal(follow("log", &first), 1);
 	write_host("reload");
 	all = *ledger_head(ledger);
 	ledger_free(ledger);
-	assert_int_equal(truncate(path_of("log"), st.st_size), 0);
+	assert_int_equal(truncate(folder_path("log"), st.st_size), 0);
 	ledger = ledger_new(inflight, 0xdef); /* the next run */
 	assert_int_equal(ledger_set_chain(ledger, key), 0);
-	assert_int_equal(ledger_switch(ledger, open_log("log"), true), 0);
+	assert_int_equal(ledger_switch(ledger, folder_append("log"), true),
+	    0);
 	assert_true(chain_mac_same(ledger_head(ledger), &all));
 	assert_false(chain_mac_same(ledger_head(ledger), &first));
 	end();
@@ -336,7 +315,7 @@ without_a_table_the_last_line_is_believed(void **state)
 static void
 put_file(const char *name, const char *text, mode_t mode)
 {
-	int fd = open(path_of(name), O_CREAT | O_EXCL | O_WRONLY, 0600);
+	int fd = open(folder_path(name), O_CREAT | O_EXCL | O_WRONLY, 0600);
 
 	assert_true(fd >= 0);
 	assert_int_equal(write(fd, text, strlen(text)), strlen(text));
@@ -366,22 +345,22 @@ a_rotation_replaces_the_key_and_overwrites_the_old_one(void **state)
 
 	(void)state;
 	put_file("key", KEY_TEXT "\n", 0600);
-	before = open(path_of("key"), O_RDONLY);
-	first = chain_file_open(path_of("key"), problem, sizeof(problem));
+	before = open(folder_path("key"), O_RDONLY);
+	first = chain_file_open(folder_path("key"), problem, sizeof(problem));
 	expect_key(first, KEY_TEXT);
-	second = chain_file_next(path_of("key"), first, problem,
+	second = chain_file_next(folder_path("key"), first, problem,
 	    sizeof(problem));
 	expect_key(second, NEXT_TEXT);
 	assert_int_equal(pread(before, old, sizeof(old), 0), 65);
 	for (int i = 0; i < 65; i++)
 		assert_int_equal(old[i], 0);
 	close(before);
-	before = open(path_of("key"), O_RDONLY);
+	before = open(folder_path("key"), O_RDONLY);
 	assert_int_equal(pread(before, now, sizeof(now), 0), 65);
 	assert_string_equal(now, NEXT_TEXT "\n");
 	assert_int_equal(fstat(before, &st), 0);
 	assert_int_equal(st.st_mode & 07777, 0600);
-	assert_int_equal(access(path_of("key.new"), F_OK), -1);
+	assert_int_equal(access(folder_path("key.new"), F_OK), -1);
 	close(before);
 	close(first);
 	close(second);
@@ -394,10 +373,10 @@ a_key_that_somebody_put_there_is_the_next(void **state)
 
 	(void)state;
 	put_file("key", KEY_TEXT "\n", 0600);
-	first = chain_file_open(path_of("key"), problem, sizeof(problem));
-	unlink(path_of("key"));
+	first = chain_file_open(folder_path("key"), problem, sizeof(problem));
+	unlink(folder_path("key"));
 	put_file("key", MAC_1, 0600);
-	second = chain_file_next(path_of("key"), first, problem,
+	second = chain_file_next(folder_path("key"), first, problem,
 	    sizeof(problem));
 	expect_key(second, MAC_1);
 	close(first);
@@ -407,13 +386,13 @@ a_key_that_somebody_put_there_is_the_next(void **state)
 static void
 refused(const char *words)
 {
-	int fd = chain_file_open(path_of("key"), problem, sizeof(problem));
+	int fd = chain_file_open(folder_path("key"), problem, sizeof(problem));
 
 	assert_true(fd < 0);
 	if (strstr(problem, words) == NULL)
 		fail_msg("%s", problem);
-	assert_non_null(strstr(problem, dir));
-	unlink(path_of("key"));
+	assert_non_null(strstr(problem, folder_name()));
+	unlink(folder_path("key"));
 }
 
 static void
@@ -426,24 +405,24 @@ a_key_that_others_can_read_or_name_is_refused(void **state)
 	put_file("key", KEY_TEXT "0", 0600);
 	refused("holds no key, that is 64 digits");
 	put_file("other", KEY_TEXT, 0600);
-	assert_int_equal(symlink("other", path_of("key")), 0);
+	assert_int_equal(symlink("other", folder_path("key")), 0);
 	refused("cannot be opened");
 	put_file("key", KEY_TEXT, 0600);
-	unlink(path_of("other"));
+	unlink(folder_path("other"));
 	{
 		char first[128];
 
-		strcpy(first, path_of("key"));
-		assert_int_equal(link(first, path_of("other")), 0);
+		strcpy(first, folder_path("key"));
+		assert_int_equal(link(first, folder_path("other")), 0);
 	}
 	refused("is no regular file of one name");
-	unlink(path_of("other"));
-	assert_int_equal(mkfifo(path_of("key"), 0600), 0);
+	unlink(folder_path("other"));
+	assert_int_equal(mkfifo(folder_path("key"), 0600), 0);
 	refused("is no regular file of one name");
 	put_file("key", KEY_TEXT, 0600);
-	assert_int_equal(chmod(dir, 0777), 0);
+	assert_int_equal(chmod(folder_name(), 0777), 0);
 	refused("stands in a directory that others");
-	assert_int_equal(chmod(dir, 0700), 0);
+	assert_int_equal(chmod(folder_name(), 0700), 0);
 }
 
 int

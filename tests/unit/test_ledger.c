@@ -19,8 +19,8 @@
 
 #include "fcgi-host/ledger.h"
 #include "fcgi-host/log.h"
+#include "tests/unit/folder.h"
 
-static char dir[] = "/tmp/test_ledger.XXXXXX";
 static struct inflight *inflight;
 static struct ledger *ledger;
 static int calls, last_error;
@@ -33,50 +33,12 @@ on_written(void *arg, int error)
 	last_error = error;
 }
 
-static const char *
-path_of(const char *name)
-{
-	static char path[128];
-
-	snprintf(path, sizeof(path), "%s/%s", dir, name);
-	return path;
-}
-
-static int
-open_log(const char *name)
-{
-	int fd = open(path_of(name), O_CREAT | O_RDWR | O_APPEND | O_CLOEXEC,
-	    0600);
-
-	assert_true(fd >= 0);
-	return fd;
-}
-
-/* A file's text, NUL-terminated, to be freed. */
-static char *
-text_of(const char *name, size_t *n)
-{
-	int fd = open(path_of(name), O_RDONLY | O_CLOEXEC);
-	struct stat status;
-	char *text;
-
-	assert_true(fd >= 0);
-	assert_int_equal(fstat(fd, &status), 0);
-	text = calloc(1, (size_t)status.st_size + 1);
-	assert_int_equal(read(fd, text, (size_t)status.st_size),
-	    status.st_size);
-	close(fd);
-	if (n != NULL)
-		*n = (size_t)status.st_size;
-	return text;
-}
-
 /* The file holds whole lines only, of seq first to last, none left out. */
 static void
 whole(const char *name, uint64_t first, uint64_t last)
 {
 	size_t n;
-	char *text = text_of(name, &n), *line = text;
+	char *text = folder_text(name, &n), *line = text;
 	uint64_t seq = first;
 
 	assert_int_equal(strlen(text), n); /* no hole was left in it */
@@ -101,13 +63,13 @@ set_up(void **state)
 	(void)state;
 	log_init("test", LOG_ERROR);
 	calls = last_error = 0;
-	strcpy(dir, "/tmp/test_ledger.XXXXXX");
-	if (mkdtemp(dir) == NULL || ftruncate(table, 100000) < 0)
+	if (folder_make() != 0 || ftruncate(table, 100000) < 0)
 		return -1;
 	inflight = inflight_open(table);
 	ledger = ledger_new(inflight, 0xabc);
 	close(table);
-	return ledger == NULL || ledger_switch(ledger, open_log("log"), false);
+	return ledger == NULL ||
+	    ledger_switch(ledger, folder_append("log"), false);
 }
 
 static int
@@ -116,9 +78,7 @@ tear_down(void **state)
 	(void)state;
 	ledger_free(ledger);
 	inflight_close(inflight);
-	unlink(path_of("log"));
-	unlink(path_of("next"));
-	return rmdir(dir);
+	return folder_remove();
 }
 
 static struct ledger_entry entries[2000];
@@ -148,7 +108,7 @@ a_line_is_told_written_only_by_the_flush(void **state)
 	assert_int_equal(ledger_admit(ledger), 0);
 	add_line();
 	assert_int_equal(calls, 0);
-	text = text_of("log", NULL);
+	text = folder_text("log", NULL);
 	assert_string_equal(text, "");
 	free(text);
 	ledger_flush(ledger);
@@ -205,12 +165,14 @@ processor_time_is_charged_once_and_to_its_own_run(void **state)
 	/* a successor goes on */
 	ledger_free(ledger);
 	ledger = ledger_new(inflight, 0xabc);
-	assert_int_equal(ledger_switch(ledger, open_log("log"), true), 0);
+	assert_int_equal(ledger_switch(ledger, folder_append("log"), true),
+	    0);
 	assert_int_equal(charge(0), 205);
 	/* a new run goes on where the clock does */
 	ledger_free(ledger);
 	ledger = ledger_new(inflight, 0xabd);
-	assert_int_equal(ledger_switch(ledger, open_log("log"), true), 0);
+	assert_int_equal(ledger_switch(ledger, folder_append("log"), true),
+	    0);
 	ledger_begin(ledger, inflight_charged(inflight));
 	assert_int_equal(charge(0), 240);
 	ledger_begin(ledger, 0); /* it is this run's already */
@@ -234,7 +196,7 @@ allocated(const char *name)
 {
 	struct stat status;
 
-	assert_int_equal(stat(path_of(name), &status), 0);
+	assert_int_equal(stat(folder_path(name), &status), 0);
 	return (uint64_t)status.st_blocks * 512;
 }
 
@@ -263,7 +225,8 @@ a_switch_writes_what_is_pending_to_the_old_file(void **state)
 		assert_int_equal(ledger_admit(ledger), 0);
 	add_line();
 	add_line();
-	assert_int_equal(ledger_switch(ledger, open_log("next"), false), 0);
+	assert_int_equal(ledger_switch(ledger, folder_append("next"), false),
+	    0);
 	assert_int_equal(calls, 2);
 	whole("log", 1, 2);
 	assert_true(allocated("log") <= 8192);
@@ -281,9 +244,10 @@ a_file_that_another_shortened_gets_no_hole(void **state)
 		assert_int_equal(ledger_admit(ledger), 0);
 	add_line();
 	ledger_flush(ledger);
-	assert_int_equal(truncate(path_of("log"), 0), 0);
+	assert_int_equal(truncate(folder_path("log"), 0), 0);
 	add_line();
-	assert_int_equal(ledger_switch(ledger, open_log("next"), false), 0);
+	assert_int_equal(ledger_switch(ledger, folder_append("next"), false),
+	    0);
 	whole("log", 2, 2);
 	add_line();
 	ledger_flush(ledger);
@@ -296,7 +260,8 @@ a_switch_reserves_in_the_new_file_what_was_admitted(void **state)
 	(void)state;
 	for (int i = 0; i < 100; i++)
 		assert_int_equal(ledger_admit(ledger), 0);
-	assert_int_equal(ledger_switch(ledger, open_log("next"), false), 0);
+	assert_int_equal(ledger_switch(ledger, folder_append("next"), false),
+	    0);
 	assert_true(allocated("next") >= 100 * RECORD_LINE_MAX);
 }
 
@@ -336,7 +301,7 @@ a_partial_write_is_cut_off_and_written_again_without_a_gap(void **state)
 		assert_int_equal(ledger_admit(ledger), 0);
 	add_line();
 	ledger_flush(ledger);
-	assert_int_equal(stat(path_of("log"), &status), 0);
+	assert_int_equal(stat(folder_path("log"), &status), 0);
 	/* room for one and a half of the next lines */
 	file_size_limit((rlim_t)(status.st_size * 5 / 2));
 	add_line();
@@ -374,12 +339,14 @@ what_the_old_file_could_not_take_goes_into_the_new_one(void **state)
 	ledger_flush(ledger);
 	assert_int_equal(last_error, -EFBIG);
 	file_size_limit(0);
-	assert_int_equal(ledger_switch(ledger, open_log("next"), false), 0);
+	assert_int_equal(ledger_switch(ledger, folder_append("next"), false),
+	    0);
 	whole("log", 1, 2); /* there was room again: the old one had it */
 	file_size_limit(1);
 	add_line();
 	ledger_flush(ledger);
-	assert_int_equal(ledger_switch(ledger, open_log("log"), false), 0);
+	assert_int_equal(ledger_switch(ledger, folder_append("log"), false),
+	    0);
 	file_size_limit(0);
 	ledger_flush(ledger);
 	whole("log", 1, 3);
@@ -398,7 +365,8 @@ what_was_refused_stands_in_the_next_host_record(void **state)
 	for (int i = 0; i < 3; i++)
 		assert_int_equal(ledger_admit(ledger), -EBADF);
 	assert_int_equal(ledger_refused(ledger), 3);
-	assert_int_equal(ledger_switch(ledger, open_log("log"), false), 0);
+	assert_int_equal(ledger_switch(ledger, folder_append("log"), false),
+	    0);
 	assert_int_equal(ledger_admit(ledger), 0);
 	assert_int_equal(ledger_host(ledger, &host), 0);
 	assert_int_equal(host.refused_unrecorded, 3);
@@ -422,9 +390,11 @@ on_a_full_disk_what_was_admitted_is_written_and_no_more_is_admitted(
 		skip();
 	}
 	assert_int_equal(mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL), 0);
-	assert_int_equal(mount("none", dir, "tmpfs", 0, "size=1m"), 0);
-	assert_int_equal(ledger_switch(ledger, open_log("log"), false), 0);
-	filler = open_log("next");
+	assert_int_equal(mount("none", folder_name(), "tmpfs", 0, "size=1m"),
+	    0);
+	assert_int_equal(ledger_switch(ledger, folder_append("log"), false),
+	    0);
+	filler = folder_append("next");
 	assert_int_equal(ftruncate(filler, 0), 0);
 	for (int i = 0; i < 64; i++)
 		assert_int_equal(write(filler, block, sizeof(block)),
@@ -455,11 +425,11 @@ on_a_full_disk_what_was_admitted_is_written_and_no_more_is_admitted(
 	assert_int_equal(ftruncate(filler, 0), 0);
 	assert_int_equal(ledger_admit(ledger), 0);
 	close(filler);
-	unlink(path_of("next"));
+	unlink(folder_path("next"));
 	ledger_free(ledger);
 	ledger = NULL;
-	unlink(path_of("log"));
-	assert_int_equal(umount2(dir, MNT_DETACH), 0);
+	unlink(folder_path("log"));
+	assert_int_equal(umount2(folder_name(), MNT_DETACH), 0);
 }
 
 static void

@@ -17,45 +17,10 @@
 
 #include "fcgi-host/ledger.h"
 #include "fcgi-host/log.h"
+#include "tests/unit/folder.h"
 
-static char dir[] = "/tmp/test_ledger.XXXXXX";
 static struct inflight *inflight;
 static struct ledger *ledger;
-
-static const char *
-path_of(const char *name)
-{
-	static char path[128];
-
-	snprintf(path, sizeof(path), "%s/%s", dir, name);
-	return path;
-}
-
-static int
-open_log(const char *name)
-{
-	int fd = open(path_of(name), O_CREAT | O_RDWR | O_APPEND | O_CLOEXEC,
-	    0600);
-
-	assert_true(fd >= 0);
-	return fd;
-}
-
-/* A file's text, NUL-terminated, to be freed. */
-static char *
-text_of(const char *name)
-{
-	int fd = open_log(name);
-	struct stat status;
-	char *text;
-
-	assert_int_equal(fstat(fd, &status), 0);
-	text = calloc(1, (size_t)status.st_size + 1);
-	assert_int_equal(pread(fd, text, (size_t)status.st_size, 0),
-	    status.st_size);
-	close(fd);
-	return text;
-}
 
 static int
 set_up(void **state)
@@ -64,13 +29,13 @@ set_up(void **state)
 
 	(void)state;
 	log_init("test", LOG_ERROR);
-	strcpy(dir, "/tmp/test_ledger.XXXXXX");
-	if (mkdtemp(dir) == NULL || ftruncate(table, 100000) < 0)
+	if (folder_make() != 0 || ftruncate(table, 100000) < 0)
 		return -1;
 	inflight = inflight_open(table);
 	ledger = ledger_new(inflight, 0xabc);
 	close(table);
-	return ledger == NULL || ledger_switch(ledger, open_log("log"), false);
+	return ledger == NULL ||
+	    ledger_switch(ledger, folder_append("log"), false);
 }
 
 static int
@@ -79,9 +44,7 @@ tear_down(void **state)
 	(void)state;
 	ledger_free(ledger);
 	inflight_close(inflight);
-	unlink(path_of("log"));
-	unlink(path_of("next"));
-	return rmdir(dir);
+	return folder_remove();
 }
 
 static void
@@ -119,7 +82,7 @@ static void
 mended_from(uint64_t from, const char *before, const char *after,
     bool is_again, uint64_t next)
 {
-	int fd = open_log("next");
+	int fd = folder_append("next");
 	struct inflight_log place = place_in(fd, from);
 	size_t n = strlen(before);
 	char *text;
@@ -127,12 +90,13 @@ mended_from(uint64_t from, const char *before, const char *after,
 	assert_int_equal(write(fd, before, n), n);
 	inflight_set_log(inflight, &place);
 	assert_int_equal(ledger_switch(ledger, fd, is_again), 0);
-	text = text_of("next");
+	text = folder_text("next", NULL);
 	assert_string_equal(text, after);
 	free(text);
 	assert_int_equal(ledger_seq(ledger) + 1, next);
-	assert_int_equal(ledger_switch(ledger, open_log("log"), false), 0);
-	unlink(path_of("next"));
+	assert_int_equal(ledger_switch(ledger, folder_append("log"), false),
+	    0);
+	unlink(folder_path("next"));
 }
 
 static void
@@ -197,7 +161,8 @@ successor_finds(const char *name, uint64_t noted, uint64_t seq)
 	inflight_set_seq(inflight, noted);
 	ledger = ledger_new(inflight, 0xabc);
 	assert_non_null(ledger);
-	assert_int_equal(ledger_switch(ledger, open_log(name), true), 0);
+	assert_int_equal(ledger_switch(ledger, folder_append(name), true),
+	    0);
 	assert_int_equal(ledger_seq(ledger), seq);
 	assert_int_equal(inflight_seq(inflight), seq);
 }
@@ -218,7 +183,8 @@ the_place_where_a_runs_lines_begin_goes_with_the_log(void **state)
 	write_line();
 	successor_finds("log", 0, 1);
 	assert_int_equal(inflight_log(inflight).from, from);
-	assert_int_equal(ledger_switch(ledger, open_log("next"), false), 0);
+	assert_int_equal(ledger_switch(ledger, folder_append("next"), false),
+	    0);
 	write_line();
 	successor_finds("next", 1, 2);
 	/* in a file of before, nothing is of the last batch */
@@ -230,16 +196,16 @@ static void
 a_foreign_file_is_refused_and_left_as_it_is(void **state)
 {
 	static const char text[] = "root:x:0:0:root:/root:/bin/bash";
-	int fd = open_log("foreign");
+	int fd = folder_append("foreign");
 	char *left;
 
 	(void)state;
 	assert_int_equal(write(fd, text, sizeof(text) - 1), sizeof(text) - 1);
 	assert_int_equal(ledger_switch(ledger, fd, false), -EBADMSG);
-	left = text_of("foreign");
+	left = folder_text("foreign", NULL);
 	assert_string_equal(left, text);
 	free(left);
-	unlink(path_of("foreign"));
+	unlink(folder_path("foreign"));
 }
 
 static void
