@@ -1,61 +1,42 @@
 #include <errno.h>
-#include <stdbool.h>
-#include <stdio.h>
 #include <string.h>
 
 #include "fcgi-host/civil.h"
 
-#define YEAR_MAX 9999
+#define SECOND_US UINT64_C(1000000)
+#define DAY_S 86400
+#define DATE_LENGTH 10
+#define TIME_LENGTH 19
 
-static bool
-is_leap(int year)
-{
-	return year % 4 == 0 && (year % 100 != 0 || year % 400 == 0);
-}
-
-static int
-days_of(int year, int month)
-{
-	static const int days[] = { 31, 28, 31, 30, 31, 30, 31, 31, 30, 31, 30,
-		31 };
-
-	return days[month - 1] + (month == 2 && is_leap(year) ? 1 : 0);
-}
-
-/* Days from 0001-01-01 to January 1 of the year. */
-static int32_t
-days_before(int year)
-{
-	int past = year - 1;
-
-	return past * 365 + past / 4 - past / 100 + past / 400;
-}
+/* Here years begin in March, so that the leap day is the last of its year, and
+ * days are counted from 0000-03-01. */
+#define EPOCH 719468
+#define DAYS_OF_400_YEARS 146097
 
 int32_t
 civil_day(struct civil date)
 {
-	int32_t day = days_before(date.year) - days_before(1970);
-	int month;
+	int year = date.month > 2 ? date.year : date.year - 1;
+	int month = date.month > 2 ? date.month - 3 : date.month + 9;
 
-	for (month = 1; month < date.month; month++)
-		day += days_of(date.year, month);
-	return day + date.day - 1;
+	return 365 * year + year / 4 - year / 100 + year / 400 +
+	    (153 * month + 2) / 5 + date.day - 1 - EPOCH;
 }
 
 struct civil
 civil_date(int32_t day)
 {
-	int64_t left = (int64_t)day + days_before(1970);
-	/* At most one too late: a year has at least 365 days. */
-	struct civil date = { .year = (int)(left / 365) + 1, .month = 1 };
+	int64_t days = (int64_t)day + EPOCH, left = days % DAYS_OF_400_YEARS;
+	int64_t year = (left - left / 1460 + left / 36524 - left / 146096) /
+	    365;
+	int64_t of_year = left - (365 * year + year / 4 - year / 100);
+	int64_t month = (5 * of_year + 2) / 153;
 
-	while (days_before(date.year) > left)
-		date.year--;
-	left -= days_before(date.year);
-	for (; left >= days_of(date.year, date.month); date.month++)
-		left -= days_of(date.year, date.month);
-	date.day = (int)left + 1;
-	return date;
+	return (struct civil){
+		.year = (int)(year + days / DAYS_OF_400_YEARS * 400 +
+		    (month >= 10)),
+		.month = (int)(month < 10 ? month + 3 : month - 9),
+		.day = (int)(of_year - (153 * month + 2) / 5 + 1) };
 }
 
 /* A number of exactly n digits; -1: there is none. */
@@ -72,30 +53,36 @@ digits(const char *text, size_t n)
 	return value;
 }
 
+/* "2026-07" at the beginning of text. */
 static int
 parse_month(const char *text, struct civil *date)
 {
-	if (strnlen(text, 7) < 7 || text[4] != '-')
-		return -EINVAL;
 	date->year = digits(text, 4);
 	date->month = digits(text + 5, 2);
-	return date->year >= 1 && date->month >= 1 && date->month <= 12 ? 0 :
-	    -EINVAL;
+	return text[4] == '-' && date->year >= 1 && date->month >= 1 &&
+	    date->month <= 12 ? 0 : -EINVAL;
+}
+
+/* "2026-07-15" at the beginning of text. */
+static int
+parse_day(const char *text, int32_t *day)
+{
+	struct civil date;
+
+	if (parse_month(text, &date) != 0 || text[7] != '-')
+		return -EINVAL;
+	date.day = digits(text + 8, 2);
+	if (date.day < 1)
+		return -EINVAL;
+	*day = civil_day(date);
+	/* What its month does not have is a day of the next one. */
+	return date.day <= 28 || civil_date(*day).day == date.day ? 0 : -EINVAL;
 }
 
 int
 civil_parse_day(const char *text, int32_t *day)
 {
-	struct civil date;
-
-	if (strlen(text) != 10 || parse_month(text, &date) != 0 ||
-	    text[7] != '-')
-		return -EINVAL;
-	date.day = digits(text + 8, 2);
-	if (date.day < 1 || date.day > days_of(date.year, date.month))
-		return -EINVAL;
-	*day = civil_day(date);
-	return 0;
+	return strlen(text) == DATE_LENGTH ? parse_day(text, day) : -EINVAL;
 }
 
 int
@@ -106,6 +93,54 @@ civil_parse_month(const char *text, int32_t *month)
 	if (strlen(text) != 7 || parse_month(text, &date) != 0)
 		return -EINVAL;
 	*month = date.year * 12 + date.month - 1;
+	return 0;
+}
+
+/* .123456Z, .1Z or Z */
+static int
+parse_fraction(const char *text, size_t n, uint64_t *us)
+{
+	int value;
+	size_t i;
+
+	*us = 0;
+	if (n == 1 && text[0] == 'Z')
+		return 0;
+	if (n < 3 || n > 8 || text[0] != '.' || text[n - 1] != 'Z')
+		return -EINVAL;
+	value = digits(text + 1, n - 2);
+	if (value < 0)
+		return -EINVAL;
+	*us = (uint64_t)value;
+	for (i = n - 2; i < 6; i++)
+		*us *= 10;
+	return 0;
+}
+
+int
+civil_parse_time(const char *text, size_t n, uint64_t *time_us)
+{
+	int hour, minute, second;
+	int32_t day;
+	uint64_t us;
+
+	if (n < DATE_LENGTH || parse_day(text, &day) != 0 || day < 0)
+		return -EINVAL;
+	*time_us = (uint64_t)day * DAY_S * SECOND_US;
+	if (n == DATE_LENGTH)
+		return 0;
+	if (n <= TIME_LENGTH || text[10] != 'T' || text[13] != ':' ||
+	    text[16] != ':')
+		return -EINVAL;
+	hour = digits(text + 11, 2);
+	minute = digits(text + 14, 2);
+	second = digits(text + 17, 2);
+	if (hour < 0 || hour > 23 || minute < 0 || minute > 59 || second < 0 ||
+	    second > 60 ||
+	    parse_fraction(text + TIME_LENGTH, n - TIME_LENGTH, &us) != 0)
+		return -EINVAL;
+	*time_us += (uint64_t)(hour * 3600 + minute * 60 + second) *
+	    SECOND_US + us;
 	return 0;
 }
 
@@ -124,21 +159,51 @@ civil_first_day(int32_t month)
 	    .month = month % 12 + 1, .day = 1 });
 }
 
+/* The last n digits of a number, and what stands behind them.  Returns the end
+ * of both. */
+static char *
+put(char *at, uint32_t number, size_t n, char behind)
+{
+	size_t i;
+
+	for (i = n; i-- > 0; number /= 10)
+		at[i] = (char)('0' + number % 10);
+	at[n] = behind;
+	return at + n + 1;
+}
+
 const char *
 civil_day_text(int32_t day, char out[CIVIL_TEXT_MAX])
 {
 	struct civil date = civil_date(day);
+	char *at = put(out, (uint32_t)date.year, 4, '-');
 
-	(void)snprintf(out, CIVIL_TEXT_MAX, "%04u-%02u-%02u",
-	    (unsigned)date.year % (YEAR_MAX + 1), (unsigned)date.month % 100,
-	    (unsigned)date.day % 100);
+	at = put(at, (uint32_t)date.month, 2, '-');
+	(void)put(at, (uint32_t)date.day, 2, '\0');
 	return out;
 }
 
 const char *
 civil_month_text(int32_t month, char out[CIVIL_TEXT_MAX])
 {
-	(void)snprintf(out, CIVIL_TEXT_MAX, "%04u-%02u",
-	    (unsigned)month / 12 % (YEAR_MAX + 1), (unsigned)month % 12 + 1);
+	(void)put(put(out, (uint32_t)month / 12, 4, '-'),
+	    (uint32_t)month % 12 + 1, 2, '\0');
+	return out;
+}
+
+const char *
+civil_time_text(uint64_t time_us, char out[CIVIL_TIME_MAX])
+{
+	uint64_t seconds = time_us / SECOND_US;
+	uint32_t of_day = (uint32_t)(seconds % DAY_S);
+	char *at = out + DATE_LENGTH + 1;
+
+	(void)civil_day_text((int32_t)(seconds / DAY_S), out);
+	at[-1] = 'T';
+	at = put(at, of_day / 3600, 2, ':');
+	at = put(at, of_day / 60 % 60, 2, ':');
+	at = put(at, of_day % 60, 2, '.');
+	at = put(at, (uint32_t)(time_us % SECOND_US), 6, 'Z');
+	*at = '\0';
 	return out;
 }

@@ -8,6 +8,8 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "fcgi-host/civil.h"
+
 static const char *log_role = "fcgi-host";
 static enum log_level log_threshold = LOG_INFO;
 static int log_also_fd = -1;
@@ -49,34 +51,6 @@ log_level_parse(const char *text, enum log_level *level)
 			return 0;
 		}
 	return -EINVAL;
-}
-
-/*
- * The date is computed here, because gmtime_r opens /etc/localtime on its
- * first call: a confined role would be killed for it.  Days are counted from
- * 1 March of the year 0, so that the leap day is the last of its year.
- */
-static void
-put_time(char *out, size_t size)
-{
-	struct timespec now;
-	long long day, second, era, of_era, year, of_year, month;
-
-	clock_gettime(CLOCK_REALTIME, &now);
-	day = now.tv_sec / 86400 + 719468;
-	second = now.tv_sec % 86400;
-	era = day / 146097;
-	of_era = day % 146097;
-	year = (of_era - of_era / 1460 + of_era / 36524 - of_era / 146096) /
-	    365;
-	of_year = of_era - (365 * year + year / 4 - year / 100);
-	month = (5 * of_year + 2) / 153;
-	snprintf(out, size,
-	    "%04lld-%02lld-%02lldT%02lld:%02lld:%02lld.%06ldZ",
-	    year + era * 400 + (month >= 10),
-	    month < 10 ? month + 3 : month - 9,
-	    of_year - (153 * month + 2) / 5 + 1, second / 3600,
-	    second / 60 % 60, second % 60, now.tv_nsec / 1000);
 }
 
 static size_t
@@ -139,13 +113,16 @@ log_eventv(enum log_level level, const char *event, const char *fmt,
     va_list args)
 {
 	int saved_errno = errno;
-	char raw[LOG_LINE_MAX], when[64];
+	char raw[LOG_LINE_MAX], when[CIVIL_TIME_MAX];
+	struct timespec now;
 	size_t used;
 
-	put_time(when, sizeof(when));
+	clock_gettime(CLOCK_REALTIME, &now);
 	used = stored(snprintf(raw, sizeof(raw),
-	    "time=%s level=%s role=%s event=%s ", when, level_names[level],
-	    log_role, event), sizeof(raw));
+	    "time=%s level=%s role=%s event=%s ",
+	    civil_time_text((uint64_t)now.tv_sec * 1000000 +
+	    (uint64_t)now.tv_nsec / 1000, when), level_names[level], log_role,
+	    event), sizeof(raw));
 	if (fmt[0] == '\0')
 		used--;
 	else

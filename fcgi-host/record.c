@@ -3,7 +3,8 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
+
+#include "fcgi-host/civil.h"
 
 static const char *const outcome_names[OUTCOME_COUNT] = {
 	[OUTCOME_OK] = "ok",
@@ -116,26 +117,12 @@ put_quoted(struct buf *out, const char *value)
 static void
 put_time(struct buf *out, uint64_t time_us)
 {
-	time_t seconds = (time_t)(time_us / 1000000);
-	struct tm tm;
+	char text[CIVIL_TIME_MAX];
 
-	gmtime_r(&seconds, &tm);
 	PUT_NAME(out, "time");
-	buf_add(out, "\"", 1);
-	put_digits(out, (uint64_t)tm.tm_year + 1900, 4);
-	buf_add(out, "-", 1);
-	put_digits(out, (uint64_t)tm.tm_mon + 1, 2);
-	buf_add(out, "-", 1);
-	put_digits(out, (uint64_t)tm.tm_mday, 2);
-	buf_add(out, "T", 1);
-	put_digits(out, (uint64_t)tm.tm_hour, 2);
-	buf_add(out, ":", 1);
-	put_digits(out, (uint64_t)tm.tm_min, 2);
-	buf_add(out, ":", 1);
-	put_digits(out, (uint64_t)tm.tm_sec, 2);
-	buf_add(out, ".", 1);
-	put_digits(out, time_us % 1000000, 6);
-	buf_add(out, "Z\"", 2);
+	PUT(out, "\"");
+	buf_add(out, civil_time_text(time_us, text), CIVIL_TIME_MAX - 1);
+	PUT(out, "\"");
 }
 
 static void

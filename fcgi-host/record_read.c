@@ -92,46 +92,15 @@ run_read(struct cursor *cursor, uint64_t *value)
 	return true;
 }
 
-static int
-digits_of(const char *from, size_t n)
-{
-	int value = 0;
-
-	for (size_t i = 0; i < n; i++) {
-		if (from[i] < '0' || from[i] > '9')
-			return -1;
-		value = value * 10 + from[i] - '0';
-	}
-	return value;
-}
-
 /* "2023-11-14T22:13:20.123456Z" */
 static bool
 moment(struct cursor *cursor, uint64_t *time_us)
 {
-	struct civil date;
-	char word[28];
-	int hour, minute, second, us;
-	int32_t day;
+	char word[CIVIL_TIME_MAX];
 
-	if (!TEXT(cursor, "time", word) || strlen(word) != 27)
-		return false;
-	date.year = digits_of(word, 4);
-	date.month = digits_of(word + 5, 2);
-	date.day = digits_of(word + 8, 2);
-	hour = digits_of(word + 11, 2);
-	minute = digits_of(word + 14, 2);
-	second = digits_of(word + 17, 2);
-	us = digits_of(word + 20, 6);
-	if (date.year < 1970 || date.month < 1 || date.month > 12 ||
-	    date.day < 1 || date.day > 31 || hour < 0 || hour > 23 ||
-	    minute < 0 || minute > 59 || second < 0 || second > 60 || us < 0)
-		return false;
-	day = civil_day(date);
-	*time_us = (((uint64_t)day * 24 + (uint64_t)hour) * 60 +
-	    (uint64_t)minute) * 60 * 1000000 +
-	    (uint64_t)second * 1000000 + (uint64_t)us;
-	return true;
+	return TEXT(cursor, "time", word) &&
+	    strlen(word) == CIVIL_TIME_MAX - 1 &&
+	    civil_parse_time(word, CIVIL_TIME_MAX - 1, time_us) == 0;
 }
 
 static bool

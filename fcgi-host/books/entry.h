@@ -57,15 +57,6 @@ span_is(struct span span, const char *text)
 	    __builtin_memcmp(span.at, text, n) == 0;
 }
 
-/* "2026-11-27T10:52:46.123456Z" (RFC 3339, UTC; the fraction has up to 6
- * digits or none; so may the time, as in 2026-11-27) in microseconds since
- * 1970.  0 or -EINVAL. */
-int entry_time(const char *text, size_t n, uint64_t *time_us);
-
-/* The first `length` bytes of YYYY-MM-DDTHH: 4 a year, 7 a month, 10 a day, 13
- * an hour.  out: 14 bytes, terminated. */
-void entry_date(uint64_t time_us, size_t length, char out[14]);
-
 /* "RUN-NUMBER", as ids are written; "RUN" with number NULL.  0 or -EINVAL. */
 int entry_id(struct span text, uint64_t *run, uint64_t *number);
 

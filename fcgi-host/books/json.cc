@@ -9,6 +9,8 @@
 #define SIMDJSON_EXCEPTIONS 0
 #include <simdjson.h>
 
+#include "fcgi-host/civil.h"
+
 static_assert(JSON_PADDING >= simdjson::SIMDJSON_PADDING,
     "the library reads further behind a line's end");
 
@@ -244,7 +246,7 @@ set_ids(struct reading *r)
 {
 	struct entry *e = r->entry;
 
-	if (entry_time(r->time.data(), r->time.size(), &e->time_us) != 0)
+	if (civil_parse_time(r->time.data(), r->time.size(), &e->time_us) != 0)
 		return bad(r, "time", "is no time");
 	switch (e->type) {
 	case ENTRY_EXEC:

@@ -64,7 +64,7 @@ date_of(const struct entry *entry, struct keys_hour *hour, size_t length)
 {
 	if (hour->text[0] == '\0' || entry->time_us / HOUR_US != hour->hour) {
 		hour->hour = entry->time_us / HOUR_US;
-		entry_date(entry->time_us, 13, hour->text);
+		(void)civil_time_text(entry->time_us, hour->text);
 	}
 	return (struct span){ hour->text, length };
 }

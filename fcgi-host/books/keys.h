@@ -9,6 +9,7 @@
 #include <stdint.h>
 
 #include "fcgi-host/books/entry.h"
+#include "fcgi-host/civil.h"
 
 enum key {
 	KEY_TENANT,
@@ -41,7 +42,7 @@ const char *keys_name(enum key key);
 /* The last hour that was written out: most records are of the same. */
 struct keys_hour {
 	uint64_t hour;
-	char text[14];
+	char text[CIVIL_TIME_MAX];
 };
 
 /* Two bytes of length and the bytes, for each key.  0, or the bytes needed,

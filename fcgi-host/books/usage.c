@@ -56,7 +56,7 @@ static int
 set_time(const struct cmd_verb *verb, const char *name, const char *text,
     uint64_t *time_us)
 {
-	if (text == NULL || entry_time(text, strlen(text), time_us) == 0)
+	if (text == NULL || civil_parse_time(text, strlen(text), time_us) == 0)
 		return CMD_DONE;
 	return cmd_wrong(verb, "--%s %s is no time; write it like 2026-11-27 "
 	    "or 2026-11-27T10:52:46Z", name, text);

@@ -235,37 +235,6 @@ test_a_line_of_the_first_hosts_has_its_memory_time_computed(void **state)
 }
 
 static void
-test_times_are_read_and_written_as_days(void **state)
-{
-	static const struct { const char *text; int64_t seconds; } times[] = {
-		{ "1970-01-01", 0 }, { "2024-02-29", 1709164800 },
-		{ "2026-11-27T10:52:46Z", 1795776766 },
-		{ "2026-11-27T10:52:46.5Z", 1795776766 },
-		{ "2100-03-01", 4107542400 }, { "2100-02-29", -1 },
-		{ "1969-12-31", -1 }, { "2026-13-01", -1 },
-		{ "2026-11-27T24:00:00Z", -1 }, { "2026-11-27T10:52:46", -1 },
-		{ "2026-11-27T10:52:46.1234567Z", -1 }, { "", -1 },
-		{ "2026-11-27T", -1 }, { "2026-11-2x", -1 },
-	};
-	uint64_t us;
-	char date[14];
-	size_t i;
-
-	(void)state;
-	for (i = 0; i < sizeof(times) / sizeof(times[0]); i++) {
-		const char *text = times[i].text;
-
-		assert_int_equal(entry_time(text, strlen(text), &us),
-		    times[i].seconds < 0 ? -EINVAL : 0);
-		if (times[i].seconds < 0)
-			continue;
-		assert_int_equal(us / 1000000, times[i].seconds);
-		entry_date(us, 10, date);
-		assert_memory_equal(date, text, 10);
-	}
-}
-
-static void
 test_keys_are_a_list_without_repetition(void **state)
 {
 	struct keys keys;
@@ -417,7 +386,6 @@ main(void)
 		cmocka_unit_test(test_a_field_that_is_not_known_is_passed_over),
 		cmocka_unit_test(
 		    test_a_line_of_the_first_hosts_has_its_memory_time_computed),
-		cmocka_unit_test(test_times_are_read_and_written_as_days),
 		cmocka_unit_test(test_keys_are_a_list_without_repetition),
 		cmocka_unit_test(test_groups_hold_their_sums_and_come_in_order),
 		cmocka_unit_test(

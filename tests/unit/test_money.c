@@ -8,7 +8,6 @@
 #include <errno.h>
 #include <string.h>
 
-#include "fcgi-host/civil.h"
 #include "fcgi-host/money.h"
 
 #define COUNT(table) (sizeof(table) / sizeof((table)[0]))
@@ -143,56 +142,6 @@ a_share_of_more_than_128_bits_is_exact(void **state)
 	assert_true(rest == 0);
 }
 
-static void
-every_day_of_four_centuries_comes_back(void **state)
-{
-	struct civil before = civil_date(-1);
-	char text[CIVIL_TEXT_MAX];
-	int32_t day, again;
-
-	(void)state;
-	assert_int_equal(before.year, 1969);
-	for (day = 0; day < 146097; day++) {
-		struct civil date = civil_date(day);
-
-		assert_int_equal(civil_day(date), day);
-		assert_int_equal(civil_parse_day(civil_day_text(day, text),
-		    &again), 0);
-		assert_int_equal(again, day);
-		/* It is the day behind, or the first of something. */
-		assert_true((date.month == before.month &&
-		    date.day == before.day + 1) || date.day == 1);
-		assert_int_equal(civil_first_day(civil_month_of(day)),
-		    day - date.day + 1);
-		before = date;
-	}
-	assert_string_equal(civil_day_text(20649, text), "2026-07-15");
-	assert_string_equal(civil_month_text(civil_month_of(20649), text),
-	    "2026-07");
-}
-
-static void
-what_is_no_day_of_the_calendar_is_refused(void **state)
-{
-	static const char *const days[] = { "", "2026", "2026-07", "2026-7-15",
-		"2026-13-01", "2026-00-10", "2026-02-29", "2026-04-31",
-		"2026-07-00", "2026-07-15 ", "2026/07/15", "0000-01-01",
-		"1900-02-29", "-026-07-15" };
-	static const char *const months[] = { "", "2026", "2026-7", "2026-13",
-		"2026-00", "0000-01", "2026-07-", "2026-07-15" };
-	int32_t number;
-
-	(void)state;
-	for (size_t i = 0; i < COUNT(days); i++)
-		assert_int_equal(civil_parse_day(days[i], &number), -EINVAL);
-	for (size_t i = 0; i < COUNT(months); i++)
-		assert_int_equal(civil_parse_month(months[i], &number),
-		    -EINVAL);
-	assert_int_equal(civil_parse_day("2024-02-29", &number), 0);
-	assert_int_equal(civil_parse_day("2000-02-29", &number), 0);
-	assert_int_equal(civil_parse_day("9999-12-31", &number), 0);
-}
-
 int
 main(void)
 {
@@ -206,8 +155,6 @@ main(void)
 		cmocka_unit_test(
 		    shares_sum_up_and_the_largest_fraction_gets_the_rest),
 		cmocka_unit_test(a_share_of_more_than_128_bits_is_exact),
-		cmocka_unit_test(every_day_of_four_centuries_comes_back),
-		cmocka_unit_test(what_is_no_day_of_the_calendar_is_refused),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
