@@ -1,14 +1,17 @@
 #include "sandbox/lend.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdint.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/syscall.h>
 #include <sys/timerfd.h>
+#include <sys/utsname.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
@@ -27,6 +30,7 @@ struct lender {
 	pid_t pid; /* the process that all of this is of; 0: not made */
 	pthread_t guard;
 	char *stack;
+	int dump_fd; /* fs.suid_dumpable; -1: not to be read */
 	int timer_fd;
 	pid_t timer_pid; /* whose the timer is */
 	pthread_mutex_t lock; /* of what follows */
@@ -132,6 +136,8 @@ lender_new(void)
 		free(lender);
 		return NULL;
 	}
+	lender->dump_fd = open("/proc/sys/fs/suid_dumpable",
+	    O_RDONLY | O_CLOEXEC);
 	lender->timer_pid = getpid();
 	return lender;
 }
@@ -160,6 +166,7 @@ lender_free(struct lender *lender)
 	}
 	unmake(lender);
 	close_fd(&lender->timer_fd);
+	close_fd(&lender->dump_fd);
 	free(lender);
 }
 
@@ -201,6 +208,8 @@ make(struct lender *lender)
 	pthread_mutex_init(&lender->lock, NULL);
 	lender->is_lent = lender->is_late = false;
 	error = stack_make(lender);
+	if (error == 0 && prctl(PR_SET_DUMPABLE, 0, 0, 0, 0) != 0)
+		error = -errno;
 	if (error == 0)
 		error = guard_start(lender);
 	if (error != 0)
@@ -236,6 +245,36 @@ take_back(struct lender *lender)
 	pthread_mutex_unlock(&lender->lock);
 	timer_set(lender, 0);
 	return is_late;
+}
+
+/* ---------------------------------------------------------------- who looks in */
+
+/* Linux 5.16 was the first to kill, at a dump, that process alone. */
+static bool
+kills_one(const char *release)
+{
+	unsigned major, minor;
+
+	return sscanf(release, "%u.%u", &major, &minor) == 2 &&
+	    (major > 5 || (major == 5 && minor >= 16));
+}
+
+bool
+lend_may(char suid_dumpable, const char *release)
+{
+	return suid_dumpable == '0' ||
+	    (suid_dumpable == '2' && kills_one(release));
+}
+
+/* At each start: an administrator may set it at any time. */
+static bool
+stays_closed(const struct lender *lender)
+{
+	struct utsname kernel;
+	char value;
+
+	return pread(lender->dump_fd, &value, 1, 0) == 1 &&
+	    uname(&kernel) == 0 && lend_may(value, kernel.release);
 }
 
 /* ------------------------------------------------------------------- the clone */
@@ -283,10 +322,10 @@ lend_clone(struct lender *lender, struct clone_args *arguments,
     void (*run)(const void *with), const void *with, unsigned limit_ms,
     int *pidfd, bool *is_late)
 {
-	const int dumpable = prctl(PR_GET_DUMPABLE, 0, 0, 0, 0);
 	long pid;
 
-	if (!CAN_LEND || (lender->pid != getpid() && make(lender) != 0))
+	if (!CAN_LEND || !stays_closed(lender) ||
+	    (lender->pid != getpid() && make(lender) != 0))
 		return -ENOTSUP;
 	arguments->flags |= CLONE_PIDFD | CLONE_VM | CLONE_VFORK;
 	arguments->pidfd = (uint64_t)(uintptr_t)&lender->pidfd;
@@ -295,8 +334,6 @@ lend_clone(struct lender *lender, struct clone_args *arguments,
 	lend(lender, limit_ms);
 	pid = clone_and_run(arguments, run, with);
 	*is_late = take_back(lender);
-	if (dumpable == 1)
-		(void)prctl(PR_SET_DUMPABLE, 1, 0, 0, 0);
 	if (pid > 0)
 		*pidfd = lender->pidfd;
 	return pid;

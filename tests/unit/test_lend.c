@@ -101,7 +101,6 @@ the_caller_sleeps_until_the_child_is_gone_and_has_all_that_he_had(void **state)
 		assert_int_equal(ended.info.si_status, 3);
 	}
 	assert_int_equal(box_count_entries("/proc/self/fd"), descriptors);
-	assert_int_equal(prctl(PR_GET_DUMPABLE, 0, 0, 0, 0), 1);
 }
 
 static void
@@ -296,9 +295,101 @@ nobody_of_the_childs_uid_reads_the_memory_that_it_was_lent(void **state)
 	assert_int_equal(waitpid(login, &status, 0), login);
 	assert_true(WIFEXITED(status));
 	assert_int_equal(WEXITSTATUS(status), 0);
-	assert_int_equal(prctl(PR_GET_DUMPABLE, 0, 0, 0, 0), 1);
 	close(pair[0]);
 	close(pair[1]);
+}
+
+/* Each process that it is told, until that is gone; ends with whether it could
+ * read any. */
+static _Noreturn void
+be_the_login_that_never_stops_trying(int sock)
+{
+	bool is_open = false;
+	pid_t pid;
+
+	become_the_tenant();
+	while (read(sock, &pid, sizeof(pid)) == (ssize_t)sizeof(pid)) {
+		char data[sizeof(secret)] = "";
+		struct iovec here = { data, sizeof(data) };
+		struct iovec there = { (void *)(uintptr_t)secret, sizeof(data) };
+
+		do {
+			process_vm_readv(pid, &here, 1, &there, 1, 0);
+			is_open |= memcmp(data, secret, sizeof(data)) == 0;
+		} while (!is_open && kill(pid, 0) == 0);
+	}
+	_exit(is_open ? 1 : 0);
+}
+
+static void
+be_the_tenants_and_exec(const void *with)
+{
+	static char *const argv[] = { "true", NULL }, *const none[] = { NULL };
+	pid_t pid = (pid_t)syscall(SYS_getpid);
+
+	become_the_tenant();
+	if (write(*(const int *)with, &pid, sizeof(pid)) != (ssize_t)sizeof(pid))
+		_exit(9);
+	execve("/bin/true", argv, none);
+	_exit(9);
+}
+
+static void
+be_the_tenants_and_end(const void *with)
+{
+	pid_t pid = (pid_t)syscall(SYS_getpid);
+
+	become_the_tenant();
+	_exit(write(*(const int *)with, &pid, sizeof(pid)) ==
+	    (ssize_t)sizeof(pid) ? 0 : 9);
+}
+
+/* The kernel wakes the caller before the child has let go of the memory. */
+static void
+nor_when_the_caller_is_awake_again_and_the_child_not_yet_gone(void **state)
+{
+	int pair[2], status;
+	pid_t login;
+
+	(void)state;
+	if (geteuid() != 0) {
+		fputs("SKIPPED: a change of uid needs root\n", stderr);
+		skip();
+	}
+	(void)lend_whole(0, -1, end_with_3, NULL, LONG_MS);
+	assert_int_equal(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0,
+	    pair), 0);
+	login = fork();
+	if (login == 0) {
+		close(pair[0]);
+		be_the_login_that_never_stops_trying(pair[1]);
+	}
+	close(pair[1]);
+	for (int i = 0; i < 500; i++)
+		assert_int_equal(lend_whole(0, -1, i % 2 == 0 ?
+		    be_the_tenants_and_exec : be_the_tenants_and_end, &pair[0],
+		    LONG_MS).info.si_status, 0);
+	close(pair[0]);
+	assert_int_equal(waitpid(login, &status, 0), login);
+	assert_true(WIFEXITED(status));
+	assert_int_equal(WEXITSTATUS(status), 0);
+}
+
+static void
+nothing_is_lent_where_a_change_of_uid_would_open_it_or_a_dump_kill_all(
+    void **state)
+{
+	(void)state;
+	assert_true(lend_may('0', "5.12.0"));
+	assert_false(lend_may('1', "6.18.44"));
+	assert_false(lend_may('1', "5.12.0"));
+	assert_true(lend_may('2', "6.1.0-25-amd64"));
+	assert_true(lend_may('2', "5.16"));
+	assert_false(lend_may('2', "5.15.0-91-generic"));
+	assert_true(lend_may('2', "10.0.1"));
+	assert_false(lend_may('2', "4.19.0"));
+	assert_false(lend_may('2', "of mine"));
+	assert_false(lend_may('3', "6.18.44"));
 }
 
 /* ------------------------------------------------------ who takes too much */
@@ -368,6 +459,10 @@ main(void)
 		cmocka_unit_test(so_it_is_in_a_process_that_was_forked),
 		cmocka_unit_test(
 		    nobody_of_the_childs_uid_reads_the_memory_that_it_was_lent),
+		cmocka_unit_test(
+		    nor_when_the_caller_is_awake_again_and_the_child_not_yet_gone),
+		cmocka_unit_test(
+		    nothing_is_lent_where_a_change_of_uid_would_open_it_or_a_dump_kill_all),
 		cmocka_unit_test(
 		    a_child_at_its_ceiling_of_memory_takes_its_parent_nowhere),
 	};
