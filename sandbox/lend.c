@@ -34,7 +34,8 @@ struct lender {
 	int timer_fd;
 	pid_t timer_pid; /* whose the timer is */
 	pthread_mutex_t lock; /* of what follows */
-	bool is_lent, is_late, is_ending;
+	bool is_lent, is_ending;
+	enum lend_hold hold;
 	uint64_t until_ns;
 	/* the kernel writes it before the child runs, the guard reads it */
 	volatile int pidfd;
@@ -69,13 +70,13 @@ guard_look(struct lender *lender)
 
 	pthread_mutex_lock(&lender->lock);
 	goes_on = !lender->is_ending;
-	if (lender->is_lent && (now_ns() >= lender->until_ns ||
-	    lend_is_stopped(lender->pidfd))) {
-		lender->is_late = true;
-		if (lender->pidfd >= 0)
-			syscall(SYS_pidfd_send_signal, lender->pidfd, SIGKILL,
-			    NULL, 0);
-	}
+	/* one that was killed, and not there then, again */
+	if (lender->is_lent && lender->hold == LEND_NOTHING)
+		lender->hold = lend_is_stopped(lender->pidfd) ? LEND_STOP :
+		    now_ns() >= lender->until_ns ? LEND_TIME : LEND_NOTHING;
+	if (lender->is_lent && lender->hold != LEND_NOTHING &&
+	    lender->pidfd >= 0)
+		syscall(SYS_pidfd_send_signal, lender->pidfd, SIGKILL, NULL, 0);
 	pthread_mutex_unlock(&lender->lock);
 	return goes_on;
 }
@@ -206,7 +207,7 @@ make(struct lender *lender)
 		return error;
 	unmake(lender); /* what a fork has left of its parent's */
 	pthread_mutex_init(&lender->lock, NULL);
-	lender->is_lent = lender->is_late = false;
+	lender->is_lent = false;
 	error = stack_make(lender);
 	if (error == 0 && prctl(PR_SET_DUMPABLE, 0, 0, 0, 0) != 0)
 		error = -errno;
@@ -226,25 +227,24 @@ lend(struct lender *lender, unsigned limit_ms)
 
 	pthread_mutex_lock(&lender->lock);
 	lender->is_lent = true;
-	lender->is_late = false;
+	lender->hold = LEND_NOTHING;
 	lender->pidfd = -1;
 	lender->until_ns = now_ns() + limit_ns;
 	pthread_mutex_unlock(&lender->lock);
 	timer_set(lender, limit_ms < LOOK_MS ? limit_ns : LOOK_MS * MS_NS);
 }
 
-/* Whether its time was over. */
-static bool
+static enum lend_hold
 take_back(struct lender *lender)
 {
-	bool is_late;
+	enum lend_hold hold;
 
 	pthread_mutex_lock(&lender->lock);
 	lender->is_lent = false;
-	is_late = lender->is_late;
+	hold = lender->hold;
 	pthread_mutex_unlock(&lender->lock);
 	timer_set(lender, 0);
-	return is_late;
+	return hold;
 }
 
 /* ---------------------------------------------------------------- who looks in */
@@ -320,7 +320,7 @@ clone_and_run(const struct clone_args *arguments, void (*run)(const void *),
 long
 lend_clone(struct lender *lender, struct clone_args *arguments,
     void (*run)(const void *with), const void *with, unsigned limit_ms,
-    int *pidfd, bool *is_late)
+    int *pidfd, enum lend_hold *hold)
 {
 	long pid;
 
@@ -333,7 +333,7 @@ lend_clone(struct lender *lender, struct clone_args *arguments,
 	arguments->stack_size = STACK_BYTES;
 	lend(lender, limit_ms);
 	pid = clone_and_run(arguments, run, with);
-	*is_late = take_back(lender);
+	*hold = take_back(lender);
 	if (pid > 0)
 		*pidfd = lender->pidfd;
 	return pid;

@@ -30,6 +30,9 @@
 
 struct lender;
 
+/* What held a child up, so that it was killed. */
+enum lend_hold { LEND_NOTHING, LEND_TIME, LEND_STOP };
+
 /* Thread and stack are made at the first use, with the rights of that time; and
  * anew in a process that was forked meanwhile.  NULL: no memory or descriptor. */
 struct lender *lender_new(void);
@@ -41,11 +44,12 @@ void lender_free(struct lender *lender);
  * dead, at most limit_ms or as long as the kernel does not let it die.
  * Its pid, with *pidfd; or a negative errno: clone3's, or -ENOTSUP where there is
  * no lending (another processor, a sanitizer, no thread to be had, lend_may), and
- * nothing was done.  *is_late: its time was over, and it was killed.  The caller reaps.
+ * nothing was done.  *hold: whether it was killed, and for what.  The caller
+ * reaps.
  */
 long lend_clone(struct lender *lender, struct clone_args *arguments,
     void (*run)(const void *with), const void *with, unsigned limit_ms,
-    int *pidfd, bool *is_late);
+    int *pidfd, enum lend_hold *hold);
 
 /* Whether memory may be lent on a machine with this fs.suid_dumpable, as the
  * kernel writes it, and this release of Linux. */

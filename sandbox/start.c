@@ -308,10 +308,10 @@ run_child(const void *enter)
 	enter_child(enter);
 }
 
-/* *is_late: it had START_LIMIT_MS, and was killed. */
+/* *hold: it was killed, for it did not go on. */
 static long
 clone_child(const struct sandbox_host *host, const struct sandbox_plan *plan,
-    const struct enter *enter, int *pidfd, bool *is_late)
+    const struct enter *enter, int *pidfd, enum lend_hold *hold)
 {
 	struct clone_args arguments = {
 		.flags = CLONE_CLEAR_SIGHAND |
@@ -320,7 +320,7 @@ clone_child(const struct sandbox_host *host, const struct sandbox_plan *plan,
 	};
 	long pid = -ENOTSUP;
 
-	*is_late = false;
+	*hold = LEND_NOTHING;
 	if ((plan->layers & LAYER_CGROUP) && plan->cgroup_fd >= 0) {
 		arguments.flags |= CLONE_INTO_CGROUP;
 		arguments.cgroup = (unsigned)plan->cgroup_fd;
@@ -329,7 +329,7 @@ clone_child(const struct sandbox_host *host, const struct sandbox_plan *plan,
 		struct clone_args lent = arguments;
 
 		pid = lend_clone(host->lender, &lent, run_child, enter,
-		    START_LIMIT_MS, pidfd, is_late);
+		    START_LIMIT_MS, pidfd, hold);
 	}
 	if (pid != -ENOTSUP)
 		return pid;
@@ -341,9 +341,8 @@ clone_child(const struct sandbox_host *host, const struct sandbox_plan *plan,
 	return pid < 0 ? -errno : pid;
 }
 
-/* Until it says something or is gone: 1; 0: its time is over, or somebody who has
- * its uid has stopped it. */
-static int
+/* Until it says something or is gone, or what holds it up. */
+static enum lend_hold
 await_word(int error_fd, int pidfd)
 {
 	struct pollfd wait = { .fd = error_fd, .events = POLLIN };
@@ -353,11 +352,11 @@ await_word(int error_fd, int pidfd)
 		int ready = poll(&wait, 1, LOOK_MS);
 
 		if (ready > 0)
-			return 1;
+			return LEND_NOTHING;
 		if (lend_is_stopped(pidfd))
-			return 0;
+			return LEND_STOP;
 	}
-	return 0;
+	return LEND_TIME;
 }
 
 /*
@@ -365,7 +364,7 @@ await_word(int error_fd, int pidfd)
  * the way (killed by a filter, or out of memory), which its pidfd shows.
  */
 static int
-await_exec(int error_fd, bool is_late, struct sandbox_child *child)
+await_exec(int error_fd, enum lend_hold hold, struct sandbox_child *child)
 {
 	struct enter_failure failure;
 	siginfo_t info = { .si_pid = 0 };
@@ -373,7 +372,13 @@ await_exec(int error_fd, bool is_late, struct sandbox_child *child)
 
 	/* a `bind` of a server that does not answer would hold the spawner,
 	 * and with it every tenant */
-	if (is_late || await_word(error_fd, child->pidfd) == 0) {
+	if (hold == LEND_NOTHING)
+		hold = await_word(error_fd, child->pidfd);
+	if (hold == LEND_STOP) {
+		child->failed_step = "child was stopped by a process of its uid";
+		return -ECANCELED;
+	}
+	if (hold == LEND_TIME) {
 		child->failed_step = "mounts, within 5 seconds";
 		return -ETIMEDOUT;
 	}
@@ -397,7 +402,7 @@ start_prepared(struct sandbox_host *host, const struct sandbox_plan *plan,
     struct enter *enter, struct sandbox_child *child)
 {
 	int error_pipe[2] = { -1, -1 }, alive_pipe[2] = { -1, -1 };
-	bool is_late;
+	enum lend_hold hold;
 	int error = 0;
 	long pid;
 
@@ -411,7 +416,7 @@ start_prepared(struct sandbox_host *host, const struct sandbox_plan *plan,
 	enter->alive_fd = alive_pipe[0];
 	enter->alive_write_fd = alive_pipe[1];
 	child->failed_step = "clone3";
-	pid = clone_child(host, plan, enter, &child->pidfd, &is_late);
+	pid = clone_child(host, plan, enter, &child->pidfd, &hold);
 	if (pid < 0) {
 		error = (int)pid;
 		child->pidfd = -1;
@@ -420,7 +425,7 @@ start_prepared(struct sandbox_host *host, const struct sandbox_plan *plan,
 	child->pid = (pid_t)pid;
 	close_fd(&error_pipe[1]);
 	child->failed_step = NULL;
-	error = await_exec(error_pipe[0], is_late, child);
+	error = await_exec(error_pipe[0], hold, child);
 	if (error != 0) {
 		graves_bury(&host->graves, &child->pidfd);
 		child->pid = -1;

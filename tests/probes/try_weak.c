@@ -35,10 +35,10 @@ long __wrap_syscall(long number, long a, long b, long c, long d, long e,
     long f);
 long __real_lend_clone(struct lender *lender, struct clone_args *arguments,
     void (*run)(const void *), const void *with, unsigned limit_ms, int *pidfd,
-    bool *is_late);
+    enum lend_hold *hold);
 long __wrap_lend_clone(struct lender *lender, struct clone_args *arguments,
     void (*run)(const void *), const void *with, unsigned limit_ms, int *pidfd,
-    bool *is_late);
+    enum lend_hold *hold);
 int __real_mounts_prepare(struct mounts *mounts, const struct image *host,
     const struct sandbox_plan *plan, const char **step);
 int __wrap_mounts_prepare(struct mounts *mounts, const struct image *host,
@@ -75,11 +75,11 @@ leave_out_pid(struct clone_args *clone)
 long
 __wrap_lend_clone(struct lender *lender, struct clone_args *arguments,
     void (*run)(const void *), const void *with, unsigned limit_ms, int *pidfd,
-    bool *is_late)
+    enum lend_hold *hold)
 {
 	leave_out_pid(arguments);
 	return __real_lend_clone(lender, arguments, run, with, limit_ms, pidfd,
-	    is_late);
+	    hold);
 }
 
 /* Not variadic: it takes whatever stands where six arguments would, and nobody

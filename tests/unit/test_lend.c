@@ -44,7 +44,7 @@ now_ms(void)
 }
 
 struct ended {
-	bool is_late;
+	enum lend_hold hold;
 	siginfo_t info;
 	int64_t took_ms;
 };
@@ -60,7 +60,7 @@ lend_whole(uint64_t flags, int cgroup_fd, void (*run)(const void *),
 	struct ended ended = { .took_ms = now_ms() };
 	int pidfd = -1;
 	long pid = lend_clone(lender, &arguments, run, with, limit_ms, &pidfd,
-	    &ended.is_late);
+	    &ended.hold);
 
 	if (pid == -ENOTSUP) {
 		fputs("SKIPPED: nothing is lent on this processor, or in this "
@@ -96,7 +96,7 @@ the_caller_sleeps_until_the_child_is_gone_and_has_all_that_he_had(void **state)
 	for (int i = 0; i < 50; i++) {
 		struct ended ended = lend_whole(0, -1, end_with_3, NULL, LONG_MS);
 
-		assert_false(ended.is_late);
+		assert_int_equal(ended.hold, LEND_NOTHING);
 		assert_int_equal(ended.info.si_code, CLD_EXITED);
 		assert_int_equal(ended.info.si_status, 3);
 	}
@@ -152,7 +152,7 @@ expect_late(void)
 {
 	struct ended ended = lend_whole(0, -1, hang, NULL, LIMIT_MS);
 
-	assert_true(ended.is_late);
+	assert_int_equal(ended.hold, LEND_TIME);
 	assert_int_equal(ended.info.si_code, CLD_KILLED);
 	assert_int_equal(ended.info.si_status, SIGKILL);
 	assert_in_range(ended.took_ms, LIMIT_MS, LIMIT_MS + 5000);
@@ -163,7 +163,8 @@ a_child_that_hangs_is_killed_in_its_time_and_no_other(void **state)
 {
 	(void)state;
 	expect_late();
-	assert_false(lend_whole(0, -1, end_with_3, NULL, LONG_MS).is_late);
+	assert_int_equal(lend_whole(0, -1, end_with_3, NULL, LONG_MS).hold,
+	    LEND_NOTHING);
 	expect_late();
 }
 
@@ -174,7 +175,7 @@ who_is_stopped_is_killed_long_before_his_time(void **state)
 	struct ended ended = lend_whole(0, -1, stop_oneself, NULL, LONG_MS);
 
 	(void)state;
-	assert_true(ended.is_late);
+	assert_int_equal(ended.hold, LEND_STOP);
 	assert_int_equal(ended.info.si_status, SIGKILL);
 	assert_true(ended.took_ms < 2000);
 }
@@ -435,7 +436,7 @@ a_child_at_its_ceiling_of_memory_takes_its_parent_nowhere(void **state)
 	leaf = cgroup_leaf_make(&parent, "l", &limits);
 	assert_true(leaf >= 0);
 	ended = lend_whole(CLONE_INTO_CGROUP, leaf, fill_pipes, NULL, LONG_MS);
-	assert_false(ended.is_late);
+	assert_int_equal(ended.hold, LEND_NOTHING);
 	/* refused or killed, and this process goes on */
 	if (ended.info.si_code == CLD_EXITED)
 		assert_int_equal(ended.info.si_status, 3);

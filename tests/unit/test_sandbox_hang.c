@@ -10,6 +10,7 @@
 #include <cmocka.h>
 
 #include <errno.h>
+#include <signal.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/wait.h>
@@ -67,8 +68,58 @@ starts(struct sandbox_plan *plan)
 	assert_int_equal(result.report.type, INIT_EXIT);
 }
 
+/* Stops the other child of its parent, as soon as there is one. */
+static _Noreturn void
+be_who_stops_it(pid_t parent)
+{
+	char path[64];
+	int other = 0;
+
+	snprintf(path, sizeof(path), "/proc/%d/task/%d/children", (int)parent,
+	    (int)parent);
+	while (getppid() == parent && other == 0) {
+		FILE *file = fopen(path, "re");
+		int pid;
+
+		while (file != NULL && fscanf(file, "%d", &pid) == 1)
+			if (pid != getpid())
+				other = pid;
+		if (file != NULL)
+			fclose(file);
+	}
+	_exit(other != 0 && kill(other, SIGSTOP) == 0 ? 0 : 1);
+}
+
+/* The same, whose child somebody stops where it hangs. */
+static int
+start_that_is_stopped(struct sandbox_plan *plan)
+{
+	CLEANUP_FD int listener = hold_pivot_root();
+	int64_t begun = now_ms();
+	pid_t parent = getpid(), other;
+	struct box box;
+	int status;
+
+	if (listener < 0)
+		return 77;
+	other = fork();
+	if (other == 0)
+		be_who_stops_it(parent);
+	if (box_start(&host, plan, &box) != -ECANCELED)
+		return 1;
+	if (strcmp(box.child.failed_step,
+	    "child was stopped by a process of its uid") != 0)
+		return 2;
+	if (now_ms() - begun > 3000)
+		return 3;
+	if (waitpid(other, &status, 0) != other || status != 0)
+		return 4;
+	return waitpid(-1, NULL, WNOHANG) != -1 || errno != ECHILD ? 5 : 0;
+}
+
 static void
-expect_given_up(struct sandbox_tree *tree)
+expect_given_up(struct sandbox_tree *tree,
+    int (*start)(struct sandbox_plan *plan))
 {
 	char *const argv[] = { (char *)"/bin/true", NULL };
 	struct sandbox_plan plan;
@@ -80,7 +131,7 @@ expect_given_up(struct sandbox_tree *tree)
 	starts(&plan);
 	pid = fork();
 	if (pid == 0)
-		_exit(start_that_hangs(&plan));
+		_exit(start(&plan));
 	assert_true(pid > 0);
 	assert_int_equal(waitpid(pid, &status, 0), pid);
 	if (WIFEXITED(status) && WEXITSTATUS(status) == 77) {
@@ -98,7 +149,7 @@ static void
 a_start_that_hangs_in_a_mount_is_given_up_after_five_seconds(void **state)
 {
 	(void)state;
-	expect_given_up(NULL);
+	expect_given_up(NULL, start_that_hangs);
 }
 
 /* The second start makes it. */
@@ -106,7 +157,14 @@ static void
 so_is_one_that_hangs_while_its_tree_is_made(void **state)
 {
 	(void)state;
-	expect_given_up(host.tree);
+	expect_given_up(host.tree, start_that_hangs);
+}
+
+static void
+one_that_somebody_stops_is_given_up_at_once_and_its_cause_is_named(void **state)
+{
+	(void)state;
+	expect_given_up(NULL, start_that_is_stopped);
 }
 
 int
@@ -116,6 +174,8 @@ main(void)
 		cmocka_unit_test(
 		    a_start_that_hangs_in_a_mount_is_given_up_after_five_seconds),
 		cmocka_unit_test(so_is_one_that_hangs_while_its_tree_is_made),
+		cmocka_unit_test(
+		    one_that_somebody_stops_is_given_up_at_once_and_its_cause_is_named),
 	};
 	int setup = box_setup(&host);
 	int failed;
