@@ -131,11 +131,29 @@ keys_of_the_host_show_the_built_in_values(void **state)
 	assert_int_equal(sample->max_prepared, builtin->max_prepared);
 	assert_string_equal(sample->log, builtin->log);
 	assert_int_equal(sample->log_level, builtin->log_level);
-	/* the one that is an example */
-	assert_null(builtin->index);
-	assert_non_null(strstr(text, "An example: built in is\n; none"));
 	conf_unref(builtin);
 	conf_unref(sample);
+	free(text);
+}
+
+static void
+keys_without_a_built_in_value_are_told_as_examples(void **state)
+{
+	static const char *const keys[] = { "index", "prices", "chain_key",
+		"egress" };
+	char *text = read_sample(), words[80];
+	struct conf *builtin = parse("[host]\n");
+
+	(void)state;
+	assert_null(builtin->index);
+	assert_null(builtin->prices);
+	assert_null(builtin->chain_key);
+	for (size_t i = 0; i < sizeof(keys) / sizeof(keys[0]); i++) {
+		snprintf(words, sizeof(words),
+		    "\n; An example: built in is none.\n;%s = ", keys[i]);
+		assert_non_null(strstr(text, words));
+	}
+	conf_unref(builtin);
 	free(text);
 }
 
@@ -167,6 +185,8 @@ main(void)
 		cmocka_unit_test(the_sample_is_right_as_it_is),
 		cmocka_unit_test(every_shown_key_can_be_switched_on),
 		cmocka_unit_test(keys_of_the_host_show_the_built_in_values),
+		cmocka_unit_test(
+		    keys_without_a_built_in_value_are_told_as_examples),
 		cmocka_unit_test(every_key_is_shown),
 	};
 
