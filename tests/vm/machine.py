@@ -34,6 +34,13 @@ def memory_place(count, fallback):
     return "/dev/shm" if is_good else fallback
 
 
+def module(name):
+    """A module of the machines' kernel: of linux.uml's own version."""
+    version = subprocess.run(["linux.uml", "--version"], check=True, text=True,
+                             stdout=subprocess.PIPE).stdout.strip()
+    return f"/usr/lib/uml/modules/{version}/{name}"
+
+
 class Machine:
     """directory: its own, which is made; base: the root image, which is only
     read; job: a tar archive that the machine unpacks at its root; disks: further

@@ -26,13 +26,6 @@ CHAINED = "after a power cut the chain goes on"
 FORGOT = "the disk of the power cut forgets what was not flushed"
 
 
-def driver():
-    """It must be of linux.uml's own version."""
-    version = subprocess.run(["linux.uml", "--version"], check=True, text=True,
-                             stdout=subprocess.PIPE).stdout.strip()
-    return f"/usr/lib/uml/modules/{version}/{DRIVER}"
-
-
 def make_disk(path):
     with open(path, "wb") as disk:
         disk.truncate(DISK_BYTES)
