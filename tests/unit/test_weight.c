@@ -19,6 +19,7 @@
 #include <string.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "fcgi-host/sock.h"
@@ -31,6 +32,31 @@ struct world {
 	int leaf_fd;
 	pid_t pid; /* a session of its own in f1/i1 */
 };
+
+/* How often pid has given its processor up, once that is over for a while: who
+ * waits for a stopped child can be told before the child has. */
+static void
+settle(pid_t pid)
+{
+	static const char key[] = "\nvoluntary_ctxt_switches:";
+	const struct timespec pause = { .tv_nsec = 50 * 1000 * 1000 };
+	char path[48], text[4096], *at;
+	uint64_t before, now = 0;
+
+	snprintf(path, sizeof(path), "/proc/%d/status", (int)pid);
+	do {
+		CLEANUP_FD int fd = open(path, O_RDONLY | O_CLOEXEC);
+		ssize_t n = read(fd, text, sizeof(text) - 1);
+
+		assert_true(n > 0);
+		text[n] = '\0';
+		at = strstr(text, key);
+		assert_non_null(at);
+		before = now;
+		now = strtoull(at + strlen(key), NULL, 10);
+		nanosleep(&pause, NULL);
+	} while (now == 0 || now != before);
+}
 
 static pid_t
 session_in(int leaf_fd)
@@ -46,6 +72,7 @@ session_in(int leaf_fd)
 		_exit(0);
 	}
 	assert_int_equal(waitpid(pid, NULL, WUNTRACED), pid);
+	settle(pid);
 	return pid;
 }
 
