@@ -22,14 +22,7 @@ GOOD = HEAD + b"hello"
 @pytest.fixture(scope="module")
 def fcgi_load(programs):
     """The load generator, compiled; a function that runs it."""
-    tree = programs_room.TREE
-    more = [str(tree / path) for path in (
-        "tests/bench/answer.c", "tests/bench/samples.c",
-        "fcgi-host/fcgi_record.c", "fcgi-host/fcgi_params.c",
-        "fcgi-host/buf.c", "fcgi-host/log.c")]
-    path = programs.build("../../bench/fcgi-load.c", "fcgi-load", *more,
-                          "-I", str(tree), "-D_GNU_SOURCE",
-                          '-DPACKAGE_VERSION_TEXT="test"')
+    path = programs.fcgi_load
 
     def run(socket_path, *arguments, params=()):
         done = subprocess.run([path, *arguments, socket_path, *params],

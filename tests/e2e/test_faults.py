@@ -156,7 +156,6 @@ def stop_instance(host, whom):
 @pytest.fixture
 def wild_clock(start_once, programs, tmp_path):
     """A host all of whose roles read a wall clock that jumps by hours."""
-    shim = programs.build("clock.c", "clock.so", "-shared", "-fPIC", "-ldl")
     host = start_once.host({
         "good.cgi": programs.cgi, "warm.fcgi": programs.fcgi,
         "late.cgi": programs.cgi, "one.cgi": programs.cgi}, {
@@ -167,7 +166,7 @@ def wild_clock(start_once, programs, tmp_path):
     libexec = tmp_path / "libexec"
     libexec.mkdir()
     tmp_path.chmod(0o755)
-    shutil.copy(shim, libexec / "clock.so")
+    shutil.copy(programs.clock, libexec / "clock.so")
     for role in ("spawner", "gateway", "scanner"):
         real = host.installed.libexec / f"fcgi-host-{role}"
         wrapper = libexec / f"fcgi-host-{role}"
@@ -559,10 +558,9 @@ def test_a_start_that_hangs_in_a_mount_ends_after_five_seconds(
         start_once, programs, tmp_path):
     """What is warm is served meanwhile."""
     held = tmp_path / "held"
-    hold = programs.build("hold.c", "hold")
     host = start_once.host(
         {"good.cgi": programs.cgi, "cold.cgi": programs.cgi},
-        {"host": {"max_prepared": "0"}}, wrap=(str(hold), str(held)))
+        {"host": {"max_prepared": "0"}}, wrap=(str(programs.hold), str(held)))
     in_words(host.fetch("/fn/good?head"), 200)
     before = set(host.instances())
     held.touch()

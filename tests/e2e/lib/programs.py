@@ -93,7 +93,11 @@ class Installed:
 
 class Compiler:
     """Compiles tests/e2e/programs/*.c, each once, into one directory; but takes
-    what PROGRAMS has, a directory with some that were compiled elsewhere."""
+    what PROGRAMS has, a directory with some that were compiled elsewhere.
+
+    Each property is a program; tests/check-compiled builds them all, so that a
+    room of the project that moves is missed in `make check` and not hours later.
+    """
 
     def __init__(self, directory):
         self.directory = pathlib.Path(directory)
@@ -120,6 +124,16 @@ class Compiler:
     def fcgi(self):
         """The swiss knife as a FastCGI program, by libfcgi."""
         return self.build("swiss.c", "swiss.fcgi", "-DWITH_FCGI", "-lfcgi")
+
+    @property
+    def clock(self):
+        """To be preloaded: a wall clock that jumps by hours."""
+        return self.build("clock.c", "clock.so", "-shared", "-fPIC", "-ldl")
+
+    @property
+    def hold(self):
+        """Starts a program whose pivot_root does not return while a file is there."""
+        return self.build("hold.c", "hold")
 
     @property
     def keeper(self):
@@ -158,6 +172,17 @@ class Compiler:
                           TREE / "fcgi-host/ctl_msg.c", *rooms,
                           *sorted((TREE / "sandbox").glob("seccomp*.c")),
                           "-lseccomp", "-lcap")
+
+    @property
+    def fcgi_load(self):
+        """The load generator of `make bench`."""
+        rooms = [TREE / path for path in (
+            "tests/bench/answer.c", "tests/bench/samples.c",
+            "fcgi-host/buf.c", "fcgi-host/civil.c", "fcgi-host/fcgi_params.c",
+            "fcgi-host/fcgi_record.c", "fcgi-host/log.c")]
+        return self.build("../../bench/fcgi-load.c", "fcgi-load", *rooms,
+                          f"-I{TREE}", "-D_GNU_SOURCE",
+                          '-DPACKAGE_VERSION_TEXT="test"')
 
     @property
     def probe(self):
