@@ -126,7 +126,7 @@ static void
 check_path(const char *path, struct findings *findings)
 {
 	const char *problem = "";
-	CLEANUP_FD int fd = netns_open(path, &problem);
+	CLEANUP_FD int fd = netns_open(path, netns_of_machine(), &problem);
 
 	if (fd < 0)
 		findings_add(findings, FINDING_ERROR, "egress: %s: %s", path,

@@ -186,7 +186,8 @@ step_egress(struct start *s)
 	s->step = "egress";
 	if (s->plan.network != SANDBOX_NETWORK_EGRESS)
 		return 0;
-	s->egress_fd = path == NULL ? -ENOENT : netns_open(path, &problem);
+	s->egress_fd = path == NULL ? -ENOENT :
+	    netns_open(path, s->site->machine, &problem);
 	if (s->egress_fd < 0) {
 		snprintf(s->words, sizeof(s->words), "egress: %s: %s",
 		    path == NULL ? "" : path, problem);

@@ -16,6 +16,7 @@
 #include "fcgi-host/parcel.h"
 #include "fcgi-host/sandboxes.h"
 #include "fcgi-host/tenants.h"
+#include "sandbox/netns.h"
 #include "sandbox/plan.h"
 
 /* What does not change while the host runs; all borrowed. */
@@ -27,6 +28,7 @@ struct launch_site {
 	const struct cgroup_parent *cgroup;
 	int functions_fd, data_fd, state_fd;
 	gid_t gateway_gid;
+	struct netns_id machine; /* its network, in which no function is */
 	bool is_single; /* an ordinary user's: all ids are his, see userns.h */
 };
 

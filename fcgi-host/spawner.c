@@ -372,7 +372,8 @@ make_rooms(struct spawner *spawner, const struct programs *programs)
 		.cgroup = &spawner->cgroup,
 		.functions_fd = places->functions_fd,
 		.data_fd = places->data_fd, .state_fd = places->state_fd,
-		.gateway_gid = places->gid, .is_single = userns_is_single() };
+		.gateway_gid = places->gid, .machine = netns_of_machine(),
+		.is_single = userns_is_single() };
 }
 
 /* ---------------------------------------------------------------------- end */

@@ -111,17 +111,32 @@ netns_new_loopback(void)
 
 /* ------------------------------------------------------- the administrator's */
 
-static bool
-is_same(int fd, const char *path)
+static struct netns_id
+id_of(const char *path)
 {
-	struct stat left, right;
+	struct stat st;
 
-	return fstat(fd, &left) == 0 && stat(path, &right) == 0 &&
-	    left.st_dev == right.st_dev && left.st_ino == right.st_ino;
+	return stat(path, &st) == 0 ?
+	    (struct netns_id){ st.st_dev, st.st_ino } : (struct netns_id){ 0 };
+}
+
+struct netns_id
+netns_of_machine(void)
+{
+	return id_of("/proc/1/ns/net");
+}
+
+static bool
+is_one(int fd, struct netns_id id)
+{
+	struct stat st;
+
+	return fstat(fd, &st) == 0 && st.st_dev == id.dev &&
+	    st.st_ino == id.ino;
 }
 
 int
-netns_open(const char *path, const char **problem)
+netns_open(const char *path, struct netns_id machine, const char **problem)
 {
 	/* not waiting for a writer where the path is a fifo */
 	CLEANUP_FD int fd = open(path, O_RDONLY | O_NONBLOCK | O_NOCTTY |
@@ -140,7 +155,7 @@ netns_open(const char *path, const char **problem)
 		    "fcgi-host-egress up";
 		return -EINVAL;
 	}
-	if (is_same(fd, OWN_PATH) || is_same(fd, "/proc/1/ns/net")) {
+	if (is_one(fd, id_of(OWN_PATH)) || is_one(fd, machine)) {
 		*problem = "it is the machine's own network, in which functions "
 		    "would reach all that the machine does; make another: "
 		    "fcgi-host-egress up";

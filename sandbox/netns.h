@@ -7,6 +7,7 @@
 #define SANDBOX_NETNS_H
 
 #include <stddef.h>
+#include <sys/types.h>
 
 /* An empty one, its loopback down.  Descriptor or negative errno.  For
  * the process's first thread alone, which is what its /proc/self shows. */
@@ -19,12 +20,23 @@ int netns_new(void);
  */
 int netns_new_loopback(void);
 
+/* Which namespace it is.  Zeros: not known. */
+struct netns_id {
+	dev_t dev;
+	ino_t ino;
+};
+
+/* Pid 1's.  The kernel shows it to whoever has all that pid 1 has, or
+ * CAP_SYS_PTRACE: so before rights are given up. */
+struct netns_id netns_of_machine(void);
+
 /*
  * One of the administrator's, by its path, as `ip netns` makes them.  Descriptor,
  * or a negative errno with a sentence in *problem: -EINVAL: the path is no network
  * namespace; -EPERM: it is the caller's own, or the machine's.
  */
-int netns_open(const char *path, const char **problem);
+int netns_open(const char *path, struct netns_id machine,
+    const char **problem);
 
 /*
  * The resolvers of such a namespace, as `ip netns exec` finds them: the text of

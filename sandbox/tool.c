@@ -278,7 +278,7 @@ open_network(struct tool *tool)
 		    "root's to give; try: sudo " TOOL_NAME, path);
 		return -EPERM;
 	}
-	fd = netns_open(path, &problem);
+	fd = netns_open(path, netns_of_machine(), &problem);
 	if (fd < 0)
 		tool_say("--network %s: %s", path, problem);
 	netns_resolv_conf(path, tool->resolv_conf, sizeof(tool->resolv_conf));

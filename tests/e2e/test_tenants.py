@@ -226,6 +226,27 @@ def test_a_reload_lowers_a_tenants_memory_and_kills_nobody(start_once):
     assert ceilings(host, "memory.max") == ["max"]
 
 
+def test_a_reload_sets_a_tenants_processes_and_processor_time(start_once):
+    host = start_once.host(
+        {"alice/a.py": STAYS},
+        {"tenant alice": {"processes": "16", "max_processes": "40",
+                          "max_cpu": "0.5", "timeout": "2m"}})
+    need(host, "pids")
+    need(host, "cpu")
+    slow = stay(host, ["/fn/alice/a"])
+    assert ceilings(host, "pids.max") == ["40"]
+    assert ceilings(host, "cpu.max") == ["50000 100000"]
+    for most, pids, cpu, share in (("30", "30", "1.5", "150000 100000"),
+                                   ("0", "max", "0", "max 100000"),
+                                   ("20", "20", "0.2", "20000 100000")):
+        host.configure({"tenant alice": {"max_processes": most,
+                                         "max_cpu": cpu}})
+        assert host.verb("reload").returncode == 0
+        assert ceilings(host, "pids.max") == [pids]
+        assert ceilings(host, "cpu.max") == [share]
+    assert [r["outcome"] for _, r in enough(host, slow)] == ["ok"]
+
+
 def test_a_tenants_functions_share_his_processor_time(start_once, programs):
     host = start_once.host(
         {"alice/a.cgi": programs.cgi, "alice/b.cgi": programs.cgi,

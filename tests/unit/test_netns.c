@@ -8,6 +8,7 @@
 #include <cmocka.h>
 
 #include <errno.h>
+#include <fcntl.h>
 #include <linux/capability.h>
 #include <net/if.h>
 #include <sched.h>
@@ -108,21 +109,28 @@ one_with_a_loopback_has_nothing_else(void **state)
 
 /* As the spawner is: no right over a network, the bounding set empty and
  * no_new_privs. */
-static _Noreturn void
-make_with_little(void)
+static void
+keep_little(void)
 {
 	struct __user_cap_header_struct head = {
 		.version = _LINUX_CAPABILITY_VERSION_3 };
 	struct __user_cap_data_struct data[2] = {
 		{ .effective = LITTLE, .permitted = LITTLE } };
-	struct ifreq request = { .ifr_name = "lo" };
-	int fd, probe;
 
 	for (int i = 0; prctl(PR_CAPBSET_READ, i) >= 0; i++)
 		(void)prctl(PR_CAPBSET_DROP, i);
 	if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0 ||
 	    syscall(SYS_capset, &head, data) != 0)
 		_exit(10);
+}
+
+static _Noreturn void
+make_with_little(void)
+{
+	struct ifreq request = { .ifr_name = "lo" };
+	int fd, probe;
+
+	keep_little();
 	fd = netns_new_loopback();
 	if (fd < 0)
 		_exit(11);
@@ -177,7 +185,7 @@ refused(const char *path, int error, const char *words)
 {
 	const char *problem = "";
 
-	assert_int_equal(netns_open(path, &problem), error);
+	assert_int_equal(netns_open(path, netns_of_machine(), &problem), error);
 	assert_non_null(strstr(problem, words));
 }
 
@@ -190,7 +198,7 @@ of_the_administrators_only_another_network_is_opened(void **state)
 
 	(void)state;
 	snprintf(path, sizeof(path), "/proc/self/fd/%d", made);
-	fd = netns_open(path, &problem);
+	fd = netns_open(path, netns_of_machine(), &problem);
 	assert_true(fd >= 0);
 	close(fd);
 	close(made);
@@ -206,6 +214,44 @@ of_the_administrators_only_another_network_is_opened(void **state)
 	assert_int_equal(unlink(fifo), 0);
 }
 
+/* A host in another network than the machine's, which here is that of whoever
+ * runs the tests: not everywhere does he see pid 1's. */
+static _Noreturn void
+open_the_machines_with_little(void)
+{
+	const char *problem = "";
+	struct netns_id machine;
+	struct stat st;
+	char path[64];
+	int fd = open("/proc/self/ns/net", O_RDONLY | O_CLOEXEC);
+
+	if (fd < 0 || fstat(fd, &st) != 0 || unshare(CLONE_NEWNET) != 0)
+		_exit(20);
+	machine = (struct netns_id){ st.st_dev, st.st_ino };
+	snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
+	keep_little();
+	_exit(netns_open(path, machine, &problem) == -EPERM &&
+	    strstr(problem, "the machine's own network") != NULL ? 0 : 21);
+}
+
+static void
+the_machines_is_known_again_by_who_may_no_longer_look_at_pid_1(void **state)
+{
+	struct netns_id machine = netns_of_machine();
+	struct stat st;
+	pid_t pid = fork();
+
+	if (pid == 0)
+		open_the_machines_with_little();
+	(void)state;
+	assert_int_equal(status_of(pid), 0);
+	if (stat("/proc/1/ns/net", &st) == 0)
+		assert_true(machine.dev == st.st_dev &&
+		    machine.ino == st.st_ino);
+	else
+		assert_int_equal(machine.ino, 0);
+}
+
 int
 main(void)
 {
@@ -216,6 +262,8 @@ main(void)
 		    it_is_made_without_a_right_over_the_hosts_network),
 		cmocka_unit_test(
 		    of_the_administrators_only_another_network_is_opened),
+		cmocka_unit_test(
+		    the_machines_is_known_again_by_who_may_no_longer_look_at_pid_1),
 		cmocka_unit_test(
 		    where_user_namespaces_are_switched_off_it_says_so),
 	};
