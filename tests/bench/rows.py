@@ -318,9 +318,8 @@ def memory_row():
 
 
 def memory_add(row, found):
-    """A round counts if the machine is back where it was before, and if the
-    sandboxes do not take less than what is certainly theirs alone.  The others
-    are left out, one by one: those that remain are no lower for it."""
+    """A round counts if the kernel is back where it was before, and if the
+    sandboxes do not take less than what is certainly theirs alone."""
     if abs(found["drift_kib"]) > MEMORY_DRIFT_KIB or \
             found["all_kib"] < found["pss_kib"]:
         row.disturbed += 1

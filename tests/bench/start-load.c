@@ -266,29 +266,45 @@ measure_time(struct bench *bench, unsigned count, const char *only)
 
 /* -------------------------------------------------------------------- memory */
 
-/*
- * Free pages, and those that hold only files' bytes.  MemAvailable would count
- * half of what the kernel could give back of its own objects, too, and those of
- * a sandbox that lives it cannot.
- */
-static int64_t
-unused_kib(void)
+/* Objects in use; slabs that are kept for the next ones hold none. */
+static double
+slab_kib(void)
 {
-	static const struct {
-		const char *format;
-		int sign;
-	} parts[] = { { "MemFree: %llu", 1 }, { "Buffers: %llu", 1 },
-		{ "Cached: %llu", 1 }, { "Shmem: %llu", -1 } };
+	FILE *file = fopen("/proc/slabinfo", "re");
+	unsigned long long active, all, size;
+	double sum = 0;
+	char line[512];
+
+	if (file == NULL)
+		err(1, "/proc/slabinfo");
+	while (fgets(line, sizeof(line), file) != NULL) {
+		if (sscanf(line, "%*s %llu %llu %llu", &active, &all,
+		    &size) == 3)
+			sum += (double)active * (double)size;
+	}
+	fclose(file);
+	return sum / 1024;
+}
+
+/*
+ * What the kernel counts as used for other than pages of processes and files.
+ * Free memory would tell of everybody's, and of slabs that an earlier round has
+ * left to this one.
+ */
+static double
+kernel_kib(void)
+{
+	static const char *const formats[] = { "KernelStack: %llu",
+		"PageTables: %llu", "Percpu: %llu", "Shmem: %llu" };
 	FILE *file = fopen("/proc/meminfo", "re");
 	unsigned long long kib;
-	int64_t sum = 0;
+	double sum = slab_kib();
 	char line[256];
 
 	while (file != NULL && fgets(line, sizeof(line), file) != NULL) {
-		for (size_t i = 0; i < sizeof(parts) / sizeof(parts[0]); i++) {
-			if (sscanf(line, parts[i].format, &kib) == 1)
-				sum += parts[i].sign * (int64_t)kib;
-		}
+		for (size_t i = 0; i < sizeof(formats) / sizeof(formats[0]); i++)
+			if (sscanf(line, formats[i], &kib) == 1)
+				sum += (double)kib;
 	}
 	if (file != NULL)
 		fclose(file);
@@ -313,35 +329,35 @@ pss_kib(pid_t pid)
 }
 
 /*
- * What the machine has less, each of so many prepared sandboxes, and how far it
- * is from where it was when they are gone: what others took or gave back
- * meanwhile, and what the kernel keeps for the next ones.
+ * What each of so many prepared sandboxes holds, every one with the network
+ * namespace of another function; and how far the kernel is from where it was when
+ * they are gone: what others took or gave back meanwhile.
  */
 static void
 measure_memory(struct bench *bench, unsigned count)
 {
 	struct box *boxes = calloc(count, sizeof(*boxes));
-	int64_t before_kib, during_kib, after_kib;
+	double before_kib, during_kib, after_kib;
 	uint64_t pss = 0;
 
 	if (boxes == NULL)
 		err(1, "memory");
 	usleep(MEMORY_SETTLE_MS * 1000);
-	before_kib = unused_kib();
+	before_kib = kernel_kib();
 	for (unsigned i = 0; i < count; i++)
-		start(bench, bench->netns_fd, &boxes[i]);
+		start(bench, -1, &boxes[i]);
 	usleep(MEMORY_SETTLE_MS * 1000);
-	during_kib = unused_kib();
+	during_kib = kernel_kib();
 	for (unsigned i = 0; i < count; i++)
 		pss += pss_kib(boxes[i].child.pid);
 	for (unsigned i = 0; i < count; i++)
 		box_end(&bench->host, &boxes[i]);
 	usleep(MEMORY_SETTLE_MS * 1000);
-	after_kib = unused_kib();
+	after_kib = kernel_kib();
 	free(boxes);
 	printf("{\"all_kib\":%.1f,\"pss_kib\":%.1f,\"drift_kib\":%.1f}\n",
-	    (double)(before_kib - during_kib) / count, (double)pss / count,
-	    (double)(before_kib - after_kib) / count);
+	    (during_kib - before_kib + (double)pss) / count,
+	    (double)pss / count, (after_kib - before_kib) / count);
 }
 
 int
