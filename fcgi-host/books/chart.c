@@ -27,7 +27,7 @@ chart_free(struct chart *chart)
 	chart->at = NULL;
 }
 
-/* Three bytes that begin a character which hides or turns what follows:
+/* Three bytes of a character which hides or turns what follows:
  * U+200B to U+200F, U+202A to U+202E, U+2060 to U+206F, U+FEFF. */
 static bool
 is_hidden(const char *text, size_t n)
@@ -49,31 +49,22 @@ is_hidden(const char *text, size_t n)
 int
 chart_text(struct buf *out, struct span text)
 {
-	size_t i;
+	size_t shown = 0, i;
 	int error = 0;
 
+	if (text.n == 0) /* it may stand nowhere */
+		return 0;
 	for (i = 0; error == 0 && i < text.n; i++) {
-		char byte = text.at[i];
-
-		if (byte == '<')
-			error = buf_add_str(out, "&lt;");
-		else if (byte == '>')
-			error = buf_add_str(out, "&gt;");
-		else if (byte == '&')
-			error = buf_add_str(out, "&amp;");
-		else if (byte == '"')
-			error = buf_add_str(out, "&quot;");
-		else if (byte == '\'')
-			error = buf_add_str(out, "&#39;");
-		else if ((unsigned char)byte < ' ' || byte == 0x7f)
+		if (!is_hidden(text.at + i, text.n - i))
+			continue;
+		error = buf_add_html(out, text.at + shown, i - shown);
+		if (error == 0)
 			error = buf_add_str(out, "\xef\xbf\xbd");
-		else if (is_hidden(text.at + i, text.n - i)) {
-			error = buf_add_str(out, "\xef\xbf\xbd");
-			i += 2;
-		} else
-			error = buf_add(out, &byte, 1);
+		i += 2;
+		shown = i + 1;
 	}
-	return error;
+	return error != 0 ? error :
+	    buf_add_html(out, text.at + shown, text.n - shown);
 }
 
 /* What the picture is high: of bars the highest day, of lines the highest

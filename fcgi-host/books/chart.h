@@ -35,8 +35,8 @@ void chart_free(struct chart *chart);
 /* Appends the figure; 0 or -ENOMEM. */
 int chart_put(const struct chart *chart, struct buf *out);
 
-/* Text of a log into a page: every byte that could be markup is escaped, and
- * what shows nothing or turns text around is replaced. */
+/* Text of a log into a page: buf_add_html, and what shows nothing or turns text
+ * around is replaced, too. */
 int chart_text(struct buf *out, struct span text);
 
 #endif

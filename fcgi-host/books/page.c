@@ -393,7 +393,7 @@ put_row(const struct page *page, const struct group *group,
 	return error != 0 ? error : buf_add_str(out, "</tr>\n");
 }
 
-/* The most used come first: by cost where there is one. */
+/* Those that used most memory-time come first. */
 static int
 compare(const void *a, const void *b)
 {

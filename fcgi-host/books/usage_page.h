@@ -17,8 +17,8 @@ struct page_query {
 	int32_t from_day, to_day;
 };
 
-/* Reads the ledgers (ledgers.h) and appends the page.  An exit code, after a sentence on
- * standard error if it is not CMD_DONE; faults are the reader's. */
+/* Reads the ledgers (ledgers.h) and appends the page.  An exit code, after a
+ * sentence on standard error if it is not CMD_DONE; faults are the reader's. */
 int usage_page(const struct page_query *query, char **paths, const char *conf,
     struct reader *reader, struct buf *out);
 

@@ -371,6 +371,9 @@ test_text_in_a_page_is_never_markup(void **state)
 	assert_string_equal((char *)buf_head(&out), "&lt;a&gt;&amp;&quot;&#39;"
 	    "\xef\xbf\xbd\xef\xbf\xbd\xef\xbf\xbd\xef\xbf\xbd"
 	    "\xc3\xbc\xe2\x82\xac");
+	buf_reset(&out, 0);
+	assert_int_equal(chart_text(&out, (struct span){ NULL, 0 }), 0);
+	assert_int_equal(buf_len(&out), 0);
 	buf_free(&out);
 }
 
