@@ -90,7 +90,7 @@ static int
 look_at(struct file *file, struct json *json, struct block *block)
 {
 	struct lines *lines;
-	const char *at, *newline;
+	struct place place = { .path = NULL };
 	char why[JSON_WHY_MAX];
 	struct entry entry;
 	int state = lines_open(&lines, file->path, NULL);
@@ -100,13 +100,8 @@ look_at(struct file *file, struct json *json, struct block *block)
 		state = lines_fill(lines, block);
 	if (state > 0)
 		state = 0;
-	for (at = block->data; state == 0 && at < block->data + block->n;
-	    at = newline + 1) {
-		newline = memchr(at, '\n',
-		    (size_t)(block->data + block->n - at));
-		if ((size_t)(newline - at) <= JSON_LINE_MAX &&
-		    json_read(json, at, (size_t)(newline - at), &entry,
-		    why) == 0) {
+	while (state == 0 && block_next(block, &place)) {
+		if (json_read(json, place.text, place.n, &entry, why) == 0) {
 			file->time_us = entry.time_us;
 			file->run = entry.run;
 			file->seq = entry.seq;

@@ -315,6 +315,11 @@ json_read(struct json *json, const char *line, size_t n, struct entry *entry,
 
 	std::memset(entry, 0, sizeof(*entry));
 	entry->exit = -1;
+	if (n > JSON_LINE_MAX) {
+		std::snprintf(why, JSON_WHY_MAX,
+		    "the line has more than %zu bytes", JSON_LINE_MAX);
+		return -EBADMSG;
+	}
 	auto error = json->parser.parse(line, n, false).get(document);
 	if (error != simdjson::SUCCESS) {
 		std::snprintf(why, JSON_WHY_MAX, "this is no JSON: %s",

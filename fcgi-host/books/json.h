@@ -27,9 +27,9 @@ struct json *json_new(void);
 void json_free(struct json *json);
 
 /*
- * Reads line[0..n), n at most JSON_LINE_MAX, without its newline.  What the
- * entry's spans point to lasts until the next call.  Fields that this version
- * does not know are passed over.  0; -EBADMSG: the line is no record, and why
+ * Reads line[0..n), without its newline.  What the entry's spans point to lasts
+ * until the next call.  Fields that this version does not know are passed over.
+ * 0; -EBADMSG: the line is no record, or longer than JSON_LINE_MAX, and why
  * (JSON_WHY_MAX bytes) says what is wrong in it, in printable ASCII.
  */
 int json_read(struct json *json, const char *line, size_t n,

@@ -42,6 +42,25 @@ block_free(struct block *block)
 	free(block);
 }
 
+bool
+block_next(const struct block *block, struct place *place)
+{
+	const char *end = block->data + block->n, *newline;
+
+	if (place->text == NULL)
+		*place = (struct place){ .path = block->path,
+			.line = block->line, .text = block->data };
+	else {
+		place->line++;
+		place->text += place->n + 1;
+	}
+	if (place->text == end)
+		return false;
+	newline = memchr(place->text, '\n', (size_t)(end - place->text));
+	place->n = (size_t)(newline - place->text);
+	return true;
+}
+
 int
 lines_open(struct lines **out, const char *path, struct reader *reader)
 {

@@ -25,6 +25,10 @@ struct block {
 struct block *block_new(void); /* NULL: no memory */
 void block_free(struct block *block); /* accepts NULL */
 
+/* Goes on to the next line of a block; from all-zero to its first.  False:
+ * there is none. */
+bool block_next(const struct block *block, struct place *place);
+
 struct lines;
 
 /* Opens a file; path and reader are borrowed; with reader NULL nothing is said

@@ -1,45 +1,27 @@
 #include "fcgi-host/books/reader.h"
 
 #include <errno.h>
-#include <string.h>
 
 #include "fcgi-host/books/json.h"
 #include "fcgi-host/books/lines.h"
 
 static int
-take_line(struct reader *reader, struct json *json, struct place *place)
-{
-	char why[JSON_WHY_MAX];
-	struct entry entry;
-
-	if (place->n > JSON_LINE_MAX) {
-		reader_fault(reader, place->path, place->line,
-		    "the line has more than %zu bytes", JSON_LINE_MAX);
-		return 0;
-	}
-	if (json_read(json, place->text, place->n, &entry, why) != 0) {
-		reader_fault(reader, place->path, place->line, "%s", why);
-		return 0;
-	}
-	reader->records++;
-	return reader->each(&entry, place, reader->arg);
-}
-
-static int
 take_block(struct reader *reader, struct json *json,
     const struct block *block)
 {
-	const char *at = block->data, *end = at + block->n;
-	struct place place = { .path = block->path, .line = block->line };
+	struct place place = { .path = NULL };
+	char why[JSON_WHY_MAX];
+	struct entry entry;
 	int error = 0;
 
-	for (; error == 0 && at < end; place.line++) {
-		const char *newline = memchr(at, '\n', (size_t)(end - at));
-
-		place.text = at;
-		place.n = (size_t)(newline - at);
-		at = newline + 1;
-		error = take_line(reader, json, &place);
+	while (error == 0 && block_next(block, &place)) {
+		if (json_read(json, place.text, place.n, &entry, why) != 0) {
+			reader_fault(reader, place.path, place.line, "%s",
+			    why);
+			continue;
+		}
+		reader->records++;
+		error = reader->each(&entry, &place, reader->arg);
 	}
 	return error;
 }

@@ -5,7 +5,6 @@
 #include <pthread.h>
 #include <sched.h>
 #include <stdlib.h>
-#include <string.h>
 #include <unistd.h>
 
 #include "fcgi-host/books/json.h"
@@ -70,11 +69,9 @@ static void
 take_back(uint64_t first, uint64_t last, void *arg)
 {
 	struct worker *worker = arg;
-	const struct block *block = worker->block;
 	const struct stretch *stretch = &worker->stretch;
 	struct stretch part = *stretch;
-	const char *at = block->data, *newline;
-	uint64_t line = block->line;
+	struct place place = { .path = NULL };
 	char why[JSON_WHY_MAX];
 	struct entry entry;
 
@@ -82,12 +79,10 @@ take_back(uint64_t first, uint64_t last, void *arg)
 	part.first = first;
 	part.last = last;
 	seen_tell_twice(&part, worker->crew->reader);
-	for (; at < block->data + block->n; at = newline + 1, line++) {
-		newline = memchr(at, '\n',
-		    (size_t)(block->data + block->n - at));
-		if (line < stretch->first_line || line > stretch->last_line ||
-		    (size_t)(newline - at) > JSON_LINE_MAX ||
-		    json_read(worker->json, at, (size_t)(newline - at), &entry,
+	while (block_next(worker->block, &place)) {
+		if (place.line < stretch->first_line ||
+		    place.line > stretch->last_line ||
+		    json_read(worker->json, place.text, place.n, &entry,
 		    why) != 0 || entry.seq < first || entry.seq > last)
 			continue;
 		worker->records--;
@@ -123,41 +118,32 @@ note(struct worker *worker, const struct entry *entry, uint64_t line)
 }
 
 static int
-take_line(struct worker *worker, const char *text, size_t n, uint64_t line)
+take_line(struct worker *worker, const struct place *place)
 {
-	struct reader *reader = worker->crew->reader;
-	const char *path = worker->block->path;
 	char why[JSON_WHY_MAX];
 	struct entry entry;
 	int error;
 
-	if (n > JSON_LINE_MAX) {
-		reader_fault(reader, path, line,
-		    "the line has more than %zu bytes", JSON_LINE_MAX);
-		return 0;
-	}
-	if (json_read(worker->json, text, n, &entry, why) != 0) {
-		reader_fault(reader, path, line, "%s", why);
+	if (json_read(worker->json, place->text, place->n, &entry, why) != 0) {
+		reader_fault(worker->crew->reader, place->path, place->line,
+		    "%s", why);
 		return 0;
 	}
 	worker->records++;
 	error = add_or_take(worker, &entry, false);
 	/* The note comes last: it may read the line anew. */
-	return error != 0 ? error : note(worker, &entry, line);
+	return error != 0 ? error : note(worker, &entry, place->line);
 }
 
 static int
 take_block(struct worker *worker, const struct block *block)
 {
-	const char *at = block->data, *end = at + block->n, *newline;
-	uint64_t line = block->line;
+	struct place place = { .path = NULL };
 	int error = 0;
 
 	worker->block = block;
-	for (; error == 0 && at < end; at = newline + 1, line++) {
-		newline = memchr(at, '\n', (size_t)(end - at));
-		error = take_line(worker, at, (size_t)(newline - at), line);
-	}
+	while (error == 0 && block_next(block, &place))
+		error = take_line(worker, &place);
 	return error != 0 ? error : claim(worker);
 }
 

@@ -30,8 +30,6 @@ take_line(struct json *json, struct groups *groups, const char *line, size_t n,
 	char why[JSON_WHY_MAX] = "";
 	struct entry entry;
 
-	if (n > JSON_LINE_MAX)
-		return;
 	if (json_read(json, line, n, &entry, why) != 0) {
 		CLAIM(why[0] != '\0' && memchr(why, '\0', sizeof(why)) != NULL);
 		return;
@@ -48,19 +46,17 @@ static void
 take_block(const struct block *block, struct json *json, struct groups *groups,
     uint64_t *line, uint64_t *executions)
 {
-	const char *at = block->data, *end = at + block->n;
+	struct place place = { .path = NULL };
 
-	CLAIM(block->n > 0 && end[-1] == '\n');
+	CLAIM(block->n > 0 && block->data[block->n - 1] == '\n');
 	/* Lines that were too long are counted between blocks. */
 	CLAIM(block->line > *line);
 	*line = block->line - 1;
-	for (; at < end; ++*line) {
-		const char *newline = memchr(at, '\n', (size_t)(end - at));
-
-		take_line(json, groups, at, (size_t)(newline - at),
-		    executions);
-		at = newline + 1;
+	while (block_next(block, &place)) {
+		CLAIM(place.line == ++*line);
+		take_line(json, groups, place.text, place.n, executions);
 	}
+	CLAIM(place.text == block->data + block->n);
 }
 
 static void
