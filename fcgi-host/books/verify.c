@@ -214,8 +214,9 @@ head_find(struct verify *verify, const struct chain_mac *mac)
 		head->is_found = true;
 }
 
-/* From `key` on, the first that has this name becomes the key. */
-static bool
+/* From `key` on, the first that has this name becomes the key: how many steps
+ * away it is, or -1. */
+static int
 key_follow(struct verify *verify, const uint8_t *from, const char *name)
 {
 	uint8_t key[CHAIN_KEY_SIZE];
@@ -233,17 +234,26 @@ key_follow(struct verify *verify, const uint8_t *from, const char *name)
 	if (step < STEPS_MAX)
 		memcpy(verify->key, key, sizeof(key));
 	explicit_bzero(key, sizeof(key));
-	return step < STEPS_MAX;
+	return step < STEPS_MAX ? step : -1;
 }
 
-/* *is_next: it is one that the key before leads to. */
-static void
-key_find(struct verify *verify, const char *name, bool *is_next)
+/* What the key of a line is to the one before it. */
+struct succession {
+	bool is_next; /* that leads to it */
+	int skipped;  /* keys on the way to it, from that or from one given */
+};
+
+static struct succession
+key_find(struct verify *verify, const char *name)
 {
-	*is_next = verify->has_key && key_follow(verify, verify->key, name);
-	verify->has_key = *is_next;
-	for (size_t i = 0; i < verify->key_count && !verify->has_key; i++)
-		verify->has_key = key_follow(verify, verify->keys[i], name);
+	int step = verify->has_key ? key_follow(verify, verify->key, name) : -1;
+	struct succession to = { .is_next = step >= 0,
+		.skipped = step > 0 ? step - 1 : 0 };
+
+	for (size_t i = 0; i < verify->key_count && step < 0; i++)
+		to.skipped = step = key_follow(verify, verify->keys[i], name);
+	verify->has_key = step >= 0;
+	return to;
 }
 
 /* ---- lines ---- */
@@ -324,18 +334,27 @@ prev_check(struct verify *verify, struct reader *reader,
 	return problem == NULL;
 }
 
-/* Lines by a key of before may be cut off at the end by whoever has this one,
- * but for the last, which he cannot write. */
+/*
+ * Lines by a key of before may be cut off at the end by whoever has this one, but
+ * for the last, which he cannot write; or all lines of a key.  Each key writes the
+ * first line of its file, and none is left out by a rotation.
+ */
 static void
 change_check(const struct verify *verify, struct reader *reader,
-    const struct place *place, bool is_next)
+    const struct place *place, const struct succession *to)
 {
-	if (verify->kind == LAST_REOPEN || verify->kind == LAST_FAULT ||
-	    (verify->kind == LAST_STOP && !is_next))
-		return;
-	reader_fault(reader, place->path, place->line, "the key changes behind "
-	    "a line that is no end of one: the host died in a rotation, or "
-	    "lines were cut off there; a head that was kept (--heads) tells");
+	if (to->skipped > 0)
+		reader_fault(reader, place->path, place->line, "between the "
+		    "line before it and this one %d key%s no line: files are "
+		    "missing there, or the host died in one rotation behind "
+		    "the other; a head that was kept (--heads) tells",
+		    to->skipped, to->skipped == 1 ? " has" : "s have");
+	else if (verify->kind != LAST_REOPEN && verify->kind != LAST_FAULT &&
+	    (verify->kind != LAST_STOP || to->is_next))
+		reader_fault(reader, place->path, place->line, "the key "
+		    "changes behind a line that is no end of one: the host "
+		    "died in a rotation, or lines were cut off there; a head "
+		    "that was kept (--heads) tells");
 }
 
 static void
@@ -343,16 +362,17 @@ key_begin(struct verify *verify, struct reader *reader,
     const struct place *place, const struct named *named)
 {
 	bool is_in_place = prev_check(verify, reader, place, named);
-	bool had_key = verify->has_key, is_next;
+	bool had_key = verify->has_key;
 	uint8_t before[CHAIN_KEY_SIZE];
+	struct succession to;
 
 	memcpy(before, verify->key, sizeof(before));
-	key_find(verify, named->name, &is_next);
+	to = key_find(verify, named->name);
 	if (verify->has_key &&
 	    (!had_key || memcmp(before, verify->key, sizeof(before)) != 0)) {
 		verify->keys_seen++;
 		if (had_key && is_in_place)
-			change_check(verify, reader, place, is_next);
+			change_check(verify, reader, place, &to);
 	}
 	explicit_bzero(before, sizeof(before));
 }

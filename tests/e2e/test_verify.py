@@ -217,24 +217,59 @@ def test_no_head_is_overlooked_among_whatever_stands_beside_it(logs, tmp_path):
     assert done.returncode == 1 and "longer than a MiB" in done.stderr
 
 
-def test_who_has_todays_key_cannot_write_yesterdays_lines(logs):
-    """He cuts a file of before and chains today's anew behind what he left."""
+def chain_anew(logs, at, behind):
+    """What whoever has the key of a file can write: its lines, chained behind
+    this one."""
     key = bytes.fromhex(logs.key.read_text().strip())
-    for _ in range(2):
+    for _ in range(at):
         key = chain.next_key(key)
-    left = logs.lines(1)[:4]
-    mac = bytes.fromhex(re.search(rb'"mac":"(\w+)"', left[-1])[1].decode())
+    mac = bytes.fromhex(re.search(rb'"mac":"(\w+)"', behind)[1].decode())
     forged = []
-    for line in logs.lines(2):
+    for line in logs.lines(at):
         body = re.sub(rb',"mac":"\w+"\}\n$', b"", line)
         body = re.sub(rb'"prev":"\w+"', b'"prev":"%s"' % mac.hex().encode(),
                       body)
         mac = chain.blake2b(key, mac + body)
         forged.append(b'%s,"mac":"%s"}\n' % (body, mac.hex().encode()))
+    return forged
+
+
+def test_who_has_todays_key_cannot_write_yesterdays_lines(logs):
+    """He cuts a file of before and chains today's anew behind what he left."""
+    left = logs.lines(1)[:4]
+    logs.write(2, chain_anew(logs, 2, left[-1]))
     logs.write(1, left)
-    logs.write(2, forged)
     logs.paths = logs.paths[:3]
     logs.found((2, 1), words="the key changes behind a line that is no end")
+
+
+def test_who_has_todays_key_cannot_take_whole_files_away(logs):
+    """He leaves a file of before whole, and chains today's behind its end."""
+    logs.write(3, chain_anew(logs, 3, logs.lines(0)[-1]))
+    logs.paths = [logs.paths[0], logs.paths[3]]
+    logs.found((1, 1), words="2 keys have no line: files are missing there")
+
+
+def test_a_key_that_was_put_into_the_file_takes_none_away_either(logs):
+    """It is given as the first of two; its file is the last of three."""
+    third = bytes.fromhex(logs.key.read_text().strip())
+    for _ in range(2):
+        third = chain.next_key(third)
+    other = bytes.fromhex("5c" * 32)
+    logs.key.write_text(f"{third.hex()}\n{other.hex()}\n")
+    for steps in range(2):
+        key, mac, forged = other, bytes.fromhex(logs.heads[2]), []
+        for _ in range(steps):
+            key = chain.next_key(key)
+        body = b'%s,"chain":"%s","prev":"%s"' % (
+            re.sub(rb',"chain":.*\n', b"", logs.lines(3)[0]),
+            chain.name_of(key), mac.hex().encode())
+        mac = chain.blake2b(key, mac + body)
+        forged.append(b'%s,"mac":"%s"}\n' % (body, mac.hex().encode()))
+        logs.write(3, forged)
+        done = logs.verify(paths=logs.paths[2:])
+        assert done.returncode == steps, done.stderr
+        assert ("1 key has no line" in done.stderr) == (steps == 1)
 
 
 def test_a_file_alone_is_verified_and_says_what_it_follows_on(logs):
