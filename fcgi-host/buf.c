@@ -306,3 +306,11 @@ buf_free(struct buf *b)
 	free(b->data);
 	*b = (struct buf){ 0 };
 }
+
+void *
+buf_grow(void *array, size_t count, size_t size)
+{
+	if (count > 0 && (count & (count - 1)) != 0)
+		return array;
+	return reallocarray(array, count == 0 ? 1 : count * 2, size);
+}

@@ -103,4 +103,8 @@ void buf_reset(struct buf *b, size_t keep_size);
 /* Releases the memory; the struct is an empty buffer again. */
 void buf_free(struct buf *b);
 
+/* Room for one more element of an array of count: it grows in powers of two.
+ * The array; or NULL, and it is as it was. */
+void *buf_grow(void *array, size_t count, size_t size);
+
 #endif

@@ -18,13 +18,10 @@ cmd_table_add(struct cmd_table *table, const char *fmt, ...)
 	if (table->error != 0)
 		return;
 	table->error = -ENOMEM;
-	if ((count & (count - 1)) == 0) {
-		grown = reallocarray(table->cells, count == 0 ? 1 : count * 2,
-		    sizeof(*grown));
-		if (grown == NULL)
-			return;
-		table->cells = grown;
-	}
+	grown = buf_grow(table->cells, count, sizeof(*grown));
+	if (grown == NULL)
+		return;
+	table->cells = grown;
 	va_start(args, fmt);
 	n = vasprintf(&table->cells[count], fmt, args);
 	va_end(args);

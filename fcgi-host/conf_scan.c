@@ -163,15 +163,6 @@ lower(char *text)
 			*text = (char)(*text - 'A' + 'a');
 }
 
-/* Grows an array by one element in powers of two. */
-static void *
-grow(void *array, size_t count, size_t size)
-{
-	if (count > 0 && (count & (count - 1)) != 0)
-		return array;
-	return reallocarray(array, count == 0 ? 1 : count * 2, size);
-}
-
 static void
 scan_section(struct cursor *c, char *line)
 {
@@ -205,7 +196,7 @@ scan_section(struct cursor *c, char *line)
 		WRONG(c, "more than %d sections", CONF_PARTS_MAX);
 		return;
 	}
-	parts = grow(c->scan->parts, c->scan->count, sizeof(*parts));
+	parts = buf_grow(c->scan->parts, c->scan->count, sizeof(*parts));
 	if (parts == NULL) {
 		c->error = -ENOMEM;
 		return;
@@ -298,7 +289,7 @@ new_entry(struct cursor *c, struct conf_part *part, const char *key)
 		WRONG(c, "more than %d keys in one section", CONF_ENTRIES_MAX);
 		return NULL;
 	}
-	entries = grow(part->entries, part->count, sizeof(*entries));
+	entries = buf_grow(part->entries, part->count, sizeof(*entries));
 	if (entries == NULL) {
 		c->error = -ENOMEM;
 		return NULL;

@@ -2,6 +2,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "fcgi-host/buf.h"
 #include "fcgi-host/civil.h"
 #include "fcgi-host/log.h"
 #include "fcgi-host/rate.h"
@@ -47,15 +48,6 @@ rate_quantity(const struct rate_usage *usage, enum prices_item item)
 	return 0;
 }
 
-/* Grows an array by one element in powers of two. */
-static void *
-grow(void *array, size_t count, size_t size)
-{
-	if (count > 0 && (count & (count - 1)) != 0)
-		return array;
-	return reallocarray(array, count == 0 ? 1 : count * 2, size);
-}
-
 /* The line of the list's step (list NULL: of the item's free tier); it is made
  * when there is none.  Its index, or -ENOMEM. */
 static ssize_t
@@ -71,7 +63,7 @@ line_of(struct work *w, const struct prices_list *list, unsigned step)
 		    line->step == step)
 			return (ssize_t)i;
 	}
-	lines = grow(bill->lines, bill->count, sizeof(*lines));
+	lines = buf_grow(bill->lines, bill->count, sizeof(*lines));
 	if (lines == NULL)
 		return -ENOMEM;
 	bill->lines = lines;
@@ -86,7 +78,7 @@ static int
 add_piece(struct work *w, size_t cell, const struct prices_list *list,
     unsigned step, rate_sum quantity)
 {
-	struct piece *pieces = grow(w->pieces, w->piece_count,
+	struct piece *pieces = buf_grow(w->pieces, w->piece_count,
 	    sizeof(*pieces));
 	ssize_t line;
 
