@@ -140,9 +140,8 @@ is_blank(char c)
 	return c == ' ' || c == '\t';
 }
 
-/* Cuts blanks from both ends, in place. */
-static char *
-strip(char *text)
+char *
+conf_scan_strip(char *text)
 {
 	size_t n;
 
@@ -177,7 +176,7 @@ scan_section(struct cursor *c, char *line)
 		return;
 	}
 	line[n - 1] = '\0';
-	name = strip(line + 1);
+	name = conf_scan_strip(line + 1);
 	lower(name);
 	if (*name == '\0' || strpbrk(name, "[]:\"'=;#") != NULL) {
 		WRONG(c, "\"[%.80s]\" is no section; write %s", name,
@@ -225,7 +224,7 @@ scan_quoted(struct cursor *c, char *value)
 		WRONG(c, "the quote %c is not closed on this line", *value);
 		return NULL;
 	}
-	rest = strip(end + 1);
+	rest = conf_scan_strip(end + 1);
 	if (*rest != '\0' && *rest != ';' && *rest != '#') {
 		WRONG(c, "text after the closing quote would be lost; put the "
 		    "whole value into the other kind of quotes");
@@ -256,7 +255,7 @@ scan_bare(struct cursor *c, char *value)
 		return NULL;
 	}
 	*end = '\0';
-	return strip(value);
+	return conf_scan_strip(value);
 }
 
 static bool
@@ -311,9 +310,9 @@ scan_entry(struct cursor *c, char *line)
 		return;
 	}
 	*equals = '\0';
-	key = strip(line);
+	key = conf_scan_strip(line);
 	lower(key);
-	value = strip(equals + 1);
+	value = conf_scan_strip(equals + 1);
 	value = *value == '"' || *value == '\'' ? scan_quoted(c, value) :
 	    scan_bare(c, value);
 	if (!is_key(key)) {
@@ -378,7 +377,7 @@ scan_line(struct cursor *c, const char *text, size_t n)
 	}
 	memcpy(line, text, n);
 	line[n] = '\0';
-	start = strip(line);
+	start = conf_scan_strip(line);
 	if (*start == '[')
 		scan_section(c, start);
 	else if (*start != '\0' && *start != ';' && *start != '#')

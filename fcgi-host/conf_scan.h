@@ -62,8 +62,9 @@ enum conf_kind conf_part_kind(const struct conf_part *part,
 int conf_scan_read(int fd, const char *path, size_t max, char **text,
     size_t *n, struct conf_errors *errors);
 
-/* Scans text[0..n); sections: what one can write, for sentences.  0; -EINVAL: errors has what is wrong; -ENOMEM.  What was
- * readable is in *scan in any case, to be freed. */
+/* Scans text[0..n); sections: what one can write, for sentences.  0; -EINVAL:
+ * errors has what is wrong; -ENOMEM.  What was readable is in *scan in any
+ * case, to be freed. */
 int conf_scan_text(const char *path, const char *text, size_t n,
     const char *sections, struct conf_scan *scan, struct conf_errors *errors);
 void conf_scan_free(struct conf_scan *scan);
@@ -76,6 +77,9 @@ void conf_scan_free(struct conf_scan *scan);
  */
 int conf_scan_agree(int fd, const char *path, struct conf_scan *scan,
     struct conf_errors *errors);
+
+/* Cuts blanks and tabs from both ends, in place. */
+char *conf_scan_strip(char *text);
 
 /* The line of section name's key, or 0. */
 unsigned conf_scan_line(const struct conf_scan *scan, const char *name,

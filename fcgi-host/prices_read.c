@@ -124,20 +124,6 @@ take_quantity(struct reader *r, const struct prices_kind *kind,
 	return true;
 }
 
-/* Cuts blanks at both ends; in place. */
-static char *
-trim(char *text)
-{
-	size_t n;
-
-	text += strspn(text, " \t");
-	n = strlen(text);
-	while (n > 0 && (text[n - 1] == ' ' || text[n - 1] == '\t'))
-		n--;
-	text[n] = '\0';
-	return text;
-}
-
 /* "PRICE" as the first, then each "PRICE above QUANTITY". */
 static bool
 take_step(struct reader *r, const struct prices_kind *kind, char *text,
@@ -146,11 +132,11 @@ take_step(struct reader *r, const struct prices_kind *kind, char *text,
 	struct prices_step *step = &list->steps[list->count];
 	char *above;
 
-	text = trim(text);
+	text = conf_scan_strip(text);
 	above = text + strcspn(text, " \t");
 	if (*above != '\0') {
 		*above++ = '\0';
-		above = trim(above);
+		above = conf_scan_strip(above);
 		if (strncmp(above, "above", 5) != 0 ||
 		    (above[5] != ' ' && above[5] != '\t')) {
 			WRONG_ENTRY(r, "%s: \"%.60s\" is not understood; "
@@ -158,7 +144,7 @@ take_step(struct reader *r, const struct prices_kind *kind, char *text,
 			    "point before the decimals", r->entry->key, above);
 			return false;
 		}
-		above = trim(above + 5);
+		above = conf_scan_strip(above + 5);
 	}
 	if ((*above != '\0') != (list->count > 0)) {
 		if (list->count == 0)
