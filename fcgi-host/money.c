@@ -72,36 +72,6 @@ put_digits(money_int number, unsigned width, char *end)
 }
 
 const char *
-money_text(money_int number, unsigned digits, unsigned least,
-    char out[MONEY_TEXT_MAX])
-{
-	char text[MONEY_TEXT_MAX], *end = text + sizeof(text) - 1, *start;
-	money_int one = 1;
-	size_t n, behind = digits;
-	unsigned i;
-
-	LOG_ASSERT(digits <= MONEY_DIGITS + 8);
-	for (i = 0; i < digits; i++)
-		one *= 10;
-	(void)put_digits(number % one, digits, end);
-	while (behind > least && end[-1] == '0') {
-		end--;
-		behind--;
-	}
-	start = end - behind;
-	if (behind > 0)
-		*--start = '.';
-	n = (size_t)(end - start);
-	/* The whole part is put before the fraction, which may have moved. */
-	memmove(text + sizeof(text) - 1 - n, start, n);
-	start = put_digits(number / one, 1, text + sizeof(text) - 1 - n);
-	n = (size_t)(text + sizeof(text) - 1 - start);
-	memcpy(out, start, n);
-	out[n] = '\0';
-	return out;
-}
-
-const char *
 money_ratio_text(money_int number, money_int per, char out[MONEY_TEXT_MAX])
 {
 	char text[MONEY_TEXT_MAX], *end = text + sizeof(text);
@@ -118,6 +88,30 @@ money_ratio_text(money_int number, money_int per, char out[MONEY_TEXT_MAX])
 		rest %= per;
 	}
 	*at = '\0';
+	return out;
+}
+
+const char *
+money_text(money_int number, unsigned digits, unsigned least,
+    char out[MONEY_TEXT_MAX])
+{
+	money_int one = 1;
+	size_t n, whole;
+	unsigned i;
+
+	LOG_ASSERT(digits <= MONEY_DIGITS && least <= digits);
+	for (i = 0; i < digits; i++)
+		one *= 10;
+	(void)money_ratio_text(number, one, out);
+	n = strlen(out);
+	whole = strcspn(out, ".");
+	if (least == 0)
+		return out;
+	if (n == whole)
+		out[n++] = '.';
+	while (n <= whole + least)
+		out[n++] = '0';
+	out[n] = '\0';
 	return out;
 }
 
