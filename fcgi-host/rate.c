@@ -285,7 +285,7 @@ compare_lines(const void *a, const void *b)
 }
 
 /* What is missing to the minimum of the month's first day. */
-static int
+static void
 charge_minimum(struct work *w, int32_t month)
 {
 	struct rate_bill *bill = w->bill;
@@ -293,10 +293,9 @@ charge_minimum(struct work *w, int32_t month)
 	    civil_first_day(month));
 
 	if (minimum <= bill->total)
-		return 0;
+		return;
 	bill->minimum = minimum - bill->total;
 	bill->total = minimum;
-	return 0;
 }
 
 int
@@ -324,7 +323,7 @@ rate_bill(const struct prices *prices, const char *tenant, int32_t month,
 	if (error == 0)
 		error = charge(&w);
 	if (error == 0)
-		error = charge_minimum(&w, month);
+		charge_minimum(&w, month);
 	if (bill->count > 0)
 		qsort(bill->lines, bill->count, sizeof(*bill->lines),
 		    compare_lines);
