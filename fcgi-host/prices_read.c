@@ -256,17 +256,25 @@ take_prices_key(struct reader *r, struct prices_section *section)
 	}
 }
 
-/* A text that is printed on bills. */
+/* A text that is printed on bills: the only control byte that the scan lets
+ * through, a tab, is the blank that it looks like. */
 static void
 take_text(struct reader *r, char **out)
 {
+	char *at;
+
 	if (r->entry->value[0] == '\0') {
 		WRONG_ENTRY(r, "%s says nothing; leave it out, or write a "
 		    "text", r->entry->key);
 		return;
 	}
-	if (settings_put_text(out, r->entry->value) != 0)
+	if (settings_put_text(out, r->entry->value) != 0) {
 		r->error = -ENOMEM;
+		return;
+	}
+	for (at = *out; *at != '\0'; at++)
+		if (*at == '\t')
+			*at = ' ';
 }
 
 static void

@@ -7,31 +7,18 @@
 
 #define SHOWN_MAX 512
 
-/* A text of the price book or the log: no control byte reaches a terminal. */
-static int
-add_safe(struct buf *out, const char *text, size_t n)
-{
-	int error = 0;
-	size_t i;
-
-	for (i = 0; i < n && error == 0; i++)
-		error = (unsigned char)text[i] < 0x20 || text[i] == 0x7f ?
-		    buf_add_str(out, "?") : buf_add(out, text + i, 1);
-	return error;
-}
-
-/* A name, and its address a line each. */
+/* A name, and its address a line each.  The price book has no control bytes. */
 static int
 add_party(struct buf *out, const char *name, const char *address)
 {
-	int error = add_safe(out, name, strlen(name));
+	int error = buf_add_str(out, name);
 
 	if (error == 0)
 		error = buf_add_str(out, "\n");
 	while (*address != '\0' && error == 0) {
 		struct span line = invoice_address_line(&address);
 
-		error = add_safe(out, line.at, line.n);
+		error = buf_add(out, line.at, line.n);
 		if (error == 0)
 			error = buf_add_str(out, "\n");
 	}
@@ -145,6 +132,6 @@ invoice_text(const struct invoice *invoice, struct buf *out)
 	if (error == 0 && note[0] != '\0')
 		error = buf_add_str(out, "\n");
 	if (error == 0 && note[0] != '\0')
-		error = add_safe(out, note, strlen(note));
+		error = buf_add_str(out, note);
 	return error != 0 || note[0] == '\0' ? error : buf_add_str(out, "\n");
 }

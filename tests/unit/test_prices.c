@@ -169,11 +169,11 @@ static void
 issuer_and_customers_are_as_they_were_written(void **state)
 {
 	struct prices *prices = prices_of(BOOK "issuer = Example ; Ltd\n"
-	    "address = a | b\nnote = 'x; y'\n[customer alice]\n"
+	    "address = a | b\t1\nnote = 'x; y'\n[customer alice]\n"
 	    "name = Alice & \xc3\x84rger\n[prices]\ngb_out = 1\n");
 
 	(void)state;
-	assert_string_equal(prices_issuer(prices).address, "a | b");
+	assert_string_equal(prices_issuer(prices).address, "a | b 1");
 	assert_string_equal(prices_note(prices), "x; y");
 	assert_string_equal(prices_customer(prices, "alice").name,
 	    "Alice & \xc3\x84rger");
@@ -189,6 +189,23 @@ issuer_and_customers_are_as_they_were_written(void **state)
 	    "of [customer NAME]\n"
 	    "p.ini:9: \"\" is no customer's name; write [customer NAME], of "
 	    "a-z, 0-9, '.', '_' and '-'\n");
+}
+
+/* Invoices print these texts as they are. */
+static void
+a_text_with_a_control_byte_is_refused(void **state)
+{
+	char book[] = BOOK "note = a?b\n[prices]\ngb_out = 1\n";
+	char *at = strchr(book, '?');
+
+	(void)state;
+	for (int byte = 1; byte <= 0x7f; byte++) {
+		if ((byte >= ' ' && byte != 0x7f) || byte == '\t' ||
+		    byte == '\n')
+			continue;
+		*at = (char)byte;
+		prices_refused(book, "p.ini:3: a control byte; take it out\n");
+	}
 }
 
 static void
@@ -266,6 +283,7 @@ main(void)
 		    prices_that_stand_twice_are_told_whatever_the_blanks),
 		cmocka_unit_test(
 		    issuer_and_customers_are_as_they_were_written),
+		cmocka_unit_test(a_text_with_a_control_byte_is_refused),
 		cmocka_unit_test(a_book_without_a_price_is_refused),
 		cmocka_unit_test(more_steps_than_sixteen_are_refused),
 		cmocka_unit_test(
