@@ -16,6 +16,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/prctl.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
@@ -33,7 +34,17 @@ open_parent(struct cgroup_parent *parent)
 		fail_msg("%s", parent->reason);
 }
 
-/* A process in the leaf that burns `cpu_ms` and then waits. */
+static uint64_t
+own_cpu_us(void)
+{
+	struct timespec used;
+
+	clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &used);
+	return (uint64_t)used.tv_sec * 1000000 + (uint64_t)used.tv_nsec / 1000;
+}
+
+/* A process in the leaf that burns `cpu_ms` there and then waits; it ends with
+ * a test that fails. */
 static pid_t
 start_in(int leaf, unsigned cpu_ms)
 {
@@ -41,13 +52,14 @@ start_in(int leaf, unsigned cpu_ms)
 
 	if (pid == 0) {
 		int fd = cgroup_leaf_open(leaf, "cgroup.procs", true);
-		struct timespec used = { 0, 0 };
+		uint64_t begun;
 
+		prctl(PR_SET_PDEATHSIG, SIGKILL);
 		if (fd < 0 || write(fd, "0", 1) != 1)
 			_exit(1);
-		while ((uint64_t)used.tv_sec * 1000 +
-		    (uint64_t)used.tv_nsec / 1000000 < cpu_ms)
-			clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &used);
+		begun = own_cpu_us();
+		while (own_cpu_us() - begun < (uint64_t)cpu_ms * 1000)
+			;
 		raise(SIGSTOP);
 		_exit(0);
 	}
