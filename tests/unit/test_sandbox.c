@@ -408,7 +408,7 @@ a_dead_host_takes_its_instances_along(void **state)
 		/* The gateway's end lives on for a while in another process, so
 		 * that it is not the hang-up that ends the instance. */
 		if (fork() == 0)
-			alarm(4);
+			alarm(30);
 		for (;;)
 			pause();
 	}
@@ -422,7 +422,7 @@ a_dead_host_takes_its_instances_along(void **state)
 	begin = time(NULL);
 	while (read(pipes[0], &byte, 1) > 0)
 		continue;
-	assert_in_range(time(NULL) - begin, 0, 2);
+	assert_in_range(time(NULL) - begin, 0, 15);
 	close(pipes[0]);
 }
 
