@@ -23,8 +23,8 @@
 #include "fcgi-host/money.h"
 #include "fcgi-host/prices.h"
 
-/* Sums of records.  128 bits where a product of two 32-bit numbers is summed:
- * no ledger that a disk holds overflows it. */
+/* Sums of records: whatever 64 bits each of them tells, no ledger that a disk
+ * holds overflows it. */
 typedef money_int rate_sum;
 
 #define RATE_MIB_MS_PER_GIB_S 1024000u /* 1024 MiB * 1000 ms */
@@ -35,8 +35,8 @@ typedef money_int rate_sum;
 struct rate_usage {
 	uint64_t executions; /* neither refused nor lost */
 	rate_sum mib_ms;     /* memory limit * billed time */
-	uint64_t cpu_us;
-	uint64_t bytes_out;
+	rate_sum cpu_us;
+	rate_sum bytes_out;
 	rate_sum idle_mib_ms; /* memory limit * time between executions */
 };
 

@@ -200,7 +200,8 @@ add_instance(struct sums *sums, const struct entry *entry)
 	sums->instances++;
 	sums->idle_us += entry->idle_us;
 	sums->usage.idle_mib_ms += entry->idle_mib_ms;
-	sums->usage.cpu_us += entry->start_cpu_us + entry->idle_cpu_us;
+	sums->usage.cpu_us += (rate_sum)entry->start_cpu_us +
+	    entry->idle_cpu_us;
 }
 
 /* The group of a record; NULL: no memory. */

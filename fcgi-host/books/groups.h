@@ -20,11 +20,12 @@ struct sums {
 	 * stalled. */
 	uint64_t errors, aborted, refused, lost;
 	uint64_t cold; /* among the executions */
-	uint64_t queue_us, init_us, run_us, billed_ms;
-	uint64_t bytes_in;
+	rate_sum queue_us, init_us, run_us, billed_ms;
+	rate_sum bytes_in;
 	uint64_t mem_peak_kib; /* the highest */
 	/* Of type instance. */
-	uint64_t instances, idle_us;
+	uint64_t instances;
+	rate_sum idle_us;
 	money_int cost; /* with a price book: rated.h */
 };
 

@@ -17,9 +17,10 @@ static const struct number {
 	size_t offset;
 	bool is_wide;
 } numbers[] = {
-#define N(name) { #name, offsetof(struct sums, name), false }
-#define U(name) { #name, offsetof(struct sums, usage.name), false }
-#define W(name) { #name, offsetof(struct sums, usage.name), true }
+#define N(name) { #name, offsetof(struct sums, name), \
+	sizeof(((struct sums *)NULL)->name) == sizeof(rate_sum) }
+#define U(name) { #name, offsetof(struct sums, usage.name), \
+	sizeof(((struct sums *)NULL)->usage.name) == sizeof(rate_sum) }
 	U(executions),
 	N(errors),
 	N(aborted),
@@ -30,17 +31,16 @@ static const struct number {
 	N(init_us),
 	N(run_us),
 	N(billed_ms),
-	W(mib_ms),
+	U(mib_ms),
 	U(cpu_us),
 	N(mem_peak_kib),
 	N(bytes_in),
 	U(bytes_out),
 	N(instances),
 	N(idle_us),
-	W(idle_mib_ms),
+	U(idle_mib_ms),
 #undef N
 #undef U
-#undef W
 };
 
 char *
@@ -189,20 +189,21 @@ add_milli(struct cmd_table *table, rate_sum milli)
 }
 
 static void
-add_bytes(struct cmd_table *table, uint64_t bytes)
+add_bytes(struct cmd_table *table, rate_sum bytes)
 {
 	static const char *const units[] = { "kB", "MB", "GB", "TB", "PB" };
-	uint64_t tenths = bytes / 100;
+	char digits[REPORT_DIGITS_SIZE];
+	rate_sum tenths = bytes / 100;
 	size_t i;
 
 	if (bytes < 1000) {
-		cmd_table_add(table, "%" PRIu64 " B", bytes);
+		cmd_table_add(table, "%u B", (unsigned)bytes);
 		return;
 	}
 	for (i = 0; tenths >= 10000 && i + 1 < COUNT(units); i++)
 		tenths /= 1000;
-	cmd_table_add(table, "%" PRIu64 ".%" PRIu64 " %s", tenths / 10,
-	    tenths % 10, units[i]);
+	cmd_table_add(table, "%s.%u %s", report_digits(digits, tenths / 10),
+	    (unsigned)(tenths % 10), units[i]);
 }
 
 static void

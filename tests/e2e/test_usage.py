@@ -48,6 +48,27 @@ def test_every_group_has_the_sums_of_its_records(installed, books, keys):
     assert list(groups) == sorted(groups)
 
 
+@pytest.mark.parametrize("keys", [("tenant",), ("month",)], ids=",".join)
+def test_no_sum_goes_round_whatever_records_say(installed, tmp_path, keys):
+    """Of the largest numbers that there are; what goes round is a low bill."""
+    records = made_books.ledger(300)
+    for record in records:
+        for name in ("queue_us", "init_us", "run_us", "billed_ms", "cpu_us",
+                     "bytes_in", "bytes_out", "mib_ms", "idle_us",
+                     "start_cpu_us", "idle_cpu_us", "idle_mib_ms"):
+            if name in record:
+                record[name] = 2 ** 64 - 1
+    path = tmp_path / "a.log"
+    path.write_bytes(made_books.text(records))
+    groups, errors = by_json(installed, keys, path)
+    assert groups == made_books.sums(records, keys) and not errors
+    assert any(group["cpu_us"] > 2 ** 64 for group in groups.values())
+    done = installed.run("usage", "--by", ",".join(keys), path)
+    bytes_out = sum(group["bytes_out"] for group in groups.values())
+    assert f"{bytes_out // 10 ** 15}.{bytes_out // 10 ** 14 % 10} PB" in \
+        done.stdout.splitlines()[-1]
+
+
 def test_csv_has_the_numbers_of_json(installed, books):
     path, _ = books
     keys = ("tenant", "day")
