@@ -59,7 +59,8 @@ instance_step(struct instance *instance, enum instance_event event)
 	int next = instance_next_state(instance->state, event);
 
 	LOG_ASSERT(next != BUG);
-	if (instance->state == INSTANCE_IDLE && instance->served > 0)
+	if (instance->state == INSTANCE_IDLE &&
+	    (instance->served > 0 || instance->is_kept))
 		instance->idle_us += loop_now_us(instance->fleet->loop) -
 		    instance->idle_since_us;
 	if (instance->state != (enum instance_state)next)
@@ -544,7 +545,17 @@ instance_untake(struct instance *instance)
 {
 	instance->exec_cpu_us -= instance->last_cpu.usage_us;
 	instance->idle_cpu_us += instance->last_cpu.usage_us;
+	/* or a program that accepts nothing would have its memory for nothing */
+	instance->idle_us += loop_now_us(instance->fleet->loop) -
+	    instance->taken_us;
 	instance->served--;
+}
+
+void
+instance_keep(struct instance *instance)
+{
+	instance->is_kept = true;
+	instance->idle_since_us = loop_now_us(instance->fleet->loop);
 }
 
 void

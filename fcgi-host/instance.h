@@ -83,6 +83,7 @@ struct instance {
 	uint64_t asked_us, up_us, taken_us, idle_since_us;
 	uint64_t start_us, idle_us, served;
 	bool is_admitted, is_program_running;
+	bool is_kept; /* at work before its first execution */
 	bool has_died; /* by itself: nobody had told it to end */
 	/* of a program that ended while it served nobody */
 	bool has_program_status;
@@ -145,8 +146,11 @@ void instance_take(struct instance *instance, const struct instance_user *user,
     void *arg, const char *request_id);
 void instance_let_go(struct instance *instance);
 /* Before that: the program ended before it saw the user's request, which is no
- * execution of this instance. */
+ * execution of this instance: it was waiting. */
 void instance_untake(struct instance *instance);
+/* Its program is started, and it is kept for whoever comes (min_instances): from
+ * now on it waits, as one that has served. */
+void instance_keep(struct instance *instance);
 /* Stops all processes of one that waits for its next execution, if its function
  * has `freeze_idle`; instance_take lets them go on.  Whether they stand. */
 bool instance_freeze(struct instance *instance);

@@ -513,10 +513,12 @@ boot(struct pool *pool)
 		instance->taken_us = pool_now_us(pool);
 		error = pool->function->info.is_fastcgi ?
 		    fleet->ops->boot(fleet->ops_arg, instance) : 0;
-		if (error == 0)
+		if (error == 0) {
+			instance_keep(instance);
 			pool_role(instance, POLICY_IDLE);
-		else
+		} else {
 			pool_retire(instance, "memory");
+		}
 	}
 	if (sock_is_shortage(-error))
 		policy_pause(&pool->policy, pool_now_us(pool));

@@ -476,6 +476,55 @@ without_waiting_no_time_is_the_waitings(void **state)
 	assert_int_equal(instance->idle_cpu_us, 0);
 }
 
+/* At least a tick of the loop's clock later. */
+static uint64_t
+some_time(void)
+{
+	uint64_t from_us = loop_now_us(stage.loop);
+
+	while (loop_now_us(stage.loop) == from_us)
+		stage_turn(&stage, 1);
+	return loop_now_us(stage.loop) - from_us;
+}
+
+static void
+a_prepared_one_waits_for_nobody_and_one_that_is_kept_does(void **state)
+{
+	uint64_t waited_us;
+
+	(void)state;
+	bring_up(-1, -1);
+	(void)some_time();
+	instance_keep(instance);
+	waited_us = some_time();
+	instance_take(instance, &as_user, &stage, "a");
+	assert_int_equal(instance->idle_us, waited_us);
+	(void)some_time();
+	instance_let_go(instance);
+	waited_us += some_time();
+	instance_take(instance, &as_user, &stage, "b");
+	assert_int_equal(instance->idle_us, waited_us);
+}
+
+/* It knows that somebody is there, and may do for him what it likes. */
+static void
+a_request_that_it_did_not_accept_was_waiting(void **state)
+{
+	uint64_t waited_us;
+
+	(void)state;
+	bring_up(-1, -1);
+	instance_take(instance, &as_user, &stage, "a");
+	(void)some_time();
+	instance_let_go(instance);
+	instance_take(instance, &as_user, &stage, "b");
+	waited_us = some_time();
+	instance_untake(instance);
+	assert_int_equal(instance->idle_us, waited_us);
+	instance_let_go(instance);
+	assert_int_equal(instance->served, 1);
+}
+
 static void
 an_oom_kill_is_told_from_those_before_the_execution(void **state)
 {
@@ -538,6 +587,8 @@ main(void)
 		TEST(the_death_of_init_alone_changes_nothing_until_the_spawner_says_so),
 		TEST(cpu_time_is_split_between_start_executions_and_waiting),
 		TEST(without_waiting_no_time_is_the_waitings),
+		TEST(a_prepared_one_waits_for_nobody_and_one_that_is_kept_does),
+		TEST(a_request_that_it_did_not_accept_was_waiting),
 		TEST(an_oom_kill_is_told_from_those_before_the_execution),
 		TEST(without_counters_there_is_no_clock_and_no_peak),
 		TEST(one_that_never_started_leaves_no_record_and_no_reserve),
