@@ -123,10 +123,11 @@ instance_problem(const struct entry *e)
 	    "start_cpu_us is more than any clock shows" : NULL;
 }
 
+/* No further than to where a difference of two of them is a number. */
 static uint64_t
 add_up(uint64_t a, uint64_t b)
 {
-	return a > UINT64_MAX - b ? UINT64_MAX : a + b;
+	return b > INT64_MAX || a > INT64_MAX - b ? INT64_MAX : a + b;
 }
 
 static const char *
@@ -147,6 +148,8 @@ host_add(struct run *run, const struct entry *e)
 	struct reading reading = { .event = host_event(e),
 		.clock_us = e->cgroup_cpu_us, .open_us = e->open_cpu_us };
 
+	if (e->cgroup_cpu_us > INT64_MAX)
+		return "cgroup_cpu_us is more than any clock shows";
 	if (span_is(e->event, "start")) {
 		run->left_us = e->cgroup_cpu_us;
 		run->left_lost_us = e->lost_cpu_us;
@@ -246,7 +249,9 @@ balance_of(const struct run *run, const struct run *next)
 	b.recorded_us = last.recorded_us - first.recorded_us;
 	b.clock_us = last.clock_us - first.clock_us;
 	b.open_us = (int64_t)(last.open_us - first.open_us);
-	b.missing_us = (int64_t)(b.clock_us - b.recorded_us) - b.open_us;
+	if (__builtin_sub_overflow((int64_t)b.clock_us - (int64_t)b.recorded_us,
+	    b.open_us, &b.missing_us))
+		b.missing_us = b.open_us > 0 ? INT64_MIN : INT64_MAX;
 	slack_us = strcmp(last.event, "stop") == 0 && run->is_whole ?
 	    ENDED_SLACK_US : RUNNING_SLACK_US;
 	if (b.clock_us / 100 > slack_us)

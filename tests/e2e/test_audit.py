@@ -184,6 +184,8 @@ DOCTORED = [
     ("instance", {"start_cpu_us": 2 ** 64 - 1, "idle_cpu_us": 9},
      "more than any clock shows"),
     ("host", {"open_cpu_us": 10 ** 12}, "open_cpu_us is more than"),
+    ("host", {"cgroup_cpu_us": 2 ** 63, "open_cpu_us": 2 ** 63},
+     "cgroup_cpu_us is more than any clock shows"),
 ]
 
 
@@ -201,6 +203,21 @@ def test_an_entry_that_cannot_be_is_told_with_its_line(installed, tmp_path,
     _, code, said = audit(installed, tmp_path, records)
     assert code == 1
     assert f"a.0:{line}: " in said and why in said, said
+
+
+@pytest.mark.any_user
+def test_no_sum_goes_round_whatever_a_record_says(installed, tmp_path):
+    """Not to a balance, and not to what is less than nothing."""
+    records = whole_run()
+    of_kind(records, "exec", is_plain)["cpu_us"] = 2 ** 64 - 1
+    of_kind(records, "host", lambda r: r["event"] == "totals").update(
+        clock(2 ** 63 - 1, 2 ** 63 - 1))
+    records[-1].update(clock(2 ** 63 - 1, 2 ** 63 - 1))
+    rows, code, _ = audit(installed, tmp_path, records)
+    row = rows[name()]
+    assert code == 1 and not row["is_balanced"]
+    assert row["recorded_us"] == 2 ** 63 - 1
+    assert row["missing_us"] == 1 - 2 ** 63
 
 
 @pytest.mark.any_user
