@@ -27,6 +27,17 @@ def rotate(host, name):
     return old, done.stdout
 
 
+def follow(host, *paths):
+    """The last mac and the number of keys; --verify has them, too, and no fault."""
+    head, keys = chain.follow(paths, host.first_key)
+    kept = host.dir / "first.key"
+    kept.write_text(host.first_key + "\n")
+    done = host.installed.run("usage", "--verify", "--chain-key", kept, *paths)
+    assert done.returncode == 0 and not done.stderr, done.stderr
+    assert f"by {keys} keys; the head is {head}" in done.stdout
+    return head, keys
+
+
 def test_the_chain_goes_on_over_rotations_crashes_and_restarts(keyed):
     host, old = keyed, []
     for lap in range(3):
@@ -50,7 +61,7 @@ def test_the_chain_goes_on_over_rotations_crashes_and_restarts(keyed):
     host.start()
     host.execute("/fn/swiss?head")
     host.stop()
-    head, keys = chain.follow([*old, host.accounting], host.first_key)
+    head, keys = follow(host, *old, host.accounting)
     assert keys == 4
     assert f"mac={head}" in host.log(), "the last head is not told"
 
@@ -66,7 +77,7 @@ def test_a_host_that_takes_over_goes_on_with_the_chain(keyed):
     host.take_over()
     host.execute("/fn/swiss?head")
     host.stop()
-    head, keys = chain.follow([old, host.accounting], host.first_key)
+    head, keys = follow(host, old, host.accounting)
     assert keys == 2
     assert f"mac={head}" in host.log(), "the last head is not told"
 
@@ -166,7 +177,7 @@ def test_a_key_that_cannot_be_used_is_no_start_and_no_rotation(keyed):
     host.start()
     host.execute("/fn/swiss?head")
     host.stop()
-    chain.follow([host.accounting], host.first_key)
+    follow(host, host.accounting)
 
 
 def test_a_reload_does_not_end_the_chain(keyed):
@@ -182,4 +193,4 @@ def test_a_reload_does_not_end_the_chain(keyed):
     assert done.returncode == 0, done.stderr
     host.fetch("/fn/swiss?head")
     host.stop()
-    chain.follow([host.accounting, host.log_dir / "b.log"], host.first_key)
+    follow(host, host.accounting, host.log_dir / "b.log")
