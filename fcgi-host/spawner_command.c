@@ -260,10 +260,25 @@ reload_late(void *arg)
 	    "does not take what was found; look into the log for both");
 }
 
-/* Everything that can fail, before anything is changed. */
+/* What a reload has in hand. */
+struct prepared {
+	struct images *images;
+	struct accounts *accounts;
+	struct spawner_logs logs;
+};
+
+static void
+prepared_free(struct prepared *prepared)
+{
+	images_free(prepared->images);
+	tenants_accounts_free(prepared->accounts);
+}
+
+/* Everything that can fail, before anything is changed; the logs last, since a
+ * key that was replaced is. */
 static int
-prepare(struct spawner *spawner, struct conf *conf, struct spawner_logs *logs,
-    struct images **images, char *problem, size_t size)
+prepare(struct spawner *spawner, struct conf *conf, struct prepared *prepared,
+    char *problem, size_t size)
 {
 	const struct conf *old = spawner->conf;
 	const char *key = fixed_key(old, conf);
@@ -283,18 +298,15 @@ prepare(struct spawner *spawner, struct conf *conf, struct spawner_logs *logs,
 		    "nothing was changed");
 		return -EBUSY;
 	}
-	error = spawner_logs_open(spawner, conf, is_log_new,
-	    !same_text(old->log, conf->log), logs, problem, size);
+	prepared->images = images_new(conf, spawner->site.images, problem,
+	    size);
+	prepared->accounts = prepared->images == NULL ? NULL :
+	    tenants_accounts_new(conf, spawner->places.uid, problem, size);
+	error = prepared->accounts == NULL ? -EINVAL :
+	    spawner_logs_open(spawner, conf, is_log_new,
+	    !same_text(old->log, conf->log), &prepared->logs, problem, size);
 	if (error != 0)
-		return error;
-	*images = images_new(conf, spawner->site.images, problem, size);
-	error = *images == NULL ? -EINVAL :
-	    tenants_set_accounts(spawner->tenants, conf, spawner->places.uid,
-	    problem, size);
-	if (error != 0) {
-		images_free(*images);
-		spawner_logs_close(logs);
-	}
+		prepared_free(prepared);
 	return error;
 }
 
@@ -329,8 +341,7 @@ spawner_reload(struct spawner *spawner, struct control_client *client)
 	const char *why_not = not_now(spawner);
 	char problem[SPAWNER_PROBLEM_MAX] = "";
 	struct conf *conf = NULL;
-	struct images *images = NULL;
-	struct spawner_logs logs;
+	struct prepared prepared;
 	int conf_fd = -1, prices_fd = -1, error;
 
 	if (spawner->phase != SPAWNER_SERVING) {
@@ -347,7 +358,7 @@ spawner_reload(struct spawner *spawner, struct control_client *client)
 		error = spawner_read_prices(conf, &prices_fd, problem,
 		    sizeof(problem));
 	if (error == 0)
-		error = prepare(spawner, conf, &logs, &images, problem,
+		error = prepare(spawner, conf, &prepared, problem,
 		    sizeof(problem));
 	if (error != 0) {
 		conf_unref(conf);
@@ -359,7 +370,8 @@ spawner_reload(struct spawner *spawner, struct control_client *client)
 	conf_unref(spawner->conf);
 	spawner->conf = conf;
 	images_free(spawner->site.images);
-	spawner->site.images = images;
+	spawner->site.images = prepared.images;
+	tenants_accounts_take(spawner->tenants, prepared.accounts);
 	close_fd(&spawner->conf_fd);
 	spawner->conf_fd = conf_fd;
 	close_fd(&spawner->prices_fd);
@@ -367,13 +379,13 @@ spawner_reload(struct spawner *spawner, struct control_client *client)
 	log_set_level(conf->log_level);
 	sandboxes_limit(spawner->sandboxes, ceilings_of, spawner);
 	spawner->is_read = false;
-	spawner->has_log_change = logs.accounting_fd >= 0;
+	spawner->has_log_change = prepared.logs.accounting_fd >= 0;
 	sandboxes_put_behind(spawner->sandboxes, conf->hot_nice);
 	notify_reloading();
 	spawner_wait_begin(spawner, &spawner->reload, client, RELOAD_MS, reload_late);
 	spawner_send_conf(spawner);
 	spawner_send_fd(spawner->scanner, CTL_CONF, conf_fd);
-	spawner_logs_switch(spawner, &logs);
+	spawner_logs_switch(spawner, &prepared.logs);
 	spawner_warn_of_cpu(spawner);
 	log_event(LOG_INFO, "reload", "file=\"%s\"", spawner->conf_path);
 }

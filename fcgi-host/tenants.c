@@ -30,13 +30,17 @@ struct account {
 	uint16_t changed; /* how often the id has */
 };
 
+struct accounts {
+	uid_t reserved;
+	size_t count;
+	struct account at[];
+};
+
 struct tenants {
 	int state_fd;
-	uid_t reserved;
 	struct number *numbers;
 	size_t number_count;
-	struct account *accounts;
-	size_t account_count;
+	struct accounts *accounts; /* NULL: none were looked up so far */
 };
 
 /* ------------------------------------------------------------ STATE/tenants */
@@ -70,15 +74,16 @@ number_add(struct tenants *tenants, const char *name, uid_t uid)
 static bool
 uid_is_used(const struct tenants *tenants, uid_t uid)
 {
+	const struct accounts *accounts = tenants->accounts;
 	size_t i;
 
-	if (uid == 0 || uid == tenants->reserved)
+	if (uid == 0 || (accounts != NULL && uid == accounts->reserved))
 		return true;
 	for (i = 0; i < tenants->number_count; i++)
 		if (tenants->numbers[i].uid == uid)
 			return true;
-	for (i = 0; i < tenants->account_count; i++)
-		if (tenants->accounts[i].id.uid == uid)
+	for (i = 0; accounts != NULL && i < accounts->count; i++)
+		if (accounts->at[i].id.uid == uid)
 			return true;
 	return false;
 }
@@ -258,7 +263,7 @@ tenants_free(struct tenants *tenants)
 	if (tenants == NULL)
 		return;
 	free(tenants->numbers);
-	free(tenants->accounts);
+	tenants_accounts_free(tenants->accounts);
 	free(tenants);
 }
 
@@ -267,11 +272,12 @@ tenants_free(struct tenants *tenants)
 static const struct account *
 account_find(const struct tenants *tenants, const char *tenant)
 {
+	const struct accounts *accounts = tenants->accounts;
 	size_t i;
 
-	for (i = 0; i < tenants->account_count; i++)
-		if (strcmp(tenants->accounts[i].name, tenant) == 0)
-			return &tenants->accounts[i];
+	for (i = 0; accounts != NULL && i < accounts->count; i++)
+		if (strcmp(accounts->at[i].name, tenant) == 0)
+			return &accounts->at[i];
 	return NULL;
 }
 
@@ -330,31 +336,55 @@ account_resolve(const struct conf_section *section, uid_t reserved,
 	return 0;
 }
 
+struct accounts *
+tenants_accounts_new(const struct conf *conf, uid_t reserved, char *problem,
+    size_t size)
+{
+	struct accounts *accounts = calloc(1, sizeof(*accounts) +
+	    conf->tenant_count * sizeof(accounts->at[0]));
+
+	if (accounts == NULL) {
+		snprintf(problem, size, "not enough memory");
+		return NULL;
+	}
+	accounts->reserved = reserved;
+	for (size_t i = 0; i < conf->tenant_count; i++) {
+		if (conf->tenants[i].settings.user == NULL)
+			continue;
+		if (account_resolve(&conf->tenants[i], reserved,
+		    &accounts->at[accounts->count++], problem, size) != 0) {
+			free(accounts);
+			return NULL;
+		}
+	}
+	return accounts;
+}
+
+void
+tenants_accounts_free(struct accounts *accounts)
+{
+	free(accounts);
+}
+
+void
+tenants_accounts_take(struct tenants *tenants, struct accounts *accounts)
+{
+	for (size_t i = 0; i < accounts->count; i++)
+		account_count_change(tenants, &accounts->at[i]);
+	free(tenants->accounts);
+	tenants->accounts = accounts;
+}
+
 int
 tenants_set_accounts(struct tenants *tenants, const struct conf *conf,
     uid_t reserved, char *problem, size_t size)
 {
-	struct account *accounts = calloc(conf->tenant_count + 1,
-	    sizeof(*accounts));
-	size_t i, count = 0;
-	int error = accounts != NULL ? 0 : -ENOMEM;
+	struct accounts *accounts = tenants_accounts_new(conf, reserved,
+	    problem, size);
 
-	for (i = 0; i < conf->tenant_count && error == 0; i++) {
-		if (conf->tenants[i].settings.user == NULL)
-			continue;
-		error = account_resolve(&conf->tenants[i], reserved,
-		    &accounts[count++], problem, size);
-	}
-	if (error != 0) {
-		free(accounts);
-		return error;
-	}
-	for (i = 0; i < count; i++)
-		account_count_change(tenants, &accounts[i]);
-	free(tenants->accounts);
-	tenants->accounts = accounts;
-	tenants->account_count = count;
-	tenants->reserved = reserved;
+	if (accounts == NULL)
+		return -EINVAL;
+	tenants_accounts_take(tenants, accounts);
 	return 0;
 }
 

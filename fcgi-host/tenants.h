@@ -32,14 +32,18 @@ void tenants_free(struct tenants *tenants);
 
 /*
  * Looks up every `[tenant] user` of a configuration; reserved is the uid of
- * gateway and scanner, which no tenant may have.  0; -EINVAL with a sentence,
- * and the accounts of the configuration before stay.
+ * gateway and scanner, which no tenant may have.  NULL with a sentence.
  */
+struct accounts *tenants_accounts_new(const struct conf *conf, uid_t reserved,
+    char *problem, size_t size);
+void tenants_accounts_free(struct accounts *accounts);
+/* In place of those before; takes them. */
+void tenants_accounts_take(struct tenants *tenants, struct accounts *accounts);
+/* Both.  0; -EINVAL with a sentence, and those before stay. */
 int tenants_set_accounts(struct tenants *tenants, const struct conf *conf,
     uid_t reserved, char *problem, size_t size);
 
-/* How often a tenant's account came to stand for other ids than before, by
- * tenants_set_accounts. */
+/* How often a tenant's account came to stand for other ids than before. */
 uint16_t tenants_ids_changed(const struct tenants *tenants,
     const char *tenant);
 

@@ -194,3 +194,24 @@ def test_a_reload_does_not_end_the_chain(keyed):
     host.fetch("/fn/swiss?head")
     host.stop()
     follow(host, host.accounting, host.log_dir / "b.log")
+
+
+def test_a_reload_that_is_refused_leaves_the_key_as_it_was(keyed):
+    """Also one that would have changed the log; and a start behind it is fine."""
+    host = keyed
+    key = host.key_path.read_text()
+    log = host.accounting
+    host.configure({"host": {"accounting": host.log_dir / "b.log"},
+                    "tenant alice": {"user": "nobody-has-this-name"}})
+    done = host.verb("reload")
+    assert done.returncode != 0
+    assert "nobody-has-this-name" in done.stderr
+    assert host.key_path.read_text() == key
+    del host.sections["tenant alice"]
+    host.configure({"host": {"accounting": log}})
+    host.execute("/fn/swiss?head")
+    host.stop()
+    host.start()
+    host.execute("/fn/swiss?head")
+    host.stop()
+    follow(host, log)
