@@ -103,6 +103,53 @@ set_view(struct view *view)
 	return 0;
 }
 
+/* A group, its place by name, and what it costs: 0 without prices. */
+struct ranked {
+	const struct group *group;
+	size_t place;
+	rate_sum cost;
+};
+
+/* The dearest come first; then those that used most. */
+static int
+compare(const void *a, const void *b)
+{
+	const struct ranked *x = a, *y = b;
+	const struct rate_usage *p = &x->group->sums.usage;
+	const struct rate_usage *q = &y->group->sums.usage;
+
+	if (x->cost != y->cost)
+		return x->cost > y->cost ? -1 : 1;
+	if (p->mib_ms != q->mib_ms)
+		return p->mib_ms > q->mib_ms ? -1 : 1;
+	if (p->executions != q->executions)
+		return p->executions > q->executions ? -1 : 1;
+	return x->place < y->place ? -1 : 1;
+}
+
+/* The groups of a part in that order; NULL: no memory. */
+static struct ranked *
+rank(const struct page *page, enum page_part part, size_t *count)
+{
+	struct group **sorted = groups_sorted(page->parts[part], count);
+	struct ranked *ranked = sorted == NULL ? NULL :
+	    calloc(*count + 1, sizeof(*ranked));
+	size_t i;
+
+	for (i = 0; ranked != NULL && i < *count; i++) {
+		const struct group *cost = page->costs[part] == NULL ? NULL :
+		    groups_find(page->costs[part], sorted[i]->packed,
+		    sorted[i]->n);
+
+		ranked[i].group = sorted[i];
+		ranked[i].place = i;
+		ranked[i].cost = cost == NULL ? 0 : cost->sums.cost;
+	}
+	if (ranked != NULL)
+		qsort(ranked, *count, sizeof(*ranked), compare);
+	return ranked;
+}
+
 /* ------------------------------------------------------------- charts */
 
 static struct chart
@@ -113,32 +160,23 @@ new_chart(const struct view *view, const char *title, size_t series)
 		.put = words_count };
 }
 
-/* The names of the groups that have most of a value, and how many; "others"
- * stands for the rest. */
+/* The tenants that come first; "others" stands for the rest.  The same for
+ * every picture, so that a tenant has one colour. */
 static int
-choose_names(struct groups *groups, value_fn *value, struct chart *chart)
+choose_tenants(const struct page *page, struct chart *chart)
 {
-	size_t count, i, j;
-	struct group **sorted = groups_sorted(groups, &count), *kept;
+	size_t count, i;
+	struct ranked *ranked = rank(page, PAGE_TENANTS, &count);
 
-	if (sorted == NULL)
+	if (ranked == NULL)
 		return -ENOMEM;
 	chart->series = 0;
-	for (i = 0; i < count && i < NAMED; i++) {
-		for (j = i + 1; j < count; j++) {
-			if (value(&sorted[j]->sums) <=
-			    value(&sorted[i]->sums))
-				continue;
-			kept = sorted[i];
-			sorted[i] = sorted[j];
-			sorted[j] = kept;
-		}
-		if (value(&sorted[i]->sums) > 0)
-			chart->names[chart->series++] =
-			    keys_value(sorted[i]->packed, 0);
-	}
+	for (i = 0; i < count && i < NAMED; i++)
+		chart->names[chart->series++] =
+		    keys_value(ranked[i].group->packed, 0);
 	if (i < count)
 		chart->names[chart->series++] = (struct span){ "others", 6 };
+	free(ranked);
 	return 0;
 }
 
@@ -184,7 +222,7 @@ put_tenant_stack(const struct view *view, const char *title, bool is_cost,
 	struct groups *const *parts = is_cost ? page->costs : page->parts;
 	value_fn *value = is_cost ? cost_of : executions_of;
 	struct chart chart = new_chart(view, title, 0);
-	int error = choose_names(parts[PAGE_TENANTS], value, &chart);
+	int error = choose_tenants(page, &chart);
 
 	if (is_cost) {
 		chart.put = words_cost;
@@ -360,9 +398,9 @@ put_cell(struct buf *out,
 }
 
 static int
-put_row(const struct page *page, const struct group *group,
-    const struct group *cost, struct buf *out)
+put_row(const struct page *page, const struct ranked *ranked, struct buf *out)
 {
+	const struct group *group = ranked->group;
 	const struct sums *sums = &group->sums;
 	struct span name = keys_value(group->packed, 0);
 	uint64_t n = sums->usage.executions > 0 ? sums->usage.executions : 1;
@@ -374,8 +412,7 @@ put_row(const struct page *page, const struct group *group,
 	if (error == 0)
 		error = buf_add_str(out, "</th>");
 	if (error == 0 && page->prices != NULL)
-		error = put_cell(out, words_cost, cost == NULL ? 0 :
-		    cost->sums.cost, page->prices);
+		error = put_cell(out, words_cost, ranked->cost, page->prices);
 	if (error == 0)
 		error = put_cell(out, words_count, sums->usage.executions,
 		    NULL);
@@ -393,39 +430,22 @@ put_row(const struct page *page, const struct group *group,
 	return error != 0 ? error : buf_add_str(out, "</tr>\n");
 }
 
-/* Those that used most memory-time come first. */
-static int
-compare(const void *a, const void *b)
-{
-	const struct group *const *x = a, *const *y = b;
-	rate_sum p = (*x)->sums.usage.mib_ms, q = (*y)->sums.usage.mib_ms;
-
-	if (p != q)
-		return p > q ? -1 : 1;
-	p = (*x)->sums.usage.executions;
-	q = (*y)->sums.usage.executions;
-	return p == q ? 0 : p > q ? -1 : 1;
-}
-
 static int
 put_table(const struct page *page, enum page_part part, const char *title,
     size_t most, struct buf *out)
 {
 	size_t count, i;
-	struct group **sorted = groups_sorted(page->parts[part], &count);
-	int error = sorted == NULL ? -ENOMEM : buf_addf(out, "<section>"
+	struct ranked *ranked = rank(page, part, &count);
+	int error = ranked == NULL ? -ENOMEM : buf_addf(out, "<section>"
 	    "<h2>%s</h2>\n<div class=\"wide\"><table>\n<thead><tr><th></th>"
 	    "%s<th>executions</th><th>errors</th><th>cold</th><th>run p50</th>"
 	    "<th>p95</th><th>p99</th><th>start p50</th><th>p95</th>"
 	    "<th>p99</th></tr></thead>\n<tbody>\n", title,
 	    page->prices != NULL ? "<th>cost</th>" : "");
 
-	if (sorted != NULL)
-		qsort(sorted, count, sizeof(*sorted), compare);
 	for (i = 0; error == 0 && i < count && i < most; i++)
-		error = put_row(page, sorted[i], page->prices == NULL ? NULL :
-		    groups_find(page->costs[part], sorted[i]->packed,
-		    sorted[i]->n), out);
+		error = put_row(page, &ranked[i], out);
+	free(ranked);
 	if (error == 0)
 		error = buf_add_str(out, "</tbody></table></div>\n");
 	if (error == 0 && count > most)
@@ -504,7 +524,8 @@ page_put(const struct page *page, struct buf *out)
 		error = put_table(page, PAGE_TENANTS, "Tenants",
 		    TENANTS_SHOWN, out);
 	if (error == 0)
-		error = put_table(page, PAGE_FUNCTIONS, "Functions that used "
-		    "most", TOP_FUNCTIONS, out);
+		error = put_table(page, PAGE_FUNCTIONS, page->prices != NULL ?
+		    "Functions that cost most" : "Functions that used most",
+		    TOP_FUNCTIONS, out);
 	return error != 0 ? error : buf_add_str(out, words_foot);
 }

@@ -132,6 +132,39 @@ def test_what_the_page_says_is_what_the_books_say(installed, browser, made):
     assert shown == wanted
 
 
+def test_the_dearest_come_first_and_each_tenant_has_one_colour(installed,
+                                                               tmp_path):
+    """bob, who pays most, runs least; carol pays nothing."""
+    records = made_books.ledger(900)
+    for i, record in enumerate(records):
+        if record["type"] == "exec":
+            record["tenant"] = "bob" if i % 10 == 0 else \
+                ("alice", "carol")[i % 2]
+        if record["type"] != "host":
+            record["function"] = record["tenant"] + "/f"
+    (tmp_path / "a.log").write_bytes(made_books.text(records))
+    (tmp_path / "prices.ini").write_text(
+        PRICES + "[prices tenant bob]\ngib_second = 50\n"
+        "[prices tenant carol]\ngib_second = 0\nmillion_executions = 0\n",
+        "utf-8")
+    for prices, order in ((("--prices", tmp_path / "prices.ini"),
+                           ["bob", "alice", "carol"]), ((), None)):
+        done = installed.run("usage", "--html", *prices, tmp_path / "a.log")
+        assert done.returncode == 0 and not done.stderr, done.stderr
+        figures = [part.partition("</figure>")[0]
+                   for part in done.stdout.split("<figure")[1:]
+                   if "by day and tenant" in part.partition("</figure>")[0]]
+        assert len(figures) == (2 if prices else 1)
+        rows = re.findall(r'<th scope="row">([^<]*)</th>', done.stdout)
+        tenants, functions = rows[:3], rows[3:]
+        assert order is None or tenants == order
+        assert order is not None or tenants[-1] == "bob"
+        assert functions == [f"{name}/f" for name in tenants]
+        for figure in figures:
+            legend = re.findall(r"</i>([^<]*)<", figure)
+            assert legend == tenants, figure[-600:]
+
+
 def test_percentiles_are_at_most_a_sixteenth_too_high(browser, made):
     _, records = made
     rows = browser.evaluate(

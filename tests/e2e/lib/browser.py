@@ -1,5 +1,6 @@
 """A real browser without a window: Debian's chromium, driven by its pipe."""
 import base64
+import fcntl
 import json
 import os
 import shutil
@@ -13,14 +14,23 @@ WIDTHS = (360, 768, 1280)
 SCHEMES = ("light", "dark")
 
 
+def high_pipe():
+    """A pipe whose descriptors are none of those that the browser takes."""
+    pipe = os.pipe()
+    high = [fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, 10) for fd in pipe]
+    for fd in pipe:
+        os.close(fd)
+    return high
+
+
 class Browser:
     """One process, one tab.  Ends with its block."""
 
     def __init__(self):
         program, = programs.need("chromium")
         self.dir = tempfile.mkdtemp(prefix="fh-browser-")
-        read_fd, their_write = os.pipe()
-        their_read, write_fd = os.pipe()
+        read_fd, their_write = high_pipe()
+        their_read, write_fd = high_pipe()
         command = [program, "--headless", "--no-sandbox", "--disable-gpu",
                    "--disable-dev-shm-usage", "--no-first-run",
                    "--disable-background-networking", "--hide-scrollbars",
