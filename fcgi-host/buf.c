@@ -170,6 +170,19 @@ utf8_length(const uint8_t *text, size_t n)
 	return length;
 }
 
+bool
+buf_is_utf8(const char *text, size_t n)
+{
+	size_t at, length;
+
+	for (at = 0; at < n; at += length) {
+		length = utf8_length((const uint8_t *)text + at, n - at);
+		if (length == 0)
+			return false;
+	}
+	return true;
+}
+
 static int
 add_json_escape(struct buf *b, uint8_t byte)
 {

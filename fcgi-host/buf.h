@@ -5,6 +5,7 @@
 #ifndef FCGI_HOST_BUF_H
 #define FCGI_HOST_BUF_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <string.h>
@@ -84,6 +85,9 @@ int buf_add_number(struct buf *b, uint64_t value, size_t width);
 
 int buf_addf(struct buf *b, const char *fmt, ...)
 	__attribute__((format(printf, 2, 3)));
+
+/* Whether all of text[0..n) is UTF-8 (RFC 3629). */
+bool buf_is_utf8(const char *text, size_t n);
 
 /* Appends text[0..n) as a quoted JSON string (RFC 8259); a byte that is not
  * UTF-8 becomes U+FFFD.  0, or -ENOMEM and nothing was appended. */

@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "fcgi-host/buf.h"
 #include "fcgi-host/civil.h"
 #include "fcgi-host/prices_impl.h"
 #include "fcgi-host/settings_text.h"
@@ -18,6 +19,7 @@ struct reader {
 	const char *path;
 	struct conf_errors *errors;
 	const struct conf_entry *entry;
+	bool has_currency, has_price; /* right or wrong */
 	int error; /* -ENOMEM */
 };
 
@@ -235,6 +237,7 @@ take_prices_key(struct reader *r, struct prices_section *section)
 		keys[2 * i] = kind->key;
 		keys[2 * i + 1] = kind->free_key;
 		if (strcmp(key, kind->key) == 0) {
+			r->has_price = true;
 			take_list(r, section, (enum prices_item)i);
 			return;
 		}
@@ -266,6 +269,11 @@ take_text(struct reader *r, char **out)
 	if (r->entry->value[0] == '\0') {
 		WRONG_ENTRY(r, "%s says nothing; leave it out, or write a "
 		    "text", r->entry->key);
+		return;
+	}
+	if (!buf_is_utf8(r->entry->value, strlen(r->entry->value))) {
+		WRONG_ENTRY(r, "%s is not UTF-8; save the file as plain UTF-8",
+		    r->entry->key);
 		return;
 	}
 	if (settings_put_text(out, r->entry->value) != 0) {
@@ -300,6 +308,7 @@ take_book_key(struct reader *r)
 	size_t n = strlen(value);
 
 	if (strcmp(r->entry->key, "currency") == 0) {
+		r->has_currency = true;
 		if (n == 3 && strspn(value, "ABCDEFGHIJKLMNOPQRSTUVWXYZ") == 3)
 			memcpy(r->prices->currency, value, 4);
 		else
@@ -359,8 +368,10 @@ take_section(struct reader *r, const struct conf_part *part)
 	memset(section, 0, sizeof(*section));
 	(void)snprintf(words, sizeof(words), "%s",
 	    part->name + strlen("prices"));
-	if (!take_words(r, part, words, section))
+	if (!take_words(r, part, words, section)) {
+		r->has_price = true; /* it may be here */
 		return;
+	}
 	section->line = part->line;
 	r->prices->count++;
 	for (i = 0; i < part->count && r->error == 0; i++) {
@@ -424,16 +435,13 @@ static void
 check_whole(struct reader *r)
 {
 	struct prices *prices = r->prices;
-	bool has_price = false;
-	size_t i, item;
+	size_t i;
 
 	qsort(prices->sections, prices->count, sizeof(*prices->sections),
 	    compare_sections);
 	for (i = 0; i < prices->count; i++) {
 		const struct prices_section *section = &prices->sections[i];
 
-		for (item = 0; item < PRICES_ITEM_COUNT; item++)
-			has_price |= section->lists[item] != NULL;
 		check_decimals(r, section);
 		if (i == 0 || compare_sections(section - 1, section) != 0)
 			continue;
@@ -444,10 +452,10 @@ check_whole(struct reader *r)
 		    section->line > section[-1].line ? section[-1].line :
 		    section->line);
 	}
-	if (prices->currency[0] == '\0')
+	if (!r->has_currency)
 		WRONG(r, 0, "no currency; write [book] and below it "
 		    "currency = EUR");
-	if (!has_price)
+	if (!r->has_price)
 		WRONG(r, 0, "no price; write [prices] and below it at least "
 		    "one, as gib_second = 0.0000166667");
 }

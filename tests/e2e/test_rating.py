@@ -129,15 +129,26 @@ def test_some_days_cost_their_share_of_the_whole_month(installed, rated):
     ("[book]\ncurrency = EUR\n[prices]\ngib_second = 1\n",
      ("--from", "2026-10-01T12:00:00Z"), "--from and --to are days"),
     (None, (), "prices.ini cannot be opened: No such file"),
+    ("[book]\ncurrency = EUR\nissuer = \udcff\n[prices]\ngb_out = 1\n", (),
+     "prices.ini:3: issuer is not UTF-8"),
 ])
 def test_what_is_wrong_about_the_prices_is_told(installed, tmp_path, book,
                                                 words, sentence):
     path = tmp_path / "prices.ini"
     if book is not None:
-        path.write_text(book, "utf-8")
+        path.write_text(book, "utf-8", "surrogateescape")
     done = installed.run("usage", "--prices", path, *words, "/dev/null")
     assert done.returncode == 2 and not done.stdout
     assert sentence in done.stderr
+
+
+def test_a_book_that_is_right_is_found_so_without_a_log(installed, tmp_path):
+    made_prices.book(tmp_path / "prices.ini",
+                     made_prices.section(gib_second="1"))
+    done = installed.run("usage", "--prices", tmp_path / "prices.ini",
+                         "/dev/null")
+    assert done.returncode == 0 and not done.stderr
+    assert "0.00" in done.stdout.splitlines()[-1]
 
 
 def test_costs_that_do_not_fit_are_refused_and_not_wrong(installed, tmp_path):

@@ -105,7 +105,6 @@ each_mistake_is_told_with_its_line_and_its_mend(void **state)
 	    "[prices tenant]\ngib_second = 1\n"
 	    "[prices runtime php]\ngib_second = 1\nminimum = 2\n"
 	    "[prices from 2026-02-30]\n[price]\n",
-	    "p.ini: no currency; write [book] and below it currency = EUR\n"
 	    "p.ini:2: currency: \"euro\" is no code of ISO 4217; write three "
 	    "capital letters, as EUR\n"
 	    "p.ini:3: decimals: \"10\" is no number of decimals; write 0 to 9:"
@@ -209,6 +208,30 @@ a_text_with_a_control_byte_is_refused(void **state)
 }
 
 static void
+a_text_that_is_no_utf8_is_refused(void **state)
+{
+	(void)state;
+	prices_refused(BOOK "issuer = M\xfcller\n[prices]\ngb_out = 1\n"
+	    "[customer a]\nname = \xc3\n",
+	    "p.ini:3: issuer is not UTF-8; save the file as plain UTF-8\n"
+	    "p.ini:7: name is not UTF-8; save the file as plain UTF-8\n");
+}
+
+static void
+a_price_or_currency_that_is_wrong_is_not_said_to_be_missing(void **state)
+{
+	(void)state;
+	prices_refused("[book]\ncurrency = eur\n[prices]\ngb_out = -1\n",
+	    "p.ini:2: currency: \"eur\" is no code of ISO 4217; write three "
+	    "capital letters, as EUR\n"
+	    "p.ini:4: gb_out: \"-1\" is no price; write digits, with a point "
+	    "before the decimals, as 0.25\n");
+	prices_refused(BOOK "[prices tenant b/c]\ngb_out = 1\n",
+	    "p.ini:3: \"b/c\" is no tenant's name; write [prices tenant "
+	    "NAME], of a-z, 0-9, '.', '_' and '-'\n");
+}
+
+static void
 a_book_without_a_price_is_refused(void **state)
 {
 	(void)state;
@@ -284,6 +307,9 @@ main(void)
 		cmocka_unit_test(
 		    issuer_and_customers_are_as_they_were_written),
 		cmocka_unit_test(a_text_with_a_control_byte_is_refused),
+		cmocka_unit_test(a_text_that_is_no_utf8_is_refused),
+		cmocka_unit_test(
+		    a_price_or_currency_that_is_wrong_is_not_said_to_be_missing),
 		cmocka_unit_test(a_book_without_a_price_is_refused),
 		cmocka_unit_test(more_steps_than_sixteen_are_refused),
 		cmocka_unit_test(
