@@ -54,22 +54,63 @@ bucket_leave(struct budgets *budgets, const struct budget_owner *owner)
 	*at = owner->next;
 }
 
-/* With 65,536 of them a new one takes the place of one without a budget. */
-static struct budget_owner *
-owner_take_over(struct budgets *budgets)
-{
-	for (uint32_t i = 0; i < budgets->count; i++) {
-		struct budget_owner *owner =
-		    budgets->owners[budgets->hand++ % budgets->count];
+/* Who gives way to a new one when there are 65,536, in this order: nobody who has
+ * no budget loses anything; and whoever makes names without end, each with a budget
+ * in its sidecar, takes his own places and not his neighbours'. */
+enum way { WAY_NO_BUDGET, WAY_SAME_TENANT, WAY_ANY, WAYS };
 
-		if (budget_has_limits(&owner->limits))
-			continue;
-		bucket_leave(budgets, owner);
-		memset(&owner->kept, 0, sizeof(owner->kept));
-		owner->generation = 0;
-		return owner;
+/* A tenant never does, nor a function that the administrator has a section for:
+ * of both there are few. */
+static bool
+gives_way(const struct budgets *budgets, const struct budget_owner *owner,
+    enum way way, const char *tenant)
+{
+	char of[CTL_NAME_MAX + 1];
+
+	if (owner->kept.is_tenant != 0 ||
+	    (way == WAY_NO_BUDGET && budget_has_limits(&owner->limits)))
+		return false;
+	if (way == WAY_SAME_TENANT) {
+		conf_tenant_of(owner->kept.name, of);
+		if (strcmp(of, tenant) != 0)
+			return false;
 	}
+	return budgets->conf == NULL ||
+	    conf_function(budgets->conf, owner->kept.name) == NULL;
+}
+
+static struct budget_owner *
+owner_choose(struct budgets *budgets, const char *tenant)
+{
+	for (int way = 0; way < WAYS; way++)
+		for (uint32_t i = 0; i < budgets->count; i++) {
+			struct budget_owner *owner = budgets->owners[
+			    budgets->hand++ % budgets->count];
+
+			if (gives_way(budgets, owner, (enum way)way, tenant))
+				return owner;
+		}
 	return NULL;
+}
+
+static struct budget_owner *
+owner_take_over(struct budgets *budgets, const char *name, bool is_tenant)
+{
+	struct budget_owner *owner;
+	char tenant[CTL_NAME_MAX + 1];
+
+	if (is_tenant)
+		strcpy(tenant, name);
+	else
+		conf_tenant_of(name, tenant);
+	owner = owner_choose(budgets, tenant);
+	if (owner == NULL)
+		return NULL;
+	bucket_leave(budgets, owner);
+	memset(&owner->kept, 0, sizeof(owner->kept));
+	memset(&owner->limits, 0, sizeof(owner->limits));
+	owner->is_new = false;
+	return owner;
 }
 
 /* At the end; NULL without memory. */
@@ -97,14 +138,14 @@ owner_add(struct budgets *budgets)
 }
 
 static struct budget_owner *
-owner_make(struct budgets *budgets)
+owner_make(struct budgets *budgets, const char *name, bool is_tenant)
 {
 	struct budget_owner *owner = budgets->spare;
 
 	if (owner != NULL)
 		budgets->spare = owner->next;
 	else if (budgets->count >= BUDGET_OWNERS_MAX)
-		owner = owner_take_over(budgets);
+		owner = owner_take_over(budgets, name, is_tenant);
 	else
 		owner = owner_add(budgets);
 	return owner;
@@ -132,7 +173,7 @@ budget_owner_find(struct budgets *budgets, const char *name, bool is_tenant,
 		owner = owner->next;
 	if (owner != NULL || !is_made)
 		return owner;
-	owner = owner_make(budgets);
+	owner = owner_make(budgets, name, is_tenant);
 	if (owner == NULL)
 		return NULL;
 	strncpy(owner->kept.name, name, sizeof(owner->kept.name) - 1);
