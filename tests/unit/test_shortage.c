@@ -7,10 +7,12 @@
 #include <cmocka.h>
 
 #include <errno.h>
+#include <stdio.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "fcgi-host/loop.h"
 #include "fcgi-host/sock.h"
 #include "tests/unit/program.h"
 
@@ -172,6 +174,7 @@ the_moment_costs_one_of_those_who_wait(void **state)
 	struct play *play = *state;
 	struct actor *actor;
 	struct web other;
+	uint64_t begun_us;
 
 	actor = play_dispatch(play, "GET", "");
 	web_init(&other, stage_connect(&play->stage));
@@ -179,10 +182,17 @@ the_moment_costs_one_of_those_who_wait(void **state)
 	stage_turn(&play->stage, 0);
 	play_say(play, actor, PLAIN "first");
 	descriptors_end(true);
+	begun_us = loop_clock_us();
 	play_end(play, actor, 0);
 	assert_int_equal(play->web.ends, 1);
 	play_request(play, "GET", "");
 	play_turn(play, 5);
+	if (loop_clock_us() - begun_us > 40000) {
+		fprintf(stderr, "SKIPPED: here the moment was over before "
+		    "anybody could look\n");
+		web_free(&other);
+		skip();
+	}
 	web_read(&other);
 	assert_int_equal(play->web.ends + other.ends, 2);
 	assert_int_equal(play_records(play, "refused"), 1);
