@@ -305,35 +305,21 @@ budgets_refuse(struct budgets *budgets, const struct ctl_function *function,
 
 /* ---- charging ---- */
 
-struct charge {
-	const char *tenant, *function, *runtime;
-	uint64_t run_id, seq;
-	struct budget_now then, now;
-	bool is_ahead; /* it came later than now: the clock went back */
-	struct budget_use use;
-};
-
 static void
 owner_charge(struct budgets *budgets, struct budget_owner *owner,
-    const struct charge *charge, money_int cost)
+    const struct budget_charge *charge, money_int cost)
 {
 	size_t unit;
 
-	budget_owner_add(owner, &charge->then, &charge->now, &charge->use,
-	    cost);
-	owner->kept.run_id = charge->run_id;
-	owner->kept.seq = charge->seq;
-	budget_owner_touch(budgets, owner);
+	budget_owner_charge(budgets, owner, charge, cost);
 	for (size_t p = 0; p < BUDGET_PERIODS; p++)
 		(void)period_judge(budgets, owner, p, &unit);
 }
 
 static void
-charge_both(struct budgets *budgets, const struct charge *charge,
+charge_both(struct budgets *budgets, const struct budget_charge *charge,
     uint64_t now_us)
 {
-	const struct budget_now *latest = charge->is_ahead ? &charge->then :
-	    &charge->now;
 	struct budget_owner *tenant = budget_owner_find(budgets,
 	    charge->tenant, true, true);
 	struct budget_owner *own = budget_owner_find(budgets,
@@ -344,54 +330,50 @@ charge_both(struct budgets *budgets, const struct charge *charge,
 		full_log(budgets, now_us);
 	if (tenant != NULL) {
 		tenant_limits_renew(budgets, tenant);
-		budget_owner_roll(tenant, latest);
-		cost = budget_cost(budgets, tenant, charge->runtime,
-		    &charge->then, &charge->now, &charge->use, false);
+		cost = budget_cost(budgets, tenant, charge, false);
 		owner_charge(budgets, tenant, charge, cost);
 	}
-	if (own != NULL) {
-		budget_owner_roll(own, latest);
+	if (own != NULL)
 		owner_charge(budgets, own, charge, cost);
-	}
 }
 
 void
 budgets_charge(struct budgets *budgets, const struct record_exec *record,
     uint64_t run_id, uint64_t now_us)
 {
-	const struct charge charge = {
+	struct budget_charge charge = {
 		.tenant = record->tenant, .function = record->function,
 		.runtime = record->runtime, .run_id = run_id,
-		.seq = record->seq, .is_ahead = record->time_us > now_us,
-		.then = budget_now_of(budgets, record->time_us),
-		.now = budget_now_of(budgets, now_us),
-		.use = { .executions = 1,
+		.seq = record->seq,
+		.usage = { .executions = 1,
 			.mib_ms = record_mib_ms(record->mem_limit_mib,
 			    record_billed_ms(record)),
 			.cpu_us = record->cpu_us,
 			.bytes_out = record->bytes_out },
 	};
 
-	if (record->outcome != OUTCOME_REFUSED &&
-	    record->outcome != OUTCOME_LOST && record->function[0] != '\0')
-		charge_both(budgets, &charge, now_us);
+	if (record->outcome == OUTCOME_REFUSED ||
+	    record->outcome == OUTCOME_LOST || record->function[0] == '\0')
+		return;
+	budget_charge_time(budgets, &charge, record->time_us, now_us);
+	charge_both(budgets, &charge, now_us);
 }
 
 void
 budgets_charge_instance(struct budgets *budgets,
     const struct record_instance *record, uint64_t run_id, uint64_t now_us)
 {
-	const struct charge charge = {
+	struct budget_charge charge = {
 		.tenant = record->tenant, .function = record->function,
 		.runtime = record->runtime, .run_id = run_id,
-		.seq = record->seq, .is_ahead = record->time_us > now_us,
-		.then = budget_now_of(budgets, record->time_us),
-		.now = budget_now_of(budgets, now_us),
-		.use = { .cpu_us = record->start_cpu_us + record->idle_cpu_us,
+		.seq = record->seq,
+		.usage = { .cpu_us = record->start_cpu_us +
+			record->idle_cpu_us,
 			.idle_mib_ms = record_mib_ms(record->mem_limit_mib,
 			    (record->idle_us + 999) / 1000) },
 	};
 
+	budget_charge_time(budgets, &charge, record->time_us, now_us);
 	charge_both(budgets, &charge, now_us);
 }
 

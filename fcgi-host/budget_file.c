@@ -12,8 +12,8 @@
 #include "fcgi-host/record_read.h"
 #include "fcgi-host/sock.h"
 
-#define HEAD_MAGIC UINT64_C(0x31746764756268)  /* changes with every change of a struct */
-#define ENTRY_MAGIC UINT64_C(0x31796f6e756268)
+#define HEAD_MAGIC UINT64_C(0x32746764756268)  /* changes with every change of a struct */
+#define ENTRY_MAGIC UINT64_C(0x32796f6e756268)
 /* A sector: written whole or not at all, whenever the power goes. */
 #define ENTRY_BYTES 512
 #define CHUNK (1u << 20)
@@ -278,55 +278,33 @@ owner_meet(struct reading *reading, const char *name, bool is_tenant)
 }
 
 /* One line, as budgets_charge would have charged it. */
-struct line_charge {
-	struct budget_use use;
-	struct budget_now then, now;
-	bool is_ahead;
-	money_int cost;
-};
-
-static void
-owner_charge(struct reading *reading, struct budget_owner *owner,
-    const struct record_line *line, const struct line_charge *charge)
-{
-	budget_owner_add(owner, &charge->then, &charge->now, &charge->use,
-	    charge->cost);
-	owner->kept.run_id = reading->run_id;
-	owner->kept.seq = line->seq;
-	budget_owner_touch(reading->budgets, owner);
-}
-
 static void
 line_charge(struct reading *reading, const struct record_line *line)
 {
 	struct budgets *budgets = reading->budgets;
-	struct line_charge charge = {
-		.use = { .executions = line->type == RECORD_EXEC,
+	struct budget_charge charge = {
+		.tenant = line->tenant, .function = line->function,
+		.runtime = line->runtime, .run_id = reading->run_id,
+		.seq = line->seq,
+		.usage = { .executions = line->type == RECORD_EXEC,
 			.mib_ms = line->mib_ms, .cpu_us = line->cpu_us,
 			.bytes_out = line->bytes_out,
 			.idle_mib_ms = line->idle_mib_ms },
-		.now = budget_now_of(budgets, reading->now_us),
-		.then = budget_now_of(budgets, line->time_us),
-		.is_ahead = line->time_us > reading->now_us };
-	const struct budget_now *latest = charge.is_ahead ? &charge.then :
-	    &charge.now;
+	};
 	struct budget_owner *tenant = owner_meet(reading, line->tenant, true);
 	struct budget_owner *own = owner_meet(reading, line->function, false);
 	bool is_known = tenant == NULL || is_charged(reading, tenant, line);
+	money_int cost = 0;
 
-	if (tenant != NULL) {
-		budget_owner_roll(tenant, latest);
-		charge.cost = budget_cost(budgets, tenant, line->runtime,
-		    &charge.then, &charge.now, &charge.use, is_known);
-	}
+	budget_charge_time(budgets, &charge, line->time_us, reading->now_us);
+	if (tenant != NULL)
+		cost = budget_cost(budgets, tenant, &charge, is_known);
 	if (!is_known) {
-		owner_charge(reading, tenant, line, &charge);
-		reading->charged += charge.use.executions;
+		budget_owner_charge(budgets, tenant, &charge, cost);
+		reading->charged += charge.usage.executions;
 	}
-	if (own == NULL || is_charged(reading, own, line))
-		return;
-	budget_owner_roll(own, latest);
-	owner_charge(reading, own, line, &charge);
+	if (own != NULL && !is_charged(reading, own, line))
+		budget_owner_charge(budgets, own, &charge, cost);
 }
 
 static void

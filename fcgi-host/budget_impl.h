@@ -14,10 +14,9 @@
 #define BUDGET_OWNERS_MAX 65536u
 #define BUDGET_BUCKETS 4096u
 
-/* Sums; they stop at the greatest number.  The last three have no budget of
- * their own: they are what prices are for, too. */
+/* Sums; they stop at the greatest number. */
 struct budget_use {
-	uint64_t executions, mib_ms, cpu_us, bytes_out, idle_mib_ms;
+	uint64_t executions, mib_ms;
 };
 
 /* How much of a budget has been told of. */
@@ -72,8 +71,20 @@ struct budget_now {
 	uint32_t period[BUDGET_PERIODS];
 };
 
+/* A line of the log, as it is charged. */
+struct budget_charge {
+	const char *tenant, *function, *runtime;
+	uint64_t run_id, seq;
+	struct rate_usage usage;
+	/* when it came, when it is charged, and the later of these: the clock may
+	 * have gone back between */
+	struct budget_now then, now, latest;
+};
+
 /* budget_time.c */
 struct budget_now budget_now_of(struct budgets *budgets, uint64_t time_us);
+void budget_charge_time(struct budgets *budgets, struct budget_charge *charge,
+    uint64_t time_us, uint64_t now_us);
 /* When the period ends, CLOCK_REALTIME. */
 uint64_t budget_period_end_us(enum budget_period period, uint32_t value);
 const char *budget_period_key(enum budget_period period);
@@ -89,14 +100,12 @@ void budget_owner_touch(struct budgets *budgets, struct budget_owner *owner);
 /* A new period begins with nothing used. */
 void budget_owner_roll(struct budget_owner *owner,
     const struct budget_now *now);
-/* Adds what belongs to its periods. */
-void budget_owner_add(struct budget_owner *owner,
-    const struct budget_now *then, const struct budget_now *now,
-    const struct budget_use *use, money_int cost);
+/* What it costs the tenant; is_known: he is charged for it already. */
 money_int budget_cost(struct budgets *budgets, struct budget_owner *tenant,
-    const char *runtime, const struct budget_now *then,
-    const struct budget_now *now, const struct budget_use *use,
-    bool is_known);
+    const struct budget_charge *charge, bool is_known);
+/* Adds what belongs to the owner's periods. */
+void budget_owner_charge(struct budgets *budgets, struct budget_owner *owner,
+    const struct budget_charge *charge, money_int cost);
 bool budget_has_limits(const struct budget_limits *limits);
 
 #endif

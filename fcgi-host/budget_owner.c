@@ -239,32 +239,30 @@ add(uint64_t *sum, uint64_t more)
  * that went back. */
 static bool
 is_over(const struct budget_kept *kept, size_t p,
-    const struct budget_now *then, const struct budget_now *now)
+    const struct budget_charge *charge)
 {
-	return then->period[p] < kept->period[p] &&
-	    now->period[p] >= kept->period[p];
+	return charge->then.period[p] < kept->period[p] &&
+	    charge->now.period[p] >= kept->period[p];
 }
 
 void
-budget_owner_add(struct budget_owner *owner, const struct budget_now *then,
-    const struct budget_now *now, const struct budget_use *use,
-    money_int cost)
+budget_owner_charge(struct budgets *budgets, struct budget_owner *owner,
+    const struct budget_charge *charge, money_int cost)
 {
 	struct budget_kept *kept = &owner->kept;
 
+	budget_owner_roll(owner, &charge->latest);
 	for (size_t p = 0; p < BUDGET_PERIODS; p++) {
-		struct budget_use *sum = &kept->use[p];
-
-		if (is_over(kept, p, then, now))
+		if (is_over(kept, p, charge))
 			continue;
-		add(&sum->executions, use->executions);
-		add(&sum->mib_ms, use->mib_ms);
-		add(&sum->cpu_us, use->cpu_us);
-		add(&sum->bytes_out, use->bytes_out);
-		add(&sum->idle_mib_ms, use->idle_mib_ms);
+		add(&kept->use[p].executions, charge->usage.executions);
+		add(&kept->use[p].mib_ms, (uint64_t)charge->usage.mib_ms);
 		if (money_add(&kept->cost[p], cost) < 0)
 			kept->cost[p] = COST_MAX;
 	}
+	kept->run_id = charge->run_id;
+	kept->seq = charge->seq;
+	budget_owner_touch(budgets, owner);
 }
 
 /* ---- money ---- */
@@ -272,28 +270,24 @@ budget_owner_add(struct budget_owner *owner, const struct budget_now *then,
 /*
  * What it costs at the place on the axis of the tenant's month where it comes to
  * lie.  A clock that went back over a month's end goes on with that month's axis,
- * as all else does.  is_known: the tenant is charged for it already.
+ * as all else does.
  */
 money_int
 budget_cost(struct budgets *budgets, struct budget_owner *tenant,
-    const char *runtime, const struct budget_now *then,
-    const struct budget_now *now, const struct budget_use *use, bool is_known)
+    const struct budget_charge *charge, bool is_known)
 {
-	const struct rate_usage usage = { .executions = use->executions,
-		.mib_ms = use->mib_ms, .cpu_us = use->cpu_us,
-		.bytes_out = use->bytes_out,
-		.idle_mib_ms = use->idle_mib_ms };
 	struct budget_kept *kept = &tenant->kept;
-	struct rate_meter copy = kept->meter;
-	int32_t day = (int32_t)then->period[BUDGET_DAY];
+	struct rate_meter copy;
+	int32_t day = (int32_t)charge->then.period[BUDGET_DAY];
 	money_int cost = 0;
 
-	if (budgets->prices == NULL ||
-	    is_over(kept, BUDGET_MONTH, then, now))
+	budget_owner_roll(tenant, &charge->latest);
+	if (budgets->prices == NULL || is_over(kept, BUDGET_MONTH, charge))
 		return 0;
-	if (then->period[BUDGET_MONTH] < kept->period[BUDGET_MONTH])
+	if (charge->then.period[BUDGET_MONTH] < kept->period[BUDGET_MONTH])
 		day = civil_first_day((int32_t)kept->period[BUDGET_MONTH]);
+	copy = kept->meter;
 	return rate_meter_add(is_known ? &copy : &kept->meter,
-	    budgets->prices, kept->name, runtime, day, &usage, &cost) < 0 ?
-	    COST_MAX : cost;
+	    budgets->prices, kept->name, charge->runtime, day, &charge->usage,
+	    &cost) < 0 ? COST_MAX : cost;
 }

@@ -22,6 +22,15 @@ budget_now_of(struct budgets *budgets, uint64_t time_us)
 	return (struct budget_now){ { day, budgets->month } };
 }
 
+void
+budget_charge_time(struct budgets *budgets, struct budget_charge *charge,
+    uint64_t time_us, uint64_t now_us)
+{
+	charge->then = budget_now_of(budgets, time_us);
+	charge->now = budget_now_of(budgets, now_us);
+	charge->latest = time_us > now_us ? charge->then : charge->now;
+}
+
 uint64_t
 budget_period_end_us(enum budget_period period, uint32_t value)
 {
