@@ -8,6 +8,7 @@
 
 #include "fcgi-host/log.h"
 #include "fcgi-host/record.h"
+#include "fcgi-host/record_read.h"
 
 #define TAIL_SIZE (64u * 1024)
 

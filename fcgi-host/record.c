@@ -283,20 +283,3 @@ record_put_host(struct buf *out, const struct record_host *r)
 	}
 	return put_close(out);
 }
-
-uint64_t
-record_line_seq(const char *line, size_t n)
-{
-	static const char key[] = "\"seq\":";
-	const char *at = memmem(line, n, key, sizeof(key) - 1);
-	uint64_t seq = 0;
-
-	if (at == NULL)
-		return 0;
-	for (at += sizeof(key) - 1; at < line + n; at++) {
-		if (*at < '0' || *at > '9' || seq > UINT64_MAX / 100)
-			break;
-		seq = seq * 10 + (uint64_t)(*at - '0');
-	}
-	return seq;
-}

@@ -131,7 +131,4 @@ uint64_t record_mib_ms(uint64_t mib, uint64_t ms);
 
 const char *record_outcome_name(enum record_outcome outcome);
 
-/* The seq of a line that this room wrote, or 0.  n: without the newline. */
-uint64_t record_line_seq(const char *line, size_t n);
-
 #endif

@@ -174,3 +174,12 @@ record_read(const char *line, size_t n, struct record_line *out)
 	}
 	return 0;
 }
+
+uint64_t
+record_line_seq(const char *line, size_t n)
+{
+	struct cursor cursor = { line, line + n, line };
+	uint64_t seq;
+
+	return NUMBER(&cursor, "seq", &seq) ? seq : 0;
+}

@@ -33,4 +33,7 @@ struct record_line {
 /* line[0..n) without its newline.  0, or -EINVAL: it is no such line. */
 int record_read(const char *line, size_t n, struct record_line *out);
 
+/* Its seq alone, also of one that was cut; 0: it has none. */
+uint64_t record_line_seq(const char *line, size_t n);
+
 #endif

@@ -19,6 +19,7 @@
 
 #include "fcgi-host/ledger.h"
 #include "fcgi-host/log.h"
+#include "fcgi-host/record_read.h"
 #include "tests/unit/folder.h"
 
 static struct inflight *inflight;
