@@ -48,16 +48,22 @@ entry_sum(const union entry *entry)
 }
 
 static int
-entry_write(int fd, uint64_t place, union entry *entry)
+entry_put(int fd, uint64_t place, const union entry *entry)
 {
 	ssize_t n;
 
-	entry->of.sum = entry_sum(entry);
 	do
 		n = pwrite(fd, entry, ENTRY_BYTES,
 		    (off_t)(place * ENTRY_BYTES));
 	while (n < 0 && errno == EINTR);
 	return n == ENTRY_BYTES ? 0 : n < 0 ? -errno : -ENOSPC;
+}
+
+static int
+entry_write(int fd, uint64_t place, union entry *entry)
+{
+	entry->of.sum = entry_sum(entry);
+	return entry_put(fd, place, entry);
 }
 
 static bool
@@ -174,6 +180,28 @@ head_write(const struct budget_keeper *keeper)
 	entry.of.magic = HEAD_MAGIC;
 	entry.of.u.head = keeper->head;
 	return entry_write(keeper->fd, 0, &entry);
+}
+
+/*
+ * What could not be read is not met again.  Behind a head that is made anew the
+ * entries of before would be owners once more, with what they had used then; and
+ * a place that nobody took would be told of at each start.
+ */
+static void
+damage_clear(struct budgets *budgets)
+{
+	const struct budget_keeper *keeper = &budgets->keeper;
+	const struct budget_owner *owner = budgets->spare;
+	const union entry empty = { .bytes = { 0 } };
+	int error = 0;
+
+	if (!keeper->has_found && ftruncate(keeper->fd, 0) < 0)
+		error = -errno;
+	for (; owner != NULL && error == 0; owner = owner->next)
+		error = entry_put(keeper->fd, owner->place + UINT64_C(1),
+		    &empty);
+	if (error < 0)
+		save_failed(budgets, error);
 }
 
 bool
@@ -457,6 +485,8 @@ budgets_follow(struct budgets *budgets, const struct budget_log *log)
 		log_event(LOG_ERROR, "memory", "for=budgets");
 	if (is_first)
 		reading_log(keeper, &st, log, reading.charged);
+	if (is_first && keeper->is_damaged)
+		damage_clear(budgets);
 	head_set(keeper, &st, log->size, log->run_id);
 	keeper->is_followed = true;
 	keeper->is_unwritten = true;

@@ -17,7 +17,6 @@
 #include "fcgi-host/ledger.h"
 #include "fcgi-host/log.h"
 #include "fcgi-host/loop.h"
-#include "fcgi-host/record_read.h"
 #include "tests/unit/folder.h"
 #include "tests/unit/prices_text.h"
 
@@ -424,61 +423,53 @@ a_state_that_is_damaged_anywhere_is_rebuilt_from_the_log(void **state)
 	used(2, true, 1);
 }
 
+/* The new head counts from its own log on; what stood behind the old one, in
+ * other places, is not to be met when an entry is damaged later. */
 static void
-a_line_says_what_it_charges_and_to_whom(void **state)
+behind_a_damaged_head_nothing_of_before_is_met_again(void **state)
 {
-	struct record_exec record = { .seq = 7, .run_id = RUN, .number = 3,
-		.time_us = 1700000000123456, .trigger = "web",
-		.outcome = OUTCOME_TIMEOUT, .run_us = 2000001, .cpu_us = 5,
-		.mem_limit_mib = 64, .bytes_out = 9, .exit_code = -1,
-		.tenant = "alice", .function = "alice/f",
-		.runtime = "php", .reason =
-		"a \"tenant\":\"mallory\" in words" };
-	struct record_instance instance = { .seq = 8, .run_id = RUN,
-		.tenant = "alice", .function = "alice/f", .runtime = "php",
-		.version = "0123456789abcdef", .reason = "idle",
-		.time_us = 1700000000123456, .idle_us = 1999001,
-		.start_cpu_us = 3, .exec_cpu_us = 100, .idle_cpu_us = 4,
-		.mem_limit_mib = 64, .exit_code = -1 };
-	struct record_host host = { .seq = 9, .run_id = 0xfeedbeef,
-		.event = "start" };
-	struct buf line = { 0 };
-	struct record_line read;
-	size_t n;
+	(void)state;
+	put(1, OUTCOME_OK);
+	ledger_flush(ledger);
+	execute(1);
+	budgets_finish(budgets);
+	gateway_die();
+	spoil(8, 1);
+	gateway_start(RUN + 1, "next");
+	host_record("start");
+	execute(3);
+	budgets_finish(budgets);
+	gateway_die();
+	spoil(1100, 1);
+	gateway_start(RUN + 2, "next");
+	used(0, true, 3);
+	used(0, false, 3);
+	used(1, false, 0);
+}
+
+static void
+a_damaged_entry_that_the_log_does_not_know_is_told_of_once(void **state)
+{
+	static const char none[512];
+	char entry[512];
+	int fd;
 
 	(void)state;
-	assert_int_equal(record_put_exec(&line, &record), 0);
-	n = buf_len(&line) - 1;
-	assert_int_equal(record_read((char *)buf_head(&line), n, &read), 0);
-	assert_int_equal(read.type, RECORD_EXEC);
-	assert_int_equal(read.seq, 7);
-	assert_int_equal(read.time_us, 1700000000123456);
-	assert_string_equal(read.tenant, "alice");
-	assert_string_equal(read.function, "alice/f");
-	assert_true(read.is_charged);
-	assert_int_equal(read.mib_ms, 2001 * 64);
-	assert_string_equal(read.runtime, "php");
-	assert_int_equal(read.cpu_us, 5);
-	assert_int_equal(read.bytes_out, 9);
-	/* cut anywhere it is no line */
-	for (size_t cut = 0; cut < n; cut++)
-		assert_int_not_equal(record_read((char *)buf_head(&line), cut,
-		    &read), 0);
-	buf_reset(&line, 0);
-	assert_int_equal(record_put_instance(&line, &instance), 0);
-	assert_int_equal(record_read((char *)buf_head(&line),
-	    buf_len(&line) - 1, &read), 0);
-	assert_int_equal(read.type, RECORD_INSTANCE);
-	assert_true(read.is_charged);
-	assert_int_equal(read.idle_mib_ms, 2000 * 64);
-	assert_int_equal(read.cpu_us, 7);
-	buf_reset(&line, 0);
-	assert_int_equal(record_put_host(&line, &host), 0);
-	assert_int_equal(record_read((char *)buf_head(&line),
-	    buf_len(&line) - 1, &read), 0);
-	assert_int_equal(read.type, RECORD_HOST);
-	assert_int_equal(read.run_id, 0xfeedbeef);
-	buf_free(&line);
+	execute(1);
+	budgets_finish(budgets);
+	gateway_die();
+	spoil(600, 1);
+	gateway_start(RUN + 1, "next");
+	gateway_die();
+	fd = folder_open("budgets", 0);
+	assert_int_equal(pread(fd, entry, sizeof(entry), 512), sizeof(entry));
+	assert_memory_equal(entry, none, sizeof(none));
+	/* the one behind it is sound, and stays */
+	assert_int_equal(pread(fd, entry, sizeof(entry), 1024), sizeof(entry));
+	assert_memory_not_equal(entry, none, sizeof(none));
+	close(fd);
+	gateway_start(RUN + 2, "next");
+	used(0, false, 1);
 }
 
 /* Each GiB-s at 1 EUR, from the fourth on at half: by where on the month's axis
@@ -530,7 +521,8 @@ main(void)
 		TEST(of_a_log_that_is_very_long_the_end_is_read),
 		TEST(a_state_that_is_damaged_anywhere_is_rebuilt_from_the_log),
 		TEST(what_was_spent_survives_with_its_place_among_the_steps),
-		TEST(a_line_says_what_it_charges_and_to_whom),
+		TEST(behind_a_damaged_head_nothing_of_before_is_met_again),
+		TEST(a_damaged_entry_that_the_log_does_not_know_is_told_of_once),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -281,6 +281,63 @@ the_seq_of_a_line_is_read_back_and_nothing_behind_its_end(void **state)
 	    seq_of("{\"seq\":99999999999999999999999999999999"), 0);
 }
 
+static void
+a_line_says_what_it_charges_and_to_whom(void **state)
+{
+	struct record_exec record = { .seq = 7, .run_id = 0x1f, .number = 3,
+		.time_us = 1700000000123456, .trigger = "web",
+		.outcome = OUTCOME_TIMEOUT, .run_us = 2000001, .cpu_us = 5,
+		.mem_limit_mib = 64, .bytes_out = 9, .exit_code = -1,
+		.tenant = "alice", .function = "alice/f",
+		.runtime = "php", .reason =
+		"a \"tenant\":\"mallory\" in words" };
+	struct record_instance instance = { .seq = 8, .run_id = 0x1f,
+		.tenant = "alice", .function = "alice/f", .runtime = "php",
+		.version = "0123456789abcdef", .reason = "idle",
+		.time_us = 1700000000123456, .idle_us = 1999001,
+		.start_cpu_us = 3, .exec_cpu_us = 100, .idle_cpu_us = 4,
+		.mem_limit_mib = 64, .exit_code = -1 };
+	struct record_host host = { .seq = 9, .run_id = 0xfeedbeef,
+		.event = "start" };
+	struct buf line = { 0 };
+	struct record_line read;
+	size_t n;
+
+	(void)state;
+	assert_int_equal(record_put_exec(&line, &record), 0);
+	n = buf_len(&line) - 1;
+	assert_int_equal(record_read((char *)buf_head(&line), n, &read), 0);
+	assert_int_equal(read.type, RECORD_EXEC);
+	assert_int_equal(read.seq, 7);
+	assert_int_equal(read.time_us, 1700000000123456);
+	assert_string_equal(read.tenant, "alice");
+	assert_string_equal(read.function, "alice/f");
+	assert_true(read.is_charged);
+	assert_int_equal(read.mib_ms, 2001 * 64);
+	assert_string_equal(read.runtime, "php");
+	assert_int_equal(read.cpu_us, 5);
+	assert_int_equal(read.bytes_out, 9);
+	/* cut anywhere it is no line */
+	for (size_t cut = 0; cut < n; cut++)
+		assert_int_not_equal(record_read((char *)buf_head(&line), cut,
+		    &read), 0);
+	buf_reset(&line, 0);
+	assert_int_equal(record_put_instance(&line, &instance), 0);
+	assert_int_equal(record_read((char *)buf_head(&line),
+	    buf_len(&line) - 1, &read), 0);
+	assert_int_equal(read.type, RECORD_INSTANCE);
+	assert_true(read.is_charged);
+	assert_int_equal(read.idle_mib_ms, 2000 * 64);
+	assert_int_equal(read.cpu_us, 7);
+	buf_reset(&line, 0);
+	assert_int_equal(record_put_host(&line, &host), 0);
+	assert_int_equal(record_read((char *)buf_head(&line),
+	    buf_len(&line) - 1, &read), 0);
+	assert_int_equal(read.type, RECORD_HOST);
+	assert_int_equal(read.run_id, 0xfeedbeef);
+	buf_free(&line);
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, NULL, tear_down)
 
 int
@@ -288,6 +345,7 @@ main(void)
 {
 	const struct CMUnitTest tests[] = {
 		TEST(an_execution_is_one_line_with_every_field),
+		TEST(a_line_says_what_it_charges_and_to_whom),
 		TEST(what_is_not_known_is_null),
 		TEST(only_a_warm_start_is_not_cold),
 		TEST(billed_is_rounded_up_and_nothing_for_what_never_ran),
