@@ -3,7 +3,8 @@
  * gateway, the host and the machine, at any moment between charge, write and
  * save; with rotations, and with a state that is damaged.  As long as the files
  * are whole each execution in the log is charged once; whatever is in them, the
- * successor lives and charges nobody for more than there ever was.
+ * successor lives and charges nobody for more than there ever was.  The same
+ * bytes are read as a line of the log, as one that is damaged would be.
  */
 #include "tests/fuzz/fuzz.h"
 
@@ -17,6 +18,7 @@
 #include "fcgi-host/budget_file.h"
 #include "fcgi-host/ledger.h"
 #include "fcgi-host/loop.h"
+#include "fcgi-host/record_read.h"
 #include "fcgi-host/sock.h"
 
 #define OPS_MAX 200
@@ -266,12 +268,29 @@ step(struct world *w, const uint8_t **data, size_t *n)
 	}
 }
 
+#define ENDS_WITHIN(text) (strnlen(text, sizeof(text)) < sizeof(text))
+
+static void
+line_check(const char *data, size_t n)
+{
+	struct record_line line;
+
+	if (record_read(data, n, &line) < 0)
+		return;
+	CLAIM(line.seq != 0 && line.seq == record_line_seq(data, n));
+	CLAIM(ENDS_WITHIN(line.tenant) && ENDS_WITHIN(line.function) &&
+	    ENDS_WITHIN(line.runtime));
+	/* the year 10000: days are counted in 32 bits */
+	CLAIM(line.time_us < UINT64_C(253402300800) * 1000000);
+}
+
 int
 LLVMFuzzerTestOneInput(const uint8_t *data, size_t n)
 {
 	struct world w = { .run_id = 1000 };
 
 	log_init("fuzz", LOG_ERROR);
+	line_check((const char *)data, n);
 	w.state_fd = memory_file(0);
 	w.log_fd = memory_file(0);
 	w.table_fd = memory_file(TABLE_BYTES);
