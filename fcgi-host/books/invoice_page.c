@@ -44,8 +44,25 @@ static const char style[] =
     "tfoot td { border-bottom: 0; border-top: 2px solid #1a1a1a;\n"
     "  font-weight: 600; font-size: 1.1rem; }\n"
     "footer { margin-top: 2.5rem; color: #5c5c5c; font-size: .85rem; }\n"
-    "@media (max-width: 34rem) { th, td { padding-right: .6rem; }\n"
-    "  body { padding: 1rem .75rem; } }\n"
+    ".day { white-space: nowrap; }\n"
+    /* Too narrow for four columns: each row is two lines, the amount at the
+     * end of the first. */
+    "@media screen and (max-width: 40rem) { body { padding: 1rem .75rem; }\n"
+    "  table, thead, tbody, tfoot { display: block; }\n"
+    "  tr { display: flex; flex-wrap: wrap; gap: 0 .4rem; padding: .4rem 0;\n"
+    "    border-bottom: 1px solid #e2e2e2; }\n"
+    "  th, td, tfoot td { border: 0; padding: 0; }\n"
+    "  thead tr { border-bottom-color: #1a1a1a; }\n"
+    "  tfoot tr { border-bottom: 0; border-top: 2px solid #1a1a1a; }\n"
+    "  th:nth-child(2), th:nth-child(3), td:empty { display: none; }\n"
+    "  th:first-child, td:first-child { flex: 0 0 calc(100% - 6.9rem); }\n"
+    "  th:last-child, td:last-child { flex: 0 0 6.5rem; }\n"
+    "  .functions :first-child { flex-basis: calc(100% - 9.9rem); }\n"
+    "  .functions :last-child { flex-basis: 9.5rem; }\n"
+    "  td:nth-child(2), td:nth-child(3) { order: 1; color: #5c5c5c; }\n"
+    "  td:nth-child(2)::after { content: \" \\b7\"; }\n"
+    "  .functions td:nth-child(2)::after { content: \" executions \\b7\"; }\n"
+    "  .functions td:nth-child(3)::after { content: \" GiB-seconds\"; } }\n"
     "@media print { :root { font-size: 13px; }\n"
     "  body { padding: 0; max-width: none; font-size: 10pt;\n"
     "    line-height: 1.4; }\n"
@@ -146,6 +163,20 @@ add_head(const struct invoice *invoice, struct buf *out)
 	    customer.name : invoice->tenant, customer.address);
 }
 
+/* Text; a date at its end stays in one line. */
+static int
+add_words(struct buf *out, const char *text)
+{
+	const char *from = strstr(text, ", from ");
+	int error;
+
+	if (from == NULL)
+		return add_text(out, text);
+	from += 2;
+	error = buf_add_html(out, text, (size_t)(from - text));
+	return error != 0 ? error : add_tag(out, "span class=\"day\"", from);
+}
+
 /* A row of four cells; left: bit i is set where cell i is text. */
 static int
 add_row(struct buf *out, const char *cell, unsigned left,
@@ -158,7 +189,7 @@ add_row(struct buf *out, const char *cell, unsigned left,
 		error = buf_addf(out, (left >> i & 1) != 0 ? "<%s>" :
 		    "<%s class=\"number\">", cell);
 		if (error == 0)
-			error = add_text(out, texts[i]);
+			error = add_words(out, texts[i]);
 		if (error == 0)
 			error = buf_addf(out, "</%s>", cell);
 	}
@@ -211,23 +242,28 @@ add_lines(const struct invoice *invoice, struct buf *out)
 	    "</tfoot>\n</table></div>\n");
 }
 
+/* A function, or what is of none: up to the minimum. */
 static int
 add_function(const struct invoice *invoice, const struct group *group,
     struct buf *out)
 {
 	struct span name = keys_value(group->packed, 0);
-	char executions[MONEY_TEXT_MAX], gib_s[MONEY_TEXT_MAX];
+	char executions[MONEY_TEXT_MAX] = "", gib_s[MONEY_TEXT_MAX] = "";
 	char cost[MONEY_TEXT_MAX];
 	int error = buf_add_str(out, "<tr><td>");
 
+	if (name.n > 0) {
+		(void)money_text(group->sums.usage.executions, 0, 0,
+		    executions);
+		(void)money_ratio_text(group->sums.usage.mib_ms,
+		    RATE_MIB_MS_PER_GIB_S, gib_s);
+	}
 	if (error == 0)
 		error = name.n == 0 ? buf_add_str(out, "(minimum)") :
 		    buf_add_html(out, name.at, name.n);
 	return error != 0 ? error : buf_addf(out, "</td><td class=\"number\">"
 	    "%s</td><td class=\"number\">%s</td><td class=\"number\">%s</td>"
-	    "</tr>\n", money_text(group->sums.usage.executions, 0, 0,
-	    executions), money_ratio_text(group->sums.usage.mib_ms,
-	    RATE_MIB_MS_PER_GIB_S, gib_s), invoice_amount(invoice,
+	    "</tr>\n", executions, gib_s, invoice_amount(invoice,
 	    group->sums.cost, cost));
 }
 
@@ -235,7 +271,7 @@ static int
 add_functions(const struct invoice *invoice, struct buf *out)
 {
 	int error = buf_add_str(out, "<h2>By function</h2>\n"
-	    "<div class=\"wide\"><table>\n<thead>\n");
+	    "<div class=\"wide\"><table class=\"functions\">\n<thead>\n");
 	size_t i;
 
 	if (error == 0)

@@ -105,10 +105,11 @@ add_functions(const struct invoice *invoice, struct buf *out)
 
 		cmd_table_add(&table, "%s", name.n == 0 ? "(minimum)" :
 		    log_value(shown, sizeof(shown), name.at, name.n));
-		cmd_table_add(&table, "%s", money_text(
+		cmd_table_add(&table, "%s", name.n == 0 ? "" : money_text(
 		    group->sums.usage.executions, 0, 0, text));
-		cmd_table_add(&table, "%s", money_ratio_text(
-		    group->sums.usage.mib_ms, RATE_MIB_MS_PER_GIB_S, text));
+		cmd_table_add(&table, "%s", name.n == 0 ? "" :
+		    money_ratio_text(group->sums.usage.mib_ms,
+		    RATE_MIB_MS_PER_GIB_S, text));
 		cmd_table_add(&table, "%s", invoice_amount(invoice,
 		    group->sums.cost, text));
 	}

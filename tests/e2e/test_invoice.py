@@ -1,14 +1,17 @@
 """fcgi-host invoice: a made-up month of three tenants, to the last digit against
-a calculation in Python's fractions and decimals."""
+a calculation in Python's fractions and decimals; and looked at in a real
+browser.  INVOICE_PICTURES: a directory in which the pictures are kept."""
 import datetime
 import html.parser
+import os
+import pathlib
 import re
 from decimal import Decimal
 from fractions import Fraction
 
 import pytest
 
-from lib import made_books, made_prices
+from lib import browser as browser_room, made_books, made_prices
 
 pytestmark = pytest.mark.any_user
 
@@ -158,6 +161,7 @@ def test_each_line_and_the_total_are_right_to_the_last_digit(
     assert ("free tier" in words) and "php" in words
     # The lines sum up, and so do the functions, of which none is the last.
     assert (page.rows[-1][0] == "(minimum)") == (minimum > 0)
+    assert not minimum or page.rows[-1][1:] == ["", "", cents(minimum)]
     names = [row[0] for row in page.rows[end + 2:] if row[0] != "(minimum)"]
     assert names == sorted(names)
     assert sum(Decimal(row[3]) for row in rows) == Decimal(cents(total))
@@ -202,6 +206,72 @@ def test_the_page_is_whole_by_itself_and_no_name_is_markup(installed, books):
                  "54321 Shelbyville", "alice-2026-07",
                  "2026-07-01 to 2026-07-31", "Payable within 14 days."):
         assert line in page.text
+
+
+@pytest.fixture(scope="module")
+def browser(installed, books):
+    """With default's invoice, which has every kind of row."""
+    page = books[0] / "invoice.html"
+    page.write_text(run(installed, books, "default").stdout, "utf-8")
+    with browser_room.Browser() as one:
+        one.open(page)
+        assert one.requests == [f"file://{page}"]
+        yield one
+
+
+def keep(name, data):
+    place = os.environ.get("INVOICE_PICTURES")
+    if place:
+        pathlib.Path(place, name).write_bytes(data)
+
+
+@pytest.mark.parametrize("width", browser_room.WIDTHS)
+def test_each_amount_is_seen_at_every_width(browser, width):
+    """Without a turn of the page: its cell is inside, and not cut."""
+    browser.look(width, "dark")
+    assert browser.evaluate("innerWidth") == width
+    keep(f"invoice-{width}.png", browser.picture())
+    cells = browser.evaluate(
+        "[...document.querySelectorAll('td, tfoot td')].filter(e => e.innerText"
+        ").map(e => [e.innerText, e.getBoundingClientRect().left, "
+        "e.getBoundingClientRect().right, e.scrollWidth - e.clientWidth])")
+    assert len(cells) > 20
+    for text, left, right, cut in cells:
+        assert 0 <= left < right <= width and cut <= 0, text
+    # The sum stands below the amounts, at the same edge.
+    assert len(set(browser.evaluate(
+        "[...document.querySelectorAll('table')[0].rows].map(e => e.lastChild."
+        "getBoundingClientRect().right)"))) == 1
+    # A date is in one line.
+    assert browser.evaluate(
+        "[...document.querySelectorAll('.day')].every(e => "
+        "e.getClientRects().length == 1)")
+    # It is paper also where all else is dark.
+    assert browser.evaluate("getComputedStyle(document.body).backgroundColor"
+                            ) == "rgb(255, 255, 255)"
+
+
+def test_it_is_printed_whole_on_a4(browser):
+    pdf = browser.printed()
+    keep("invoice.pdf", pdf)
+    boxes = re.findall(rb"/MediaBox ?\[([^]]*)\]", pdf)
+    assert 1 <= len(boxes) <= 2
+    for box in boxes:
+        assert [round(float(side)) for side in box.split()] == [0, 0, 595, 842]
+    # The width that the margins leave, at 96 to the inch.
+    width = int((210 - 2 * 18) / 25.4 * 96)
+    browser.ask("Emulation.setDeviceMetricsOverride", width=width, height=900,
+                deviceScaleFactor=1, mobile=False)
+    browser.ask("Emulation.setEmulatedMedia", media="print")
+    assert browser.evaluate("document.documentElement.scrollWidth") <= width
+    assert browser.evaluate(
+        "[...document.querySelectorAll('th, td')].every(e => "
+        "e.getBoundingClientRect().right <= innerWidth && e.scrollWidth <= "
+        "e.clientWidth)")
+    assert browser.evaluate(
+        "getComputedStyle(document.querySelector('thead')).display"
+    ) == "table-header-group"
+    browser.ask("Emulation.setEmulatedMedia", media="")
 
 
 def test_a_month_that_is_not_over_makes_it_provisional(installed, books):

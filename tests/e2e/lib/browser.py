@@ -114,6 +114,11 @@ class Browser:
         return base64.b64decode(self.ask("Page.captureScreenshot",
                                          captureBeyondViewport=True)["data"])
 
+    def printed(self):
+        """PDF of the page, in the size that it asks for."""
+        return base64.b64decode(self.ask("Page.printToPDF",
+                                         preferCSSPageSize=True)["data"])
+
 
 def pixels(png):
     """(width, height, bytes: three for each pixel) of a picture."""
