@@ -32,19 +32,11 @@ static int
 set_prices(struct bill *bill, const struct cmd_verb *verb,
     const struct options *options)
 {
-	struct conf *conf = NULL;
-	const char *path = options->prices;
+	struct conf *conf;
+	const char *path = rated_path(verb, options->prices, options->conf,
+	    &conf);
 
-	if (path == NULL) {
-		conf = cmd_conf(options->conf);
-		if (conf == NULL)
-			return CMD_WRONG;
-		path = conf->prices;
-	}
-	if (path == NULL)
-		(void)cmd_wrong(verb, "%s names no price book; write prices = "
-		    "FILE below [host], or give --prices", options->conf);
-	else
+	if (path != NULL)
 		bill->prices = rated_prices(path);
 	conf_unref(conf);
 	return bill->prices != NULL ? CMD_DONE : CMD_WRONG;

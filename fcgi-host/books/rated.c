@@ -10,6 +10,20 @@
 #include "fcgi-host/civil.h"
 #include "fcgi-host/cmd.h"
 
+const char *
+rated_path(const struct cmd_verb *verb, const char *path, const char *conf_path,
+    struct conf **conf)
+{
+	*conf = NULL;
+	if (path != NULL)
+		return path;
+	*conf = cmd_conf(conf_path);
+	if (*conf != NULL && (*conf)->prices == NULL)
+		(void)cmd_wrong(verb, "%s names no price book; write prices = "
+		    "FILE below [host], or give --prices", conf_path);
+	return *conf != NULL ? (*conf)->prices : NULL;
+}
+
 struct prices *
 rated_prices(const char *path)
 {
@@ -18,8 +32,8 @@ rated_prices(const char *path)
 	int fd = open(path, O_RDONLY | O_CLOEXEC);
 
 	if (fd < 0) {
-		(void)cmd_fail("%s cannot be opened: %s; --prices names a price"
-		    " book, fcgi-host-prices(5)", path, strerror(errno));
+		(void)cmd_fail("%s cannot be opened: %s; name a price book, "
+		    "fcgi-host-prices(5)", path, strerror(errno));
 		return NULL;
 	}
 	prices = prices_read(fd, path, &errors);

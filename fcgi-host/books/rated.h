@@ -2,14 +2,21 @@
  * Groups of usage with what they cost.  Records are summed by tenant, day and
  * runtime, and by what is asked for besides; whole months are rated, and the
  * rounded lines of the bills are shared out to the groups.  Pure but for
- * rated_prices.  fcgi-host-books only.
+ * rated_path and rated_prices.  fcgi-host-books only.
  */
 #ifndef FCGI_HOST_BOOKS_RATED_H
 #define FCGI_HOST_BOOKS_RATED_H
 
 #include "fcgi-host/books/groups.h"
+#include "fcgi-host/cmd.h"
 #include "fcgi-host/prices.h"
 #include "fcgi-host/rate.h"
+
+/* Where the price book is: path, or if that is NULL what the configuration
+ * names, which *conf then holds (conf_unref, also of NULL).  NULL after a
+ * sentence. */
+const char *rated_path(const struct cmd_verb *verb, const char *path,
+    const char *conf_path, struct conf **conf);
 
 /* Reads a price book; NULL after all its errors went to standard error. */
 struct prices *rated_prices(const char *path);

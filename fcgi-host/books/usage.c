@@ -62,18 +62,43 @@ set_time(const struct cmd_verb *verb, const char *name, const char *text,
 	    "or 2026-11-27T10:52:46Z", name, text);
 }
 
+/* Reads the book; a dataset of FOCUS has one in any case. */
+static int
+read_prices(struct usage *usage, const struct cmd_verb *verb,
+    const struct options *options)
+{
+	struct conf *conf;
+	const char *path = rated_path(verb, options->prices, options->conf,
+	    &conf);
+	int code = CMD_DONE;
+
+	if (path != NULL)
+		usage->prices = rated_prices(path);
+	if (usage->prices == NULL)
+		code = CMD_WRONG;
+	else if (usage->is_focus &&
+	    prices_issuer(usage->prices).name[0] == '\0') {
+		(void)cmd_fail("%s: --format focus names the issuer; write "
+		    "issuer = NAME below [book]", path);
+		code = CMD_WRONG;
+	}
+	conf_unref(conf);
+	return code;
+}
+
 /* Free tier and steps are a whole month's, so that is what is read; what of it
  * is printed are whole days. */
 static int
 set_prices(struct usage *usage, const struct cmd_verb *verb,
     const struct options *options)
 {
-	if (options->prices == NULL)
+	if (options->prices == NULL && !usage->is_focus)
 		return CMD_DONE;
 	if (usage->from_us % DAY_US != 0 ||
 	    (options->to != NULL && usage->to_us % DAY_US != 0))
-		return cmd_wrong(verb, "with --prices, --from and --to are "
-		    "days, as 2026-11-27");
+		return cmd_wrong(verb, "with %s, --from and --to are "
+		    "days, as 2026-11-27", usage->is_focus ?
+		    "--format focus" : "--prices");
 	usage->from_day = (int32_t)(usage->from_us / DAY_US);
 	usage->to_day = INT32_MAX;
 	usage->from_us = (uint64_t)civil_first_day(civil_month_of(
@@ -84,15 +109,7 @@ set_prices(struct usage *usage, const struct cmd_verb *verb,
 		    usage->to_day - 1) + 1) * DAY_US;
 	}
 	usage->keys = rated_keys(usage->is_focus ? &focus_by : &usage->by);
-	usage->prices = rated_prices(options->prices);
-	if (usage->prices == NULL)
-		return CMD_WRONG;
-	if (usage->is_focus && prices_issuer(usage->prices).name[0] == '\0') {
-		(void)cmd_fail("%s: --format focus names the issuer; write "
-		    "issuer = NAME below [book]", options->prices);
-		return CMD_WRONG;
-	}
-	return CMD_DONE;
+	return read_prices(usage, verb, options);
 }
 
 static int
@@ -119,8 +136,6 @@ set_format(struct usage *usage, const struct cmd_verb *verb,
 	if (usage->is_lambda && options->prices != NULL)
 		return cmd_wrong(verb, "--format lambda has one line for each "
 		    "execution, without --prices");
-	if (usage->is_focus && options->prices == NULL)
-		return cmd_wrong(verb, "--format focus needs --prices");
 	return CMD_DONE;
 }
 

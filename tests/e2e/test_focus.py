@@ -255,14 +255,29 @@ def test_days_bound_the_rows_and_the_minimum_wants_its_whole_month(
 
 
 @pytest.mark.parametrize("words, sentence", [
-    ((), "--format focus needs --prices"),
+    (("-c", "INI"), "h.ini names no price book"),
+    (("-c", "/none.ini"), "/none.ini: cannot be opened"),
     (("--prices", "PRICES", "--by", "day"), "without --by"),
     (("--prices", "PRICES"), "write issuer = NAME below [book]"),
 ])
 def test_what_focus_needs_is_said(installed, tmp_path, words, sentence):
     (tmp_path / "p.ini").write_text(
         "[book]\ncurrency = EUR\n[prices]\ngb_out = 1\n", "utf-8")
+    (tmp_path / "h.ini").write_text("[host]\n", "utf-8")
+    places = {"PRICES": tmp_path / "p.ini", "INI": tmp_path / "h.ini"}
     done = installed.run("usage", "--format", "focus", "/dev/null",
-                         *[tmp_path / "p.ini" if word == "PRICES" else word
-                           for word in words])
+                         *[places.get(word, word) for word in words])
     assert done.returncode == 2 and sentence in done.stderr
+
+
+def test_the_configuration_names_log_and_price_book(installed, focus,
+                                                    tmp_path):
+    folder = focus[3]
+    ini = tmp_path / "h.ini"
+    ini.write_text(f"[host]\naccounting = {folder}/a.log\n"
+                   f"prices = {folder}/prices.ini\n", "utf-8")
+    done = installed.run("usage", "--format", "focus", "-c", ini)
+    assert done.returncode == 0 and not done.stderr, done.stderr
+    assert done.stdout == installed.run(
+        "usage", "--format", "focus", "--prices", folder / "prices.ini",
+        folder / "a.log").stdout
