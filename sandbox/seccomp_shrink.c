@@ -356,12 +356,34 @@ find_arch(struct shrink *s, uint32_t *foreign)
 	return true;
 }
 
+/* Where a mask is of 32 bits the upper half is looked at under a mask of none.
+ * What is jumped to then loads a word of its own, or answers. */
+static void
+leave_out_empty_looks(struct sock_filter *code, size_t count)
+{
+	for (size_t i = 0; i + 3 < count; i++) {
+		size_t next = i + 3 + code[i + 2].jt;
+
+		if (code[i].code == LOAD &&
+		    code[i + 1].code == (BPF_ALU | BPF_AND | BPF_K) &&
+		    code[i + 1].k == 0 &&
+		    code[i + 2].code == (BPF_JMP | BPF_JEQ | BPF_K) &&
+		    code[i + 2].k == 0 && next < count &&
+		    (code[next].code == LOAD || code[next].code == RETURN))
+			code[i] = (struct sock_filter)BPF_STMT(
+			    BPF_JMP | BPF_JA, (uint32_t)(next - i - 1));
+	}
+}
+
 bool
 seccomp_shrink(struct sock_fprog *code)
 {
 	struct shrink s = { .old = code->filter, .old_count = code->len };
 	uint32_t foreign = 0;
-	bool is_shorter = find_arch(&s, &foreign) && find_ranges(&s) &&
+	bool is_shorter;
+
+	leave_out_empty_looks(code->filter, code->len);
+	is_shorter = find_arch(&s, &foreign) && find_ranges(&s) &&
 	    find_answers(&s) && find_fragments(&s) && write_all(&s, foreign) &&
 	    is_same(&s, foreign);
 
