@@ -112,6 +112,7 @@ channel_connect(struct channel *channel, const char *path)
 	fd = sock_connect_unix(path);
 	if (fd < 0)
 		return fd;
+	sock_refuse_descriptors(fd);
 	channel->fd = fd;
 	channel->id = 1;
 	return 0;

@@ -193,6 +193,7 @@ gateway_listen(struct gateway *gateway, int fd)
 		return -ENOSPC;
 	}
 	fd_set_nonblock(fd, true);
+	sock_refuse_descriptors(fd); /* what it accepts does as it does */
 	gateway->listeners[place].fd = -1;
 	error = loop_io_add(gateway->loop, &gateway->listeners[place], fd,
 	    EPOLLIN, listener_ready, gateway);

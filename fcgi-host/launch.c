@@ -252,6 +252,8 @@ step_sockets(struct start *s)
 
 	s->step = "socket for init";
 	error = sock_pair(s->sock);
+	if (error == 0)
+		sock_refuse_descriptors(s->sock[0]);
 	if (error != 0 || !s->function->is_fastcgi || s->shell != NULL)
 		return error;
 	s->step = "listening socket";

@@ -482,6 +482,14 @@ sock_recv(int fd, void *data, size_t size, int *fds, size_t fd_max,
 	return n;
 }
 
+void
+sock_refuse_descriptors(int fd)
+{
+	const int none = 0;
+
+	(void)setsockopt(fd, SOL_SOCKET, SOCK_PASSRIGHTS, &none, sizeof(none));
+}
+
 int
 sock_pair(int fds[2])
 {

@@ -11,6 +11,9 @@
 
 #define SOCK_FDS_MAX 8
 
+/* An option of sockets from Linux 6.16 on, newer than Debian 12's headers. */
+#define SOCK_PASSRIGHTS 83
+
 /* Closes *fd when the variable leaves its scope. */
 void fd_cleanup(int *fd);
 #define CLEANUP_FD __attribute__((cleanup(fd_cleanup)))
@@ -85,6 +88,11 @@ int sock_send(int fd, const void *data, size_t n, const int *fds,
  * buffer, so that no descriptor can arrive. */
 ssize_t sock_recv(int fd, void *data, size_t size, int *fds, size_t fd_max,
     size_t *fd_count);
+
+/* Whoever sends this socket a descriptor gets EPERM, where the kernel can (Linux
+ * 6.16).  Else the kernel drops it when it is received, and who receives is who
+ * closes it, however long that takes. */
+void sock_refuse_descriptors(int fd);
 
 /* A pair of SOCK_SEQPACKET sockets, or a pipe (0 read, 1 write).  Blocking:
  * who hands an end to a loop calls fd_set_nonblock.  0 or negative errno. */

@@ -121,7 +121,10 @@ static const struct seccomp_entry names[] = {
 /* Memory of its own.  Just-in-time compilers need PROT_EXEC. */
 static const struct seccomp_entry memory[] = {
 	CALL("brk"),               /* malloc */
-	CALL("mmap"),              /* malloc, ld.so, thread stacks */
+	/* Not from the machine's store of huge pages, which no ceiling of
+	 * memory counts and which was laid in for somebody else: ENOSYS, as of
+	 * a kernel that has none. */
+	CALL_IF_MASKED("mmap", 3, MAP_HUGETLB, 0), /* malloc, ld.so, stacks */
 	CALL("munmap"),            /* free */
 	CALL("mremap"),            /* realloc */
 	CALL("mprotect"),          /* ld.so's RELRO, V8, PCRE */
@@ -155,7 +158,8 @@ static const struct seccomp_entry sysv[] = {
 /* Where the kernel keeps such files from being executed (6.3 and newer,
  * vm.memfd_noexec = 2); nowhere else is it listed. */
 static const struct seccomp_entry memfd[] = {
-	CALL("memfd_create"),      /* JITs, image libraries */
+	/* Of ordinary pages, as above. */
+	CALL_IF_MASKED("memfd_create", 1, MFD_HUGETLB, 0), /* JITs, images */
 };
 
 #define CLONE_NEW_ANY \

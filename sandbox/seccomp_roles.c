@@ -10,6 +10,7 @@
 #include <sys/prctl.h>
 #include <sys/socket.h>
 
+#include "fcgi-host/sock.h"
 #include "sandbox/seccomp_list.h"
 
 /* Both roles: a loop, memory, a log. */
@@ -95,7 +96,11 @@ static const struct seccomp_entry gateway[] = {
 	CALL("connect"),           /* to instances, below its root */
 	CALL("shutdown"),          /* end of a request's body */
 	CALL("getsockopt"),        /* the error of a connect */
-	CALL("setsockopt"),        /* buffer sizes */
+	/* Taking no descriptors.  Nothing else: a socket that lingers would
+	 * have whoever is handed it wait at its close. */
+	CALL_WHEN("setsockopt", IS(1, SOL_SOCKET), IS(2, SOCK_PASSRIGHTS)),
+	DENY_WHEN("setsockopt", EPERM, IS(1, SOL_SOCKET),
+	    IS_NOT(2, SOCK_PASSRIGHTS)),
 	CALL("getsockname"),       /* which listener */
 	CALL("getpeername"),       /* the log */
 	CALL("pipe2"),             /* a CGI program's three */

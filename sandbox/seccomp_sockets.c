@@ -11,17 +11,28 @@
 
 #define PEER_PIDFD 77 /* SO_PEERPIDFD, Linux 6.5 */
 
+#define ALL_BUT(bits) (~(uint64_t)(bits))
+
 /*
  * Options of any socket: those that came before the one that loads a program of
- * the packet filter's into the kernel.  After it come its kin, polling and stamps
- * of time; and what gives a handle of the process at the other end, which of a
- * connection to a FastCGI program is the gateway.
+ * the packet filter's into the kernel (26).  After it come its kin, polling and
+ * stamps of time; and what gives a handle of the process at the other end, which
+ * of a connection to a FastCGI program is the gateway.
+ *
+ * Of those before not SO_LINGER: it has whoever closes a socket last wait, and
+ * that may be who was sent it and never asked for it, as the gateway.
  */
 static const struct seccomp_entry socket_options[] = {
 	CALL_WHEN("setsockopt", IS(1, SOL_SOCKET),
-	    BELOW(2, SO_ATTACH_FILTER)), /* everyone */
+	    BELOW(2, SO_LINGER)),  /* everyone */
 	DENY_WHEN("setsockopt", ENOPROTOOPT, IS(1, SOL_SOCKET),
-	    ABOVE(2, SO_ATTACH_FILTER - 1)),
+	    IS(2, SO_LINGER)),
+	CALL_WHEN("setsockopt", IS(1, SOL_SOCKET),
+	    IS(2, SO_REUSEPORT)),  /* servers of several processes */
+	CALL_WHEN("setsockopt", IS(1, SOL_SOCKET),
+	    MASKED(2, ALL_BUT(7), 16)), /* credentials, low water, time-outs */
+	DENY_WHEN("setsockopt", ENOPROTOOPT, IS(1, SOL_SOCKET),
+	    ABOVE(2, 16 + 7)),
 	CALL_WHEN("getsockopt", IS(1, SOL_SOCKET),
 	    BELOW(2, PEER_PIDFD)), /* event loops */
 	DENY_WHEN("getsockopt", ENOPROTOOPT, IS(1, SOL_SOCKET),

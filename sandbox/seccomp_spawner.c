@@ -51,6 +51,17 @@ static const struct seccomp_entry sandboxes[] = {
 	CALL_IF_MASKED("ioctl", 1, SECCOMP_LOW, TIOCSCTTY), /* a shell's terminal */
 };
 
+/* Whatever its children's own filters look at: theirs is enough, and a call that
+ * this one allows without a look costs nothing here. */
+static const struct seccomp_entry memory[] = {
+	CALL("mmap"),              /* everyone */
+};
+
+/* Its listening sockets, and what it hands to others. */
+static const struct seccomp_entry sockets[] = {
+	CALL("setsockopt"),        /* addresses, buffers, taking no descriptors */
+};
+
 /* Giving up rights: of the roles, of a sandbox, and its own. */
 static const struct seccomp_entry rights[] = {
 	CALL("chroot"),            /* the gateway */
@@ -86,6 +97,8 @@ static const struct seccomp_entry ordinary[] = {
 
 const struct seccomp_group seccomp_spawner_groups[] = {
 	SECCOMP_GROUP(sandboxes),
+	SECCOMP_GROUP(memory),
+	SECCOMP_GROUP(sockets),
 	SECCOMP_GROUP(rights),
 	SECCOMP_GROUP(accounts),
 #if defined(__SANITIZE_ADDRESS__)

@@ -1,11 +1,15 @@
 """FastCGI programs that break the protocol harm their own answer, no more."""
 
+import re
+import socket
+
 import pytest
 
 from lib import leaks, threads
 
 pytestmark = pytest.mark.any_user
 
+SO_PASSRIGHTS = 83  # newer than Python's list
 BROKEN = ["garbage", "version", "half", "endonly", "close", "exit", "noend",
           "overloaded", "shortend"]
 HANGING = ["silent", "deaf", "endless"]
@@ -89,6 +93,20 @@ def test_bytes_after_the_end_never_reach_the_next_request(host):
             assert answer.text == "good" and answer.is_complete, answer
 
     threads.all_of(ask, ["/fn/late"] * 6)
+
+
+def test_nobody_can_have_the_gateway_close_what_it_is_sent(host):
+    """Who is sent a descriptor drops it, and whoever closes a file or a socket
+    last waits for that."""
+    with socket.socket(socket.AF_UNIX) as own:
+        try:
+            own.setsockopt(socket.SOL_SOCKET, SO_PASSRIGHTS, 0)
+        except OSError:
+            pytest.skip("this kernel cannot refuse descriptors (Linux 6.16 can)")
+    assert host.fetch("/fn/descriptors").text == "good"
+    host.wait_log('text="descriptors: ')
+    assert set(re.findall('text="descriptors: ([^"]*)"', host.log())) == {
+        "Operation not permitted"}
 
 
 # W18

@@ -78,6 +78,8 @@ static const struct {
 	{ "64", probe_posix_queue },
 	{ "65", probe_socket_options },
 	{ "66", probe_data_socket },
+	{ "67", probe_linger },
+	{ "68", probe_huge_pages },
 	{ "status", probe_status },
 };
 

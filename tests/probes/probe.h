@@ -86,6 +86,8 @@ int probe_attributes(void);
 int probe_posix_queue(void);
 int probe_socket_options(void);
 int probe_data_socket(void);
+int probe_linger(void);
+int probe_huge_pages(void);
 int probe_status(void);
 
 #endif

@@ -258,6 +258,43 @@ probe_socket_options(void)
 	return holes;
 }
 
+/* Whoever closes such a socket last waits, and that is who was sent it. */
+int
+probe_linger(void)
+{
+	struct linger long_one = { 1, 3600 };
+	int pair[2], holes;
+
+	if (socketpair(AF_UNIX, SOCK_STREAM, 0, pair) != 0)
+		return judge(1, "no pair of sockets: %s", strerror(errno));
+	holes = attempt("a socket that lingers", setsockopt(pair[0],
+	    SOL_SOCKET, SO_LINGER, &long_one, sizeof(long_one)));
+	holes += attempt("the same, with high bits", syscall(SYS_setsockopt,
+	    pair[0], (1UL << 32) | SOL_SOCKET, (1UL << 32) | SO_LINGER,
+	    &long_one, sizeof(long_one)));
+	return holes;
+}
+
+/* The machine has a store of them or not; what counts is that it is asked. */
+int
+probe_huge_pages(void)
+{
+	void *place = mmap(NULL, 2 << 20, PROT_READ | PROT_WRITE,
+	    MAP_SHARED | MAP_ANONYMOUS | MAP_HUGETLB, -1, 0);
+	int holes = unheard("mmap of huge pages", place == MAP_FAILED ? -1 : 0);
+	int fd = memfd_create("probe", MFD_HUGETLB);
+
+	if (fd >= 0) {
+		place = mmap(NULL, 2 << 20, PROT_READ | PROT_WRITE, MAP_SHARED,
+		    fd, 0);
+		holes += judge(place != MAP_FAILED || errno == ENOMEM,
+		    "a memfd of huge pages: %s", strerror(errno));
+	} else {
+		holes += unheard("a memfd of huge pages", fd);
+	}
+	return holes;
+}
+
 /* By a socket there one instance would be given descriptors of another. */
 int
 probe_data_socket(void)

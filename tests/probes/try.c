@@ -95,6 +95,8 @@ static const struct row {
 	{ "64", NULL },
 	{ "65", NULL },
 	{ "66", "whoever may write to a folder may make a socket there" },
+	{ "67", NULL },
+	{ "68", NULL },
 	{ "status", NULL },
 };
 

@@ -396,6 +396,35 @@ what_does_not_listen_or_is_nowhere_is_said_to_be(void **state)
 	close(fd);
 }
 
+static void
+who_refuses_descriptors_is_sent_none_and_all_else(void **state)
+{
+	const int none = 0;
+	char byte = 'x', got = 0;
+	int pair[2], null, rc;
+
+	(void)state;
+	assert_int_equal(sock_pair(pair), 0);
+	null = open("/dev/null", O_RDONLY | O_CLOEXEC);
+	assert_true(null >= 0);
+	sock_refuse_descriptors(pair[0]);
+	rc = sock_send(pair[1], &byte, 1, &null, 1);
+	if (setsockopt(pair[0], SOL_SOCKET, SOCK_PASSRIGHTS, &none,
+	        sizeof(none)) == 0)
+		assert_int_equal(rc, -EPERM);
+	else
+		assert_int_equal(rc, 0); /* before Linux 6.16 */
+	if (rc != 0)
+		assert_int_equal(sock_send(pair[1], &byte, 1, NULL, 0), 0);
+	assert_int_equal(recv(pair[0], &got, 1, 0), 1);
+	assert_int_equal(got, 'x');
+	/* the other direction is the other's to say */
+	assert_int_equal(sock_send(pair[0], &byte, 1, &null, 1), 0);
+	close_fd(&null);
+	close_fd(&pair[0]);
+	close_fd(&pair[1]);
+}
+
 int
 main(void)
 {
@@ -425,6 +454,8 @@ main(void)
 		cmocka_unit_test(
 		    a_connection_is_non_blocking_and_knows_its_peer),
 		cmocka_unit_test(tcp_listens_on_numeric_addresses_only),
+		cmocka_unit_test(
+		    who_refuses_descriptors_is_sent_none_and_all_else),
 	};
 
 	return cmocka_run_group_tests_name("sock", tests, set_up_group,

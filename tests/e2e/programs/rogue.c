@@ -121,7 +121,10 @@ send_descriptors(int fd)
 	control->cmsg_len = CMSG_LEN(sizeof(all));
 	memcpy(CMSG_DATA(control), all, sizeof(all));
 	/* the byte is the version of the record that follows */
-	sendmsg(fd, &message, 0);
+	errno = 0;
+	if (sendmsg(fd, &message, 0) < 0)
+		put(fd, &byte, 1);
+	dprintf(STDERR_FILENO, "descriptors: %s\n", strerror(errno));
 	close(null);
 }
 
