@@ -40,7 +40,10 @@ add_file(struct files *files, char *path, bool *is_found)
 
 	if (path == NULL)
 		return -ENOMEM;
-	if (stat(path, &st) != 0 || !S_ISREG(st.st_mode)) {
+	/* what cannot be looked at may be a part of the books: opening it fails */
+	if (stat(path, &st) != 0)
+		st = (struct stat){ .st_mode = errno == ENOENT ? 0 : S_IFREG };
+	if (!S_ISREG(st.st_mode)) {
 		free(path);
 		return 0;
 	}

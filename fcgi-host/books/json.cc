@@ -246,6 +246,9 @@ set_ids(struct reading *r)
 {
 	struct entry *e = r->entry;
 
+	/* from 1 on, and who looks at numbers in a row may add one */
+	if (e->seq == 0 || e->seq == UINT64_MAX)
+		return bad(r, "seq", "is no number of a record");
 	if (civil_parse_time(r->time.data(), r->time.size(), &e->time_us) != 0)
 		return bad(r, "time", "is no time");
 	switch (e->type) {

@@ -324,6 +324,22 @@ def test_a_record_that_stands_there_twice_is_told_with_its_line(
         "the books twice, and are counted once"]
 
 
+def test_no_number_hides_a_record_that_stands_there_twice(installed, tmp_path):
+    """Nor what would come behind the last number that there is."""
+    records = made_books.ledger(20)[1:]
+    kept = [dict(one, seq=at + 1) for at, one in enumerate(records[:4])]
+    wrong = [dict(records[5], seq=2 ** 64 - 1), dict(records[6], seq=0)]
+    path = tmp_path / "a.log"
+    path.write_bytes(made_books.text([*kept, *wrong, *kept]))
+    groups, errors = by_json(installed, ("tenant",), path, code=1)
+    assert groups == made_books.sums(kept, ("tenant",))
+    assert sorted(errors.splitlines()) == [
+        f"fcgi-host: {path}:5: seq is no number of a record",
+        f"fcgi-host: {path}:6: seq is no number of a record",
+        f"fcgi-host: {path}:7: seq 1 to 4 of run 64290a7e3b1c5 stand in the "
+        "books twice, and are counted once"]
+
+
 def test_records_that_are_missing_are_told_with_their_place(
         installed, tmp_path):
     records = made_books.ledger(300)
@@ -420,6 +436,16 @@ def test_wrong_use_is_told_in_a_sentence(installed, words, sentence):
     done = installed.run("usage", *words)
     assert done.returncode == 2 and sentence in done.stderr
     assert not done.stdout
+
+
+def test_a_generation_that_cannot_be_looked_at_is_not_passed_over(installed,
+                                                                  tmp_path):
+    path = tmp_path / "a.log"
+    path.write_bytes(made_books.text(made_books.ledger(20)))
+    (tmp_path / "a.log.1").symlink_to("a.log.1")
+    done = installed.run("usage", path)
+    assert done.returncode == 1 and not done.stdout
+    assert f"{path}.1: Too many levels of symbolic links" in done.stderr
 
 
 def test_a_file_that_cannot_be_read_fails_by_name(installed, tmp_path):
