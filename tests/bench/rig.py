@@ -54,8 +54,7 @@ class SampleHost(host_room.Host):
     def configure(self, sections, text=None):
         places = {**self.sections["host"], **self.host_keys}
         lines, is_host = [], False
-        for line in (self.installed.libexec /
-                     "conf/fcgi-host.ini").read_text().splitlines():
+        for line in self.installed.sample.read_text().splitlines():
             if line.startswith("["):
                 if is_host:
                     lines += [f"{k} = {v}" for k, v in places.items()]
@@ -151,9 +150,18 @@ class Rig:
 
     # ------------------------------------------------------------- ours
 
-    def host(self, functions, more="", host_keys=None):
+    def unaccounted(self):
+        """This host's programs with the gateway that keeps no books."""
+        directory = self.dir / "unaccounted"
+        directory.mkdir()
+        installed = self.installed.copy_to(directory)
+        shutil.copy(self.tool("unaccounted"),
+                    installed.libexec / "fcgi-host-gateway")
+        return installed
+
+    def host(self, functions, more="", host_keys=None, installed=None):
         """A host with functions {"hello.fcgi": path or text}."""
-        host = SampleHost(self.installed, more, host_keys)
+        host = SampleHost(installed or self.installed, more, host_keys)
         self.hosts.append(host)
         for name, source in functions.items():
             host.add(name, source)

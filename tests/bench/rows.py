@@ -71,10 +71,11 @@ def function(name, **keys):
                     *(f"{k} = {v}\n" for k, v in keys.items())])
 
 
-def hello_host(rig, **keys):
+def hello_host(rig, installed=None, **keys):
     return rig.host({"hello.fcgi": rig.tool("hello-fcgi")},
                     function("hello", instances=INSTANCES) +
-                    "".join(f"{k} = {v}\n" for k, v in keys.items()))
+                    "".join(f"{k} = {v}\n" for k, v in keys.items()),
+                    installed=installed)
 
 
 # ------------------------------------------------------------ web servers
@@ -420,8 +421,42 @@ def books(_, times):
     return ledgers_room.measure(times, Row, say)
 
 
+def accounting(rig, times):
+    """(j) what the books cost, raw, through nginx and by CGI."""
+    hosts = {}
+    for name, installed in (("ours", None), ("theirs", rig.unaccounted())):
+        hosts[name] = rig.host(
+            {"hello.fcgi": rig.tool("hello-fcgi"),
+             "cgi.cgi": rig.tool("hello-cgi")},
+            function("hello", instances=INSTANCES) +
+            function("cgi", instances=ONES_INSTANCES), installed=installed)
+    ports = rig.nginx({name: (host.socket, True, "")
+                       for name, host in hosts.items()})
+    peer = "a gateway without accounting"
+    rows, pairs = [], []
+    for name, what in (
+            ("FastCGI kept, 16 connections", lambda n: load(
+                rig, times, hosts[n].socket, "-c16", "-k",
+                params=["SCRIPT_NAME=/fn/hello"])),
+            ("nginx, 16 connections, keep_conn on", lambda n: lambda: rig.wrk(
+                ports[n], "/fn/hello", 16, times.seconds)),
+            ("CGI, static C, 16 connections", lambda n: load(
+                rig, times, hosts[n].socket, "-c16", "-k",
+                params=["SCRIPT_NAME=/fn/cgi"]))):
+        rows.append(Row(name, peer, 0.95))
+        pairs.append((rows[-1], what("ours"), what("theirs")))
+        pairs[-1][1]()
+        pairs[-1][2]()
+    alternate(times, pairs)
+    written = {name: host.accounting.stat().st_size
+               for name, host in hosts.items()}
+    if written["theirs"] > 0 or written["ours"] == 0:
+        raise Trouble(f"bytes of accounting logs: {written}")
+    return rows
+
+
 BENCHES = {"web": web, "raw": raw, "cgi": cgi, "cold": cold,
            "start": start, "php": php, "haproxy": haproxy,
            "connections": many_connections,
            "functions": many_functions, "neighbours": bad_neighbours,
-           "books": books}
+           "books": books, "accounting": accounting}
