@@ -100,6 +100,8 @@ look_at(struct file *file, struct json *json, struct block *block)
 	int state = lines_open(&lines, file->path, NULL);
 
 	file->time_us = UINT64_MAX;
+	if (state == -ENOENT)
+		return 0;
 	if (state == 0)
 		state = lines_fill(lines, block);
 	if (state > 0)
@@ -151,39 +153,94 @@ sort(struct files *files, size_t from)
 	return error;
 }
 
-int
-files_add(struct files *files, const char *path)
+/* Those of a path, in no order.  0, -EINVAL: it is no file, or another errno. */
+static int
+find(struct files *files, const char *path)
 {
 	const char *slash = strrchr(path, '/');
 	const char *base = slash == NULL ? path : slash + 1;
-	char *prefix = strndup(path, (size_t)(base - path));
-	size_t before = files->count;
+	char *prefix;
 	bool is_found = false;
 	struct stat st;
-	int error = prefix == NULL ? -ENOMEM : 0;
-	DIR *dir = NULL;
+	DIR *dir;
+	int error;
 
-	if (error == 0 && stat(path, &st) == 0 && !S_ISREG(st.st_mode)) {
-		free(prefix);
-		/* A ledger of nothing: what else was given is looked at. */
-		if (S_ISCHR(st.st_mode) && st.st_rdev == makedev(1, 3))
-			return 0;
-		(void)cmd_fail("%s is no file; name the log itself", path);
-		return -EINVAL;
-	}
-	if (error == 0) {
-		dir = opendir(prefix[0] == '\0' ? "." : prefix);
-		error = dir == NULL ? -errno :
-		    add_from(files, dir, prefix, base, &is_found);
-	}
+	if (stat(path, &st) == 0 && !S_ISREG(st.st_mode))
+		/* /dev/null is a ledger of nothing: what else was given is
+		 * looked at. */
+		return S_ISCHR(st.st_mode) && st.st_rdev == makedev(1, 3) ?
+		    0 : -EINVAL;
+	prefix = strndup(path, (size_t)(base - path));
+	if (prefix == NULL)
+		return -ENOMEM;
+	dir = opendir(prefix[0] == '\0' ? "." : prefix);
+	error = dir == NULL ? -errno :
+	    add_from(files, dir, prefix, base, &is_found);
 	if (error == 0 && !is_found)
 		error = -ENOENT;
-	if (error != 0)
-		(void)cmd_fail("%s: %s", path, strerror(-error));
 	if (dir != NULL)
 		(void)closedir(dir);
 	free(prefix);
+	return error;
+}
+
+static int
+remember(struct files *files, const char *path)
+{
+	char **grown = reallocarray(files->asked, files->asked_count + 1,
+	    sizeof(*grown));
+
+	if (grown == NULL)
+		return -ENOMEM;
+	files->asked = grown;
+	grown[files->asked_count] = strdup(path);
+	if (grown[files->asked_count] == NULL)
+		return -ENOMEM;
+	files->asked_count++;
+	return 0;
+}
+
+int
+files_add(struct files *files, const char *path)
+{
+	size_t before = files->count;
+	int error = find(files, path);
+
+	if (error == 0)
+		error = remember(files, path);
+	if (error == -EINVAL)
+		(void)cmd_fail("%s is no file; name the log itself", path);
+	else if (error != 0)
+		(void)cmd_fail("%s: %s", path, strerror(-error));
 	return error != 0 ? error : sort(files, before);
+}
+
+static bool
+holds(const struct files *files, const struct file *file)
+{
+	size_t i;
+
+	for (i = 0; i < files->count; i++)
+		if (files->at[i].dev == file->dev &&
+		    files->at[i].ino == file->ino)
+			return strcmp(files->at[i].path, file->path) == 0;
+	return false;
+}
+
+bool
+files_changed(const struct files *files)
+{
+	struct files now = { .count = 0 };
+	bool is_changed = false;
+	size_t i;
+
+	for (i = 0; i < files->asked_count; i++)
+		is_changed |= find(&now, files->asked[i]) != 0;
+	is_changed |= now.count != files->count;
+	for (i = 0; !is_changed && i < now.count; i++)
+		is_changed = !holds(files, &now.at[i]);
+	files_free(&now);
+	return is_changed;
 }
 
 void
@@ -193,6 +250,9 @@ files_free(struct files *files)
 
 	for (i = 0; i < files->count; i++)
 		free(files->at[i].path);
+	for (i = 0; i < files->asked_count; i++)
+		free(files->asked[i]);
+	free(files->asked);
 	free(files->at);
 	*files = (struct files){ 0 };
 }

@@ -22,6 +22,8 @@ struct file {
 struct files {
 	struct file *at;
 	size_t count;
+	char **asked; /* the paths that were added */
+	size_t asked_count;
 };
 
 /*
@@ -32,6 +34,11 @@ struct files {
  * -ENOENT is that there is neither.
  */
 int files_add(struct files *files, const char *path);
+
+/* Whether a rotation has come since: a file that was added is another one now,
+ * or has another name, or there are more.  Then what was read may lack records,
+ * or have them twice. */
+bool files_changed(const struct files *files);
 
 void files_free(struct files *files);
 

@@ -6,6 +6,9 @@
 #include "fcgi-host/cmd.h"
 #include "fcgi-host/conf.h"
 
+/* Of reading a log that is rotated meanwhile: so often one is not. */
+#define TRIES 10
+
 int
 ledgers_files(struct files *files, char **paths, const char *conf_path)
 {
@@ -26,6 +29,7 @@ ledgers_files(struct files *files, char **paths, const char *conf_path)
 	return error != 0 ? CMD_FAILED : CMD_DONE;
 }
 
+/* What was read in one go must be what is there at its end. */
 static int
 read_all(struct reader *reader, const struct files *files)
 {
@@ -34,7 +38,23 @@ read_all(struct reader *reader, const struct files *files)
 
 	for (i = 0; error == 0 && i < files->count; i++)
 		error = reader_read(reader, files->at[i].path);
+	if ((error == 0 || error == -ENOENT) && files_changed(files))
+		error = -ESTALE;
 	return error;
+}
+
+/* An exit code, after a sentence on what is not told yet. */
+static int
+explain(int error)
+{
+	if (error == -ENOMEM)
+		(void)cmd_fail("no memory");
+	else if (error == -EOVERFLOW)
+		(void)cmd_fail(SEEN_OVERFLOW);
+	else if (error == -ESTALE)
+		(void)cmd_fail("the log was rotated while it was read; run "
+		    "this again");
+	return error != 0 ? CMD_FAILED : CMD_DONE;
 }
 
 int
@@ -42,12 +62,11 @@ ledgers_read(struct reader *reader, char **paths, const char *conf_path)
 {
 	struct files files = { .count = 0 };
 	int code = ledgers_files(&files, paths, conf_path);
-	int error = code == CMD_DONE ? read_all(reader, &files) : 0;
 
-	if (error == -ENOMEM)
-		(void)cmd_fail("no memory");
+	if (code == CMD_DONE)
+		code = explain(read_all(reader, &files));
 	files_free(&files);
-	return error != 0 ? CMD_FAILED : code;
+	return code;
 }
 
 /* Stands between a reader and who gets each record. */
@@ -119,24 +138,31 @@ ledgers_read_once(struct reader *reader, char **paths, const char *conf_path)
 		error = seen_finish(once.seen, reader);
 	reader->each = once.reader.each;
 	reader->arg = once.reader.arg;
-	if (error == -ENOMEM)
-		(void)cmd_fail("no memory");
-	else if (error == -EOVERFLOW)
-		(void)cmd_fail(SEEN_OVERFLOW);
+	if (code == CMD_DONE)
+		code = explain(error);
 	seen_free(once.seen);
 	files_free(&files);
-	return error != 0 ? CMD_FAILED : code;
+	return code;
 }
 
 int
 ledgers_sum(const struct sum_query *query, char **paths, const char *conf_path,
     struct reader *reader, struct groups *groups[])
 {
-	struct files files = { .count = 0 };
-	int code = ledgers_files(&files, paths, conf_path);
+	int code = CMD_FAILED, error = -ESTALE, tries;
 
-	if (code == CMD_DONE && sum_files(query, &files, reader, groups) != 0)
-		code = CMD_FAILED;
-	files_free(&files);
-	return code;
+	for (tries = 0; error == -ESTALE && tries < TRIES &&
+	    reader->faults == 0; tries++) {
+		struct files files = { .count = 0 };
+
+		reader->records = 0;
+		code = ledgers_files(&files, paths, conf_path);
+		error = code == CMD_DONE ?
+		    sum_files(query, &files, reader, groups) : 0;
+		files_free(&files);
+	}
+	/* What else went wrong is told. */
+	if (error == -ESTALE)
+		return explain(error);
+	return error != 0 ? CMD_FAILED : code;
 }

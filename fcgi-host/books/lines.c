@@ -79,7 +79,8 @@ lines_open(struct lines **out, const char *path, struct reader *reader)
 		*out = lines;
 		return 0;
 	}
-	(void)cmd_fail("%s: %s", path, strerror(-error));
+	if (error != -ENOENT)
+		(void)cmd_fail("%s: %s", path, strerror(-error));
 	lines_close(lines);
 	return error;
 }

@@ -32,8 +32,8 @@ bool block_next(const struct block *block, struct place *place);
 struct lines;
 
 /* Opens a file; path and reader are borrowed; with reader NULL nothing is said
- * of what is in it.  0, or a negative errno after a
- * sentence on standard error. */
+ * of what is in it.  0, or a negative errno after a sentence on standard error;
+ * -ENOENT without one: a rotation has taken it away. */
 int lines_open(struct lines **out, const char *path, struct reader *reader);
 void lines_close(struct lines *lines); /* accepts NULL */
 

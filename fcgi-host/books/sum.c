@@ -381,6 +381,9 @@ sum_files(const struct sum_query *query, const struct files *files,
 		error = read_file(&crew, &files->at[i], &progress);
 	stop(&crew);
 	progress_end(&progress);
+	/* Before what is missing is told: a rotation took it elsewhere. */
+	if ((error == 0 || error == -ENOENT) && files_changed(files))
+		error = -ESTALE;
 	if (error == 0)
 		error = crew.error;
 	if (error == 0)

@@ -32,7 +32,8 @@ struct sum_query {
  * Reads all files once, and fills groups[i] for at[i]; each is to be freed
  * with groups_free.  Faults, and what is doubled or missing, are told by the
  * reader.  0, also with faults; a negative errno after a sentence on standard
- * error, and then there are no groups.
+ * error, and then there are no groups; -ESTALE without one: there was a rotation
+ * meanwhile.
  */
 int sum_files(const struct sum_query *query, const struct files *files,
     struct reader *reader, struct groups *groups[]);

@@ -7,6 +7,8 @@ import os
 import random
 import re
 import subprocess
+import threading
+import time
 
 import pytest
 
@@ -338,6 +340,42 @@ def test_no_number_hides_a_record_that_stands_there_twice(installed, tmp_path):
         f"fcgi-host: {path}:6: seq is no number of a record",
         f"fcgi-host: {path}:7: seq 1 to 4 of run 64290a7e3b1c5 stand in the "
         "books twice, and are counted once"]
+
+
+def test_no_record_goes_missing_in_a_rotation_while_it_is_read(installed,
+                                                              tmp_path):
+    """What is read without a fault is all that was there when it began."""
+    log, written = tmp_path / "a.log", [0]
+    records = made_books.ledger(6000)
+    log.touch()
+
+    def write():
+        for i in range(0, len(records), 100):
+            with log.open("ab") as file:
+                file.write(made_books.text(records[i:i + 100]))
+            written[0] += sum(one["type"] != "host"
+                              for one in records[i:i + 100])
+            if i % 300 == 0:
+                log.rename(f"{log}-{20261000 + i}")
+                log.touch()
+            time.sleep(0.02)
+
+    writer = threading.Thread(target=write)
+    writer.start()
+    whole, is_last = 0, False
+    while not is_last:
+        is_last, least = not writer.is_alive(), written[0]
+        done = installed.run("usage", "--json", log)
+        if done.returncode != 0:
+            assert done.stderr.endswith("the log was rotated while it was "
+                                        "read; run this again\n")
+            continue
+        whole += 1
+        sums = [json.loads(line) for line in done.stdout.splitlines()]
+        assert sum(one[name] for one in sums for name in (
+            "executions", "refused", "lost", "instances")) >= least
+    writer.join()
+    assert whole > 1
 
 
 def test_records_that_are_missing_are_told_with_their_place(
