@@ -477,9 +477,9 @@ put_head(const struct view *view, struct buf *out)
 		error = buf_addf(out, "<p class=\"note\">The pictures show the "
 		    "last %d days; the sums are of all.</p>\n", DAYS_MAX);
 	if (error == 0 && view->page->faults > 0)
-		error = buf_addf(out, "<p class=\"warn\">While the books were "
-		    "read %" PRIu64 " faults were told: lines that are none, "
-		    "records that are missing or stand there twice.</p>\n",
+		error = buf_addf(out, "<p class=\"warn\">The books have faults "
+		    "(%" PRIu64 "): lines that are none, records that are "
+		    "missing or stand there twice.</p>\n",
 		    view->page->faults);
 	return error;
 }

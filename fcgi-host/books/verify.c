@@ -473,10 +473,11 @@ verify_end(struct verify *verify, const struct reader *reader)
 	char text[CHAIN_MAC_TEXT];
 
 	if (verify->unknown > 0) {
-		(void)cmd_fail("%" PRIu64 " lines are not verified, from %s "
+		(void)cmd_fail("%" PRIu64 " line%s not verified, from %s "
 		    "on: no key that was given leads to theirs; give the "
 		    "first one, of which a copy was kept (--chain-key)",
-		    verify->unknown, verify->unknown_at);
+		    verify->unknown, verify->unknown == 1 ? " is" : "s are",
+		    verify->unknown_at);
 		is_good = false;
 	}
 	if (!verify->is_chained) {
@@ -491,7 +492,8 @@ verify_end(struct verify *verify, const struct reader *reader)
 		printf("the first record follows on %s, which is not here\n",
 		    verify->begins);
 	chain_mac_text(&verify->last, text);
-	printf("%" PRIu64 " records verified, by %" PRIu64 " keys; the head "
-	    "is %s\n", verify->verified, verify->keys_seen, text);
+	printf("%" PRIu64 " record%s verified, by %" PRIu64 " key%s; the head "
+	    "is %s\n", verify->verified, verify->verified == 1 ? "" : "s",
+	    verify->keys_seen, verify->keys_seen == 1 ? "" : "s", text);
 	return is_good;
 }

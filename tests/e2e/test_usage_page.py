@@ -194,7 +194,7 @@ def test_faults_are_told_on_the_page_too(installed, tmp_path):
     path.write_bytes(made_books.text(records[:20] + records[30:]))
     done = installed.run("usage", "--html", path)
     assert done.returncode == 1
-    assert "read 1 faults were told" in done.stdout
+    assert "The books have faults (1)" in done.stdout
 
 
 def test_years_apart_do_not_make_a_page_of_all_days(installed, tmp_path):
