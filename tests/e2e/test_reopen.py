@@ -5,6 +5,7 @@ import json
 import os
 import pathlib
 import pwd
+import re
 import signal
 import subprocess
 import threading
@@ -177,6 +178,25 @@ def test_a_reopen_without_a_rename_changes_nothing(host):
     host.execute("/fn/swiss?head")
     assert host.accounting.stat().st_ino == inode
     books.check_seq(host.books.all(), True)
+
+
+def test_what_is_lost_between_a_copy_and_its_cut_is_told(host):
+    """As copytruncate does it, with the moment between held open."""
+    copy = pathlib.Path(f"{host.accounting}.1")
+    for _ in range(3):
+        host.execute("/fn/swiss?head")
+    copy.write_bytes(host.accounting.read_bytes())
+    for _ in range(2):
+        host.execute("/fn/swiss?head")
+    os.truncate(host.accounting, 0)
+    host.execute("/fn/swiss?head")
+    done = host.installed.run("usage", "--json", "-c", host.ini_path)
+    assert done.returncode == 1
+    assert re.search(r"\d+ records are missing", done.stderr), done.stderr
+    assert sum(json.loads(line)["executions"] for line in
+               done.stdout.splitlines()) == 4
+    assert host.verb("reopen").returncode == 0
+    host.wait_log("event=accounting_shortened .*copytruncate loses records")
 
 
 def test_the_installed_logrotate_rules_rotate_under_load(host):
