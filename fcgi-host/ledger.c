@@ -27,6 +27,7 @@ struct ledger {
 	int fd;
 	struct inflight_log log; /* as the file was when it was switched to */
 	bool is_sync, is_failing;
+	bool is_torn; /* what a write left behind the size is still there */
 	int error;         /* errno of the last write that failed */
 	bool no_fallocate; /* the file system cannot: free space is compared */
 	uint64_t size;     /* of the file, its one writer knows */
@@ -96,10 +97,11 @@ file_leave(struct ledger *ledger)
 		log_event(LOG_ERROR, "accounting_shortened",
 		    "mend=\"rotate by rename and reopen; "
 		    "copytruncate loses records\"");
-	else if (ledger->reserved_end > ledger->size &&
+	else if ((ledger->is_torn || ledger->reserved_end > ledger->size) &&
 	    ftruncate(ledger->fd, (off_t)ledger->size) < 0)
 		log_event(LOG_WARN, "accounting_trim", "error=\"%s\"",
 		    strerror(errno));
+	ledger->is_torn = false;
 	close_fd(&ledger->fd);
 }
 
@@ -422,13 +424,21 @@ ledger_host(struct ledger *ledger, struct record_host *record)
 	return 0;
 }
 
+static int
+batch_cut(struct ledger *ledger)
+{
+	ledger->is_torn = ftruncate(ledger->fd, (off_t)ledger->size) < 0;
+	return ledger->is_torn ? -errno : 0;
+}
+
 /* Writes all or nothing: a part that went out is cut off again, so that what
- * is in the file is whole lines only. */
+ * is in the file is whole lines only.  Where it cannot be, nothing more is
+ * written: the next line would begin within a torn one. */
 static int
 batch_write(struct ledger *ledger)
 {
 	size_t n = buf_len(&ledger->batch), done = 0;
-	int error = 0;
+	int error = ledger->is_torn ? batch_cut(ledger) : 0;
 
 	while (done < n && error == 0) {
 		ssize_t out = write(ledger->fd,
@@ -443,8 +453,7 @@ batch_write(struct ledger *ledger)
 	}
 	if (error == 0 && ledger->is_sync && fdatasync(ledger->fd) < 0)
 		error = -errno;
-	if (error < 0 && done > 0 &&
-	    ftruncate(ledger->fd, (off_t)ledger->size) < 0)
+	if (error < 0 && done > 0 && batch_cut(ledger) < 0)
 		log_event(LOG_ERROR, "accounting_cut", "error=\"%s\"",
 		    strerror(errno));
 	return error;

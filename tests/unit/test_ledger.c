@@ -329,6 +329,44 @@ a_partial_write_is_cut_off_and_written_again_without_a_gap(void **state)
 	whole("log", 1, 4);
 }
 
+/* As with `chattr +a`; here it never can be. */
+static void
+behind_a_part_that_cannot_be_cut_off_nothing_is_written(void **state)
+{
+	int fd = memfd_create("log", MFD_CLOEXEC | MFD_ALLOW_SEALING);
+	int kept = dup(fd);
+	struct stat whole, torn, last;
+
+	(void)state;
+	assert_int_equal(fcntl(fd, F_SETFL, O_APPEND), 0);
+	assert_int_equal(ledger_switch(ledger, fd, false), 0);
+	add_line();
+	ledger_flush(ledger);
+	assert_int_equal(fstat(kept, &whole), 0);
+	assert_int_equal(fcntl(kept, F_ADD_SEALS, F_SEAL_SHRINK), 0);
+	file_size_limit((rlim_t)(whole.st_size * 3 / 2));
+	add_line();
+	ledger_flush(ledger);
+	file_size_limit(0);
+	assert_int_equal(last_error, -EFBIG);
+	assert_int_equal(fstat(kept, &torn), 0);
+	assert_true(torn.st_size > whole.st_size);
+	add_line();
+	ledger_flush(ledger);
+	assert_int_equal(last_error, -EPERM);
+	assert_true(ledger_is_failing(ledger));
+	assert_int_equal(ledger_admit(ledger), -EPERM);
+	assert_int_equal(fstat(kept, &last), 0);
+	assert_int_equal(last.st_size, torn.st_size);
+	/* the next file has it all */
+	assert_int_equal(ledger_switch(ledger, folder_append("next"), false),
+	    0);
+	ledger_flush(ledger);
+	assert_int_equal(last_error, -EPERM); /* each is told once */
+	assert_int_equal(ledger_admit(ledger), 0);
+	close(kept);
+}
+
 static void
 what_the_old_file_could_not_take_goes_into_the_new_one(void **state)
 {
@@ -461,6 +499,7 @@ main(void)
 		TEST(a_switch_reserves_in_the_new_file_what_was_admitted),
 		TEST(a_switch_to_what_is_no_file_keeps_the_old_one),
 		TEST(a_partial_write_is_cut_off_and_written_again_without_a_gap),
+		TEST(behind_a_part_that_cannot_be_cut_off_nothing_is_written),
 		TEST(what_the_old_file_could_not_take_goes_into_the_new_one),
 		TEST(what_was_refused_stands_in_the_next_host_record),
 		TEST(a_released_admission_makes_room_for_another),
