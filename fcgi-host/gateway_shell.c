@@ -60,8 +60,8 @@ gateway_shell_gone(struct gateway *gateway, const struct ctl_shell_gone *shell)
 	if (function != NULL) {
 		memcpy(record.runtime, function->info.runtime,
 		    sizeof(record.runtime));
-		record.mem_limit_mib =
-		    function->info.limits.value[LIMIT_MEMORY_BYTES] >> 20;
+		record.mem_limit_mib = record_mib(
+		    function->info.limits.value[LIMIT_MEMORY_BYTES]);
 	}
 	if (ledger_instance(gateway->server.ledger, &record) != 0)
 		log_event(LOG_ERROR, "shell_record", "function=%s "

@@ -354,7 +354,8 @@ record_write(struct instance *instance)
 		.idle_cpu_us = instance->idle_cpu_us,
 		.cpu_source = cpu_source(instance),
 		.mem_peak_kib = instance->gone.memory_peak_kib,
-		.mem_limit_mib = info->limits.value[LIMIT_MEMORY_BYTES] >> 20,
+		.mem_limit_mib =
+		    record_mib(info->limits.value[LIMIT_MEMORY_BYTES]),
 		.exit_code = WIFEXITED(status) ? WEXITSTATUS(status) : -1,
 		.signal_number = WIFSIGNALED(status) ? WTERMSIG(status) : 0,
 	};
@@ -545,7 +546,6 @@ instance_untake(struct instance *instance)
 {
 	instance->exec_cpu_us -= instance->last_cpu.usage_us;
 	instance->idle_cpu_us += instance->last_cpu.usage_us;
-	/* or a program that accepts nothing would have its memory for nothing */
 	instance->idle_us += loop_now_us(instance->fleet->loop) -
 	    instance->taken_us;
 	instance->served--;

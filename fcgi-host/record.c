@@ -64,6 +64,12 @@ record_billed_ms(const struct record_exec *record)
 }
 
 uint64_t
+record_mib(uint64_t bytes)
+{
+	return (bytes >> 20) + ((bytes & ((1u << 20) - 1)) != 0);
+}
+
+uint64_t
 record_mib_ms(uint64_t mib, uint64_t ms)
 {
 	uint64_t product;

@@ -126,6 +126,9 @@ int record_put_host(struct buf *out, const struct record_host *record);
 
 /* init_us + run_us in milliseconds, rounded up; 0 for OUTCOME_REFUSED. */
 uint64_t record_billed_ms(const struct record_exec *record);
+/* What a limit of so many bytes counts as in MiB: rounded up, or the part of one
+ * that a sidecar adds would be had for nothing. */
+uint64_t record_mib(uint64_t bytes);
 /* MiB kept for so many milliseconds; UINT64_MAX where a number cannot hold it. */
 uint64_t record_mib_ms(uint64_t mib, uint64_t ms);
 

@@ -81,7 +81,8 @@ function_note(struct record_exec *record, const struct ctl_function *info)
 {
 	memcpy(record->version, info->version, sizeof(record->version));
 	memcpy(record->runtime, info->runtime, sizeof(record->runtime));
-	record->mem_limit_mib = info->limits.value[LIMIT_MEMORY_BYTES] >> 20;
+	record->mem_limit_mib =
+	    record_mib(info->limits.value[LIMIT_MEMORY_BYTES]);
 	record->deadline_ms = info->limits.value[LIMIT_TIMEOUT_MS];
 }
 

@@ -226,6 +226,19 @@ def test_a_functions_own_memory_limit_stands_in_the_record(host):
     assert record["mem_peak_kib"] >= 160000
 
 
+def test_a_begun_mib_of_a_limit_is_charged_as_a_whole_one(start_once, programs):
+    """In both kinds of record; else a sidecar had most of it for nothing."""
+    host = start_once.host({"f.cgi": programs.cgi, "f.ini":
+        "[function]\nmemory = 17407K\nidle = 100ms\n"})
+    _, record = host.execute("/fn/f?head")
+    assert record["mem_limit_mib"] == 17
+    assert record["mib_ms"] == 17 * record["billed_ms"]
+    ended = host.books.wait(lambda one: one["type"] == "instance" and
+                            one["executions"] == 1)
+    assert ended["mem_limit_mib"] == 17
+    assert ended["idle_mib_ms"] == 17 * -(-ended["idle_us"] // 1000)
+
+
 def test_above_its_memory_a_function_gets_none(host):
     """Denied by the limit, or killed by it: never served."""
     answer, record = host.execute("/fn/swiss?head&hold=200000&raw=ok")

@@ -121,6 +121,17 @@ billed_is_rounded_up_and_nothing_for_what_never_ran(void **state)
 }
 
 static void
+a_begun_mib_is_a_whole_one(void **state)
+{
+	(void)state;
+	assert_int_equal(record_mib(0), 0);
+	assert_int_equal(record_mib(4 << 20), 4);
+	assert_int_equal(record_mib((4 << 20) + 1), 5);
+	assert_int_equal(record_mib((5 << 20) - 1), 5);
+	assert_true(record_mib(UINT64_MAX) == UINT64_C(1) << 44);
+}
+
+static void
 memory_time_never_wraps_round(void **state)
 {
 	(void)state;
@@ -349,6 +360,7 @@ main(void)
 		TEST(what_is_not_known_is_null),
 		TEST(only_a_warm_start_is_not_cold),
 		TEST(billed_is_rounded_up_and_nothing_for_what_never_ran),
+		TEST(a_begun_mib_is_a_whole_one),
 		TEST(memory_time_never_wraps_round),
 		TEST(each_outcome_has_a_name_of_its_own),
 		TEST(the_longest_line_fits_in_its_reserve),
