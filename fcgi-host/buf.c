@@ -1,7 +1,6 @@
 #include "fcgi-host/buf.h"
 
 #include <errno.h>
-#include <stdarg.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -116,26 +115,36 @@ buf_add_number(struct buf *b, uint64_t value, size_t width)
 }
 
 int
-buf_addf(struct buf *b, const char *fmt, ...)
+buf_addv(struct buf *b, const char *fmt, va_list args)
 {
-	va_list args;
+	va_list copy;
 	char *place;
 	int length;
 
-	va_start(args, fmt);
-	length = vsnprintf(NULL, 0, fmt, args);
-	va_end(args);
+	va_copy(copy, args);
+	length = vsnprintf(NULL, 0, fmt, copy);
+	va_end(copy);
 	if (length < 0)
 		return -ENOMEM;
 	/* One more for the NUL that vsnprintf writes and nobody commits. */
 	place = (char *)buf_reserve(b, (size_t)length + 1);
 	if (place == NULL)
 		return -ENOMEM;
-	va_start(args, fmt);
 	vsnprintf(place, (size_t)length + 1, fmt, args);
-	va_end(args);
 	b->end += (size_t)length;
 	return 0;
+}
+
+int
+buf_addf(struct buf *b, const char *fmt, ...)
+{
+	va_list args;
+	int error;
+
+	va_start(args, fmt);
+	error = buf_addv(b, fmt, args);
+	va_end(args);
+	return error;
 }
 
 /* The length of the UTF-8 sequence at text[0..n), 0 for none (RFC 3629: no

@@ -5,6 +5,7 @@
 #ifndef FCGI_HOST_BUF_H
 #define FCGI_HOST_BUF_H
 
+#include <stdarg.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -85,6 +86,8 @@ int buf_add_number(struct buf *b, uint64_t value, size_t width);
 
 int buf_addf(struct buf *b, const char *fmt, ...)
 	__attribute__((format(printf, 2, 3)));
+int buf_addv(struct buf *b, const char *fmt, va_list args)
+	__attribute__((format(printf, 2, 0)));
 
 /* Whether all of text[0..n) is UTF-8 (RFC 3629). */
 bool buf_is_utf8(const char *text, size_t n);

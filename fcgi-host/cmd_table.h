@@ -12,9 +12,10 @@
 
 /* All-zero is an empty table.  The first row is the heading. */
 struct cmd_table {
-	char **cells; /* row by row */
+	struct buf cells; /* row by row, each with its NUL */
 	size_t count, columns;
 	unsigned right; /* bit i: column i is aligned to the right */
+	int widths[CMD_TABLE_COLUMNS_MAX];
 	int error;
 };
 

@@ -123,11 +123,15 @@ a_table_is_aligned_without_blanks_at_the_end(void **state)
 	cmd_table_add(&table, "longer");
 	cmd_table_add(&table, "%d", 7);
 	cmd_table_add(&table, "x");
+	cmd_table_add(&table, "%s", "");
+	cmd_table_add(&table, "12345678");
+	cmd_table_add(&table, "y");
 	assert_int_equal(cmd_table_put(&table, &out), 0);
 	assert_int_equal(buf_add(&out, "", 1), 0);
 	assert_string_equal((char *)buf_head(&out),
-	    "A       NUMBER  LAST\n"
-	    "longer       7  x\n");
+	    "A         NUMBER  LAST\n"
+	    "longer         7  x\n"
+	    "        12345678  y\n");
 	buf_free(&out);
 	cmd_table_free(&table);
 }
