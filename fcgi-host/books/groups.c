@@ -116,32 +116,48 @@ grow(struct groups *groups)
 	groups->bucket_count = count;
 }
 
+/* Where the group with these values is, or is to be put: there NULL is. */
+static struct group **
+place_of(const struct groups *groups, const uint8_t *packed, size_t n,
+    uint64_t *hash)
+{
+	struct group **place;
+
+	*hash = hash_of(groups->seed, packed, n);
+	place = &groups->buckets[*hash & (groups->bucket_count - 1)];
+	while (*place != NULL && ((*place)->hash != *hash ||
+	    (*place)->n != n || memcmp((*place)->packed, packed, n) != 0))
+		place = &(*place)->next;
+	return place;
+}
+
+static void
+put(struct groups *groups, struct group **place, struct group *group)
+{
+	group->next = NULL;
+	*place = group;
+	if (++groups->count > groups->bucket_count)
+		grow(groups);
+}
+
 const struct group *
 groups_find(const struct groups *groups, const uint8_t *packed, size_t n)
 {
-	uint64_t hash = hash_of(groups->seed, packed, n);
-	const struct group *group =
-	    groups->buckets[hash & (groups->bucket_count - 1)];
+	uint64_t hash;
 
-	for (; group != NULL; group = group->next)
-		if (group->hash == hash && group->n == n &&
-		    memcmp(group->packed, packed, n) == 0)
-			break;
-	return group;
+	return *place_of(groups, packed, n, &hash);
 }
 
 /* The same, made if there is none; NULL: no memory. */
 static struct group *
 find(struct groups *groups, const uint8_t *packed, size_t n)
 {
-	uint64_t hash = hash_of(groups->seed, packed, n);
-	struct group **bucket =
-	    &groups->buckets[hash & (groups->bucket_count - 1)], *group;
+	uint64_t hash;
+	struct group **place = place_of(groups, packed, n, &hash);
+	struct group *group = *place;
 
-	for (group = *bucket; group != NULL; group = group->next)
-		if (group->hash == hash && group->n == n &&
-		    memcmp(group->packed, packed, n) == 0)
-			return group;
+	if (group != NULL)
+		return group;
 	group = calloc(1, sizeof(*group) + n);
 	if (group == NULL)
 		return NULL;
@@ -149,10 +165,7 @@ find(struct groups *groups, const uint8_t *packed, size_t n)
 	group->n = n;
 	if (n > 0)
 		memcpy(group->packed, packed, n);
-	group->next = *bucket;
-	*bucket = group;
-	if (++groups->count > groups->bucket_count)
-		grow(groups);
+	put(groups, place, group);
 	return group;
 }
 
@@ -349,25 +362,39 @@ groups_take(struct groups *groups, const struct entry *entry)
 	return change_spreads(groups, group, entry, true);
 }
 
-int
-groups_merge(struct groups *groups, const struct groups *other)
+/* Takes the group over, or what is in it; it is the other's no more. */
+static int
+take_over(struct groups *groups, struct group *from)
 {
-	const struct group *from;
-	struct group *to;
+	struct group **place = place_of(groups, from->packed, from->n,
+	    &from->hash), *to = *place;
+	int error = 0;
+
+	if (to == NULL) {
+		put(groups, place, from);
+		return 0;
+	}
+	sums_change(&to->sums, &from->sums, false);
+	error = merge_spreads(to, from);
+	free_group(from);
+	return error;
+}
+
+int
+groups_merge(struct groups *groups, struct groups *other)
+{
+	int error = 0;
 	size_t i;
 
-	for (i = 0; i < other->bucket_count; i++) {
-		for (from = other->buckets[i]; from != NULL;
-		    from = from->next) {
-			to = find(groups, from->packed, from->n);
-			if (to == NULL)
-				return -ENOMEM;
-			sums_change(&to->sums, &from->sums, false);
-			if (merge_spreads(to, from) != 0)
-				return -ENOMEM;
+	for (i = 0; i < other->bucket_count; i++)
+		while (error == 0 && other->buckets[i] != NULL) {
+			struct group *from = other->buckets[i];
+
+			other->buckets[i] = from->next;
+			other->count--;
+			error = take_over(groups, from);
 		}
-	}
-	return 0;
+	return error;
 }
 
 static int

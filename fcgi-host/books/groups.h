@@ -60,8 +60,8 @@ int groups_take(struct groups *groups, const struct entry *entry);
 int groups_add_sums(struct groups *groups, const uint8_t *packed, size_t n,
     const struct sums *sums);
 
-/* Adds all groups of the other.  0 or -ENOMEM. */
-int groups_merge(struct groups *groups, const struct groups *other);
+/* Takes all groups out of the other and adds them.  0 or -ENOMEM. */
+int groups_merge(struct groups *groups, struct groups *other);
 
 /* The group with these values, or NULL. */
 const struct group *groups_find(const struct groups *groups,

@@ -102,17 +102,30 @@ put_json(struct buf *out, const struct keys *keys, const struct group *group,
 	return error != 0 ? error : buf_add_str(out, "}\n");
 }
 
-int
-report_json(struct groups *groups, const struct keys *keys,
-    const struct prices *prices, struct buf *out)
+/* All groups, by a function for one. */
+static int
+put_each(struct groups *groups, const struct keys *keys,
+    const struct prices *prices, struct buf *out, int (*full)(struct buf *out),
+    int (*put)(struct buf *out, const struct keys *keys,
+    const struct group *group, const struct prices *prices))
 {
 	size_t count, i;
 	struct group **sorted = groups_sorted(groups, &count);
 	int error = sorted == NULL ? -ENOMEM : 0;
 
-	for (i = 0; error == 0 && i < count; i++)
-		error = put_json(out, keys, sorted[i], prices);
+	for (i = 0; error == 0 && i < count; i++) {
+		error = put(out, keys, sorted[i], prices);
+		if (error == 0 && buf_len(out) > REPORT_FULL)
+			error = full(out);
+	}
 	return error;
+}
+
+int
+report_json(struct groups *groups, const struct keys *keys,
+    const struct prices *prices, struct buf *out, int (*full)(struct buf *out))
+{
+	return put_each(groups, keys, prices, out, full, put_json);
 }
 
 int
@@ -159,11 +172,10 @@ put_csv(struct buf *out, const struct keys *keys, const struct group *group,
 
 int
 report_csv(struct groups *groups, const struct keys *keys,
-    const struct prices *prices, struct buf *out)
+    const struct prices *prices, struct buf *out, int (*full)(struct buf *out))
 {
-	size_t count, i;
-	struct group **sorted = groups_sorted(groups, &count);
-	int error = sorted == NULL ? -ENOMEM : 0;
+	int error = 0;
+	size_t i;
 
 	for (i = 0; error == 0 && i < keys->count; i++)
 		error = buf_addf(out, "%s,", keys_name(keys->at[i]));
@@ -173,9 +185,8 @@ report_csv(struct groups *groups, const struct keys *keys,
 	if (error == 0)
 		error = buf_add_str(out, prices != NULL ? ",cost,currency\n" :
 		    "\n");
-	for (i = 0; error == 0 && i < count; i++)
-		error = put_csv(out, keys, sorted[i], prices);
-	return error;
+	return error != 0 ? error :
+	    put_each(groups, keys, prices, out, full, put_csv);
 }
 
 /* Thousandths with their point; rounded down, as whole numbers are cut. */

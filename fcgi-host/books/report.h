@@ -15,12 +15,19 @@
 /* Aligned, with units that people read, and the sum below. */
 int report_table(struct groups *groups, const struct keys *keys,
     const struct prices *prices, struct buf *out);
+
+/* Of the next two: full takes out what there is, as soon as it is more than
+ * REPORT_FULL; its error ends the report. */
+#define REPORT_FULL 65536
+
 /* One object for each group and line; whole numbers in the log's units. */
 int report_json(struct groups *groups, const struct keys *keys,
-    const struct prices *prices, struct buf *out);
+    const struct prices *prices, struct buf *out,
+    int (*full)(struct buf *out));
 /* The same numbers, with a heading (RFC 4180; lines end with \n). */
 int report_csv(struct groups *groups, const struct keys *keys,
-    const struct prices *prices, struct buf *out);
+    const struct prices *prices, struct buf *out,
+    int (*full)(struct buf *out));
 
 /* A field of CSV, in quotes where it must be; NULL is an empty one. */
 int report_field(struct buf *out, struct span value);

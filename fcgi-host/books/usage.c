@@ -19,7 +19,6 @@
 #include "fcgi-host/civil.h"
 
 #define DAY_US UINT64_C(86400000000)
-#define LINES_BYTES 65536 /* are written at once */
 
 struct options {
 	const char *conf, *by, *from, *to, *prices, *format;
@@ -39,17 +38,23 @@ struct usage {
 };
 
 static int
+write_out(struct buf *out)
+{
+	return cmd_print(out) == CMD_DONE ? 0 : -EIO;
+}
+
+static int
 add_line(const struct entry *entry, const struct place *place, void *arg)
 {
 	struct usage *usage = arg;
+	int error = 0;
 
 	(void)place;
 	if (entry->time_us < usage->from_us || entry->time_us >= usage->to_us)
 		return 0;
-	if (buf_len(&usage->lines) > LINES_BYTES &&
-	    cmd_print(&usage->lines) != CMD_DONE)
-		return -EIO;
-	return lambda_line(entry, &usage->lines);
+	if (buf_len(&usage->lines) > REPORT_FULL)
+		error = write_out(&usage->lines);
+	return error != 0 ? error : lambda_line(entry, &usage->lines);
 }
 
 static int
@@ -232,14 +237,15 @@ print(struct usage *usage, const struct options *options)
 		return cmd_print(&usage->lines);
 	if (options->is_json)
 		error = report_json(usage->groups, &usage->by, usage->prices,
-		    &out);
+		    &out, write_out);
 	else if (options->is_csv)
 		error = report_csv(usage->groups, &usage->by, usage->prices,
-		    &out);
+		    &out, write_out);
 	else
 		error = report_table(usage->groups, &usage->by, usage->prices,
 		    &out);
-	code = error != 0 ? cmd_fail("no memory for the report") :
+	code = error == -EIO ? CMD_FAILED :
+	    error != 0 ? cmd_fail("no memory for the report") :
 	    cmd_print(&out);
 	buf_free(&out);
 	return code;

@@ -291,6 +291,10 @@ test_groups_hold_their_sums_and_come_in_order(void **state)
 	add_functions(a, 1000);
 	add_functions(b, 3000);
 	assert_int_equal(groups_merge(a, b), 0);
+	groups_total(b, &total);
+	assert_int_equal(total.usage.executions, 0);
+	assert_int_equal(groups_merge(b, a), 0);
+	assert_int_equal(groups_merge(a, b), 0);
 	sorted = groups_sorted(a, &count);
 	assert_non_null(sorted);
 	assert_int_equal(count, 3000);
