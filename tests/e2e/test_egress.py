@@ -146,6 +146,25 @@ def test_what_is_private_or_the_machines_is_refused(host, lines, address):
     assert lines() == []
 
 
+def remembered(host):
+    """How many connections the machine has in mind."""
+    return int(on_machine(
+        host, "cat", "/proc/sys/net/netfilter/nf_conntrack_count"))
+
+
+def test_who_floods_the_internet_leaves_the_machine_its_memory(host):
+    """The machine remembers each new connection, and has room for so many."""
+    before, begun = remembered(host), time.monotonic()
+    left, = ask(host, "alice/way", "flood", PUBLIC, "20000")
+    took = time.monotonic() - begun
+    assert 500 <= int(left) <= 1100 + 110 * took, (left, took)
+    assert remembered(host) - before <= 1100 + 110 * took
+    # and goes on when it is over
+    until = time.monotonic() + 20
+    while ask(host, "alice/way", "tcp", PUBLIC, "80", "1") != ["ok"]:
+        assert time.monotonic() < until
+
+
 def test_curl_says_of_metadata_at_once_that_it_cannot(host, lines):
     begun = time.monotonic()
     said = ask(host, "alice/curl", "169.254.169.254/latest/meta-data")

@@ -4,6 +4,7 @@
     families                  the sockets that can be made, as "FAMILY TYPE PROTOCOL"
     own                       TCP and UDP to itself, by IPv4 and IPv6
     tcp|udp ADDRESS PORT      "ok", or how it fails (within 3 s, or what follows)
+    flood ADDRESS COUNT       so many datagrams to one port each, and how many left
     spoof ADDRESS PORT SOURCE a datagram in another's name
     where                     its own address, as the internet's servers see it
     abstract NAME             the same with an abstract socket
@@ -72,6 +73,14 @@ def tcp(address, port, seconds="3"):
                                       float(seconds)) as one:
             one.sendall(b"GET / HTTP/1.0\r\n\r\n")
     print(told(connect))
+
+
+def flood(address, count):
+    left = 0
+    with socket.socket(V4, DATAGRAM) as one:
+        for port in range(1024, 1024 + int(count)):
+            left += told(lambda: one.sendto(b"x", (address, port)) and None) == "ok"
+    print(left)
 
 
 def udp(address, port, _=""):
