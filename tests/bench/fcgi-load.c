@@ -38,6 +38,7 @@ static const char usage_text[] =
 "  -v N     #v in a param's value is a number below N, in turn\n"
 "  -i NAME  a param with an id of each request's own, #i in values too\n"
 "  -I       the answer's body must hold that id\n"
+"  -o FILE  a line is added for each request: its id, and ok or what was wrong\n"
 "  -s N     the status that is expected (200)\n"
 "  -e TEXT  the body that is expected; -B N: its length (any)\n"
 "  -T S     seconds until a request counts as a fault (10)\n"
@@ -51,6 +52,7 @@ struct options {
 	uint64_t count, body_bytes, run_us, timeout_us;
 	int64_t answer_bytes;
 	bool keeps, checks_id, prints_all, tells_wait;
+	FILE *list; /* NULL: none is kept */
 	const char *params[PARAMS_MAX];
 	size_t param_count;
 };
@@ -199,6 +201,9 @@ request_over(struct load *load, struct client *client, enum fault fault)
 {
 	client->is_running = false;
 	load->running--;
+	if (load->options.list != NULL)
+		fprintf(load->options.list, "%s %s\n", client->id,
+		    fault == FAULT_NONE ? "ok" : fault_name(fault));
 	if (fault == FAULT_NONE) {
 		load->answers++;
 		load->last_us = load->now_us;
@@ -456,6 +461,11 @@ option_take(struct options *options, int option, const char *value)
 	case 'v': options->vary = (unsigned)number(value, 1); break;
 	case 'i': options->id_param = value; break;
 	case 'I': options->checks_id = true; break;
+	case 'o':
+		options->list = fopen(value, "ae");
+		if (options->list == NULL)
+			err(2, "%s", value);
+		break;
 	case 's': options->status = (unsigned)number(value, 100); break;
 	case 'e': options->body = value; break;
 	case 'B': options->answer_bytes = (int64_t)number(value, 0); break;
@@ -482,7 +492,7 @@ options_take(struct options *options, int argc, char **argv)
 
 	*options = (struct options){ .connections = 1, .run_us = 2000000,
 		.status = 200, .timeout_us = 10000000, .answer_bytes = -1 };
-	while ((option = getopt(argc, argv, "c:t:n:kb:w:v:i:Is:e:B:T:aq")) != -1)
+	while ((option = getopt(argc, argv, "c:t:n:kb:w:v:i:Io:s:e:B:T:aq")) != -1)
 		option_take(options, option, optarg);
 	if (optind == argc)
 		errx(2, "%s", usage_text);
@@ -553,6 +563,8 @@ main(int argc, char **argv)
 	for (unsigned i = 0; i < load.options.connections; i++)
 		load.clients[i].fd = -1;
 	run(&load);
+	if (load.options.list != NULL && fclose(load.options.list) != 0)
+		err(1, "the list of requests");
 	/* 0: every answer was right; 1: some were not, see "faults" */
 	return print(&load) == 0 && fflush(stdout) == 0 ? 0 : 1;
 }

@@ -5,6 +5,7 @@ from soak import run
 
 SECONDS = float(os.environ.get("SOAK_SECONDS", "25"))
 SEED = int(os.environ.get("SOAK_SEED", "1"))
+EXECUTIONS = 5000 # beside those of the varied clients
 
 
 def test_a_soak_loses_no_record_and_leaves_nothing(start_once, programs):
@@ -14,5 +15,6 @@ def test_a_soak_loses_no_record_and_leaves_nothing(start_once, programs):
     host.start()
     nginx = run.start_nginx(host)
     start_once.made.append(nginx)
-    problems = run.Soak(host, nginx, programs, SECONDS, SEED).run()
+    problems = run.Soak(host, nginx, programs, SECONDS, SEED,
+                         EXECUTIONS).run()
     assert not problems, "\n".join(problems[:5])

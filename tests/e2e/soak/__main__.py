@@ -1,4 +1,5 @@
-"""`make soak`: SOAK_SECONDS (600), SOAK_SEED (of the clock), SOAK_PAUSE."""
+"""`make soak`: SOAK_SECONDS (600), SOAK_SEED (of the clock), SOAK_PAUSE,
+SOAK_EXECUTIONS (1000000): so many beside those of the varied clients."""
 import os
 import pathlib
 import sys
@@ -15,6 +16,7 @@ def main():
     seconds = float(os.environ.get("SOAK_SECONDS", "600"))
     seed = int(os.environ.get("SOAK_SEED", str(int(time.time()) % 100000)))
     pause = float(os.environ.get("SOAK_PAUSE", "0.02"))
+    executions = int(os.environ.get("SOAK_EXECUTIONS", "1000000"))
     installed = programs_room.Installed()
     with tempfile.TemporaryDirectory(prefix="fh-soak-") as place:
         programs = programs_room.Compiler(pathlib.Path(place))
@@ -27,7 +29,7 @@ def main():
             host.start()
             nginx = run.start_nginx(host)
             problems = run.Soak(host, nginx, programs, seconds, seed,
-                                pause).run()
+                                executions, pause).run()
         finally:
             if nginx is not None:
                 nginx.stop()

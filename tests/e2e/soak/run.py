@@ -5,7 +5,7 @@ import threading
 import time
 
 from lib import leaks, proc, servers
-from soak import ledger, sheet, storm, traffic
+from soak import crowd, ledger, sheet, storm, traffic
 
 NGINX_NAMES = "add_header X-Request-Id $request_id always;"
 NGINX = {"plain_more": NGINX_NAMES,
@@ -38,14 +38,16 @@ def functions(programs):
 class Soak:
     """host: started, with `functions`; nginx: with NGINX in front of it."""
 
-    def __init__(self, host, nginx, programs, seconds, seed, pause=0.02,
-                 back_seconds=storm.BACK_SECONDS, out=sys.stdout):
+    def __init__(self, host, nginx, programs, seconds, seed, executions,
+                 pause=0.02, back_seconds=storm.BACK_SECONDS,
+                 out=sys.stdout):
         self.host, self.nginx, self.programs = host, nginx, programs
         self.seconds, self.seed, self.pause = seconds, seed, pause
         self.back_seconds, self.out = back_seconds, out
         self.sheet = sheet.Sheet()
         self.ledger = ledger.Ledger(host.accounting, self.sheet.blame)
         self.storm = storm.Storm(self)
+        self.crowd = crowd.Crowd(self, programs.fcgi_load, executions)
         self.since = self.until = 0.0
         self.sizes = []  # (is it calm, {role: KiB})
         self.grown = {}
@@ -116,7 +118,7 @@ class Soak:
         self.until = self.since + self.seconds
         clients = [traffic.RawClient(self, n) for n in range(RAW_CLIENTS)] + \
             [traffic.WebClient(self, n) for n in range(WEB_CLIENTS)]
-        threads = [*clients, threading.Thread(
+        threads = [*clients, self.crowd, threading.Thread(
             target=self.look_on, daemon=True)]
         for thread in threads:
             thread.start()
@@ -180,6 +182,9 @@ class Soak:
             self.sheet.blame("the table of executions in flight is left")
         self.ledger.read()
         self.sheet.judge(self.ledger.requests)
+        if self.crowd.sent < self.crowd.count * 0.99:
+            self.sheet.blame(f"the crowd sent {self.crowd.sent} requests of "
+                             f"{self.crowd.count}: give it more seconds")
         self.judge_sizes()
 
     def summarize(self):
@@ -189,6 +194,8 @@ class Soak:
                 ("begun and cut", counts[sheet.BEGUN]),
                 ("without an answer", counts[sheet.UNKNOWN]),
                 ("strictly 200, and were", counts["strict"]),
+                ("of the crowd, and answered", f"{self.crowd.sent}, "
+                 f"{self.crowd.answered}"),
                 ("records", self.ledger.count),
                 ("outcomes", dict(self.ledger.outcomes)),
                 ("statuses", {k[7:]: v for k, v in sorted(counts.items())
