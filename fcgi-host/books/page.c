@@ -417,6 +417,8 @@ put_row(const struct page *page, const struct ranked *ranked, struct buf *out)
 		error = put_cell(out, words_count, sums->usage.executions,
 		    NULL);
 	if (error == 0)
+		error = put_cell(out, words_gib_s, sums->usage.mib_ms, NULL);
+	if (error == 0)
 		error = put_cell(out, words_permille, (rate_sum)sums->errors *
 		    1000 / n, NULL);
 	if (error == 0)
@@ -438,8 +440,8 @@ put_table(const struct page *page, enum page_part part, const char *title,
 	struct ranked *ranked = rank(page, part, &count);
 	int error = ranked == NULL ? -ENOMEM : buf_addf(out, "<section>"
 	    "<h2>%s</h2>\n<div class=\"wide\"><table>\n<thead><tr><th></th>"
-	    "%s<th>executions</th><th>errors</th><th>cold</th><th>run p50</th>"
-	    "<th>p95</th><th>p99</th><th>start p50</th><th>p95</th>"
+	    "%s<th>executions</th><th>GiB-s</th><th>errors</th><th>cold</th>"
+	    "<th>run p50</th><th>p95</th><th>p99</th><th>start p50</th><th>p95</th>"
 	    "<th>p99</th></tr></thead>\n<tbody>\n", title,
 	    page->prices != NULL ? "<th>cost</th>" : "");
 

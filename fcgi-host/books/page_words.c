@@ -126,6 +126,19 @@ words_us(struct buf *out, rate_sum value, const void *arg)
 }
 
 int
+words_gib_s(struct buf *out, rate_sum value, const void *arg)
+{
+	rate_sum thousandths = value / (RATE_MIB_MS_PER_GIB_S / 1000);
+	int error = words_count(out, thousandths / 1000, arg);
+
+	if (error != 0)
+		return error;
+	return thousandths < 1000 ? buf_addf(out, ".%03u",
+	    (unsigned)thousandths) : buf_addf(out, ".%u",
+	    (unsigned)(thousandths % 1000 / 100));
+}
+
+int
 words_permille(struct buf *out, rate_sum value, const void *arg)
 {
 	(void)arg;

@@ -15,6 +15,7 @@ extern const char words_head[], words_foot[];
  * else it is not looked at. */
 int words_count(struct buf *out, rate_sum value, const void *arg);
 int words_us(struct buf *out, rate_sum value, const void *arg);
+int words_gib_s(struct buf *out, rate_sum value, const void *arg); /* MiB ms */
 int words_permille(struct buf *out, rate_sum value, const void *arg);
 /* Rounded to what the currency has, for the eye; the bill is another thing. */
 int words_cost(struct buf *out, rate_sum value, const void *arg);
