@@ -250,6 +250,16 @@ def test_who_has_todays_key_cannot_take_whole_files_away(logs):
     logs.found((1, 1), words="2 keys have no line: files are missing there")
 
 
+def begun_by(logs, key, behind):
+    """The first line of today's file as this key would begin it."""
+    mac = re.search(rb'"mac":"(\w+)"', behind)[1]
+    body = b'%s,"chain":"%s","prev":"%s"' % (
+        re.sub(rb',"(chain|mac)":.*\n', b"", logs.lines(3)[0]),
+        chain.name_of(key), mac)
+    mac = chain.blake2b(key, bytes.fromhex(mac.decode()) + body)
+    return b'%s,"mac":"%s"}\n' % (body, mac.hex().encode())
+
+
 def test_a_key_that_was_put_into_the_file_takes_none_away_either(logs):
     """It is given as the first of two; its file is the last of three."""
     third = bytes.fromhex(logs.key.read_text().strip())
@@ -257,19 +267,37 @@ def test_a_key_that_was_put_into_the_file_takes_none_away_either(logs):
         third = chain.next_key(third)
     other = bytes.fromhex("5c" * 32)
     logs.key.write_text(f"{third.hex()}\n{other.hex()}\n")
-    for steps in range(2):
-        key, mac, forged = other, bytes.fromhex(logs.heads[2]), []
-        for _ in range(steps):
-            key = chain.next_key(key)
-        body = b'%s,"chain":"%s","prev":"%s"' % (
-            re.sub(rb',"chain":.*\n', b"", logs.lines(3)[0]),
-            chain.name_of(key), mac.hex().encode())
-        mac = chain.blake2b(key, mac + body)
-        forged.append(b'%s,"mac":"%s"}\n' % (body, mac.hex().encode()))
-        logs.write(3, forged)
+    for key, told in ((other, False), (chain.next_key(other), True)):
+        logs.write(3, [begun_by(logs, key, logs.lines(2)[-1])])
         done = logs.verify(paths=logs.paths[2:])
-        assert done.returncode == steps, done.stderr
-        assert ("1 key has no line" in done.stderr) == (steps == 1)
+        assert done.returncode == told, done.stderr
+        assert ("1 key has no line" in done.stderr) == told
+
+
+def test_behind_a_stop_comes_a_key_that_was_put_there_but_not_the_next(logs):
+    """The next one is used by a rotation alone, whose last record is there."""
+    first = bytes.fromhex(logs.key.read_text().strip())
+    other = bytes.fromhex("5c" * 32)
+    logs.key.write_text(f"{first.hex()}\n{other.hex()}\n")
+    last = logs.paths[3].with_name("new.log")
+    for key, told in ((other, False), (chain.next_key(chain.next_key(
+            chain.next_key(chain.next_key(first)))), True)):
+        last.write_bytes(begun_by(logs, key, logs.lines(3)[-1]))
+        done = logs.verify(paths=[*logs.paths, last])
+        assert done.returncode == told, done.stderr
+        assert (f"{last}:1: the key changes behind a line that is no end" in
+                done.stderr) == told
+
+
+def test_the_head_before_the_first_file_is_known_by_what_follows_it(logs,
+                                                                    tmp_path):
+    heads = tmp_path / "heads"
+    heads.write_text("\n".join(logs.heads))
+    done = logs.verify("--heads", heads, paths=logs.paths[1:])
+    assert done.returncode == 0, done.stderr
+    done = logs.verify("--heads", heads, paths=logs.paths[2:])
+    assert done.returncode == 1
+    assert f"the head {logs.heads[0]} is the mac of no line" in done.stderr
 
 
 def test_a_file_alone_is_verified_and_says_what_it_follows_on(logs):
