@@ -447,6 +447,7 @@ gateway_init(struct gateway *gateway)
 	    gateway->conns == NULL)
 		return -ENOMEM;
 	loop_set_hook(gateway->loop, iteration_end, gateway);
+	gateway_day_begin(gateway);
 	gateway->spawner_io.fd = -1;
 	fd_set_nonblock(GATEWAY_SPAWNER_FD, true);
 	return loop_io_add(gateway->loop, &gateway->spawner_io,

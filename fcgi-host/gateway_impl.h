@@ -1,7 +1,8 @@
 /*
  * What the files of the gateway role share: gateway.c (start, loop, stop),
  * gateway_ctl.c (the spawner's messages), gateway_log.c (which log is the log),
- * gateway_status.c (what `status` shows), gateway_shell.c, gateway_prices.c.
+ * gateway_status.c (what `status` shows), gateway_day.c, gateway_shell.c,
+ * gateway_prices.c.
  * Included by nobody else.
  */
 #ifndef FCGI_HOST_GATEWAY_IMPL_H
@@ -59,6 +60,8 @@ struct gateway {
 	bool has_totals;
 	uint64_t lost_cpu_us; /* for the first record */
 	bool is_lost_clock;   /* which was not this run's */
+	struct loop_timer day_timer;
+	uint64_t day; /* since 1970, when it was last looked at */
 	/* the end */
 	struct loop_timer drain_timer;
 	bool is_drained_said;
@@ -85,6 +88,10 @@ void gateway_log(struct gateway *gateway, const struct ctl_log *log, int fd,
     int key_fd);
 /* Says the chain's head, for whoever keeps the host's log elsewhere. */
 void gateway_log_head(const struct gateway *gateway);
+
+/* gateway_day.c: from now on at the end of each day of UTC there is a record of
+ * each instance. */
+void gateway_day_begin(struct gateway *gateway);
 
 /* gateway_shell.c: root's shells, of which only the books are kept here. */
 void gateway_shell_ask(struct gateway *gateway,

@@ -59,10 +59,8 @@ instance_step(struct instance *instance, enum instance_event event)
 	int next = instance_next_state(instance->state, event);
 
 	LOG_ASSERT(next != BUG);
-	if (instance->state == INSTANCE_IDLE &&
-	    (instance->served > 0 || instance->is_kept))
-		instance->idle_us += loop_now_us(instance->fleet->loop) -
-		    instance->idle_since_us;
+	if (instance->state == INSTANCE_IDLE)
+		instance_waited(instance, loop_now_us(instance->fleet->loop));
 	if (instance->state != (enum instance_state)next)
 		log_event(LOG_DEBUG, "instance", "instance=%" PRIu64
 		    " function=%s from=%s to=%s", instance->id,
@@ -328,46 +326,6 @@ instance_failed(struct instance *instance)
 	instance_step(instance, INSTANCE_EVENT_FAILED);
 }
 
-static enum record_source
-cpu_source(const struct instance *instance)
-{
-	return instance->gone.has_cgroup ? SOURCE_CGROUP : SOURCE_PROCESS;
-}
-
-static void
-record_write(struct instance *instance)
-{
-	const struct ctl_function *info = &instance->function->info;
-	int status = instance->has_program_status ?
-	    instance->program_status : instance->gone.wait_status;
-	struct record_instance record = {
-		.number = instance->id,
-		.time_us = loop_clock_real_us(),
-		.reason = instance->end_reason,
-		.executions = instance->served,
-		.lifetime_us = loop_now_us(instance->fleet->loop) -
-		    instance->asked_us,
-		.start_us = instance->start_us,
-		.idle_us = instance->idle_us,
-		.start_cpu_us = instance->start_cpu_us,
-		.exec_cpu_us = instance->exec_cpu_us,
-		.idle_cpu_us = instance->idle_cpu_us,
-		.cpu_source = cpu_source(instance),
-		.mem_peak_kib = instance->gone.memory_peak_kib,
-		.mem_limit_mib =
-		    record_mib(info->limits.value[LIMIT_MEMORY_BYTES]),
-		.exit_code = WIFEXITED(status) ? WEXITSTATUS(status) : -1,
-		.signal_number = WIFSIGNALED(status) ? WTERMSIG(status) : 0,
-	};
-
-	memcpy(record.tenant, info->tenant, sizeof(record.tenant));
-	memcpy(record.function, info->name, sizeof(record.function));
-	memcpy(record.version, info->version, sizeof(record.version));
-	memcpy(record.runtime, info->runtime, sizeof(record.runtime));
-	if (ledger_instance(instance->fleet->ledger, &record) == 0)
-		instance->is_admitted = false;
-}
-
 static bool
 has_clock(const struct instance *instance)
 {
@@ -440,7 +398,7 @@ instance_gone(struct instance *instance, const struct ctl_instance_gone *gone)
 	loop_io_del(instance->fleet->loop, &instance->init_io);
 	if (instance->user != NULL)
 		instance->user->gone(instance->user_arg);
-	record_write(instance);
+	instance_record(instance);
 }
 
 bool
@@ -461,6 +419,8 @@ instance_cpu_open(const struct instance *instance)
 	uint64_t recorded_us = instance->exec_cpu_us;
 	struct cgroup_cpu now = instance->cpu_mark;
 
+	recorded_us += instance->told.start_cpu_us +
+	    instance->told.idle_cpu_us;
 	if (instance->user != NULL)
 		recorded_us -= instance->last_cpu.usage_us;
 	if (instance->cpu_fd >= 0)

@@ -60,6 +60,13 @@ struct fleet {
 	int fd_ceiling; /* descriptors from this number on keep nothing; 0 */
 };
 
+/* What of an instance stands in its records so far. */
+struct instance_told {
+	uint64_t at_us; /* up to then; 0: nothing */
+	uint64_t executions, lifetime_us, start_us, idle_us;
+	uint64_t start_cpu_us, exec_cpu_us, idle_cpu_us;
+};
+
 /* Who uses or owns the instance; each may be NULL. */
 struct instance_user {
 	/* A checked report of init that is not the instance's own business. */
@@ -117,6 +124,7 @@ struct instance {
 	uint64_t left_memory_kib;
 	struct cgroup_cpu cpu_mark, last_cpu;
 	uint64_t start_cpu_us, exec_cpu_us, idle_cpu_us;
+	struct instance_told told;
 	uint64_t oom_mark;
 	struct ctl_instance_gone gone;
 	/* the user, while BUSY or until it lets go */
@@ -165,6 +173,15 @@ uint64_t instance_cpu_open(const struct instance *instance);
 /* Where there is no clock: what init measured of the running execution. */
 void instance_cpu_told(struct instance *instance, uint64_t user_us,
     uint64_t system_us);
+/* It waited until then, for which it is charged, as one that has served or that
+ * is kept. */
+void instance_waited(struct instance *instance, uint64_t until_us);
+/* Its record, when it is gone: of what is in no earlier one. */
+void instance_record(struct instance *instance);
+/* At the end of a day its record so far, if there is anything to tell: until
+ * at_us, which was time_us of the clock of the day. */
+void instance_account(struct instance *instance, uint64_t at_us,
+    uint64_t time_us);
 /* Resets and reads the peak since the last reset.  false: not to be had. */
 bool instance_peak_read(struct instance *instance, uint64_t *kib);
 /* What the sandbox holds now: of the whole leaf, or without a controller what

@@ -108,6 +108,9 @@ int pools_instance_gone(struct pools *pools,
 
 size_t pools_queued(const struct pools *pools);
 
+/* instance_account for all. */
+void pools_account(struct pools *pools, uint64_t at_us, uint64_t time_us);
+
 /* For `status`. */
 struct pool_facts {
 	const struct function *function;

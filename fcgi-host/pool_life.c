@@ -275,6 +275,17 @@ pool_state_name(const struct instance *instance)
 }
 
 void
+pools_account(struct pools *pools, uint64_t at_us, uint64_t time_us)
+{
+	struct instance *instance;
+	struct pool *pool;
+
+	TAILQ_FOREACH(pool, &pools->all, in)
+		TAILQ_FOREACH(instance, &pool->all, in_pool)
+			instance_account(instance, at_us, time_us);
+}
+
+void
 pools_each(struct pools *pools,
     void (*pool_fn)(const struct pool_facts *facts, void *arg),
     void (*instance_fn)(const struct instance *instance, void *arg),

@@ -210,7 +210,8 @@ add_exec(struct sums *sums, const struct entry *entry)
 static void
 add_instance(struct sums *sums, const struct entry *entry)
 {
-	sums->instances++;
+	/* who lives on has another record */
+	sums->instances += !span_is(entry->reason, "day");
 	sums->idle_us += entry->idle_us;
 	sums->usage.idle_mib_ms += entry->idle_mib_ms;
 	sums->usage.cpu_us += (rate_sum)entry->start_cpu_us +

@@ -13,18 +13,6 @@ SLOW = "/fn/alice/f?head&sleep=700"
 QUICK = "/fn/alice/f?head"
 
 
-def wait_for_another_day():
-    """Nothing of a test is to lie behind midnight."""
-    left = 86400 - time.time() % 86400
-    if left < 30:
-        time.sleep(left + 1)
-
-
-@pytest.fixture(autouse=True)
-def one_day():
-    wait_for_another_day()
-
-
 def budgets(host):
     return json.loads(host.verb("status", "--json").stdout)["budgets"]
 

@@ -353,7 +353,9 @@ def test_no_record_goes_missing_in_a_rotation_while_it_is_read(installed,
         for i in range(0, len(records), 100):
             with log.open("ab") as file:
                 file.write(made_books.text(records[i:i + 100]))
-            written[0] += sum(one["type"] != "host"
+            # of an instance that lives on there will be another record
+            written[0] += sum(one["type"] != "host" and
+                              one.get("reason") != "day"
                               for one in records[i:i + 100])
             if i % 300 == 0:
                 log.rename(f"{log}-{20261000 + i}")
