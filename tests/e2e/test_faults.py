@@ -84,9 +84,9 @@ def test_a_role_that_finds_no_process_comes_back_when_there_is_one(
         os.kill(scanner, signal.SIGKILL)
         host.wait_log("event=role_not_started which=scanner")
         limit.set("max")
-        host.wait_log("(?s)event=ready.*event=role_started which=scanner", 15)
+        host.wait_log("(?s)event=ready.*event=role_started which=scanner")
         host.add("new.cgi", host.functions / "cold.cgi")
-        host.wait_served("/fn/new?head", 10)
+        host.wait_served("/fn/new?head")
 
 
 def test_a_host_whose_gateway_finds_no_process_still_ends(few_processes):
@@ -97,8 +97,9 @@ def test_a_host_whose_gateway_finds_no_process_still_ends(few_processes):
     host.wait_log("event=role_not_started which=gateway")
     host.signal(signal.SIGTERM)
     started = time.monotonic()
-    assert host.process.wait(30) == 0
-    assert time.monotonic() - started < 10
+    assert host.process.wait(60) == 0
+    # far below what a gateway has to finish
+    assert time.monotonic() - started < 20
     limit.end()
     host.start()
     assert in_words(host.execute("/fn/cold?head")[0], 200)
@@ -112,12 +113,12 @@ def test_a_stopped_instance_ends_at_its_deadline(start_once, programs, name,
     middle.  (A FastCGI program answers without its init.)"""
     source = programs.fcgi if name.endswith("fcgi") else programs.cgi
     host = start_once.host({"good.cgi": programs.cgi, name: source},
-                           {"function late": {"timeout": "700ms"}})
+                           {"function late": {"timeout": "2s"}})
     host.fetch("/fn/good?head")
     answer, first = host.execute("/fn/late?head")
     one = host_room.new_id()
     with Neighbour(host):
-        asked = threads.begin(host.fetch, "/fn/late?sleep=300&head",
+        asked = threads.begin(host.fetch, "/fn/late?sleep=1000&head",
                               REQUEST_ID=one)
         time.sleep(0.1)
         stopped = stop_instance(host, whom)
@@ -135,17 +136,25 @@ def test_a_stopped_instance_ends_at_its_deadline(start_once, programs, name,
         assert record["instance"] != first["instance"]
 
 
-def stop_instance(host, whom):
-    """Stops the init, or all but the init, of the instance of `late` that has
-    a program; their pids."""
+def late_instance(host):
+    """(init, the program's processes), or None."""
     facts = [(pid, proc.stat(pid)) for pid in host.instances()]
     for init in [pid for pid, fact in facts if fact and fact[2] == host.pid]:
         program = proc.descendants(init)
-        if any("/late." in proc.command_line(pid) for pid in program):
-            break
-    else:
-        raise AssertionError("no instance has a program")
-    pids = [init] if whom == "init" else program
+        if any(proc.program(pid).startswith("late.") for pid in program):
+            return init, program
+    return None
+
+
+def stop_instance(host, whom):
+    """Stops the init, or all but the init, of the instance of `late` that has
+    a program, as soon as it has; their pids."""
+    found, until = None, time.monotonic() + 30
+    while found is None:
+        assert time.monotonic() < until, "no instance has a program"
+        time.sleep(0.01)
+        found = late_instance(host)
+    pids = [found[0]] if whom == "init" else found[1]
     for pid in pids:
         os.kill(pid, signal.SIGSTOP)
     return pids
@@ -161,7 +170,7 @@ def wild_clock(start_once, programs, tmp_path):
         "late.cgi": programs.cgi, "one.cgi": programs.cgi}, {
             "function late": {"timeout": "400ms"},
             "function warm": {"idle": "300ms"},
-            "function one": {"instances": "1", "queue_timeout": "300ms"}},
+            "function one": {"instances": "1", "queue_timeout": "500ms"}},
         is_started=False)
     libexec = tmp_path / "libexec"
     libexec.mkdir()
@@ -182,29 +191,31 @@ def wild_clock(start_once, programs, tmp_path):
 
 
 def test_a_wall_clock_that_jumps_moves_no_deadline_and_no_bill(wild_clock):
+    """It jumps by hours: what is below a minute was moved by none."""
     host = wild_clock
     stamps = set()
     for lap in range(12):
         answer, record = host.execute(f"/fn/good?sleep=50&head&raw={lap}")
         assert answer.text == str(lap) and record["outcome"] == "ok"
-        assert 50000 <= record["run_us"] < 3000000
-        assert record["queue_us"] < 3000000 and record["init_us"] < 3000000
-        assert 50 <= record["billed_ms"] < 6000
+        assert 50000 <= record["run_us"] < 60000000
+        assert record["queue_us"] < 60000000 and record["init_us"] < 60000000
+        assert 50 <= record["billed_ms"] < 60000
         stamps.add(record["time"][:13])
         time.sleep(0.07)
     assert len(stamps) > 1, "the clock did not jump"
     started = time.monotonic()
     answer, record = host.execute("/fn/late?hang")
     assert answer.status == 504 and record["outcome"] == "timeout"
-    assert 0.4 <= time.monotonic() - started < 3
+    assert 0.4 <= time.monotonic() - started < 60
     host.fetch("/fn/warm?head")
     ended = host.books.wait(lambda r: r["type"] == "instance" and
-                            r["function"] == "warm", 5)
-    assert ended["reason"] == "idle" and ended["lifetime_us"] < 5000000
-    answers = ask_all([lambda: host.fetch("/fn/one?head&sleep=1000")] * 2, 2)
+                            r["function"] == "warm")
+    assert ended["reason"] == "idle" and ended["lifetime_us"] < 60000000
+    host.wait_served("/fn/one?head")
+    answers = ask_all([lambda: host.fetch("/fn/one?head&sleep=2500")] * 2, 2)
     assert sorted(a.status for a in answers) == [200, 503]
     host.add("new.cgi", host.functions / "good.cgi")
-    host.wait_served("/fn/new?head", 10)
+    host.wait_served("/fn/new?head")
     assert host.verb("reload").returncode == 0
     host.stop()
     records = host.books.all()
@@ -231,15 +242,15 @@ def test_a_functions_directory_that_goes_and_comes_back_loses_nothing(
     for lap in range(1, 4):
         time.sleep(0.3)
         host.functions.rename(aside)
-        host.wait_served("/fn/good?head", 10, 404)
+        host.wait_served("/fn/good?head", status=404)
         # It is said behind the reports by which nothing is found any more.
-        until = time.monotonic() + 10
+        until = time.monotonic() + 30
         while host.log().count("event=functions_missing") < lap:
             assert time.monotonic() < until
             time.sleep(0.02)
         assert host.log().count("event=functions_missing") == lap
         aside.rename(host.functions)
-        host.wait_served("/fn/good?head", 10)
+        host.wait_served("/fn/good?head")
     over.set()
     for one in clients:
         one.result()
@@ -279,18 +290,18 @@ def test_a_functions_directory_deleted_and_made_again_is_served(
     host.fetch("/fn/good?head")
     shutil.rmtree(host.functions)
     if pause:
-        host.wait_served("/fn/good?head", 10, 404)
+        host.wait_served("/fn/good?head", status=404)
         host.wait_log("event=functions_missing")
         time.sleep(pause)
     again(host.functions, copy)
-    host.wait_served("/fn/good?head", 10)
+    host.wait_served("/fn/good?head")
     scanner = host.wait_role("scanner")
     host.functions.rename(host.dir / "old")
     swapped.rename(host.functions)
     (host.functions / "late.cgi").write_bytes(
         (host.functions / "good.cgi").read_bytes())
     (host.functions / "late.cgi").chmod(0o755)
-    host.wait_served("/fn/late?head", 10)
+    host.wait_served("/fn/late?head")
     assert host.wait_role("scanner") != scanner
 
 
@@ -308,7 +319,7 @@ def test_a_sidecar_rewritten_a_thousand_times_fails_no_request(start_once,
             host.sidecar("busy/f", **{"env.lap": str(lap)})
             time.sleep(0.004)
     for url in ("/fn/busy", "/fn/busy/f"):
-        until = time.monotonic() + 10
+        until = time.monotonic() + 30
         while "LAP=1000" not in host.fetch(f"{url}?head&env=LAP").text:
             assert time.monotonic() < until, "the last sidecar is not served"
             time.sleep(0.05)
@@ -370,7 +381,7 @@ def test_a_quota_that_is_used_up_refuses_and_serves_again(start_once,
         assert len(host.books.executions()) == statuses.count(200)
         if ballast.exists():
             ballast.unlink()
-        host.wait_served("/fn/good?head", 10)
+        host.wait_served("/fn/good?head")
         host.stop()
     finally:
         subprocess.run(["umount", "-l", host.log_dir], check=True)
@@ -479,7 +490,7 @@ def test_a_wiped_run_directory_is_said_and_needs_a_restart(start_once,
         assert f"a host runs (process {host.pid})" in status.stderr
         assert "emptied; stop it" in status.stderr
         second = host.installed.run("run", "-c", host.ini_path, "--takeover",
-                                    timeout=20)
+                                    timeout=60)
         assert second.returncode == 1
         said = second.stdout + second.stderr
         assert "emptied; stop that host by SIGTERM" in said
@@ -546,7 +557,7 @@ def test_a_bind_whose_server_hangs_holds_up_nobody(hung):
     host = hung
     host.fetch("/fn/good?head")
     with Neighbour(host):
-        answer, record = host.execute("/fn/bound?head", timeout=30)
+        answer, record = host.execute("/fn/bound?head")
         assert in_words(answer, 200) and record["outcome"] == "ok"
         assert record["init_us"] < 5000000
         in_words(host.fetch("/fn/cold?head"), 200)
@@ -566,9 +577,9 @@ def test_a_start_that_hangs_in_a_mount_ends_after_five_seconds(
     held.touch()
     with Neighbour(host):
         started = time.monotonic()
-        answer, record = host.execute("/fn/cold?head", timeout=30)
+        answer, record = host.execute("/fn/cold?head")
         took = time.monotonic() - started
-    assert 4.9 < took < 9
+    assert 4.9 < took < 20
     assert in_words(answer, 502)
     assert (record["outcome"], record["instance"]) == ("error", None)
     host.wait_log("event=instance_failed .*mounts, within 5 seconds")

@@ -55,7 +55,7 @@ def test_connections_beyond_the_descriptors_are_refused_in_words(start_once,
     gateway = host.roles()["gateway"]
     ids = [host_room.new_id() for _ in range(200)]
     answers = ask_all([lambda one=one: host.fetch(
-        "/fn/good?head&sleep=100", REQUEST_ID=one) for one in ids], 160)
+        "/fn/good?head&sleep=200", REQUEST_ID=one) for one in ids], 160)
     statuses = [in_words(answer, 200, 503) for answer in answers]
     assert statuses.count(200) >= 30 and statuses.count(503) >= 10
     records = [host.books.wait_request(one) for one in ids]
@@ -235,7 +235,7 @@ def test_a_scanner_without_descriptors_takes_nothing_away(start_once,
             time.sleep(0.4)
             in_words(host.fetch("/fn/t/a?head"), 200)
     host.sidecar("t/a", **{"env.lap": "last"})
-    until = time.monotonic() + 10
+    until = time.monotonic() + 30
     while "LAP=last" not in host.fetch("/fn/t/a?head&env=LAP").text:
         assert time.monotonic() < until, host.log()[-2000:]
         time.sleep(0.05)

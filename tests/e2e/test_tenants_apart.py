@@ -238,7 +238,7 @@ FROM_OUTSIDE = OUTSIDE + ["data", "data_written", "code"]
 NOBODY = ["posix_queue"]  # the filter has no such call, for anybody
 
 
-def wait_for(path, timeout=30):
+def wait_for(path, timeout=60):
     until = time.monotonic() + timeout
     while not path.exists() or not path.read_text():
         assert time.monotonic() < until, f"no {path}"
@@ -275,7 +275,7 @@ def play(start):
         stdout=subprocess.PIPE, text=True, check=True).stdout
     said["root"] = json.loads(outside.split("\n\n", 1)[1])
     (host.state / "data/bob/enough").write_text("")
-    answer, record = victim.result(30)
+    answer, record = victim.result(60)
     assert (answer.status, record["outcome"]) == (200, "ok")
     said["records"] = (record, host)
     return said

@@ -82,7 +82,7 @@ print("looked at", looked, "files and", len(pids), "processes")
 def host(start):
     host = start.host({"bob/keep.py": KEEPER, "bob/find.py": FINDER,
                        "alice/find.py": FINDER}, is_started=False)
-    host.sidecar("bob/keep", **{"env.SECRET": SECRET})
+    host.sidecar("bob/keep", **{"env.SECRET": SECRET, "timeout": "150s"})
     return host.start()
 
 
@@ -92,9 +92,9 @@ def kept(host):
     said = host.log().count(SECRET)
     with host.connect() as connection:
         connection.send(fcgi.request_bytes(
-            "/fn/bob/keep", QUERY_STRING="20",
+            "/fn/bob/keep", QUERY_STRING="120",
             REQUEST_ID=host_room.new_id()))
-        until = time.monotonic() + 10
+        until = time.monotonic() + 30
         while host.log().count(SECRET) == said:
             assert time.monotonic() < until, host.log()[-2000:]
             time.sleep(0.02)
@@ -102,8 +102,7 @@ def kept(host):
 
 
 def found(host, tenant):
-    answer, record = host.execute(f"/fn/{tenant}/find", QUERY_STRING=SECRET,
-                                  timeout=30)
+    answer, record = host.execute(f"/fn/{tenant}/find", QUERY_STRING=SECRET)
     assert (answer.status, record["outcome"]) == (200, "ok"), answer.text
     *lines, last = answer.text.strip().splitlines()
     assert last.startswith("looked at "), answer.text

@@ -46,7 +46,7 @@ class Books:
         return any(needle in line and line.endswith(b"\n")
                    for line in data.splitlines(keepends=True))
 
-    def wait(self, claim, timeout=10, what="a record"):
+    def wait(self, claim, timeout=30, what="a record"):
         """The first record for which claim(record) holds."""
         until = time.monotonic() + timeout
         while True:
@@ -59,7 +59,7 @@ class Books:
                                      f"ends with:\n{tail}")
             time.sleep(0.01)
 
-    def wait_request(self, request_id, timeout=10):
+    def wait_request(self, request_id, timeout=30):
         """The one execution record of a request."""
         self.wait(lambda r: r["type"] == "exec" and
                   r["request_id"] == request_id, timeout,

@@ -133,7 +133,7 @@ class ProcessLimit:
     def current(self):
         return int((self.group / "pids.current").read_text())
 
-    def at_rest(self, timeout=10):
+    def at_rest(self, timeout=30):
         """How many there are when none comes or goes for a while."""
         until, last, since = time.monotonic() + timeout, -1, 0
         while True:
@@ -157,7 +157,7 @@ class ProcessLimit:
         for pid in (self.made / "cgroup.procs").read_text().split():
             with contextlib.suppress(OSError):
                 (self.V1 / "cgroup.procs").write_text(pid)
-        until = time.monotonic() + 5
+        until = time.monotonic() + 30
         while True:
             try:
                 self.made.rmdir()

@@ -153,7 +153,7 @@ class Answer:
 class Connection:
     """One connection to a FastCGI server."""
 
-    def __init__(self, address, timeout=20):
+    def __init__(self, address, timeout=60):
         family = socket.AF_UNIX if isinstance(address, str) else socket.AF_INET
         self.sock = socket.socket(family, socket.SOCK_STREAM)
         self.sock.settimeout(timeout)
@@ -245,7 +245,7 @@ class Connection:
             answer = self.read_answer()
         return answer.text == text and answer.is_complete
 
-    def is_closed_by_peer(self, timeout=5):
+    def is_closed_by_peer(self, timeout=30):
         """True when the peer closes within the time; data before is an error."""
         self.sock.settimeout(timeout)
         try:
@@ -256,7 +256,7 @@ class Connection:
             return False
 
 
-def fetch(address, url, body=b"", timeout=20, **extra):
+def fetch(address, url, body=b"", timeout=60, **extra):
     """One request on a connection of its own; the whole answer."""
     with Connection(address, timeout) as connection:
         connection.send(request_bytes(url, body, **extra))

@@ -217,7 +217,7 @@ class Host:
         old = self.process
         self.launch("--takeover")
         self.wait_notice("READY=1", timeout)
-        assert old.wait(10) == 0, self.log()[-4000:]
+        assert old.wait(30) == 0, self.log()[-4000:]
         return self
 
     @property
@@ -238,7 +238,7 @@ class Host:
                 found[name[len("fcgi-host-"):]] = pid
         return found
 
-    def wait_role(self, name, timeout=10):
+    def wait_role(self, name, timeout=30):
         """The pid of a role, which after a fork runs the spawner's program for
         a moment, and after its end is not there for one."""
         until = time.monotonic() + timeout
@@ -339,7 +339,7 @@ class Host:
             raise AssertionError(f"the log shows a fault:\n"
                                  f"{self.log()[at:at + 4000]}")
 
-    def wait_log(self, pattern, timeout=10):
+    def wait_log(self, pattern, timeout=30):
         """The first match of a regular expression in the log."""
         until = time.monotonic() + timeout
         while True:
@@ -360,16 +360,16 @@ class Host:
         """One direct FastCGI request."""
         return fcgi.fetch(self.socket, url, body, **extra)
 
-    def execute(self, url, body=b"", timeout=10, **extra):
+    def execute(self, url, body=b"", timeout=30, **extra):
         """One direct request with an id of its own: (answer, its record)."""
         request_id = new_id()
         answer = self.fetch(url, body, REQUEST_ID=request_id, **extra)
         return answer, self.books.wait_request(request_id, timeout)
 
-    def connect(self, timeout=20):
+    def connect(self, timeout=60):
         return fcgi.Connection(self.socket, timeout)
 
-    def wait_served(self, url, timeout=5, status=200):
+    def wait_served(self, url, timeout=30, status=200):
         """Asks until the URL gives the status; the answer."""
         until = time.monotonic() + timeout
         while True:
@@ -380,7 +380,7 @@ class Host:
                 f"{url} still gives {answer!r}\n{self.log()[-2000:]}"
             time.sleep(0.05)
 
-    def wait_instances(self, count, timeout=10):
+    def wait_instances(self, count, timeout=30):
         """Until exactly `count` sandboxes are there (their inits)."""
         until = time.monotonic() + timeout
         while True:
@@ -394,7 +394,7 @@ class Host:
             time.sleep(0.05)
 
 
-    def wait_prepared(self, count, timeout=20):
+    def wait_prepared(self, count, timeout=30):
         """Until all that is left of instances is so many prepared ones."""
         until = time.monotonic() + timeout
         while True:
@@ -407,7 +407,7 @@ class Host:
             time.sleep(0.05)
 
 
-def wait_gone(pids, timeout=5):
+def wait_gone(pids, timeout=30):
     """Those of the processes that are still there after the time."""
     until = time.monotonic() + timeout
     while True:

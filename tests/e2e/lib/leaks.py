@@ -73,20 +73,21 @@ def differences(before, after):
     return out
 
 
-def at_rest(host, timeout=5):
+def at_rest(host, timeout=30):
     """A snapshot that did not change for a while: a connection that a test has
-    just closed is still open on the host's side for a moment."""
+    just closed is still open on the host's side for a moment, which is longer
+    where others compute, too."""
     until = time.monotonic() + timeout
-    last = snapshot(host)
-    while True:
-        time.sleep(0.3)
+    last, same = snapshot(host), 0
+    while same < 3 and time.monotonic() < until:
+        time.sleep(0.2)
         now = snapshot(host)
-        if not differences(last, now) or time.monotonic() > until:
-            return now
+        same = 0 if differences(last, now) else same + 1
         last = now
+    return last
 
 
-def settle(host, before, timeout=15):
+def settle(host, before, timeout=30):
     """Waits until the host holds what it held before, else fails and says
     what is left."""
     until = time.monotonic() + timeout

@@ -187,7 +187,7 @@ class Nginx(Server):
         return [nginx, "-p", str(self.dir), "-e", f"{self.dir}/error.log",
                 "-c", f"{self.dir}/nginx.conf"]
 
-    def wait_access_log(self, text, timeout=5):
+    def wait_access_log(self, text, timeout=30):
         """The lines that hold text; nginx writes them after the answer."""
         until = time.monotonic() + timeout
         while True:
