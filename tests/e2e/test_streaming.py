@@ -86,20 +86,20 @@ def test_a_64_mib_download_arrives_through_nginx(nginx, name, port):
 @FUNCTIONS
 # W25
 def test_events_pass_one_by_one(host, nginx, name):
-    url = f"/fn/{name}?field=Content-Type:+text/event-stream&end&tick=5,200"
+    url = f"/fn/{name}?field=Content-Type:+text/event-stream&end&tick=4,500"
     reply = web.get(nginx.stream, url)
     assert reply.is_whole
     times = [when for when, piece in reply.pieces if b"tick" in piece]
-    assert len(times) == 5, reply.pieces
-    assert times[0] < 0.2, f"the first event came after {times[0]:.2f} s"
+    assert len(times) == 4, reply.pieces
+    assert times[0] < 0.5, f"the first event came after {times[0]:.2f} s"
     gaps = [b - a for a, b in zip(times, times[1:])]
-    assert all(0.1 < gap < 0.3 for gap in gaps), gaps
+    assert all(0.1 < gap < 0.9 for gap in gaps), gaps
     request = fcgi.request_bytes(url)
     with host.connect() as connection:
         started = time.monotonic()
         connection.send(request)
         connection.read_answer(stop=lambda a: b"tick 0" in a.stdout)
-        assert time.monotonic() - started < 0.15
+        assert time.monotonic() - started < 0.5
 
 
 @FUNCTIONS
@@ -175,14 +175,14 @@ def test_a_client_that_leaves_stops_the_work_after_the_grace(host, name,
     time.sleep(0.3)
     left = time.monotonic()
     connection.close()
-    record = host.books.wait_request(request_id, 5)
+    record = host.books.wait_request(request_id, 15)
     took = time.monotonic() - left
     assert record["outcome"] == "aborted"
-    assert took < 1.5, f"stopped {took:.2f} s after the client left"
+    assert took < 8, f"stopped {took:.2f} s after the client left"
     if query.startswith("cpu"):
         assert took > 0.25, "the grace was not given"
-        # a busy machine gives it less than a whole core
-        assert 100000 < record["cpu_us"] < 1500000
+        # a busy machine gives it far less than a whole core
+        assert 20000 < record["cpu_us"] < 8000000
         if name == "left/f":
             assert not host_room.wait_gone(
                 set(host.instances()) - before -
