@@ -83,6 +83,27 @@ def test_one_percent_is_the_bound(installed, tmp_path, factor, code):
 
 
 @pytest.mark.any_user
+@pytest.mark.parametrize("event, most_us", [("stop", 10000), ("totals", 50000)])
+def test_of_a_short_run_no_more_is_missing_than_one_reading_is_late(
+        installed, tmp_path, event, most_us):
+    records = whole_run(count=20)
+    for record in records:
+        if record["type"] == "exec":
+            record["cpu_us"] = 10000
+    early = used(records[:21])
+    clocks = {"totals": early + 50000, "stop": used(records)}
+    records[21].update(clock(clocks["totals"], 50000))
+    if event == "totals":
+        records = records[:22]
+    for missing_us in (most_us, most_us + 1, -most_us, -most_us - 1):
+        records[-1]["cgroup_cpu_us"] = clocks[event] + missing_us
+        rows, code, said = audit(installed, tmp_path, records)
+        assert rows[name()]["missing_us"] == missing_us, said
+        assert rows[name()]["is_balanced"] == (abs(missing_us) == most_us)
+        assert code == (abs(missing_us) != most_us)
+
+
+@pytest.mark.any_user
 def test_a_run_that_goes_on_balances_with_what_is_open(installed, tmp_path):
     records = [r for r in whole_run() if r.get("event") != "stop"]
     rows, code, said = audit(installed, tmp_path, records)
