@@ -155,7 +155,6 @@ ledgers_sum(const struct sum_query *query, char **paths, const char *conf_path,
 	    reader->faults == 0; tries++) {
 		struct files files = { .count = 0 };
 
-		reader->records = 0;
 		code = ledgers_files(&files, paths, conf_path);
 		error = code == CMD_DONE ?
 		    sum_files(query, &files, reader, groups) : 0;

@@ -26,7 +26,6 @@ struct reader {
 	int (*each)(const struct entry *entry, const struct place *place,
 	    void *arg);
 	void *arg;
-	uint64_t records;
 	uint64_t faults; /* reported by reader_fault */
 };
 

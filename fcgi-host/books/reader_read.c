@@ -20,7 +20,6 @@ take_block(struct reader *reader, struct json *json,
 			    why);
 			continue;
 		}
-		reader->records++;
 		error = reader->each(&entry, &place, reader->arg);
 	}
 	return error;

@@ -24,7 +24,6 @@ struct worker {
 	pthread_t thread;
 	struct json *json;
 	struct groups *groups[SUM_GROUPINGS_MAX];
-	uint64_t records;
 	/* The block's numbers so far, and what of a stretch is doubled. */
 	const struct block *block;
 	struct stretch stretch;
@@ -85,7 +84,6 @@ take_back(uint64_t first, uint64_t last, void *arg)
 		    json_read(worker->json, place.text, place.n, &entry,
 		    why) != 0 || entry.seq < first || entry.seq > last)
 			continue;
-		worker->records--;
 		if (worker->error == 0)
 			worker->error = add_or_take(worker, &entry, true);
 	}
@@ -129,7 +127,6 @@ take_line(struct worker *worker, const struct place *place)
 		    "%s", why);
 		return 0;
 	}
-	worker->records++;
 	error = add_or_take(worker, &entry, false);
 	/* The note comes last: it may read the line anew. */
 	return error != 0 ? error : note(worker, &entry, place->line);
@@ -310,8 +307,6 @@ merge(struct crew *crew, struct groups *groups[])
 	unsigned i;
 	int error = 0;
 
-	for (i = 0; i < crew->count; i++)
-		crew->reader->records += crew->workers[i].records;
 	for (j = 0; error == 0 && j < crew->query->count; j++)
 		for (i = 1; error == 0 && i < crew->count; i++)
 			error = groups_merge(crew->workers[0].groups[j],
