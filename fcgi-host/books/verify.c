@@ -327,7 +327,7 @@ prev_check(struct verify *verify, struct reader *reader,
 	else if (!chain_mac_same(&named->prev, &verify->last) &&
 	    !chain_mac_same(&named->prev, &verify->good))
 		problem = "it does not follow on the line before it: lines "
-		    "between them are missing";
+		    "between them are missing, or these stand there twice";
 	if (problem != NULL)
 		reader_fault(reader, place->path, place->line, "%s", problem);
 	head_find(verify, &named->prev);

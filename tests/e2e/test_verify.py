@@ -49,6 +49,7 @@ class Logs:
 
     def __init__(self, installed, made, directory):
         self.installed, self.heads = installed, made.heads
+        self.dir = directory
         self.paths = [directory / path.name for path in made.paths]
         for old, new in zip(made.paths, self.paths):
             shutil.copy(old, new)
@@ -147,6 +148,17 @@ def test_a_line_that_was_put_in_is_found_and_none_beside_it(logs):
                         (bare, "has no mac")):
         logs.write(1, whole[:4] + [line] + whole[4:])
         logs.found((1, 5), words=words)
+
+
+def test_a_file_that_is_there_twice_is_told_once(logs):
+    """As by a rotation that died: behind the copy the chain goes on."""
+    copy = logs.paths[1].with_name("copy")
+    shutil.copy(logs.paths[1], copy)
+    done = logs.verify(paths=[*logs.paths, copy])
+    assert done.returncode == 1
+    told, = done.stderr.splitlines()
+    assert re.match(rf"fcgi-host: {logs.dir}/(copy|old\.1):1: it does not follow"
+                    " on the line before it: .* stand there twice$", told), told
 
 
 def test_a_mac_that_was_taken_away_is_found(logs):
