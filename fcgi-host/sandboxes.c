@@ -45,12 +45,12 @@ instance_make_leaf(struct instance *instance, const struct limits *limits)
 	const struct cgroup_limits wanted = {
 		.memory_bytes = limits->value[LIMIT_MEMORY_BYTES],
 		.processes = limits->value[LIMIT_PROCESSES],
-		.cpu_milli = limits->value[LIMIT_CPU_MILLI],
 	};
 	char leaf[sizeof(instance->leaf)];
 
 	if (parent->fd < 0)
 		return 0;
+	instance->cpu_milli = limits->value[LIMIT_CPU_MILLI];
 	snprintf(leaf, sizeof(leaf), "%s/i%llu", home_branch(instance->home),
 	    (unsigned long long)++sandboxes->leaf_serial);
 	instance->leaf_fd = cgroup_leaf_make(parent, leaf, &wanted);
@@ -377,6 +377,9 @@ instance_watch(struct instance *instance, pid_t pid, int pidfd)
 
 	instance->pid = pid;
 	instance->pidfd = pidfd;
+	if (error == 0 && instance->leaf_fd >= 0)
+		error = cgroup_leaf_limit_cpu(sandboxes->cgroup,
+		    instance->leaf_fd, instance->cpu_milli);
 	if (error == 0)
 		error = loop_io_add(sandboxes->loop, &instance->io, pidfd,
 		    EPOLLIN, on_exit_event, instance);

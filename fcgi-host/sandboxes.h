@@ -29,6 +29,7 @@ struct instance {
 	char name[CTL_NAME_MAX + 1], version[CTL_VERSION_LENGTH + 1];
 	char tenant[CTL_TENANT_MAX + 1];
 	uint64_t memory_bytes; /* that it may use */
+	uint64_t cpu_milli;    /* the same */
 	char leaf[48], socket[32]; /* names; "": none */
 	int leaf_fd;               /* the leaf's directory, or -1 */
 	struct home *home;         /* its use of it, or NULL */
@@ -75,8 +76,8 @@ void sandboxes_limit(struct sandboxes *sandboxes,
 int instance_make_leaf(struct instance *instance, const struct limits *limits);
 /* Its listening socket, blocking, group gid.  Descriptor or negative errno. */
 int instance_make_socket(struct instance *instance, gid_t gid);
-/* Watches pid and pidfd, which the instance then owns; from here on `gone`
- * tells its end.  0, or a negative errno and the process is dead. */
+/* Bounds its processor time, and watches pid and pidfd, which the instance then
+ * owns; from here on `gone` tells its end.  0, or a negative errno and the process is dead. */
 int instance_watch(struct instance *instance, pid_t pid, int pidfd);
 /* Undoes one that was not watched. */
 void instance_drop(struct instance *instance);

@@ -429,9 +429,14 @@ leaf_limit(const struct cgroup_parent *parent, int leaf,
 	}
 	if (error == 0 && parent->has_pids && limits->processes != 0)
 		error = file_write_number(leaf, "pids.max", limits->processes);
-	if (error == 0 && parent->has_cpu && limits->cpu_milli != 0)
-		error = write_cpu_max(leaf, limits->cpu_milli);
 	return error;
+}
+
+int
+cgroup_leaf_limit_cpu(const struct cgroup_parent *parent, int leaf_fd,
+    uint64_t milli)
+{
+	return parent->has_cpu && milli != 0 ? write_cpu_max(leaf_fd, milli) : 0;
 }
 
 int

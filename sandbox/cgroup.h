@@ -27,7 +27,7 @@ struct cgroup_parent {
 };
 
 struct cgroup_limits {
-	uint64_t memory_bytes, processes, cpu_milli; /* 0: none */
+	uint64_t memory_bytes, processes, cpu_milli; /* 0: none; cpu: of branches */
 };
 
 /*
@@ -68,10 +68,13 @@ int cgroup_branch_cpu(const struct cgroup_parent *parent, const char *name,
     struct cgroup_cpu *cpu);
 
 /* Makes a leaf, LEAF or in a branch, with its ceilings (memory.max, memory.swap.max 0,
- * memory.oom.group 1, pids.max, cpu.max).  Its directory's descriptor, or a
- * negative errno. */
+ * memory.oom.group 1, pids.max).  Its directory's descriptor, or a negative errno. */
 int cgroup_leaf_make(const struct cgroup_parent *parent, const char *name,
     const struct cgroup_limits *limits);
+/* Its cpu.max, which is not set before a sandbox has been started in it: who starts
+ * it waits for that, and would wait for its turns.  0 or negative errno. */
+int cgroup_leaf_limit_cpu(const struct cgroup_parent *parent, int leaf_fd,
+    uint64_t milli);
 /* Kills every process in it; 0 or negative errno. */
 int cgroup_leaf_kill(int leaf_fd);
 /* rmdir, also of a branch; -EBUSY while a process or a leaf is left. */

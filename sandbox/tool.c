@@ -135,7 +135,6 @@ make_leaf(struct tool *tool)
 	const struct cgroup_limits limits = {
 		.memory_bytes = options->memory_bytes,
 		.processes = options->processes,
-		.cpu_milli = options->cpu_milli,
 	};
 
 	if (options->cpu_milli != 0 && !tool->cgroup.has_cpu)
@@ -368,6 +367,12 @@ start(struct tool *tool)
 	else if (error != 0)
 		tool_say("the sandbox cannot be made; %s: %s",
 		    tool->child.failed_step, strerror(-error));
+	if (error != 0 || tool->leaf_fd < 0)
+		return error;
+	error = cgroup_leaf_limit_cpu(&tool->cgroup, tool->leaf_fd,
+	    tool->options->cpu_milli);
+	if (error != 0)
+		tool_say("--cpu: %s", strerror(-error));
 	return error;
 }
 

@@ -352,3 +352,26 @@ def test_one_tenants_environments_leave_room_for_anothers(start_once):
     for name in "old", "new":
         assert host.wait_served(f"/fn/zoe/{name}").text == name
     assert host.wait_served("/fn/alice/f0").text == "many"
+
+
+def start_of(host, url):
+    """What the spawner needed for the sandbox of one execution, in seconds."""
+    _, record = host.execute(url, timeout=60)
+    assert record["outcome"] == "ok", record
+    return host.books.wait(
+        lambda r: r["type"] == "instance" and
+        r["instance"] == record["instance"], 60)["start_us"] / 1e6
+
+
+def test_who_asks_for_little_of_the_processor_holds_up_no_start(start):
+    """The spawner makes one sandbox after the other, and whoever could have his
+    own made slowly would make all others wait."""
+    host = start.host({"bob/plain.sh": SAYS, "alice/slow.sh": SAYS},
+                      {"host": {"max_prepared": "0"},
+                       "defaults": {"idle": "0", "timeout": "50s"}}, is_started=False)
+    host.sidecar("alice/slow", cpu="0.01")
+    host.start()
+    need(host, "cpu")
+    plain = min(start_of(host, "/fn/bob/plain") for _ in range(3))
+    slow = min(start_of(host, "/fn/alice/slow") for _ in range(3))
+    assert slow < 3 * plain + 0.05, (slow, plain)

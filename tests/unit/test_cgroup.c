@@ -214,6 +214,15 @@ ceilings_are_written_where_there_are_controllers(void **state)
 		assert_int_equal(cgroup_number_read(fd, &number), 0);
 		assert_int_equal(number, limits.processes);
 	}
+	assert_int_equal(cgroup_leaf_limit_cpu(&parent, leaf, 500), 0);
+	if (parent.has_cpu) {
+		CLEANUP_FD int fd = cgroup_leaf_open(leaf, "cpu.max", false);
+
+		char text[32] = "";
+
+		assert_true(read(fd, text, sizeof(text) - 1) > 0);
+		assert_string_equal(text, "50000 100000\n");
+	}
 	if (!parent.has_memory || !parent.has_pids || !parent.has_cpu) {
 		assert_true(strlen(parent.reason) > 20);
 		fprintf(stderr, "SKIPPED in part: %s\n", parent.reason);
