@@ -41,7 +41,9 @@ static const struct seccomp_entry bytes[] = {
 	CALL("fdatasync"),         /* databases in /data */
 	CALL("sync_file_range"),   /* databases in /data */
 	CALL("readahead"),         /* a hint */
-	CALL("fadvise64"),         /* a hint */
+	/* A hint; but not to drop what all others run from memory: /usr. */
+	CALL_WHEN("fadvise64", BELOW(3, POSIX_FADV_DONTNEED)), /* sort, cp */
+	DENY_WHEN("fadvise64", EINVAL, ABOVE(3, POSIX_FADV_DONTNEED - 1)),
 	CALL("ftruncate"),         /* databases, memfd */
 	CALL("truncate"),          /* files in /tmp and /data; Landlock rules */
 	CALL("fallocate"),         /* databases; the quota of /tmp holds */

@@ -80,6 +80,7 @@ static const struct {
 	{ "66", probe_data_socket },
 	{ "67", probe_linger },
 	{ "68", probe_huge_pages },
+	{ "69", probe_page_cache },
 	{ "status", probe_status },
 };
 

@@ -88,6 +88,7 @@ int probe_socket_options(void);
 int probe_data_socket(void);
 int probe_linger(void);
 int probe_huge_pages(void);
+int probe_page_cache(void);
 int probe_status(void);
 
 #endif

@@ -295,6 +295,22 @@ probe_huge_pages(void)
 	return holes;
 }
 
+/* Of a file that it may only read: all others would wait for the disk. */
+int
+probe_page_cache(void)
+{
+	int fd = open("/proc/self/exe", O_RDONLY), holes;
+
+	if (fd < 0)
+		return judge(1, "no file: %s", strerror(errno));
+	holes = attempt("drop a program from the machine's memory",
+	    syscall(SYS_fadvise64, fd, 0, 0, POSIX_FADV_DONTNEED));
+	holes += attempt("the same, with high bits", syscall(SYS_fadvise64, fd,
+	    0, 0, (1UL << 32) | POSIX_FADV_DONTNEED));
+	close(fd);
+	return holes;
+}
+
 /* By a socket there one instance would be given descriptors of another. */
 int
 probe_data_socket(void)

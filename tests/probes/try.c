@@ -97,6 +97,7 @@ static const struct row {
 	{ "66", "whoever may write to a folder may make a socket there" },
 	{ "67", NULL },
 	{ "68", NULL },
+	{ "69", NULL },
 	{ "status", NULL },
 };
 
