@@ -536,6 +536,25 @@ a_clock_that_goes_back_over_a_months_end_keeps_the_steps(void **state)
 }
 
 static void
+a_clock_that_was_far_ahead_brings_no_second_free_tier(void **state)
+{
+	struct prices *prices = prices_of(BOOK);
+
+	(void)state;
+	configure("[host]\nprices = /p\n"
+	    "[tenant alice]\nbudget_month = 1 EUR\n");
+	budgets_set_prices(budgets, prices);
+	for (int i = 0; i < 4; i++)
+		execute(NOW + 70 * DAY);
+	execute(NOW);
+	assert_false(refused_at(NOW));
+	execute(NOW);
+	assert_true(refused_at(NOW));
+	budgets_set_prices(budgets, NULL);
+	prices_free(prices);
+}
+
+static void
 a_sidecar_sets_no_budget_in_money(void **state)
 {
 	struct settings sidecar = { .runtime = NULL };
@@ -570,6 +589,7 @@ main(void)
 		TEST(time_between_executions_is_spent_where_it_has_a_price),
 		TEST(without_its_price_book_a_budget_in_money_refuses),
 		TEST(a_clock_that_goes_back_over_a_months_end_keeps_the_steps),
+		TEST(a_clock_that_was_far_ahead_brings_no_second_free_tier),
 		TEST(a_sidecar_sets_no_budget_in_money),
 		TEST(a_sidecar_lowers_its_functions_budget_and_never_raises_it),
 	};

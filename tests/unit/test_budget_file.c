@@ -5,10 +5,12 @@
 #include <cmocka.h>
 
 #include <fcntl.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -178,6 +180,31 @@ tear_down(void **state)
 	gateway_die();
 	close(table);
 	return folder_remove();
+}
+
+/* A batch waits that no file could take; who dies then has not executed it. */
+static void
+what_no_log_has_is_not_saved(void **state)
+{
+	struct rlimit limit, less;
+	struct stat status;
+
+	(void)state;
+	execute(5);
+	budgets_save(budgets);
+	assert_int_equal(stat(folder_path("log"), &status), 0);
+	signal(SIGXFSZ, SIG_IGN);
+	assert_int_equal(getrlimit(RLIMIT_FSIZE, &limit), 0);
+	less = (struct rlimit){ (rlim_t)status.st_size + 10, limit.rlim_max };
+	assert_int_equal(setrlimit(RLIMIT_FSIZE, &less), 0);
+	put(0, OUTCOME_OK);
+	assert_int_equal(ledger_switch(ledger, folder_append("next"), false),
+	    0);
+	assert_true(ledger_is_failing(ledger));
+	assert_int_equal(setrlimit(RLIMIT_FSIZE, &limit), 0);
+	gateway_die();
+	gateway_start(RUN, "next");
+	used(0, true, 5);
 }
 
 static void
@@ -510,6 +537,7 @@ main(void)
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
 	const struct CMUnitTest tests[] = {
 		TEST(what_was_saved_and_what_only_the_log_has_is_charged_once),
+		TEST(what_no_log_has_is_not_saved),
 		TEST(without_any_save_the_log_says_all),
 		TEST(a_line_that_was_never_written_is_not_charged),
 		TEST(of_a_batch_that_was_cut_the_whole_lines_are_charged),

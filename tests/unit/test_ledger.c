@@ -329,6 +329,23 @@ a_partial_write_is_cut_off_and_written_again_without_a_gap(void **state)
 	whole("log", 1, 4);
 }
 
+/* No reserving of space knows of that limit. */
+static void
+what_would_be_beyond_the_limit_of_a_files_size_is_not_admitted(void **state)
+{
+	(void)state;
+	/* a line, and the two that are kept for records of the host */
+	file_size_limit(3 * RECORD_LINE_MAX);
+	assert_int_equal(ledger_switch(ledger, folder_append("next"), false),
+	    0);
+	assert_int_equal(ledger_admit(ledger), 0);
+	assert_int_equal(ledger_admit(ledger), -EFBIG);
+	add_line();
+	ledger_flush(ledger);
+	file_size_limit(0);
+	assert_int_equal(last_error, 0);
+}
+
 /* As with `chattr +a`; here it never can be. */
 static void
 behind_a_part_that_cannot_be_cut_off_nothing_is_written(void **state)
@@ -499,6 +516,7 @@ main(void)
 		TEST(a_switch_reserves_in_the_new_file_what_was_admitted),
 		TEST(a_switch_to_what_is_no_file_keeps_the_old_one),
 		TEST(a_partial_write_is_cut_off_and_written_again_without_a_gap),
+		TEST(what_would_be_beyond_the_limit_of_a_files_size_is_not_admitted),
 		TEST(behind_a_part_that_cannot_be_cut_off_nothing_is_written),
 		TEST(what_the_old_file_could_not_take_goes_into_the_new_one),
 		TEST(what_was_refused_stands_in_the_next_host_record),

@@ -208,6 +208,28 @@ a_foreign_file_is_refused_and_left_as_it_is(void **state)
 	unlink(folder_path("foreign"));
 }
 
+/* It may begin as a record does, or with nothing: no record is that long. */
+static void
+what_is_longer_than_a_record_is_foreign_however_it_begins(void **state)
+{
+	char text[RECORD_LINE_MAX + 1];
+
+	(void)state;
+	for (int i = 0; i < 2; i++) {
+		int fd = folder_append("foreign");
+		struct stat status;
+
+		memset(text, i == 0 ? '0' : '\0', sizeof(text));
+		memcpy(text, "{\"v\":", i == 0 ? 5 : 0);
+		assert_int_equal(write(fd, text, sizeof(text)), sizeof(text));
+		assert_int_equal(ledger_switch(ledger, fd, false), -EBADMSG);
+		assert_int_equal(stat(folder_path("foreign"), &status), 0);
+		assert_int_equal(status.st_size, sizeof(text));
+		unlink(folder_path("foreign"));
+	}
+	write_line();
+}
+
 static void
 a_torn_line_behind_a_long_log_is_cut_off(void **state)
 {
@@ -238,6 +260,7 @@ main(void)
 		TEST(an_earlier_runs_last_line_is_not_taken_for_ones_own),
 		TEST(the_place_where_a_runs_lines_begin_goes_with_the_log),
 		TEST(a_foreign_file_is_refused_and_left_as_it_is),
+		TEST(what_is_longer_than_a_record_is_foreign_however_it_begins),
 		TEST(a_torn_line_behind_a_long_log_is_cut_off),
 	};
 
