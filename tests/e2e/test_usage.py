@@ -377,7 +377,8 @@ def test_no_record_goes_missing_in_a_rotation_while_it_is_read(installed,
         assert sum(one[name] for one in sums for name in (
             "executions", "refused", "lost", "instances")) >= least
     writer.join()
-    assert whole > 1
+    # At the latest when nothing is rotated any more.
+    assert whole > 0 and done.returncode == 0, done.stderr
 
 
 def test_records_that_are_missing_are_told_with_their_place(
