@@ -3,10 +3,11 @@ follows on the one before it; and who has today's key has not yesterday's."""
 import os
 import re
 import signal
+import time
 
 import pytest
 
-from lib import chain, host as host_room, proc
+from lib import books, chain, host as host_room, proc, threads
 
 pytestmark = pytest.mark.any_user
 
@@ -80,6 +81,36 @@ def test_a_host_that_takes_over_goes_on_with_the_chain(keyed):
     head, keys = follow(host, old, host.accounting)
     assert keys == 2
     assert f"mac={head}" in host.log(), "the last head is not told"
+
+
+def test_the_chain_goes_on_when_hosts_change_and_logs_rotate_under_load(keyed):
+    """What is in flight is recorded by the host that ends, under its key, and the
+    next one begins behind it: each answer has one line."""
+    host, old, answers, is_over = keyed, [], [], []
+
+    def load():
+        while not is_over:
+            answers.append(host.fetch("/fn/swiss?head&sleep=20").status)
+
+    clients = [threads.begin(load) for _ in range(4)]
+    for lap in range(3):
+        enough = len(answers) + 20
+        until = time.monotonic() + 30
+        while len(answers) < enough:
+            assert time.monotonic() < until, "nobody is served"
+            time.sleep(0.02)
+        host.take_over()
+        old.append(rotate(host, f"old.{lap}")[0])
+        host.take_over()
+    is_over.append(True)
+    for client in clients:
+        client.result(60)
+    host.stop()
+    assert set(answers) == {200}
+    paths = [*old, host.accounting]
+    assert follow(host, *paths)[1] == 4
+    assert sum(len(books.Books(path).executions()) for path in paths) == \
+        len(answers)
 
 
 def test_the_key_of_yesterday_is_gone_and_none_is_told(keyed):
