@@ -26,6 +26,8 @@
  * deepest its stream, a file, a sidecar and copies of these. */
 #define LOOK_FDS (CTL_SEGMENTS_MAX + 8)
 #define SHORTAGE_US 1000000
+/* How often what nobody watches is looked at. */
+#define UNWATCHED_US 5000000
 
 /* What a look does about what is too fresh to be judged. */
 enum look_kind {
@@ -354,6 +356,7 @@ look_once(struct scan *scan, struct scan_unit *unit, enum look_kind kind,
 	scan_table_sort(&look.found);
 	*found = look.found;
 	*again_ns = look.again_ns;
+	unit->is_unwatched = look.is_unwatched;
 	return err;
 }
 
@@ -366,6 +369,9 @@ schedule(struct scan_unit *unit, int64_t again_ns, uint64_t start_us)
 	unit->rest_us = now_us + REST_FACTOR * (now_us - start_us);
 	if (unit->due_us != UINT64_MAX && unit->due_us < unit->rest_us)
 		unit->due_us = unit->rest_us;
+	if (unit->is_unwatched && unit->due_us > now_us + UNWATCHED_US)
+		unit->due_us = now_us + UNWATCHED_US > unit->rest_us ?
+		    now_us + UNWATCHED_US : unit->rest_us;
 	if (again_ns == 0)
 		return;
 	again_us = now_us + (wait_ns > 0 ? (uint64_t)wait_ns / 1000 : 0) + 1000;

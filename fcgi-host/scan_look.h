@@ -55,6 +55,7 @@ struct scan_look {
 	uint32_t unit;
 	uint64_t round;
 	bool is_last; /* what is fresh still is judged now */
+	bool is_unwatched; /* the kernel had no watch left for a folder of it */
 	const struct scan_table *old; /* of the look before; NULL: read all */
 	const struct scan_table *reported; /* of the look before, in any case */
 	struct scan_table found;

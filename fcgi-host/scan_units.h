@@ -26,6 +26,7 @@ struct scan_unit {
 	uint64_t rest_us; /* not before */
 	bool is_kept;     /* the top's look saw the folder */
 	bool must_read;   /* settings changed: nothing is taken over */
+	bool is_unwatched; /* in part: no event tells of a change there */
 };
 
 struct scan_units {

@@ -255,6 +255,17 @@ refuse_folder(struct scan_look *look, const char *path,
 		    "the folder cannot be read: %s", strerror(-err));
 }
 
+/* Without a watch nobody tells of a change: then it is looked for. */
+static struct scan_watched
+watch(struct scan_look *look, int fd, uint32_t unit, enum scan_watch_kind kind)
+{
+	struct scan_watched watched = scan_watch_add(look->watch, fd, unit, kind,
+	    look->round);
+
+	look->is_unwatched |= look->watch != NULL && watched.number < 0;
+	return watched;
+}
+
 /* Opens and watches a folder of `up`.  0 or a negative errno. */
 static int
 place_open(struct scan_look *look, const struct scan_place *up,
@@ -269,8 +280,7 @@ place_open(struct scan_look *look, const struct scan_place *up,
 	place->fd = scan_open(up->fd, item->name, O_DIRECTORY | O_NOFOLLOW);
 	if (place->fd < 0)
 		return place->fd;
-	place->watched = scan_watch_add(look->watch, place->fd, unit, kind,
-	    look->round);
+	place->watched = watch(look, place->fd, unit, kind);
 	if (fstat(place->fd, &st) != 0) {
 		close_fd(&place->fd);
 		return -ESTALE;
@@ -322,8 +332,8 @@ enter_folder(struct scan_look *look, const struct folder *up,
 		walk(look, folder);
 		return;
 	}
-	folder->place.watched = scan_watch_add(look->watch, folder->place.fd,
-	    look->unit, SCAN_WATCH_FOLDER, look->round);
+	folder->place.watched = watch(look, folder->place.fd, look->unit,
+	    SCAN_WATCH_FOLDER);
 	judge_folder(look, up, beside, item, folder);
 }
 
@@ -426,8 +436,8 @@ root_open(struct scan_look *look, enum scan_watch_kind kind,
 	if (root->place.fd < 0)
 		return root->place.fd;
 	if (kind == SCAN_WATCH_ROOT)
-		root->place.watched = scan_watch_add(look->watch,
-		    root->place.fd, look->unit, kind, look->round);
+		root->place.watched = watch(look, root->place.fd, look->unit,
+		    kind);
 	else
 		root->place.watched.number = -1;
 	if (fstat(root->place.fd, &st) != 0)

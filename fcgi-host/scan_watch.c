@@ -185,8 +185,8 @@ say_full(struct scan_watch *watch, int error)
 		return;
 	watch->said_full = true;
 	log_event(LOG_WARN, "watch_refused", "error=\"%s\" mend=\"some folders "
-	    "are not watched: raise fs.inotify.max_user_watches, or run "
-	    "fcgi-host reload after each change\"", strerror(error));
+	    "are not watched, and looked at every five seconds: raise "
+	    "fs.inotify.max_user_watches\"", strerror(error));
 }
 
 struct scan_watched
