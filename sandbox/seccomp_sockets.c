@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
+#include <netinet/udp.h>
 #include <sys/socket.h>
 
 #include "sandbox/seccomp_list.h"
@@ -107,7 +108,12 @@ static const struct seccomp_entry internet_sockets[] = {
 	 * keys for MD5 and pages of the receiver's.
 	 */
 	CALL_IF("setsockopt", 1, IPPROTO_IP), /* TTL, type of service */
-	CALL_IF("setsockopt", 1, IPPROTO_UDP), /* QUIC: segments */
+	CALL_WHEN("setsockopt", IS(1, IPPROTO_UDP), BELOW(2, UDP_ENCAP)), /* CORK */
+	/* IPsec and GTP in datagrams: the kernel takes the socket's packets
+	 * for itself. */
+	DENY_WHEN("setsockopt", ENOPROTOOPT, IS(1, IPPROTO_UDP), IS(2, UDP_ENCAP)),
+	CALL_WHEN("setsockopt", IS(1, IPPROTO_UDP), IS(2, UDP_SEGMENT)), /* QUIC */
+	CALL_WHEN("setsockopt", IS(1, IPPROTO_UDP), IS(2, UDP_GRO)), /* QUIC */
 	CALL_IF("setsockopt", 1, IPPROTO_IPV6), /* V6ONLY */
 	CALL_WHEN("setsockopt", IS(1, IPPROTO_TCP),
 	    BELOW(2, TCP_ULP)),    /* NODELAY, KEEPIDLE, CORK */

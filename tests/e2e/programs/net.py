@@ -9,7 +9,7 @@
     where                     its own address, as the internet's servers see it
     abstract NAME             the same with an abstract socket
     hold SECONDS PORT NAME    listens everywhere meanwhile
-    options                   options of TCP that go too far
+    options                   options of TCP and UDP, and those that go too far
     names NAME                addresses by the resolver
 """
 import errno
@@ -124,11 +124,16 @@ def hold(seconds, port, name):
 
 
 def options():
-    def put(option, value):
-        with socket.socket(V4, STREAM) as one:
-            one.setsockopt(socket.IPPROTO_TCP, option, value)
+    def put(kind, level, option, value):
+        with socket.socket(V4, kind) as one:
+            one.setsockopt(level, option, value)
     for option, value in (1, 1), (30, 1), (31, b"tls"), (38, 1):
-        print(option, told(lambda: put(option, value)))
+        print(option, told(lambda: put(STREAM, socket.IPPROTO_TCP, option,
+                                       value)))
+    # UDP_CORK, UDP_SEGMENT, UDP_GRO; UDP_ENCAP with ESP
+    for option, value in (1, 1), (103, 1200), (104, 1), (100, 2):
+        print("udp", option, told(lambda: put(DATAGRAM, socket.IPPROTO_UDP,
+                                              option, value)))
 
 
 def names(name):
