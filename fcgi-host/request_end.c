@@ -290,6 +290,10 @@ instance_part(struct request *request)
 	bool is_usable = request->relay.backend.is_instance_usable;
 	enum pool_verdict said = verdict(request);
 
+	/* the program had this time, and no execution: init was asked for its
+	 * memory */
+	instance->idle_us += loop_now_us(request->server->loop) -
+	    request->ended_us;
 	relay_close(&request->relay);
 	pool_release(instance, is_usable ? NULL : "exit", said);
 }

@@ -159,8 +159,9 @@ static void
 an_init_that_does_not_measure_delays_the_end_only_shortly(void **state)
 {
 	struct play *play = *state;
+	struct actor *actor = start(play, "");
+	char *log, *at;
 
-	start(play, "");
 	put(play, FCGI_STDOUT, PLAIN "hello");
 	put_end(play, 0, FCGI_REQUEST_COMPLETE);
 	play_turn(play, 50);
@@ -168,6 +169,13 @@ an_init_that_does_not_measure_delays_the_end_only_shortly(void **state)
 	play_turn(play, 300);
 	assert_int_equal(play->web.ends, 1);
 	assert_int_equal(play_records(play, "ok"), 1);
+	/* from the end of its answer on it was waiting */
+	play_gone(play, actor, 0);
+	log = stage_log(&play->stage);
+	at = strstr(log, "\"idle_us\":");
+	assert_non_null(at);
+	assert_true(strtoul(at + 10, NULL, 10) >= 340000);
+	free(log);
 }
 
 static void
