@@ -174,6 +174,44 @@ def test_the_books_of_a_run_balance_with_the_units_clock(functions):
     assert 0.99 <= charged / total <= 1.01, f"{charged} of {total} µs"
 
 
+@contextlib.contextmanager
+def shortly_before_midnight(seconds):
+    """With a host that was started at that time of the day."""
+    real, begin = time.time(), time.monotonic()
+    midnight = (int(real) // 86400 + 1) * 86400
+    service.run("date", "-s", f"@{midnight - seconds}")
+    try:
+        service.again()
+        yield midnight
+    finally:
+        service.run("date", "-s", f"@{real + time.monotonic() - begin:.3f}")
+        service.again()
+
+
+def over_midnight(seconds):
+    """(an execution before, its instance's record of that day), or None: the
+    restart took so long."""
+    with shortly_before_midnight(seconds) as midnight:
+        _, one = service.execute("/fn/f?head")
+        if time.time() >= midnight:
+            return None
+        return one, service.BOOKS.wait(
+            lambda r: r["type"] == "instance" and r["reason"] == "day" and
+            r["instance"] == one["instance"], 90, "record of the day")
+
+
+def test_what_waits_over_midnight_is_of_both_days(functions):
+    seconds = 45
+    one, ended = over_midnight(8) or over_midnight(seconds)
+    assert ended["time"].endswith("T23:59:59.999999Z")
+    assert one["time"][:10] == ended["time"][:10]
+    assert 0 < ended["idle_us"] < seconds * 1000000
+    later = service.BOOKS.wait(
+        lambda r: r["type"] == "instance" and r["seq"] > ended["seq"] and
+        r["instance"] == one["instance"], 30, "record of the next day")
+    assert later["reason"] != "day" and later["executions"] == 0
+
+
 # -------------------------------------------------------------- processes
 
 def test_a_stop_leaves_nothing_of_it(functions):
