@@ -398,6 +398,18 @@ groups_merge(struct groups *groups, struct groups *other)
 	return error;
 }
 
+void
+groups_remove(struct groups *groups, const struct group *group)
+{
+	uint64_t hash;
+	struct group **place = place_of(groups, group->packed, group->n,
+	    &hash), *gone = *place;
+
+	*place = gone->next;
+	groups->count--;
+	free_group(gone);
+}
+
 static int
 compare(const void *a, const void *b, void *keys)
 {

@@ -63,6 +63,9 @@ int groups_add_sums(struct groups *groups, const uint8_t *packed, size_t n,
 /* Takes all groups out of the other and adds them.  0 or -ENOMEM. */
 int groups_merge(struct groups *groups, struct groups *other);
 
+/* Takes out one of its groups, which is no more. */
+void groups_remove(struct groups *groups, const struct group *group);
+
 /* The group with these values, or NULL. */
 const struct group *groups_find(const struct groups *groups,
     const uint8_t *packed, size_t n);

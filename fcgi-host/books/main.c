@@ -2,6 +2,7 @@
  * `fcgi-host-books`: what the command becomes for the verbs that read the
  * accounting log.  Runs as who types it, needs no host, writes no file.
  */
+#include <malloc.h>
 #include <string.h>
 
 #include "fcgi-host/books/verbs.h"
@@ -25,6 +26,9 @@ main(int argc, char **argv)
 	size_t i;
 
 	log_init("books", LOG_WARN);
+	/* Threads allocate little, and what one of them made is freed by another,
+	 * who could not use it again. */
+	(void)mallopt(M_ARENA_MAX, 1);
 	for (i = 0; i < sizeof(verbs) / sizeof(verbs[0]); i++)
 		if (strcmp(name, verbs[i].name) == 0)
 			return verbs[i].run(&verbs[i], argc, argv);

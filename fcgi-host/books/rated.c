@@ -329,10 +329,13 @@ rated_fold(const struct rated *rated, const struct keys *keys,
 	int error = check_total(rated);
 	size_t i;
 
-	for (i = 0; i < rated->count && error == 0; i++)
+	for (i = 0; i < rated->count && error == 0; i++) {
 		if (rated->groups[i].day >= from && rated->groups[i].day < to)
 			error = fold_group(&rated->groups[i], keys, by, out,
 			    &packed);
+		if (rated->spent != NULL)
+			groups_remove(rated->spent, rated->groups[i].group);
+	}
 	for (i = 0; i < rated->month_count && error == 0; i++) {
 		int32_t month = rated->months[i].month;
 

@@ -49,6 +49,9 @@ struct rated {
 	size_t count;
 	struct rated_month *months; /* by tenant and month */
 	size_t month_count;
+	/* NULL, or what the groups are taken out of as they are folded, for both
+	 * together are much memory: no other folding comes. */
+	struct groups *spent;
 };
 
 /* Rates all groups, which have rated_keys.  0; -ENOMEM; -EOVERFLOW;

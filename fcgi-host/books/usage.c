@@ -217,10 +217,11 @@ static int
 charge(struct usage *usage)
 {
 	struct rated rated;
-	int error = rated_make(usage->prices, usage->groups, &rated);
-	int code = error != 0 ? rated_fail(error) : usage->is_focus ?
-	    print_focus(usage, &rated) : fold(usage, &rated);
+	int error = rated_make(usage->prices, usage->groups, &rated), code;
 
+	rated.spent = usage->groups;
+	code = error != 0 ? rated_fail(error) : usage->is_focus ?
+	    print_focus(usage, &rated) : fold(usage, &rated);
 	rated_free(&rated);
 	return code;
 }

@@ -312,6 +312,11 @@ test_groups_hold_their_sums_and_come_in_order(void **state)
 	assert_int_equal(total.cold, 4000);
 	assert_int_equal(total.billed_ms, 12000);
 	assert_true(total.usage.mib_ms == 12000 * 128);
+	for (i = 1; i < count; i++)
+		groups_remove(a, sorted[i]);
+	sorted = groups_sorted(a, &count);
+	assert_int_equal(count, 1);
+	assert_true(span_is(keys_value(sorted[0]->packed, 0), "alice/f00000"));
 	groups_free(a);
 	groups_free(b);
 }
