@@ -35,7 +35,8 @@ def follow(host, *paths):
     kept.write_text(host.first_key + "\n")
     done = host.installed.run("usage", "--verify", "--chain-key", kept, *paths)
     assert done.returncode == 0 and not done.stderr, done.stderr
-    assert f"by {keys} keys; the head is {head}" in done.stdout
+    told = "1 key" if keys == 1 else f"{keys} keys"
+    assert f"by {told}; the head is {head}" in done.stdout
     return head, keys
 
 
