@@ -164,7 +164,7 @@ def test_the_time_of_arrival_is_utc_and_right(host):
 
 def test_a_sleep_is_run_time_and_no_cpu(host, warm):
     _, record = host.execute(f"{warm}?head&sleep=300")
-    assert 300000 <= record["run_us"] < 2000000
+    assert 300000 <= record["run_us"] < 10000000
     assert record["cpu_us"] < 30000
     assert record["billed_ms"] == \
         -(-(record["init_us"] + record["run_us"]) // 1000)
@@ -266,7 +266,7 @@ def test_bytes_in_is_the_body_received(host, warm, size):
 def test_the_version_follows_the_contents(host):
     _, one = host.execute("/fn/version")
     host.add("version.sh", "printf 'Content-Type: text/plain\\n\\ntwo'\n")
-    until = time.monotonic() + 3
+    until = time.monotonic() + 30
     while host.fetch("/fn/version").text != "two":
         assert time.monotonic() < until, "the old version still answers"
         time.sleep(0.05)

@@ -343,7 +343,7 @@ def test_what_a_program_left_behind_is_gone_before_the_next(host):
     started = time.monotonic()
     answer, record = host.execute("/fn/swiss?head&orphan=20000&raw=done")
     assert (answer.text, record["outcome"]) == ("done", "ok")
-    assert time.monotonic() - started < 5, \
+    assert time.monotonic() - started < 15, \
         "a child that holds stdout kept the answer open"
     script = ("import os; print('Content-Type: text/plain\\n'); "
               "print([p for p in os.listdir('/proc') if p.isdigit()])")

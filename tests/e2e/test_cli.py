@@ -579,7 +579,7 @@ def test_drain_waits_for_what_runs_and_ends_the_host(start_once):
     host = start_once.host({"slow.cgi": "#!/bin/sh\nsleep 1\n"
                             "printf 'Content-Type: a/b\\r\\n\\r\\ndone'\n"})
     asked = threads.begin(host.fetch, "/fn/slow")
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + 30
     while json.loads(host.verb("status", "--json").stdout)["host"][
             "active"] == 0:
         assert time.monotonic() < deadline

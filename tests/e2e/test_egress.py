@@ -127,7 +127,7 @@ def test_starts_leave_no_namespace_with_the_host(host):
     for _ in range(5):
         assert ask(host, "alice/fresh", "where") == [OWN]
     # One is open while a sandbox is made, and one is made ahead.
-    until = time.monotonic() + 10
+    until = time.monotonic() + 30
     while proc.descriptors(spawner).count(SPACE) > 0:
         assert time.monotonic() < until, proc.descriptors(spawner)
         time.sleep(0.02)
@@ -169,7 +169,7 @@ def test_curl_says_of_metadata_at_once_that_it_cannot(host, lines):
     begun = time.monotonic()
     said = ask(host, "alice/curl", "169.254.169.254/latest/meta-data")
     assert said[-1] == "exit 7", said
-    assert time.monotonic() - begun < 2
+    assert time.monotonic() - begun < 15
     assert lines() == []
 
 

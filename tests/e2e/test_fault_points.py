@@ -61,7 +61,7 @@ def calls(host, victim, deed):
 
 def back(host):
     """All that served before serves again."""
-    until = time.monotonic() + 5
+    until = time.monotonic() + 30
     for name in ("swiss", "warm"):
         while True:
             try:
@@ -83,8 +83,8 @@ def kill_at(host, victim, call, number, deed):
     if facts is not None and facts[1] != "Z":
         return False
     if victim == "spawner":
-        host.process.wait(5)
-        assert not host_room.wait_gone(below, 5)
+        host.process.wait(30)
+        assert not host_room.wait_gone(below)
         host.start()
     return True
 

@@ -15,7 +15,7 @@ def instances(host):
     return json.loads(host.verb("status", "--json").stdout)["instances"]
 
 
-def wait_frozen(host, count=1, timeout=10):
+def wait_frozen(host, count=1, timeout=30):
     """Until so many are frozen, and no other is there."""
     until = time.monotonic() + timeout
     while True:
@@ -35,7 +35,7 @@ def leaves(host, word):
             word in path.read_text().splitlines()]
 
 
-def wait_leaf(host, word="frozen 1", timeout=10):
+def wait_leaf(host, word="frozen 1", timeout=30):
     """The one leaf with the line; the kernel freezes by and by."""
     until = time.monotonic() + timeout
     while len(leaves(host, word)) != 1:
@@ -111,7 +111,7 @@ def test_a_program_that_is_started_ahead_gets_ready_first(start_once,
     host = start_once.host({"f.fcgi": programs.fcgi}, {
         "defaults": {"freeze_idle": "yes"}, "function f":
         {"min_instances": "1"}})
-    until = time.monotonic() + 10
+    until = time.monotonic() + 30
     while "idle" not in [i["state"] for i in instances(host)]:
         assert time.monotonic() < until
         time.sleep(0.02)
@@ -139,7 +139,7 @@ def test_one_that_is_frozen_ends_as_any_other(start_once, programs, how):
         os.kill(host.roles()["gateway"], signal.SIGKILL)
     elif how == "stop":
         host.stop()
-    until = time.monotonic() + 10
+    until = time.monotonic() + 30
     while leaf.exists():
         assert time.monotonic() < until, "it is still there"
         time.sleep(0.02)

@@ -128,7 +128,7 @@ def test_what_a_killed_host_left_behind_comes_back_with_the_next(host):
         wait_nice(host, burns, 2)
         assert (group / "cpu.weight").read_text() == "64\n"
         os.kill(host.roles()["spawner"], signal.SIGKILL)
-        host.process.wait(5)
+        host.process.wait(30)
         assert not host_room.wait_gone(below, 20)
     host.start()
     assert (host.find_cgroup() / "cpu.weight").read_text() == "100\n"

@@ -22,7 +22,7 @@ def instances_of(host, name):
     return [i for i in status(host)["instances"] if i["function"] == name]
 
 
-def wait_states(host, name, wanted, timeout=10):
+def wait_states(host, name, wanted, timeout=30):
     """Until the function's instances have exactly these states."""
     until = time.monotonic() + timeout
     while True:
@@ -89,7 +89,7 @@ def test_a_prepared_sandbox_never_serves_an_old_version(host, programs):
     old, = wait_states(host, "changing", ["prepared"])
     host.add("changing.cgi", "#!/bin/sh\nprintf 'Content-Type: text/plain\\n"
              "\\nsecond'\n")
-    until = time.monotonic() + 10
+    until = time.monotonic() + 30
     while host.fetch("/fn/changing").text != "second":
         assert time.monotonic() < until
         time.sleep(0.02)
@@ -105,7 +105,7 @@ def test_a_reload_with_other_settings_makes_prepared_ones_anew(host):
     old, = wait_states(host, "last", ["prepared"])
     host.configure({"function last": {"env.word": "new"}})
     assert host.verb("reload").returncode == 0
-    until = time.monotonic() + 10
+    until = time.monotonic() + 30
     while True:
         found = instances_of(host, "last")
         if [i["state"] for i in found] == ["prepared"] and \
@@ -167,7 +167,7 @@ def test_a_function_that_keeps_dying_is_left_alone_and_nobody_else(
     assert "broken ends before its first answer" in host.verb("status").stdout
     # the mended version is tried at once
     host.add("broken.fcgi", programs.fcgi)
-    until = time.monotonic() + 5
+    until = time.monotonic() + 30
     while host.execute("/fn/broken?head&raw=y")[0].status != 200:
         assert time.monotonic() < until
         time.sleep(0.02)
@@ -274,8 +274,8 @@ def test_a_tenant_that_fills_the_host_gives_places_to_another(start_once,
                             "bob/f.cgi": programs.cgi},
                            {"host": {"max_instances": "3",
                                      "max_prepared": "0"}})
-    alice = crowd(host, "/fn/alice/f?head&sleep=150", 40)
-    until = time.monotonic() + 5
+    alice = crowd(host, "/fn/alice/f?head&sleep=300", 40)
+    until = time.monotonic() + 30
     while len(instances_of(host, "alice/f")) < 3:
         assert time.monotonic() < until
         time.sleep(0.02)
@@ -292,15 +292,16 @@ def test_a_tenant_that_fills_the_host_gives_places_to_another(start_once,
 def test_a_tenant_at_its_own_ceiling_waits_alone(start_once, programs):
     host = start_once.host(
         {"alice/f.cgi": programs.cgi, "alice/g.cgi": programs.cgi,
-         "bob/f.cgi": programs.cgi},
+         "alice/hasty.cgi": programs.cgi, "bob/f.cgi": programs.cgi},
         {"host": {"max_prepared": "0"},
-         "tenant alice": {"max_instances": "2", "queue_timeout": "500ms"}})
-    slow = crowd(host, "/fn/alice/f?head&sleep=1500", 2)
-    until = time.monotonic() + 5
+         "function alice/hasty": {"queue_timeout": "500ms"},
+         "tenant alice": {"max_instances": "2", "queue_timeout": "30s"}})
+    slow = crowd(host, "/fn/alice/f?head&sleep=3000", 2)
+    until = time.monotonic() + 30
     while [i["state"] for i in instances_of(host, "alice/f")] != ["busy"] * 2:
         assert time.monotonic() < until
         time.sleep(0.02)
-    answer, record = host.execute("/fn/alice/g?head")
+    answer, record = host.execute("/fn/alice/hasty?head")
     assert (answer.status, record["outcome"]) == (503, "refused")
     assert answer.header("Retry-After")
     _, record = host.execute("/fn/bob/f?head")

@@ -73,7 +73,7 @@ def test_an_aborted_request_has_exactly_one_record(host, url):
     connection.send(fcgi.request_bytes(url, REQUEST_ID=request_id))
     time.sleep(0.3)
     connection.close()
-    record = host.books.wait_request(request_id, 5)
+    record = host.books.wait_request(request_id)
     assert record["outcome"] == "aborted"
     assert record["run_us"] < 5000000
 
@@ -154,16 +154,16 @@ def test_the_last_byte_waits_for_the_end_of_the_function(host):
     with host.connect() as connection:
         started = time.monotonic()
         connection.send(fcgi.request_bytes(
-            f"/fn/swiss?{LENGTH}&out=5000&sleep=1500", REQUEST_ID=request_id))
+            f"/fn/swiss?{LENGTH}&out=5000&sleep=3000", REQUEST_ID=request_id))
         early = connection.read_answer(stop=lambda a: len(a.body) >= 4000)
-        assert time.monotonic() - started < 1.3, "the answer was held back"
+        assert time.monotonic() - started < 2.8, "the answer was held back"
         assert len(early.body) < 5000
         late = connection.read_answer(answer=early)
-        assert time.monotonic() - started >= 1.49
+        assert time.monotonic() - started >= 2.99
         assert host.books.holds(request_id)
     assert len(late.body) == 5000 and late.is_complete
     record = host.books.wait_request(request_id)
-    assert record["run_us"] >= 1490000
+    assert record["run_us"] >= 2990000
 
 
 @pytest.mark.parametrize("method,query,status", [
@@ -345,7 +345,7 @@ def test_a_full_disk_refuses_and_serves_again_when_there_is_room(tiny_log):
     assert len(host.books.executions()) == served + 1, \
         "served and records differ"
     ballast.unlink()
-    until = time.monotonic() + 10
+    until = time.monotonic() + 30
     while True:
         answer = host.fetch("/fn/swiss?head&raw=again")
         if answer.status == 200:

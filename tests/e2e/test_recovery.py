@@ -24,7 +24,7 @@ def run_all(host, urls):
         connection = host.connect()
         connection.send(fcgi.request_bytes(url, REQUEST_ID=request_id))
         running[request_id] = connection
-    until = time.monotonic() + 10
+    until = time.monotonic() + 30
     while len(host.instances()) < 2 * len(running):
         assert time.monotonic() < until, "they do not run"
         time.sleep(0.02)
@@ -44,8 +44,8 @@ def kill_host(host):
     """kill -9 of the spawner alone; everything else must die of itself."""
     below = proc.descendants(host.pid)
     os.kill(host.roles()["spawner"], signal.SIGKILL)
-    host.process.wait(5)
-    left = host_room.wait_gone(below, 5)
+    host.process.wait(30)
+    left = host_room.wait_gone(below)
     assert not left, [(pid, proc.program(pid)) for pid in left]
 
 
@@ -56,9 +56,11 @@ def test_with_the_spawner_everything_dies_and_the_next_run_settles(host):
     done = [host_room.new_id() for _ in range(3)]
     for one in done:
         assert host.fetch("/fn/swiss?head&raw=x", REQUEST_ID=one).text == "x"
+    begun = time.monotonic()
     running = run_all(host, LONG * 3)
     group = host.find_cgroup()
     kill_host(host)
+    lived_us = (time.monotonic() - begun) * 1000000
     for connection in running.values():
         assert ends_cut(connection)
     with open(host.accounting, "ab") as log:
@@ -80,7 +82,8 @@ def test_with_the_spawner_everything_dies_and_the_next_run_settles(host):
         assert record["outcome"] == "lost"
         assert record["reason"] == "the host died"
         assert record["id"].startswith(old + "-")
-        assert record["run_us"] < 900000, "the time of nobody is billed"
+        assert record["run_us"] < lived_us + 900000, \
+            "the time of nobody is billed"
     ids = [r["id"] for r in host.books.executions()]
     assert len(ids) == len(set(ids))
     if group is not None:
@@ -225,7 +228,7 @@ def test_a_gateway_that_dies_while_it_settles_leaves_it_to_the_next(host):
         gateway = host.roles().get("gateway")
         if gateway:
             os.kill(gateway, signal.SIGKILL)
-        until = time.monotonic() + 10
+        until = time.monotonic() + 30
         while host.roles().get("gateway") in (None, gateway):
             assert time.monotonic() < until
             time.sleep(0.001)
@@ -233,7 +236,7 @@ def test_a_gateway_that_dies_while_it_settles_leaves_it_to_the_next(host):
         assert ends_cut(connection)
     for one in running:
         assert host.books.wait_request(one)["outcome"] == "lost"
-    host.wait_served("/fn/swiss?head", 10)
+    host.wait_served("/fn/swiss?head")
     host.stop()
     books.check_seq(host.books.all(), True)
 
@@ -394,8 +397,8 @@ def test_a_host_whose_gateway_never_comes_up_ends_at_once(start_once,
         time.sleep(0.5)
         run.send_signal(signal.SIGTERM)
         started = time.monotonic()
-        run.wait(30)
-        assert time.monotonic() - started < 5
+        run.wait(60)
+        assert time.monotonic() - started < 20
         assert "no gateway stays up" in host.log()
         assert "STOPPING=1" in host.manager.said
         assert "READY=1" not in host.manager.said

@@ -129,7 +129,7 @@ def test_reloads_under_load_fail_no_request(host, start_once):
 
 def test_a_replaced_file_serves_anew_and_the_old_one_finishes(host):
     host.add("job.sh", "sleep 1; printf 'Content-Type: a/b\\n\\nold'\n")
-    until = time.monotonic() + 5
+    until = time.monotonic() + 30
     while host.fetch("/fn/job").status == 404:
         assert time.monotonic() < until
     old = threads.begin(host.execute, "/fn/job")
@@ -201,8 +201,8 @@ def test_the_end_comes_at_once_where_the_last_client_has_left(host):
     connection.close()
     host.signal(signal.SIGTERM)
     started = time.monotonic()
-    assert host.process.wait(20) == 0
-    assert time.monotonic() - started < 5
+    assert host.process.wait(60) == 0
+    assert time.monotonic() - started < 15
     records = host.books.executions()
     assert [r["outcome"] for r in records] == ["aborted"]
 

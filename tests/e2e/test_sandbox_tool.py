@@ -309,7 +309,7 @@ def test_a_signal_to_the_tool_ends_the_sandbox(tool, number):
                     ) as process:
         assert process.stdout.readline() == b"up\n"
         process.send_signal(number)
-        process.communicate(timeout=10)
+        process.communicate(timeout=30)
     assert process.returncode == 128 + number
     assert not processes_of(70007) and leaf_of(process) not in kept()
 
@@ -320,8 +320,8 @@ def test_a_tool_that_is_killed_takes_its_sandbox_along(tool):
         assert process.stdout.readline() == b"up\n"
         below = proc.descendants(process.pid)
         process.kill()
-        process.communicate(timeout=10)
-    until = time.monotonic() + 5
+        process.communicate(timeout=30)
+    until = time.monotonic() + 30
     while any(map(proc.is_alive, below)) and time.monotonic() < until:
         time.sleep(0.02)
     assert below and not processes_of(70008)

@@ -86,20 +86,21 @@ def test_a_64_mib_download_arrives_through_nginx(nginx, name, port):
 @FUNCTIONS
 # W25
 def test_events_pass_one_by_one(host, nginx, name):
-    url = f"/fn/{name}?field=Content-Type:+text/event-stream&end&tick=4,500"
+    url = f"/fn/{name}?field=Content-Type:+text/event-stream&end&tick=4,1000"
     reply = web.get(nginx.stream, url)
     assert reply.is_whole
     times = [when for when, piece in reply.pieces if b"tick" in piece]
     assert len(times) == 4, reply.pieces
-    assert times[0] < 0.5, f"the first event came after {times[0]:.2f} s"
+    # kept together they would come at the end, after three
+    assert times[0] < 2.5, f"the first event came after {times[0]:.2f} s"
     gaps = [b - a for a, b in zip(times, times[1:])]
-    assert all(0.1 < gap < 0.9 for gap in gaps), gaps
+    assert all(gap > 0.1 for gap in gaps), gaps
     request = fcgi.request_bytes(url)
     with host.connect() as connection:
         started = time.monotonic()
         connection.send(request)
         connection.read_answer(stop=lambda a: b"tick 0" in a.stdout)
-        assert time.monotonic() - started < 0.5
+        assert time.monotonic() - started < 2.5
 
 
 @FUNCTIONS
@@ -197,7 +198,7 @@ def test_a_client_that_leaves_nginx_stops_the_work(host, nginx):
         client.ask("/fn/left?head&tick=1000,20")
         client.read_head()
         time.sleep(0.2)
-    until = time.monotonic() + 5
+    until = time.monotonic() + 30
     while len(host.books.executions("left")) == before:
         assert time.monotonic() < until, "no record"
         time.sleep(0.02)
@@ -215,7 +216,7 @@ def test_abort_request_does_the_same_on_a_kept_connection(host):
         connection.send(fcgi.record(fcgi.ABORT, 1))
         started = time.monotonic()
         answer = connection.read_answer()
-        assert time.monotonic() - started < 2
+        assert time.monotonic() - started < 10
         assert answer.is_complete
         record = host.books.wait_request(request_id)
         assert record["outcome"] == "aborted"
@@ -231,7 +232,7 @@ def test_what_ends_within_the_grace_ends_in_peace(host):
                                        REQUEST_ID=request_id))
     time.sleep(0.2)
     connection.close()
-    record = host.books.wait_request(request_id, 5)
+    record = host.books.wait_request(request_id)
     assert (record["outcome"], record["exit"]) == ("aborted", 0)
     host.add("look.sh", "printf 'Content-Type: text/plain\\n\\n'; "
                         "cat /data/peace\n")
@@ -247,7 +248,7 @@ def test_a_waiting_client_that_leaves_is_forgotten(host):
                                        REQUEST_ID=request_id))
     time.sleep(0.1)
     connection.close()
-    record = host.books.wait_request(request_id, 5)
+    record = host.books.wait_request(request_id)
     holder.result()
     assert record["outcome"] in ("aborted", "refused")
     assert (record["instance"], record["run_us"]) == (None, 0)
@@ -318,7 +319,7 @@ def test_a_trickling_upload_takes_no_instance(host):
         started = time.monotonic()
         answer, _ = host.execute("/fn/solo?head&raw=served")
         assert answer.text == "served"
-        assert time.monotonic() - started < 2
+        assert time.monotonic() - started < 10
         slow.send(fcgi.record(fcgi.STDIN, 1, b"def") +
                   fcgi.record(fcgi.STDIN, 1))
         assert slow.read_answer().text.startswith("length=6 ")
@@ -333,12 +334,12 @@ def test_a_body_without_a_length_has_a_deadline_in_total(host):
         slow.send(fcgi.begin() + fcgi.stream(fcgi.PARAMS, 1,
                                              fcgi.pairs(params)))
         record = None
-        while record is None and time.monotonic() - started < 5:
+        while record is None and time.monotonic() - started < 30:
             slow.send(fcgi.record(fcgi.STDIN, 1, b"x"))
             time.sleep(0.2)
             record = next((r for r in host.books.all()
                            if r.get("request_id") == "trickle"), None)
         assert record is not None, "it may trickle for ever"
         assert (record["outcome"], record["status"]) == ("refused", 408)
-        assert 1000000 <= record["queue_us"] < 3000000
+        assert 1000000 <= record["queue_us"] < 20000000
         assert slow.read_answer().status == 408

@@ -161,10 +161,10 @@ def test_who_says_something_else_than_go_is_shown_the_door(host):
 
 def test_who_is_silent_is_shown_the_door_and_the_next_is_heard(host):
     with door(host) as silent:
-        silent.settimeout(20)
+        silent.settimeout(60)
         started = time.monotonic()
         assert silent.recv(64) == b""
-        assert 8 < time.monotonic() - started < 15
+        assert 8 < time.monotonic() - started < 30
     host.take_over()
 
 
@@ -275,7 +275,7 @@ def test_one_that_waits_for_its_turn_may_be_told_to_stop(host, number):
     drains(host)
     started = time.monotonic()
     host.signal(number)
-    assert host.process.wait(10) == 0
+    assert host.process.wait(30) == 0
     assert time.monotonic() - started < 2
     assert "told to stop before it had taken over" in host.log()
     assert old.poll() is None

@@ -104,7 +104,7 @@ def unharmed(host):
     assert host.process.poll() is None, host.log()[-3000:]
     await_served(host)
     assert host.verb("status").returncode == 0
-    until = time.monotonic() + 10
+    until = time.monotonic() + 30
     while host.verb("reload").returncode != 0: # while a scanner reads
         assert time.monotonic() < until
         time.sleep(0.1)
@@ -179,7 +179,7 @@ def test_garbage_and_every_message_cut_or_lengthened_kills(hosts, role):
 
 def again(host, role, number, difference=0):
     """A role that has just begun says everything in time."""
-    until = time.monotonic() + 10
+    until = time.monotonic() + 30
     while number not in host.turn.types(role)["said"]:
         assert time.monotonic() < until, number
         for name in ("hello", "alice/one", "bob/two"):
@@ -366,7 +366,7 @@ def test_an_environment_that_is_no_sealed_memory_kills_a_scanner(hosts):
 
 # -------------------------------------------------- what a scanner's lie is worth
 
-def await_believed(host, name, timeout=10):
+def await_believed(host, name, timeout=30):
     """Until the gateway has heard of the function; it is never run."""
     until = time.monotonic() + timeout
     while True:

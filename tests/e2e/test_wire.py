@@ -529,7 +529,7 @@ def test_silent_connections_hold_nobody_up(host):
             connection.send(fcgi.begin())
         started = time.monotonic()
         assert host.fetch("/fn/swiss?head&raw=x").text == "x"
-        assert time.monotonic() - started < 2
+        assert time.monotonic() - started < 10
     finally:
         for connection in silent:
             connection.close()

@@ -71,7 +71,7 @@ class Turncoats:
             found[way][int(number)] = name
         return found
 
-    def await_said(self, role, name, timeout=10):
+    def await_said(self, role, name, timeout=30):
         """Until the real one has said it, so that what stands before is known."""
         until = time.monotonic() + timeout
         while name not in self.types(role)["said"].values():
