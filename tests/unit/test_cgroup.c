@@ -44,10 +44,12 @@ own_cpu_us(void)
 }
 
 /* A process in the leaf that burns `cpu_ms` there and then waits; it ends with
- * a test that fails. */
+ * a test that fails.  It has memory of its own there, since what the kernel has
+ * only put aside for it may be gone at the next look. */
 static pid_t
 start_in(int leaf, unsigned cpu_ms)
 {
+	static volatile char used[256 * 1024];
 	pid_t pid = fork();
 
 	if (pid == 0) {
@@ -57,6 +59,8 @@ start_in(int leaf, unsigned cpu_ms)
 		prctl(PR_SET_PDEATHSIG, SIGKILL);
 		if (fd < 0 || write(fd, "0", 1) != 1)
 			_exit(1);
+		for (size_t i = 0; i < sizeof(used); i += 4096)
+			used[i] = 1;
 		begun = own_cpu_us();
 		while (own_cpu_us() - begun < (uint64_t)cpu_ms * 1000)
 			;
