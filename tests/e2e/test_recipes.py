@@ -114,10 +114,11 @@ def test_auth_request_is_answered_by_a_function(port, host, name):
     for query in ("kill=11", "raw=no+header"):
         assert web.get(port, f"/fn/guarded/{name}?{query}").status == 500
     host.books.wait(lambda _: len(host.books.executions()) >= before + 6)
-    assert [(r["function"], r["status"], r["bytes_in"]) for r in
-            host.books.executions()[before:]] == [
-        ("gate", 200, 0), (f"guarded/{name}", 200, 16), ("gate", 401, 0),
-        ("gate", 403, 0), ("gate", 502, 0), ("gate", 502, 0)]
+    # nginx goes on at the head of an answer: the next record may be earlier
+    assert sorted((r["function"], r["status"], r["bytes_in"]) for r in
+                  host.books.executions()[before:]) == [
+        ("gate", 200, 0), ("gate", 401, 0), ("gate", 403, 0),
+        ("gate", 502, 0), ("gate", 502, 0), (f"guarded/{name}", 200, 16)]
 
 
 def test_the_gate_cannot_be_called_from_outside(port):

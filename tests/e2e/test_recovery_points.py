@@ -5,6 +5,7 @@ At each point: one record of the execution, of the right outcome; the client is
 never told that the answer is whole; and service is back."""
 import contextlib
 import os
+import pathlib
 import signal
 import subprocess
 import time
@@ -237,10 +238,20 @@ def find_victim(host, victim):
     raise AssertionError("no program runs")
 
 
+def wait_busy(pid):
+    """Until a program has used a millisecond of a processor."""
+    until = time.monotonic() + 30
+    while int(pathlib.Path(f"/proc/{pid}/schedstat").read_text()
+              .split()[0]) < 1000000:
+        assert time.monotonic() < until, f"{pid} computes nothing"
+        time.sleep(0.01)
+
+
 # What the client has when the instance is killed, and whether what it gets then
 # is whole: 502 in words, a cut answer, or all that the function had to say.
-POINTS = [("?sleep=20000&head", None, 502), ("?head&sleep=20000", b"", None),
-          (f"?{HELD}&raw=0123456789&sleep=20000", b"012345678", 200)]
+POINTS = [("?cpu=20&sleep=20000&head", None, 502),
+          ("?head&cpu=20&sleep=20000", b"", None),
+          (f"?{HELD}&raw=0123456789&cpu=20&sleep=20000", b"012345678", 200)]
 
 
 @BOTH
@@ -253,6 +264,7 @@ def test_an_instance_killed_at_a_point_is_a_crash_and_no_more(
     asked = Asked(host, URLS[kind] + query)
     if body is not None:
         asked.read_until(body)
+    wait_busy(find_victim(host, "program"))
     os.kill(find_victim(host, victim), signal.SIGKILL)
     if status is None:
         asked.end(body)
