@@ -67,13 +67,15 @@ def test_connections_beyond_the_descriptors_are_refused_in_words(start_once,
 def test_instances_that_find_no_descriptors_are_refused_in_words(start_once,
                                                                  programs):
     """More warm functions than the gateway has descriptors for; those that
-    are warm go on.  With prepared ones the spawner would run out as soon."""
-    host = start_once.host({"good.cgi": programs.cgi, **many(programs, 30)},
-                           {"host": {"max_prepared": "0"}}, wrap=FEW)
+    are warm go on.  With prepared ones, or with few for both, the spawner would
+    run out as soon."""
+    host = start_once.host({"good.cgi": programs.cgi, **many(programs, 36)},
+                           {"host": {"max_prepared": "0"}},
+                           wrap=("prlimit", "--nofile=256:256"))
     gateway = host.roles()["gateway"]
     host.fetch("/fn/good?head")
     with Neighbour(host) as good:
-        ids = [host_room.new_id() for _ in range(30)]
+        ids = [host_room.new_id() for _ in range(36)]
         answers = [host.fetch(f"/fn/f{n:02}?head&raw=x", REQUEST_ID=one)
                    for n, one in enumerate(ids)]
         statuses = [in_words(answer, 200, 503) for answer in answers]
