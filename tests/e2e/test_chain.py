@@ -148,6 +148,9 @@ def test_the_key_is_in_the_memory_of_the_gateway_alone_and_in_no_core(keyed):
     host = keyed
     if os.geteuid() != 0:
         pytest.skip("NOT RUN: only root reads the memory of these programs")
+    if host.installed.is_sanitized:
+        pytest.skip("NOT RUN: a sanitizer keeps what was freed, and its table of "
+                    "all memory is too large to be read")
     now = host.first_key
     for lap in range(2):
         host.execute("/fn/swiss?head")
