@@ -262,6 +262,16 @@ stage_turn(struct stage *stage, unsigned ms)
 	}
 }
 
+uint64_t
+stage_tick(struct stage *stage)
+{
+	uint64_t from_us = loop_now_us(stage->loop);
+
+	while (loop_now_us(stage->loop) == from_us)
+		stage_turn(stage, 1);
+	return loop_now_us(stage->loop) - from_us;
+}
+
 static struct conf *
 conf_make(const char *host_lines)
 {

@@ -74,6 +74,8 @@ void stage_del(struct stage *stage, const char *name);
 
 /* Runs the loop for so long (0: what is due now). */
 void stage_turn(struct stage *stage, unsigned ms);
+/* The same until the loop's clock has gone on; by so many microseconds. */
+uint64_t stage_tick(struct stage *stage);
 
 /* The spawner's answers. */
 void stage_up(struct stage *stage, struct actor *actor);

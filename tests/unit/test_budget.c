@@ -10,6 +10,7 @@
 
 #include "fcgi-host/budget.h"
 #include "fcgi-host/log.h"
+#include "tests/unit/conf_text.h"
 #include "tests/unit/prices_text.h"
 
 #define SECOND UINT64_C(1000000)
@@ -25,23 +26,6 @@ static struct conf *conf;
 static struct ctl_function function;
 static struct budget_refusal refusal;
 static uint64_t seq;
-
-static struct conf *
-conf_of(const char *text)
-{
-	struct conf_errors errors = { 0 };
-	int fd = memfd_create("conf", MFD_CLOEXEC);
-	struct conf *read;
-
-	assert_int_equal(write(fd, text, strlen(text)), (ssize_t)strlen(text));
-	read = conf_read(fd, "f.ini", &errors);
-	if (read == NULL)
-		fail_msg("%.*s", (int)buf_len(&errors.text),
-		    (char *)buf_head(&errors.text));
-	conf_errors_free(&errors);
-	close(fd);
-	return read;
-}
 
 /* The function's numbers come from the same file, as the scanner reports them. */
 static void

@@ -19,6 +19,7 @@
 #include "fcgi-host/ledger.h"
 #include "fcgi-host/log.h"
 #include "fcgi-host/loop.h"
+#include "tests/unit/conf_text.h"
 #include "tests/unit/folder.h"
 #include "tests/unit/prices_text.h"
 
@@ -134,16 +135,9 @@ static void
 used(size_t i, bool is_tenant, uint64_t executions)
 {
 	struct ctl_function function = { .is_fastcgi = 0 };
-	struct conf_errors errors = { 0 };
-	static const char text[] = "[host]\nprices = /p\n[defaults]\n"
-	    "budget_month = 900 executions, 900 GiB-s, 900 EUR\n";
-	int fd = memfd_create("conf", MFD_CLOEXEC);
-	struct conf *conf;
+	struct conf *conf = conf_of("[host]\nprices = /p\n[defaults]\n"
+	    "budget_month = 900 executions, 900 GiB-s, 900 EUR\n");
 
-	assert_int_equal(write(fd, text, sizeof(text) - 1), sizeof(text) - 1);
-	conf = conf_read(fd, "f.ini", &errors);
-	close(fd);
-	assert_non_null(conf);
 	budgets_set_conf(budgets, conf);
 	strcpy(function.tenant, who[i].tenant);
 	strcpy(function.name, who[i].function);

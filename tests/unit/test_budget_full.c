@@ -7,11 +7,10 @@
 
 #include <stdio.h>
 #include <string.h>
-#include <sys/mman.h>
-#include <unistd.h>
 
 #include "fcgi-host/budget.h"
 #include "fcgi-host/log.h"
+#include "tests/unit/conf_text.h"
 
 #define OWNERS 65536 /* as docs/DESIGN.md has it */
 #define NOW (UINT64_C(1700000000) * 1000000)
@@ -44,15 +43,9 @@ tear_down(void **state)
 static void
 configure(const char *text)
 {
-	struct conf_errors errors = { 0 };
 	struct conf *old = conf;
-	int fd = memfd_create("conf", MFD_CLOEXEC);
 
-	assert_int_equal(write(fd, text, strlen(text)), (ssize_t)strlen(text));
-	conf = conf_read(fd, "f.ini", &errors);
-	assert_non_null(conf);
-	conf_errors_free(&errors);
-	close(fd);
+	conf = conf_of(text);
 	budgets_set_conf(budgets, conf);
 	conf_unref(old);
 }

@@ -476,17 +476,6 @@ without_waiting_no_time_is_the_waitings(void **state)
 	assert_int_equal(instance->idle_cpu_us, 0);
 }
 
-/* At least a tick of the loop's clock later. */
-static uint64_t
-some_time(void)
-{
-	uint64_t from_us = loop_now_us(stage.loop);
-
-	while (loop_now_us(stage.loop) == from_us)
-		stage_turn(&stage, 1);
-	return loop_now_us(stage.loop) - from_us;
-}
-
 static void
 a_prepared_one_waits_for_nobody_and_one_that_is_kept_does(void **state)
 {
@@ -494,14 +483,14 @@ a_prepared_one_waits_for_nobody_and_one_that_is_kept_does(void **state)
 
 	(void)state;
 	bring_up(-1, -1);
-	(void)some_time();
+	(void)stage_tick(&stage);
 	instance_keep(instance);
-	waited_us = some_time();
+	waited_us = stage_tick(&stage);
 	instance_take(instance, &as_user, &stage, "a");
 	assert_int_equal(instance->idle_us, waited_us);
-	(void)some_time();
+	(void)stage_tick(&stage);
 	instance_let_go(instance);
-	waited_us += some_time();
+	waited_us += stage_tick(&stage);
 	instance_take(instance, &as_user, &stage, "b");
 	assert_int_equal(instance->idle_us, waited_us);
 }
@@ -515,10 +504,10 @@ a_request_that_it_did_not_accept_was_waiting(void **state)
 	(void)state;
 	bring_up(-1, -1);
 	instance_take(instance, &as_user, &stage, "a");
-	(void)some_time();
+	(void)stage_tick(&stage);
 	instance_let_go(instance);
 	instance_take(instance, &as_user, &stage, "b");
-	waited_us = some_time();
+	waited_us = stage_tick(&stage);
 	instance_untake(instance);
 	assert_int_equal(instance->idle_us, waited_us);
 	instance_let_go(instance);

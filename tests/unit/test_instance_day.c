@@ -99,17 +99,6 @@ tear_down(void **state)
 	return 0;
 }
 
-/* At least a tick of the loop's clock later. */
-static uint64_t
-some_time(void)
-{
-	uint64_t from_us = loop_now_us(stage.loop);
-
-	while (loop_now_us(stage.loop) == from_us)
-		stage_turn(&stage, 1);
-	return loop_now_us(stage.loop) - from_us;
-}
-
 static void
 day_end(void)
 {
@@ -154,9 +143,9 @@ what_it_waited_is_of_the_day_in_which_it_did(void **state)
 	instance_take(instance, &as_user, &stage, "a");
 	cpu_set(350);
 	(void)instance_cpu_charge(instance);
-	(void)some_time();
+	(void)stage_tick(&stage);
 	instance_let_go(instance);
-	first_us = some_time();
+	first_us = stage_tick(&stage);
 	cpu_set(400);
 	day_end();
 	assert_int_equal(stage_log_count(&stage, "\"time\":"
@@ -172,7 +161,7 @@ what_it_waited_is_of_the_day_in_which_it_did(void **state)
 	assert_int_equal(instance_cpu_open(instance), 0);
 	cpu_set(460);
 	assert_int_equal(instance_cpu_open(instance), 60);
-	second_us = some_time();
+	second_us = stage_tick(&stage);
 	end(500);
 	assert_int_equal(number(1, "idle_us"), second_us);
 	assert_int_equal(number(1, "executions"), 0);
@@ -192,11 +181,11 @@ a_day_that_ended_a_while_ago_ended_then(void **state)
 
 	(void)state;
 	instance_keep(instance);
-	first_us = some_time();
+	first_us = stage_tick(&stage);
 	day_us = loop_now_us(stage.loop);
-	second_us = some_time();
+	second_us = stage_tick(&stage);
 	instance_account(instance, day_us, TIME_US);
-	second_us += some_time();
+	second_us += stage_tick(&stage);
 	end(0);
 	assert_int_equal(number(0, "idle_us"), first_us);
 	assert_int_equal(number(1, "idle_us"), second_us);
@@ -210,9 +199,9 @@ one_that_is_busy_tells_what_it_did_before(void **state)
 
 	(void)state;
 	instance_keep(instance);
-	waited_us = some_time();
+	waited_us = stage_tick(&stage);
 	instance_take(instance, &as_user, &stage, "a");
-	unseen_us = some_time();
+	unseen_us = stage_tick(&stage);
 	cpu_set(150);
 	(void)instance_cpu_charge(instance);
 	day_end();
@@ -236,10 +225,10 @@ who_has_nothing_to_tell_has_no_record_and_keeps_no_space(void **state)
 {
 	(void)state;
 	cpu_set(0);
-	(void)some_time();
+	(void)stage_tick(&stage);
 	day_end();
 	instance_take(instance, &as_user, &stage, "a");
-	(void)some_time();
+	(void)stage_tick(&stage);
 	day_end();
 	instance_kill(instance, "stop");
 	day_end();
@@ -261,7 +250,7 @@ all_records_together_say_what_one_would_have_said(void **state)
 		seed = seed * 6364136223846793005u + 1442695040888963407u;
 		cpu_set(cpu_us += seed >> 60);
 		if (seed >> 40 & 1)
-			(void)some_time();
+			(void)stage_tick(&stage);
 		if (instance->user == NULL && (seed >> 41 & 1))
 			instance_take(instance, &as_user, &stage, "a");
 		else if (instance->user != NULL && (seed >> 41 & 3) == 3) {
