@@ -401,7 +401,7 @@ pool_return(struct instance *instance)
 	struct pool *pool = instance->pool;
 
 	pool->executions--;
-	pool_rest(instance, instance->served > 0 ||
+	pool_rest(instance, instance->served > 0 || instance->is_kept ||
 	    instance->is_program_running ? POLICY_IDLE : POLICY_READY);
 }
 

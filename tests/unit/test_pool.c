@@ -203,6 +203,44 @@ one_that_is_given_back_serves_the_next_and_is_prepared_as_before(void **state)
 	assert_int_equal(stage.actor_count, 1);
 }
 
+static const struct instance *kept;
+
+static void
+on_kept(const struct instance *instance, void *arg)
+{
+	(void)arg;
+	kept = instance;
+}
+
+/* Else what it had waited until then would stand in no record. */
+static void
+one_that_is_kept_and_given_back_has_waited_since_before(void **state)
+{
+	struct ctl_function info = stage_function("f", false);
+	struct function *function;
+	uint64_t since_us;
+
+	(void)state;
+	info.limits.value[LIMIT_INSTANCES] = 1;
+	info.limits.value[LIMIT_MIN_INSTANCES] = 1;
+	function = stage_put(&stage, &info);
+	stage_turn(&stage, 0);
+	stage_up(&stage, stage_last(&stage));
+	stage_turn(&stage, 0);
+	pools_each(stage.pools, on_facts, on_kept, NULL);
+	assert_int_equal(facts.idle, 1);
+	since_us = kept->idle_since_us;
+	stage_tick(&stage);
+	guests[0].waiter.granted = give_back;
+	submit(function, 0, 1);
+	stage_turn(&stage, 0);
+	assert_int_equal(guests[0].calls, 1);
+	pools_each(stage.pools, on_facts, on_kept, NULL);
+	assert_int_equal(facts.idle, 1);
+	assert_int_equal(kept->idle_since_us, since_us);
+	stage_del(&stage, "f");
+}
+
 static void
 an_idle_instance_ends_after_its_window_and_not_before(void **state)
 {
@@ -438,6 +476,7 @@ main(void)
 		TEST(who_waits_longer_than_queue_timeout_is_refused),
 		TEST(one_who_cancels_is_never_called),
 		TEST(one_that_is_given_back_serves_the_next_and_is_prepared_as_before),
+		TEST(one_that_is_kept_and_given_back_has_waited_since_before),
 		TEST(an_idle_instance_ends_after_its_window_and_not_before),
 		TEST(with_idle_0_every_execution_has_an_instance_of_its_own),
 		TEST(an_instance_ends_after_max_requests),
