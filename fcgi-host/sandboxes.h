@@ -77,7 +77,8 @@ int instance_make_leaf(struct instance *instance, const struct limits *limits);
 /* Its listening socket, blocking, group gid.  Descriptor or negative errno. */
 int instance_make_socket(struct instance *instance, gid_t gid);
 /* Bounds its processor time, and watches pid and pidfd, which the instance then
- * owns; from here on `gone` tells its end.  0, or a negative errno and the process is dead. */
+ * owns; from here on `gone` tells its end.  0, or a negative errno and the
+ * process is dead. */
 int instance_watch(struct instance *instance, pid_t pid, int pidfd);
 /* Undoes one that was not watched. */
 void instance_drop(struct instance *instance);
