@@ -38,7 +38,7 @@ read_all(struct reader *reader, const struct files *files)
 
 	for (i = 0; error == 0 && i < files->count; i++)
 		error = reader_read(reader, files->at[i].path);
-	if ((error == 0 || error == -ENOENT) && files_changed(files))
+	if (error == -ENOENT || (error == 0 && files_changed(files)))
 		error = -ESTALE;
 	return error;
 }

@@ -377,7 +377,7 @@ sum_files(const struct sum_query *query, const struct files *files,
 	stop(&crew);
 	progress_end(&progress);
 	/* Before what is missing is told: a rotation took it elsewhere. */
-	if ((error == 0 || error == -ENOENT) && files_changed(files))
+	if (error == -ENOENT || (error == 0 && files_changed(files)))
 		error = -ESTALE;
 	if (error == 0)
 		error = crew.error;
