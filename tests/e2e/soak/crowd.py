@@ -21,7 +21,7 @@ class Crowd(threading.Thread):
         super().__init__(daemon=True, name="the crowd")
         self.soak, self.program, self.count = soak, program, count
         self.list = soak.host.dir / "crowd.list"
-        self.sent = self.answered = 0
+        self.sent = self.answered = self.laps = 0
 
     def run(self):
         while not self.soak.is_over and self.sent < self.count:
@@ -37,10 +37,12 @@ class Crowd(threading.Thread):
 
     def lap(self, count):
         is_strict = self.soak.is_strict()
+        self.laps += 1  # in each id: the number of a process comes again
         done = subprocess.run(
             [self.program, "-c", str(CONNECTIONS), "-k", "-n", str(count),
-             "-T", "20", "-i", "REQUEST_ID", "-o", self.list, "-e", BODY,
+             "-T", "20", "-o", self.list, "-e", BODY,
              self.soak.host.socket, f"SCRIPT_NAME={URL}",
+             f"REQUEST_ID={self.laps}-#i",
              f"QUERY_STRING=head&raw={BODY}"],
             stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
             timeout=120, check=False)
@@ -57,7 +59,8 @@ class Crowd(threading.Thread):
         else went wrong was cut, or refused in the storm."""
         with open(self.list, encoding="ascii") as lines:
             for line in lines:
-                request_id, came = line.split()
+                number, came = line.split()
+                request_id = f"{self.laps}-{number}"
                 self.sent += 1
                 self.answered += came == "ok"
                 if came == "body":

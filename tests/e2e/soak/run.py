@@ -40,8 +40,9 @@ class Soak:
 
     def __init__(self, host, nginx, programs, seconds, seed, executions,
                  pause=0.02, back_seconds=storm.BACK_SECONDS,
-                 out=sys.stdout):
+                 least=0.99, out=sys.stdout):
         self.host, self.nginx, self.programs = host, nginx, programs
+        self.least = least  # the share of `executions` that must be sent
         self.seconds, self.seed, self.pause = seconds, seed, pause
         self.back_seconds, self.out = back_seconds, out
         self.sheet = sheet.Sheet()
@@ -182,7 +183,7 @@ class Soak:
             self.sheet.blame("the table of executions in flight is left")
         self.ledger.read()
         self.sheet.judge(self.ledger.requests)
-        if self.crowd.sent < self.crowd.count * 0.99:
+        if self.crowd.sent < self.crowd.count * self.least:
             self.sheet.blame(f"the crowd sent {self.crowd.sent} requests of "
                              f"{self.crowd.count}: give it more seconds")
         self.judge_sizes()
