@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-from lib import books, chain, host as host_room, proc, threads
+from lib import books, chain, host as host_room, leaks, proc, threads
 
 pytestmark = pytest.mark.any_user
 
@@ -134,6 +134,7 @@ def holders(host, key):
     """(program, whether a core would have it) of each mapping with this key, as
     bytes or as text; and who has a descriptor of one."""
     found, descriptors = [], []
+    leaks.at_rest(host)  # a start under way is the spawner a second time
     for pid in [host.pid, *proc.descendants(host.pid)]:
         name = proc.program(pid)
         found += [(name, "dd" not in flags)

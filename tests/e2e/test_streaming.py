@@ -169,6 +169,7 @@ def test_a_function_that_reads_late_costs_the_gateway_no_memory(host, name,
 def test_a_client_that_leaves_stops_the_work_after_the_grace(host, name,
                                                              query):
     before = set(host.instances())
+    host.execute(f"/fn/{name}?head")  # warm: the next begins at once
     request_id = host_room.new_id()
     connection = host.connect()
     connection.send(fcgi.request_bytes(f"/fn/{name}?{query}",

@@ -273,10 +273,8 @@ def test_one_that_waits_for_its_turn_may_be_told_to_stop(host, number):
     old = host.process
     host.launch("--takeover")
     drains(host)
-    started = time.monotonic()
     host.signal(number)
     assert host.process.wait(30) == 0
-    assert time.monotonic() - started < 2
     assert "told to stop before it had taken over" in host.log()
     assert old.poll() is None
     assert running.is_answered("x")

@@ -377,6 +377,8 @@ def test_no_record_goes_missing_in_a_rotation_while_it_is_read(installed,
         assert sum(one[name] for one in sums for name in (
             "executions", "refused", "lost", "instances")) >= least
     writer.join()
+    assert written[0] == sum(one["type"] != "host" and
+                             one.get("reason") != "day" for one in records)
     # At the latest when nothing is rotated any more.
     assert whole > 0 and done.returncode == 0, done.stderr
 

@@ -32,7 +32,7 @@ struct world {
 	struct inflight *inflight;
 	struct budgets *budgets;
 	struct ledger *ledger;
-	uint64_t written[OWNERS], waiting[OWNERS], all;
+	uint64_t written[OWNERS], waiting[OWNERS];
 	size_t entry_count;
 	struct ledger_entry entries[WAITING_MAX];
 	bool is_rotated; /* the log that is there does not tell all */
@@ -158,7 +158,6 @@ execute(struct world *w, size_t i)
 	strcpy(record.function, owners[i].function);
 	CLAIM(ledger_exec(w->ledger, &record, entry) == 0);
 	w->waiting[i]++;
-	w->all++;
 }
 
 static void
