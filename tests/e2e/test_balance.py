@@ -1,5 +1,6 @@
 """The books balance: what the records say that was used is what the clock of
 all instances together shows, whatever the functions do and whoever is killed."""
+import contextlib
 import itertools
 import os
 import random
@@ -9,7 +10,7 @@ import time
 
 import pytest
 
-from lib import books, proc
+from lib import books, fcgi, proc
 
 SECONDS = 11  # the first totals are told after ten
 SEED = 5
@@ -69,6 +70,11 @@ def spin(host):
     host.fetch(f"/fn/spin/f?head&daemon={SECONDS * 1000}")
 
 
+def inits(host):
+    return [pid for pid in host.instances()
+            if (proc.stat(pid) or [0, 0, 0])[2] == host.pid]
+
+
 def disturb(host, until):
     """Kills instances and, once, the gateway; rotates the log, once."""
     rng = random.Random(SEED)
@@ -84,13 +90,23 @@ def disturb(host, until):
             host.accounting.rename(host.log_dir / "a.old")
             assert host.verb("reopen").returncode == 0
         else:
-            inits = [pid for pid in host.instances()
-                     if (proc.stat(pid) or [0, 0, 0])[2] == host.pid]
-            for pid in rng.sample(inits, min(2, len(inits))):
-                try:
+            found = inits(host)
+            for pid in rng.sample(found, min(2, len(found))):
+                with contextlib.suppress(ProcessLookupError):
                     os.kill(pid, signal.SIGKILL)
-                except ProcessLookupError:
-                    pass
+
+
+def die(host):
+    """Whole instances, one of which is certainly in the middle of an answer:
+    those that disturb() hits may all be idle."""
+    with host.connect() as connection:
+        connection.send(fcgi.request_bytes("/fn/a/f?head&out=10&hang"))
+        connection.read_answer(stop=lambda answer: b"\r\n\r\n" in answer.stdout)
+        for pid in inits(host):
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        with contextlib.suppress(EOFError, OSError):
+            connection.read_answer()
 
 
 @pytest.fixture(scope="module")
@@ -104,6 +120,7 @@ def records(host):
     disturb(host, until)
     for client in clients:
         client.join()
+    die(host)
     host.stop()
     return [one for path in (host.log_dir / "a.old", host.accounting)
             for one in books.Books(path).all()]
