@@ -9,6 +9,7 @@
 #include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
+#include <sys/shm.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 
@@ -143,7 +144,9 @@ static const struct seccomp_entry memory[] = {
 
 /* Where their ceilings could be set; nowhere else are they listed. */
 static const struct seccomp_entry sysv[] = {
-	CALL("shmget"),            /* PHP, PostgreSQL clients; own IPC namespace */
+	/* PHP, PostgreSQL clients; own IPC namespace.  Not of huge pages, which
+	 * whoever is in the group of vm.hugetlb_shm_group may ask for. */
+	CALL_IF_MASKED("shmget", 2, SHM_HUGETLB, 0),
 	CALL("shmat"),             /* the same */
 	CALL("shmdt"),             /* the same */
 	CALL("shmctl"),            /* the same; init cleans with it */

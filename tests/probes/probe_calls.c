@@ -18,6 +18,7 @@
 #include <sys/ptrace.h>
 #include <sys/quota.h>
 #include <sys/resource.h>
+#include <sys/shm.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
@@ -275,7 +276,9 @@ probe_linger(void)
 	return holes;
 }
 
-/* The machine has a store of them or not; what counts is that it is asked. */
+/* The machine has a store of them or not; what counts is that it is asked.  By
+ * shmget the kernel refuses most itself (EPERM), but not who is in the group of
+ * vm.hugetlb_shm_group: only what the filter says is taken for a refusal. */
 int
 probe_huge_pages(void)
 {
@@ -283,6 +286,7 @@ probe_huge_pages(void)
 	    MAP_SHARED | MAP_ANONYMOUS | MAP_HUGETLB, -1, 0);
 	int holes = unheard("mmap of huge pages", place == MAP_FAILED ? -1 : 0);
 	int fd = memfd_create("probe", MFD_HUGETLB);
+	int segment;
 
 	if (fd >= 0) {
 		place = mmap(NULL, 2 << 20, PROT_READ | PROT_WRITE, MAP_SHARED,
@@ -292,6 +296,12 @@ probe_huge_pages(void)
 	} else {
 		holes += unheard("a memfd of huge pages", fd);
 	}
+	segment = shmget(IPC_PRIVATE, 2 << 20, SHM_HUGETLB | IPC_CREAT | 0600);
+	holes += judge(segment >= 0 || errno != ENOSYS,
+	    "a segment of huge pages: %s", segment >= 0 ? "made" :
+	    strerror(errno));
+	if (segment >= 0)
+		shmctl(segment, IPC_RMID, NULL);
 	return holes;
 }
 
