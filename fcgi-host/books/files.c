@@ -1,5 +1,6 @@
 #include "fcgi-host/books/files.h"
 
+#include <ctype.h>
 #include <dirent.h>
 #include <errno.h>
 #include <stdio.h>
@@ -12,22 +13,26 @@
 #include "fcgi-host/books/lines.h"
 #include "fcgi-host/cmd.h"
 
-#define DIGITS "0123456789"
+/* What logrotate's dateformat may give: 1, 20261127, 2026-11-27T10:00. */
+#define DATE "0123456789-_:TZ"
+
+/* The last ones cannot be unpacked here.  They are taken all the same: reading
+ * them is a fault, where a part that is left out would be a bill too low. */
+static const char *const packed[] = { "", ".gz", ".zst", ".xz", ".bz2", ".lz4",
+	".lzma", ".lz", ".Z" };
 
 bool
 files_is_suffix(const char *suffix)
 {
-	size_t n;
+	size_t i;
 
-	if (*suffix == '.' || *suffix == '-') {
-		n = strspn(suffix + 1, *suffix == '.' ? DIGITS : DIGITS "-");
-		if (n == 0)
-			return strcmp(suffix, ".gz") == 0 ||
-			    strcmp(suffix, ".zst") == 0;
-		suffix += 1 + n;
-	}
-	return *suffix == '\0' || strcmp(suffix, ".gz") == 0 ||
-	    strcmp(suffix, ".zst") == 0;
+	if ((*suffix == '.' || *suffix == '-') &&
+	    isdigit((unsigned char)suffix[1]))
+		suffix += 1 + strspn(suffix + 1, DATE);
+	for (i = 0; i < sizeof(packed) / sizeof(*packed); i++)
+		if (strcmp(suffix, packed[i]) == 0)
+			return true;
+	return false;
 }
 
 /* Takes path.  A file that went away since it was listed is left out. */

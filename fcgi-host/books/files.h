@@ -27,9 +27,9 @@ struct files {
 };
 
 /*
- * Adds PATH and its rotated generations: PATH.N and PATH-DATE (digits and
- * hyphens), each also with .gz or .zst, behind what is there already, in the
- * order of their first records.  A file that is there by another name
+ * Adds PATH and its rotated generations: PATH.N and PATH-DATE, each
+ * also packed, behind what is there already, in the order of their first
+ * records.  A file that is there by another name
  * too is taken once.  0; a negative errno after a sentence on standard error:
  * -ENOENT is that there is neither.
  */
@@ -43,7 +43,7 @@ bool files_changed(const struct files *files);
 void files_free(struct files *files);
 
 /* Whether the end of a name is that of a rotated log: "", ".1", ".2.gz",
- * "-20261127.zst". */
+ * "-2026-11-27_10.zst"; or ".1.xz", which cannot be read. */
 bool files_is_suffix(const char *suffix);
 
 #endif

@@ -16,7 +16,7 @@
 /* 8 MiB, as much as zstd -19 makes; more only by --ultra and --long. */
 #define ZSTD_WINDOW_LOG 23
 
-enum kind { PLAIN, GZIP, ZSTD };
+enum kind { PLAIN, GZIP, ZSTD, UNREAD };
 
 struct stream {
 	int fd;
@@ -55,6 +55,35 @@ begins(const struct stream *s, const char *magic, size_t n)
 	return s->n - s->at >= n && memcmp(s->in + s->at, magic, n) == 0;
 }
 
+/* Of other programs that logrotate may be told to pack by. */
+static const struct foreign {
+	const char *magic;
+	size_t n;
+	const char *why;
+} foreign[] = {
+#define FOREIGN(magic, name) { magic, sizeof(magic) - 1, "it is packed by " \
+	name ", and only gzip and zstd can be read: unpack it" }
+	FOREIGN("\xfd\x37zX", "xz"),
+	FOREIGN("BZh", "bzip2"),
+	FOREIGN("\x04\x22\x4d\x18", "lz4"),
+	FOREIGN("LZIP", "lzip"),
+	FOREIGN("\x5d\0\0", "lzma"),
+	FOREIGN("\x1f\x9d", "compress"),
+#undef FOREIGN
+};
+
+static void
+begin_foreign(struct stream *s)
+{
+	size_t i;
+
+	for (i = 0; i < sizeof(foreign) / sizeof(*foreign); i++)
+		if (begins(s, foreign[i].magic, foreign[i].n)) {
+			s->kind = UNREAD;
+			s->why = foreign[i].why;
+		}
+}
+
 static int
 begin(struct stream *s)
 {
@@ -70,8 +99,10 @@ begin(struct stream *s)
 		s->kind = GZIP;
 		return inflateInit2(&s->gzip, GZIP_BITS) == Z_OK ? 0 : -ENOMEM;
 	}
-	if (!begins(s, "\x28\xb5\x2f\xfd", 4))
+	if (!begins(s, "\x28\xb5\x2f\xfd", 4)) {
+		begin_foreign(s);
 		return 0;
+	}
 	s->kind = ZSTD;
 	s->zstd = ZSTD_createDCtx();
 	if (s->zstd == NULL || ZSTD_isError(ZSTD_DCtx_setParameter(s->zstd,
@@ -191,6 +222,8 @@ stream_read(struct stream *s, char *out, size_t size)
 		return read_gzip(s, out, size);
 	if (s->kind == ZSTD)
 		return read_zstd(s, out, size);
+	if (s->kind == UNREAD)
+		return -EBADMSG;
 	if (s->at < s->n) {
 		size_t n = s->n - s->at < size ? s->n - s->at : size;
 

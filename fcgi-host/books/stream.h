@@ -18,7 +18,8 @@ int stream_open(struct stream **out, const char *path);
 void stream_close(struct stream *stream); /* accepts NULL */
 
 /* At most size bytes; 0: the end.  A negative errno is final; -EBADMSG: the
- * compressed data is damaged or cut, and stream_why says how. */
+ * compressed data is damaged, cut or of another program, and stream_why says
+ * so. */
 ssize_t stream_read(struct stream *stream, char *out, size_t size);
 const char *stream_why(const struct stream *stream);
 

@@ -1,8 +1,10 @@
 """fcgi-host usage: sums of accounting logs, against sums made here."""
+import bz2
 import csv
 import gzip
 import io
 import json
+import lzma
 import os
 import random
 import re
@@ -226,6 +228,8 @@ NAMES = [
     ["a.log-20261030.zst", "a.log-20261031.gz", "a.log-20261101", "a.log"],
     ["a.log-1793394000.gz", "a.log-1793397600.gz", "a.log.1.gz", "a.log"],
     ["a.log.9", "a.log.10", "a.log-2026-11-02.gz", "a.log.gz"],
+    ["a.log-20261101_10", "a.log-2026-11-02T10:30:00Z.zst",
+     "a.log.2026-11-02.gz", "a.log"],
 ]
 
 
@@ -234,7 +238,8 @@ def test_rotated_and_compressed_files_are_one_ledger(
         installed, tmp_path, names):
     records = made_books.ledger(2000)
     path = rotate(tmp_path, records, [10, 700, 701], names)
-    for name in ("a.log.bak", "a.log-x", "b.log", "a.log.1.gz.tmp", "a.logs"):
+    for name in ("a.log.bak", "a.log-x", "b.log", "a.log.1.gz.tmp", "a.logs",
+                 "a.log-T10", "a.log.1.xz.asc"):
         (tmp_path / name).write_bytes(b"no part of it\n")
     groups, errors = by_json(installed, ("tenant", "day"), path)
     assert groups == made_books.sums(records, ("tenant", "day"))
@@ -254,6 +259,33 @@ def test_a_packed_file_of_several_members_is_read_whole(installed, tmp_path):
         path.write_bytes(b"".join(map(pack, parts)))
         groups, errors = by_json(installed, ("tenant",), path)
         assert groups == made_books.sums(records, ("tenant",)) and not errors
+
+
+OTHERS = {
+    "xz": (".xz", lzma.compress), "bzip2": (".bz2", bz2.compress),
+    "lzma": (".lzma", lambda data: lzma.compress(data, lzma.FORMAT_ALONE)),
+    "lz4": (".lz4", lambda data: b"\x04\x22\x4d\x18" + data),
+    "lzip": (".lz", lambda data: b"LZIP\1" + data),
+    "compress": (".Z", lambda data: b"\x1f\x9d" + data)}
+
+
+@pytest.mark.parametrize("program", OTHERS)
+def test_a_file_of_another_packer_is_told_and_not_passed_over(
+        installed, tmp_path, program):
+    """Who has told logrotate to pack by it would have a bill too low."""
+    suffix, pack = OTHERS[program]
+    records = made_books.ledger(900)
+    path = rotate(tmp_path, records, [300], ["a.log.1", "a.log"])
+    old = tmp_path / f"a.log.1{suffix}"
+    old.write_bytes(pack((tmp_path / "a.log.1").read_bytes()))
+    (tmp_path / "a.log.1").unlink()
+    for arguments in ([path], [old, path]):
+        groups, errors = by_json(installed, ("tenant",), *arguments, code=1)
+        assert groups == made_books.sums(records[300:], ("tenant",))
+        assert errors.startswith(f"fcgi-host: {old}:") and errors.endswith(
+            f": it is packed by {program}, and only gzip and zstd can be "
+            "read: unpack it\n")
+        assert len(errors.splitlines()) == 1
 
 
 @pytest.mark.parametrize("suffix", [".gz", ".zst"])
