@@ -19,6 +19,8 @@
 #define RESERVE_CHUNK (256u * 1024)
 /* host records have no admission of their own; this many always fit */
 #define HOST_LINES 2
+/* Whether somebody else has shortened the file. */
+#define LOOK_EVERY_US 1000000
 
 struct ledger {
 	struct inflight *inflight;
@@ -32,6 +34,7 @@ struct ledger {
 	bool no_fallocate; /* the file system cannot: free space is compared */
 	uint64_t size;     /* of the file, its one writer knows */
 	uint64_t reserved_end;
+	uint64_t look_us; /* when it is looked at next */
 	uint64_t size_most; /* RLIMIT_FSIZE, which no reserving knows of */
 	uint64_t admitted;
 	uint64_t next_seq;
@@ -76,28 +79,53 @@ ledger_begin(struct ledger *ledger, uint64_t charged_us)
 		ledger->next_seq = 1;
 }
 
-/* By somebody else, since it was begun or taken on. */
-static bool
-file_was_shortened(const struct ledger *ledger)
+/* An earlier run's table keeps that run's place, until ledger_begin. */
+static void
+log_note(struct ledger *ledger, bool is_again)
 {
-	struct stat status;
+	struct inflight_log log = inflight_log(ledger->inflight);
 
-	return fstat(ledger->fd, &status) == 0 &&
-	    (uint64_t)status.st_size < ledger->size;
+	if (inflight_run(ledger->inflight) == ledger->run_id &&
+	    (!is_again || log.dev != ledger->log.dev ||
+	    log.ino != ledger->log.ino))
+		inflight_set_log(ledger->inflight, &ledger->log);
 }
 
-/* What was reserved beyond the end and not used goes back to the disk.  A file
- * that was shortened would be made longer by that, with NULs. */
+/*
+ * Goes on at the end that the file has now, if somebody else has shortened it: what
+ * was reserved is gone with what he cut off, and behind the old end would be NULs.
+ * torn: bytes of a batch that is not written whole.
+ */
+static bool
+file_follow(struct ledger *ledger, uint64_t torn)
+{
+	struct stat status;
+	uint64_t size;
+
+	if (fstat(ledger->fd, &status) < 0)
+		return false;
+	size = (uint64_t)status.st_size;
+	if (size >= ledger->size + torn)
+		return false;
+	log_event(LOG_ERROR, "accounting_shortened", "mend=\"rotate by rename "
+	    "and reopen; copytruncate loses records\"");
+	ledger->size = ledger->reserved_end = size > torn ? size - torn : 0;
+	ledger->is_torn = false;
+	if (ledger->log.from > ledger->size) {
+		ledger->log.from = ledger->size;
+		log_note(ledger, false);
+	}
+	return true;
+}
+
+/* What was reserved beyond the end and not used goes back to the disk. */
 static void
 file_leave(struct ledger *ledger)
 {
 	if (ledger->fd < 0)
 		return;
-	if (file_was_shortened(ledger))
-		log_event(LOG_ERROR, "accounting_shortened",
-		    "mend=\"rotate by rename and reopen; "
-		    "copytruncate loses records\"");
-	else if ((ledger->is_torn || ledger->reserved_end > ledger->size) &&
+	(void)file_follow(ledger, 0);
+	if ((ledger->is_torn || ledger->reserved_end > ledger->size) &&
 	    ftruncate(ledger->fd, (off_t)ledger->size) < 0)
 		log_event(LOG_WARN, "accounting_trim", "error=\"%s\"",
 		    strerror(errno));
@@ -198,18 +226,6 @@ mac_believe(struct ledger *ledger, const struct ledger_tail *line,
 		mac = &line->mac;
 	if (ledger->chain != NULL)
 		chain_go_on(ledger->chain, mac);
-}
-
-/* An earlier run's table keeps that run's place, until ledger_begin. */
-static void
-log_note(struct ledger *ledger, bool is_again)
-{
-	struct inflight_log log = inflight_log(ledger->inflight);
-
-	if (inflight_run(ledger->inflight) == ledger->run_id &&
-	    (!is_again || log.dev != ledger->log.dev ||
-	    log.ino != ledger->log.ino))
-		inflight_set_log(ledger->inflight, &ledger->log);
 }
 
 int
@@ -425,8 +441,9 @@ ledger_host(struct ledger *ledger, struct record_host *record)
 }
 
 static int
-batch_cut(struct ledger *ledger)
+batch_cut(struct ledger *ledger, size_t done)
 {
+	(void)file_follow(ledger, done);
 	ledger->is_torn = ftruncate(ledger->fd, (off_t)ledger->size) < 0;
 	return ledger->is_torn ? -errno : 0;
 }
@@ -438,7 +455,7 @@ static int
 batch_write(struct ledger *ledger)
 {
 	size_t n = buf_len(&ledger->batch), done = 0;
-	int error = ledger->is_torn ? batch_cut(ledger) : 0;
+	int error = ledger->is_torn ? batch_cut(ledger, 0) : 0;
 
 	while (done < n && error == 0) {
 		ssize_t out = write(ledger->fd,
@@ -453,7 +470,7 @@ batch_write(struct ledger *ledger)
 	}
 	if (error == 0 && ledger->is_sync && fdatasync(ledger->fd) < 0)
 		error = -errno;
-	if (error < 0 && done > 0 && batch_cut(ledger) < 0)
+	if (error < 0 && done > 0 && batch_cut(ledger, done) < 0)
 		log_event(LOG_ERROR, "accounting_cut", "error=\"%s\"",
 		    strerror(errno));
 	return error;
@@ -513,6 +530,19 @@ write_failed(struct ledger *ledger, int error)
 		    strerror(-error), ledger_mend(-error));
 }
 
+/* Who copies and cuts asks for no reopen, in which it would be seen. */
+static void
+file_look(struct ledger *ledger)
+{
+	uint64_t now_us = loop_clock_us();
+
+	if (ledger->fd < 0 || now_us < ledger->look_us)
+		return;
+	ledger->look_us = now_us + LOOK_EVERY_US;
+	if (file_follow(ledger, 0))
+		(void)space_reserve(ledger, 0); /* else the next is refused */
+}
+
 void
 ledger_flush(struct ledger *ledger)
 {
@@ -521,6 +551,7 @@ ledger_flush(struct ledger *ledger)
 
 	if (n == 0 && ledger->first == NULL)
 		return;
+	file_look(ledger);
 	inflight_set_batch(ledger->inflight, ledger->next_seq - 1,
 	    ledger->charged_us, ledger_head(ledger));
 	error = ledger->fd < 0 ? -EBADF : batch_write(ledger);

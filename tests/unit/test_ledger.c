@@ -101,6 +101,13 @@ add_line(void)
 }
 
 static void
+write_line(void)
+{
+	add_line();
+	ledger_flush(ledger);
+}
+
+static void
 a_line_is_told_written_only_by_the_flush(void **state)
 {
 	char *text;
@@ -185,8 +192,7 @@ with_sync_the_lines_are_written_too(void **state)
 {
 	(void)state;
 	ledger_set_sync(ledger, true);
-	add_line();
-	ledger_flush(ledger);
+	write_line();
 	assert_int_equal(calls, 1);
 	assert_int_equal(last_error, 0);
 	whole("log", 1, 1);
@@ -208,8 +214,7 @@ admission_reserves_and_free_gives_the_rest_back(void **state)
 	for (int i = 0; i < 100; i++)
 		assert_int_equal(ledger_admit(ledger), 0);
 	assert_true(allocated("log") >= 100 * RECORD_LINE_MAX);
-	add_line();
-	ledger_flush(ledger);
+	write_line();
 	whole("log", 1, 1);
 	assert_true(allocated("log") >= 99 * RECORD_LINE_MAX);
 	ledger_free(ledger);
@@ -231,8 +236,7 @@ a_switch_writes_what_is_pending_to_the_old_file(void **state)
 	assert_int_equal(calls, 2);
 	whole("log", 1, 2);
 	assert_true(allocated("log") <= 8192);
-	add_line();
-	ledger_flush(ledger);
+	write_line();
 	whole("log", 1, 2);
 	whole("next", 3, 3);
 }
@@ -243,16 +247,63 @@ a_file_that_another_shortened_gets_no_hole(void **state)
 	(void)state;
 	for (int i = 0; i < 100; i++)
 		assert_int_equal(ledger_admit(ledger), 0);
-	add_line();
-	ledger_flush(ledger);
+	write_line();
 	assert_int_equal(truncate(folder_path("log"), 0), 0);
 	add_line();
 	assert_int_equal(ledger_switch(ledger, folder_append("next"), false),
 	    0);
 	whole("log", 2, 2);
-	add_line();
-	ledger_flush(ledger);
+	write_line();
 	whole("next", 3, 3);
+}
+
+/* Lines, until somebody has looked, as once a second. */
+static bool
+line_later(unsigned *lines)
+{
+	usleep(20000);
+	write_line();
+	return ++*lines < 1500;
+}
+
+static void
+in_a_file_that_another_shortened_space_is_reserved_anew(void **state)
+{
+	unsigned lines = 0;
+
+	(void)state;
+	for (int i = 0; i < 2000; i++)
+		assert_int_equal(ledger_admit(ledger), 0);
+	write_line();
+	assert_int_equal(truncate(folder_path("log"), 0), 0);
+	while (allocated("log") < 400 * RECORD_LINE_MAX && line_later(&lines))
+		continue;
+	assert_true(allocated("log") >= 400 * RECORD_LINE_MAX);
+	whole("log", 2, ledger_seq(ledger));
+}
+
+static void
+a_successor_knows_its_lines_in_a_file_that_another_shortened(void **state)
+{
+	unsigned lines = 0;
+	uint64_t seq, from;
+
+	(void)state;
+	for (int i = 0; i < 200; i++) /* more than within a second from now */
+		write_line();
+	ledger_begin(ledger, 0);
+	from = inflight_log(inflight).from;
+	assert_int_equal(truncate(folder_path("log"), 0), 0);
+	while (inflight_log(inflight).from == from && line_later(&lines))
+		continue;
+	assert_true(inflight_log(inflight).from < from);
+	/* who dies between the write and the note of it */
+	seq = ledger_seq(ledger);
+	inflight_set_seq(inflight, seq - 1);
+	ledger_free(ledger);
+	ledger = ledger_new(inflight, 0xabc);
+	assert_int_equal(ledger_switch(ledger, folder_append("log"), true), 0);
+	assert_int_equal(ledger_seq(ledger), seq);
 }
 
 static void
@@ -276,8 +327,7 @@ a_switch_to_what_is_no_file_keeps_the_old_one(void **state)
 	assert_true(ledger_switch(ledger, fds[1], false) < 0);
 	assert_int_equal(fcntl(fds[1], F_GETFD), -1); /* taken all the same */
 	close(fds[0]);
-	add_line();
-	ledger_flush(ledger);
+	write_line();
 	whole("log", 1, 1);
 }
 
@@ -300,14 +350,12 @@ a_partial_write_is_cut_off_and_written_again_without_a_gap(void **state)
 	(void)state;
 	for (int i = 0; i < 5; i++)
 		assert_int_equal(ledger_admit(ledger), 0);
-	add_line();
-	ledger_flush(ledger);
+	write_line();
 	assert_int_equal(stat(folder_path("log"), &status), 0);
 	/* room for one and a half of the next lines */
 	file_size_limit((rlim_t)(status.st_size * 5 / 2));
 	add_line();
-	add_line();
-	ledger_flush(ledger);
+	write_line();
 	assert_int_equal(last_error, -EFBIG);
 	assert_int_equal(calls, 3);
 	assert_true(ledger_is_failing(ledger));
@@ -323,10 +371,27 @@ a_partial_write_is_cut_off_and_written_again_without_a_gap(void **state)
 	assert_int_equal(calls, 3); /* each entry is called once */
 	assert_false(ledger_is_failing(ledger));
 	whole("log", 1, 3);
-	add_line();
-	ledger_flush(ledger);
+	write_line();
 	assert_int_equal(last_error, 0);
 	whole("log", 1, 4);
+}
+
+static void
+a_partial_write_into_a_file_that_another_shortened_leaves_no_hole(void **state)
+{
+	struct stat status;
+
+	(void)state;
+	write_line();
+	assert_int_equal(stat(folder_path("log"), &status), 0);
+	assert_int_equal(truncate(folder_path("log"), 0), 0);
+	file_size_limit((rlim_t)(status.st_size * 3 / 2));
+	add_line();
+	write_line();
+	assert_int_equal(last_error, -EFBIG);
+	file_size_limit(0);
+	ledger_flush(ledger);
+	whole("log", 2, 3);
 }
 
 /* No reserving of space knows of that limit. */
@@ -340,8 +405,7 @@ what_would_be_beyond_the_limit_of_a_files_size_is_not_admitted(void **state)
 	    0);
 	assert_int_equal(ledger_admit(ledger), 0);
 	assert_int_equal(ledger_admit(ledger), -EFBIG);
-	add_line();
-	ledger_flush(ledger);
+	write_line();
 	file_size_limit(0);
 	assert_int_equal(last_error, 0);
 }
@@ -357,19 +421,16 @@ behind_a_part_that_cannot_be_cut_off_nothing_is_written(void **state)
 	(void)state;
 	assert_int_equal(fcntl(fd, F_SETFL, O_APPEND), 0);
 	assert_int_equal(ledger_switch(ledger, fd, false), 0);
-	add_line();
-	ledger_flush(ledger);
+	write_line();
 	assert_int_equal(fstat(kept, &sound), 0);
 	assert_int_equal(fcntl(kept, F_ADD_SEALS, F_SEAL_SHRINK), 0);
 	file_size_limit((rlim_t)(sound.st_size * 3 / 2));
-	add_line();
-	ledger_flush(ledger);
+	write_line();
 	file_size_limit(0);
 	assert_int_equal(last_error, -EFBIG);
 	assert_int_equal(fstat(kept, &torn), 0);
 	assert_true(torn.st_size > sound.st_size);
-	add_line();
-	ledger_flush(ledger);
+	write_line();
 	assert_int_equal(last_error, -EPERM);
 	assert_true(ledger_is_failing(ledger));
 	assert_int_equal(ledger_admit(ledger), -EPERM);
@@ -390,19 +451,16 @@ static void
 what_the_old_file_could_not_take_goes_into_the_new_one(void **state)
 {
 	(void)state;
-	add_line();
-	ledger_flush(ledger);
+	write_line();
 	file_size_limit(1);
-	add_line();
-	ledger_flush(ledger);
+	write_line();
 	assert_int_equal(last_error, -EFBIG);
 	file_size_limit(0);
 	assert_int_equal(ledger_switch(ledger, folder_append("next"), false),
 	    0);
 	whole("log", 1, 2); /* there was room again: the old one had it */
 	file_size_limit(1);
-	add_line();
-	ledger_flush(ledger);
+	write_line();
 	assert_int_equal(ledger_switch(ledger, folder_append("log"), false),
 	    0);
 	file_size_limit(0);
@@ -515,9 +573,12 @@ main(void)
 		TEST(admission_reserves_and_free_gives_the_rest_back),
 		TEST(a_switch_writes_what_is_pending_to_the_old_file),
 		TEST(a_file_that_another_shortened_gets_no_hole),
+		TEST(in_a_file_that_another_shortened_space_is_reserved_anew),
+		TEST(a_successor_knows_its_lines_in_a_file_that_another_shortened),
 		TEST(a_switch_reserves_in_the_new_file_what_was_admitted),
 		TEST(a_switch_to_what_is_no_file_keeps_the_old_one),
 		TEST(a_partial_write_is_cut_off_and_written_again_without_a_gap),
+		TEST(a_partial_write_into_a_file_that_another_shortened_leaves_no_hole),
 		TEST(what_would_be_beyond_the_limit_of_a_files_size_is_not_admitted),
 		TEST(behind_a_part_that_cannot_be_cut_off_nothing_is_written),
 		TEST(what_the_old_file_could_not_take_goes_into_the_new_one),
