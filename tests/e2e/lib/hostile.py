@@ -7,6 +7,7 @@ import pathlib
 import re
 import subprocess
 import sys
+import time
 
 from lib import host as host_room, proc
 
@@ -80,6 +81,25 @@ def host_of(start, probe, stranger, count, as_user=False):
         "env.PROBE_SOCKET": host.socket, "env.PROBE_IPC_KEY": str(IPC_KEY),
         "env.PROBE_PORT": str(PORT), "tmp_size": "4M", "processes": "8"})
     return host.start()
+
+
+def expect_counted(host, count):
+    """A connection to the metadata address out of the host's network is seen:
+    the probe of the network proves something only if this works."""
+    pid, into = host.pid, ["--net"]
+    if os.geteuid() != 0:
+        # the host's namespaces are not open to its user; the listener's, which
+        # it was started from, are
+        pid = pathlib.Path(f"{count}.pid").read_text()
+        into = ["--user", "--preserve-credentials", "--net"]
+    code = (f"import socket; socket.create_connection(('169.254.169.254', "
+            f"{PORT}), 5)")
+    subprocess.run(["nsenter", f"--target={pid}", *into, sys.executable, "-c",
+                    code], check=True)
+    until = time.monotonic() + 30
+    while count.read_bytes() == b"" and time.monotonic() < until:
+        time.sleep(0.02)
+    assert count.read_bytes() == b"x"
 
 
 def is_absent_outside(host, number, said):

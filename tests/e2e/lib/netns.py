@@ -5,20 +5,51 @@ UDP; and one at the abstract socket fcgi-host-probe.
     netns.py COUNT PORT COMMAND ARGUMENT…
 
 Each connection and each datagram adds a byte to the file COUNT.  The command takes this process's
-place; the listener ends with it.
+place; the listener, whose number stands in COUNT.pid, ends with it.  An ordinary
+user has a user namespace around it, in which he is himself and without rights.
 """
 import ctypes
+import fcntl
 import os
+import pathlib
 import select
 import socket
-import subprocess
+import struct
 import sys
 
-CLONE_NEWNET = 0x40000000
+CLONE_NEWUSER, CLONE_NEWNET = 0x10000000, 0x40000000
+SIOCSIFFLAGS, SIOCSIFADDR, SIOCSIFNETMASK = 0x8914, 0x8916, 0x891c
+IFF_UP = 1
 ADDRESSES = ("127.0.0.1", "169.254.169.254", "10.0.0.1")
 ABSTRACT = "\0fcgi-host-probe"
 
 libc = ctypes.CDLL(None, use_errno=True)
+
+
+def enter():
+    """The namespaces, while this process still has every right over them."""
+    uid, gid = os.geteuid(), os.getegid()
+    kinds = CLONE_NEWNET if uid == 0 else CLONE_NEWNET | CLONE_NEWUSER
+    if libc.unshare(kinds) != 0:
+        sys.exit(f"unshare: {os.strerror(ctypes.get_errno())}")
+    if uid != 0:
+        own = pathlib.Path("/proc/self")
+        (own / "setgroups").write_text("deny")
+        (own / "uid_map").write_text(f"{uid} {uid} 1")
+        (own / "gid_map").write_text(f"{gid} {gid} 1")
+
+
+def raise_loopback():
+    """By ioctl: a program for it would run without the rights of an ordinary
+    user's namespace."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as asked:
+        fcntl.ioctl(asked, SIOCSIFFLAGS, struct.pack("16sh14x", b"lo", IFF_UP))
+        for number, address in enumerate(ADDRESSES[1:]):
+            for request, value in ((SIOCSIFADDR, address),
+                                   (SIOCSIFNETMASK, "255.0.0.0")):
+                fcntl.ioctl(asked, request, struct.pack(
+                    "16sH2x4s8x", f"lo:{number}".encode(), socket.AF_INET,
+                    socket.inet_aton(value)))
 
 
 def listen(port):
@@ -52,18 +83,16 @@ def count(listeners, path, command):
 
 def main():
     path, port, command = sys.argv[1], int(sys.argv[2]), sys.argv[3:]
-    if libc.unshare(CLONE_NEWNET) != 0:
-        sys.exit(f"unshare: {os.strerror(ctypes.get_errno())}")
-    subprocess.run(["ip", "link", "set", "lo", "up"], check=True)
-    for address in ADDRESSES[1:]:
-        subprocess.run(["ip", "addr", "add", f"{address}/8", "dev", "lo"],
-                       check=True)
+    enter()
+    raise_loopback()
     listeners = listen(port)
     with open(path, "wb"):
         pass
     own = os.pidfd_open(os.getpid())
-    if os.fork() == 0:
+    pid = os.fork()
+    if pid == 0:
         count(listeners, path, own)
+    pathlib.Path(f"{path}.pid").write_text(str(pid))
     os.close(own)
     for one in listeners:
         one.close()
