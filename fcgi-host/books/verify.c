@@ -7,12 +7,10 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "fcgi-host/books/keyring.h"
 #include "fcgi-host/chain.h"
 #include "fcgi-host/cmd.h"
 
-#define KEYS_MAX 16
-/* Rotations through which a key is followed: eleven years of hourly ones. */
-#define STEPS_MAX 100000
 #define PATH_SHOWN 1024
 #define WORDS_MAX (1 << 20) /* of a file with keys or heads */
 
@@ -31,13 +29,13 @@ struct head {
 enum last_kind { LAST_OTHER, LAST_REOPEN, LAST_STOP, LAST_FAULT };
 
 struct verify {
-	uint8_t keys[KEYS_MAX][CHAIN_KEY_SIZE];
-	size_t key_count;
+	struct keyring *ring;
 	struct head *heads; /* sorted */
 	size_t head_count;
 
-	struct chain *chain;
-	uint8_t key[CHAIN_KEY_SIZE]; /* of the lines now */
+	struct chain *chain; /* by the key of the lines now */
+	size_t given;        /* from which it comes, */
+	int step;            /* by so many steps */
 	bool has_key;
 	bool is_chained;       /* a line with a mac has come */
 	struct chain_mac last; /* of the last line, as it stands there */
@@ -55,11 +53,13 @@ verify_new(void)
 	static const uint8_t none[CHAIN_KEY_SIZE];
 	struct verify *verify = calloc(1, sizeof(*verify));
 
-	if (verify != NULL)
-		verify->chain = chain_new(none);
-	if (verify != NULL && verify->chain != NULL)
+	if (verify == NULL)
+		return NULL;
+	verify->chain = chain_new(none);
+	verify->ring = keyring_new();
+	if (verify->chain != NULL && verify->ring != NULL)
 		return verify;
-	free(verify);
+	verify_free(verify);
 	return NULL;
 }
 
@@ -69,8 +69,8 @@ verify_free(struct verify *verify)
 	if (verify == NULL)
 		return;
 	chain_free(verify->chain);
+	keyring_free(verify->ring);
 	free(verify->heads);
-	explicit_bzero(verify, sizeof(*verify));
 	free(verify);
 }
 
@@ -150,12 +150,13 @@ words_each(struct verify *verify, const char *path, const char *what,
 static int
 key_take(struct verify *verify, const char *word, size_t n)
 {
-	if (n != 2 * CHAIN_KEY_SIZE)
-		return 0;
-	if (verify->key_count == KEYS_MAX)
-		return -1;
-	return chain_key_parse(word, n, verify->keys[verify->key_count]) ?
-	    (verify->key_count++, 1) : 0;
+	uint8_t key[CHAIN_KEY_SIZE];
+	int taken = 0;
+
+	if (n == 2 * CHAIN_KEY_SIZE && chain_key_parse(word, n, key))
+		taken = keyring_add(verify->ring, key) == 0 ? 1 : -1;
+	explicit_bzero(key, sizeof(key));
+	return taken;
 }
 
 int
@@ -214,31 +215,9 @@ head_find(struct verify *verify, const struct chain_mac *mac)
 		head->is_found = true;
 }
 
-/* From `key` on, the first that has this name becomes the key: how many steps
- * away it is, or -1. */
-static int
-key_follow(struct verify *verify, const uint8_t *from, const char *name)
-{
-	uint8_t key[CHAIN_KEY_SIZE];
-	char id[CHAIN_ID_TEXT];
-	int step = 0;
-
-	memcpy(key, from, sizeof(key));
-	for (; step < STEPS_MAX; step++) {
-		chain_set_key(verify->chain, key);
-		chain_id(verify->chain, id);
-		if (memcmp(id, name, CHAIN_ID_TEXT - 1) == 0)
-			break;
-		chain_key_next(key, key);
-	}
-	if (step < STEPS_MAX)
-		memcpy(verify->key, key, sizeof(key));
-	explicit_bzero(key, sizeof(key));
-	return step < STEPS_MAX ? step : -1;
-}
-
 /* What the key of a line is to the one before it. */
 struct succession {
+	bool is_same; /* it is that one */
 	bool is_next; /* that leads to it */
 	int skipped;  /* keys on the way to it, from that or from one given */
 };
@@ -246,13 +225,29 @@ struct succession {
 static struct succession
 key_find(struct verify *verify, const char *name)
 {
-	int step = verify->has_key ? key_follow(verify, verify->key, name) : -1;
-	struct succession to = { .is_next = step >= 0,
-		.skipped = step > 0 ? step - 1 : 0 };
+	struct succession to = { .is_same = false };
+	size_t given = verify->given;
+	int step = verify->has_key ?
+	    keyring_find(verify->ring, given, name) : -1;
+	int behind = step - verify->step;
 
-	for (size_t i = 0; i < verify->key_count && step < 0; i++)
-		to.skipped = step = key_follow(verify, verify->keys[i], name);
+	if (step >= 0 && behind >= 0) {
+		to.is_same = behind == 0;
+		to.is_next = true;
+		to.skipped = behind > 0 ? behind - 1 : 0;
+	} else {
+		for (step = -1, given = 0; step < 0 &&
+		    given < keyring_count(verify->ring); given++)
+			step = keyring_find(verify->ring, given, name);
+		to.skipped = step;
+		given--;
+	}
 	verify->has_key = step >= 0;
+	if (step < 0)
+		return to;
+	verify->given = given;
+	verify->step = step;
+	chain_set_key(verify->chain, keyring_key(verify->ring, given, step));
 	return to;
 }
 
@@ -363,18 +358,13 @@ key_begin(struct verify *verify, struct reader *reader,
 {
 	bool is_in_place = prev_check(verify, reader, place, named);
 	bool had_key = verify->has_key;
-	uint8_t before[CHAIN_KEY_SIZE];
-	struct succession to;
+	struct succession to = key_find(verify, named->name);
 
-	memcpy(before, verify->key, sizeof(before));
-	to = key_find(verify, named->name);
-	if (verify->has_key &&
-	    (!had_key || memcmp(before, verify->key, sizeof(before)) != 0)) {
-		verify->keys_seen++;
-		if (had_key && is_in_place)
-			change_check(verify, reader, place, &to);
-	}
-	explicit_bzero(before, sizeof(before));
+	if (!verify->has_key || to.is_same)
+		return;
+	verify->keys_seen++;
+	if (had_key && is_in_place)
+		change_check(verify, reader, place, &to);
 }
 
 static bool
