@@ -93,6 +93,15 @@ def programs(tmp_path_factory):
     return programs_room.Compiler(tmp_path_factory.mktemp("programs"))
 
 
+@pytest.fixture(scope="module", params=["root", "user"])
+def as_user(request):
+    """For what is tried twice: whether it is a host that an ordinary user has
+    started."""
+    if request.param == "root" and os.geteuid() != 0:
+        pytest.skip("NOT RUN: root's host is started by root")
+    return request.param == "user"
+
+
 class Starter:
     """Makes hosts and servers, and ends them with their checks."""
 

@@ -1,8 +1,10 @@
 """What one tenant's function tries against another's that is at work.
 
 The same attempts are made by three: a stranger, who must get nothing; the victim
-itself, in its own sandbox; and root outside.  Each must succeed for one of the
-last two, so that it is known to find what is there.
+itself, in its own sandbox; and whoever started the host, outside.  Each must
+succeed for one of the last two, so that it is known to find what is there.  All of
+it behind root's host and behind an ordinary user's, where no tenant has an id of
+his own.
 """
 import json
 import subprocess
@@ -13,6 +15,8 @@ import urllib.parse
 import pytest
 
 from lib import threads
+
+pytestmark = pytest.mark.any_user
 
 # One function per promise; each returns what it got, or raises.
 ATTEMPTS = r'''
@@ -247,10 +251,11 @@ def wait_for(path, timeout=60):
 
 
 @pytest.fixture(scope="module")
-def play(start):
+def play(start, installed, reachable, as_user):
     """What the three got: {"stranger": {name: [verdict, words]}, …}."""
+    start.installed = reachable if as_user else installed
     host = start.host({"alice/stranger.py": STRANGER,
-                       "bob/victim.py": VICTIM})
+                       "bob/victim.py": VICTIM}, as_user=as_user)
     host.sidecar("bob/victim", **{"env.PASSWORD": "bob-secret",
                                   "timeout": "80s"})
     at = {"functions": host.functions, "state": host.state,
@@ -273,7 +278,7 @@ def play(start):
         [sys.executable, "-c", STRANGER],
         env={"QUERY_STRING": urllib.parse.urlencode(at)},
         stdout=subprocess.PIPE, text=True, check=True).stdout
-    said["root"] = json.loads(outside.split("\n\n", 1)[1])
+    said["outside"] = json.loads(outside.split("\n\n", 1)[1])
     (host.state / "data/bob/enough").write_text("")
     answer, record = victim.result(60)
     assert (answer.status, record["outcome"]) == (200, "ok")
@@ -295,7 +300,7 @@ def test_the_attempt_would_find_it_in_its_own_sandbox(play, name):
 
 @pytest.mark.parametrize("name", FROM_OUTSIDE)
 def test_the_attempt_would_find_it_outside(play, name):
-    verdict, words = play["root"][name]
+    verdict, words = play["outside"][name]
     assert verdict == "got", words
 
 
@@ -305,9 +310,11 @@ def test_the_victim_was_not_disturbed(play):
     host.wait_log("bob-secret in the log")
 
 
-def test_tenants_have_other_ids_and_folders_of_their_own(play):
+def test_tenants_have_other_ids_and_folders_of_their_own(play, as_user):
+    """But for a user's: to the machine all of it is his."""
     _, host = play["records"]
     alice, bob = [(host.state / "data" / name).stat()
                   for name in ("alice", "bob")]
-    assert alice.st_uid != bob.st_uid and alice.st_gid != bob.st_gid
+    assert (alice.st_uid == bob.st_uid) is as_user
+    assert (alice.st_gid == bob.st_gid) is as_user
     assert alice.st_mode & 0o077 == 0
