@@ -17,7 +17,8 @@ from lib import chain, host as host_room, programs as programs_room
 ROTATE_S = 10
 STEP = 100_000
 CLIENTS = 2
-REQUEST = re.compile(rb'"type":"exec".*?"request_id":"load-(\d+)-(\d+)"')
+REQUEST = re.compile(
+    rb'"type":"exec".*?"request_id":"([0-9a-f]{16})-load-\d+-(\d+)"')
 LOAD = programs_room.Installed().libexec / "tests/bench/fcgi-load"
 
 
@@ -41,17 +42,19 @@ class Rotation(threading.Thread):
 
 
 def ask(host, count, function):
-    """So many answers, each with an id of its own; (id of the load, count)."""
+    """So many answers, each with an id of its own; (id of the load, count).
+    A process's number comes again within so many."""
+    load_id = os.urandom(8).hex()
     with subprocess.Popen(
-            [LOAD, "-c", str(CLIENTS), "-k", "-n", str(count), "-i",
-             "REQUEST_ID", host.socket, f"DOCUMENT_URI=/fn/{function}",
-             "QUERY_STRING=head"], stdout=subprocess.PIPE) as load:
+            [LOAD, "-c", str(CLIENTS), "-k", "-n", str(count),
+             host.socket, f"DOCUMENT_URI=/fn/{function}",
+             f"REQUEST_ID={load_id}-#i", "QUERY_STRING=head"], stdout=subprocess.PIPE) as load:
         told = json.loads(load.stdout.read())
     print(f"{function}: {told['answers']} answers, "
           f"{told['per_second']:.0f} a second", flush=True)
     assert load.returncode == 0 and told["faults"]["all"] == 0, told
     assert told["answers"] == count, told
-    return load.pid, count
+    return load_id, count
 
 
 def records(host):
@@ -63,16 +66,15 @@ def records(host):
             for line in packed.stdout:
                 found = REQUEST.search(line)
                 if found is not None:
-                    yield int(found[1]), int(found[2])
+                    yield found[1].decode(), int(found[2])
         assert packed.returncode == 0, path
 
 
 def check(host, loads, first_key):
     """The problems."""
-    seen = {pid: bytearray(count) for pid, count in loads}
-    assert len(seen) == len(loads), "two loads had one number"
-    for pid, number in records(host):
-        seen[pid][number] += 1
+    seen = {load_id: bytearray(count) for load_id, count in loads}
+    for load_id, number in records(host):
+        seen[load_id][number] += 1
     counts = collections.Counter()
     for one in seen.values():
         counts.update(one)
