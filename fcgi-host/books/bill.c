@@ -158,6 +158,8 @@ read_and_write(struct bill *bill, char **paths, const struct options *options)
 	if (code != CMD_DONE)
 		return code;
 	bill->invoice.faults = reader.faults;
+	if (reader_begins_late(&reader, bill->from_us))
+		bill->invoice.begins_us = reader.begins_us;
 	code = write_bill(bill, options->is_text);
 	if (code == CMD_DONE && (groups_sorted(bill->groups, &count) == NULL ||
 	    count == 0))

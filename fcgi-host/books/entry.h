@@ -57,6 +57,14 @@ span_is(struct span span, const char *text)
 	    __builtin_memcmp(span.at, text, n) == 0;
 }
 
+/* A lost execution's record, which has the run of its id, and the seq of the one
+ * that wrote it. */
+static inline bool
+entry_is_lost(const struct entry *entry)
+{
+	return entry->type == ENTRY_EXEC && span_is(entry->outcome, "lost");
+}
+
 /* "RUN-NUMBER", as ids are written; "RUN" with number NULL.  0 or -EINVAL. */
 int entry_id(struct span text, uint64_t *run, uint64_t *number);
 

@@ -112,12 +112,15 @@ look_at(struct file *file, struct json *json, struct block *block)
 	if (state > 0)
 		state = 0;
 	while (state == 0 && block_next(block, &place)) {
-		if (json_read(json, place.text, place.n, &entry, why) == 0) {
+		if (json_read(json, place.text, place.n, &entry, why) != 0)
+			continue;
+		if (file->time_us == UINT64_MAX)
 			file->time_us = entry.time_us;
-			file->run = entry.run;
-			file->seq = entry.seq;
-			break;
-		}
+		if (entry_is_lost(&entry))
+			continue;
+		file->run = entry.run;
+		file->seq = entry.seq;
+		break;
 	}
 	lines_close(lines);
 	return state;

@@ -15,7 +15,8 @@ struct file {
 	dev_t dev;
 	ino_t ino;
 	uint64_t size;
-	/* Of its first record; UINT64_MAX: there is none. */
+	/* Of its first record; UINT64_MAX: there is none.  run and seq are of the
+	 * first that tells its run. */
 	uint64_t time_us, run, seq;
 };
 

@@ -30,10 +30,16 @@ invoice_period(const struct invoice *invoice, char out[INVOICE_PERIOD_MAX])
 const char *
 invoice_warning(const struct invoice *invoice, char out[INVOICE_WARNING_MAX])
 {
+	char begins[CIVIL_TIME_MAX];
+
 	if (invoice->faults > 0)
 		(void)snprintf(out, INVOICE_WARNING_MAX, "Incomplete: the "
 		    "accounting log has faults (%" PRIu64 ").",
 		    invoice->faults);
+	else if (invoice->begins_us != 0)
+		(void)snprintf(out, INVOICE_WARNING_MAX, "Perhaps incomplete: "
+		    "the accounting log begins at %s.",
+		    civil_time_text(invoice->begins_us, begins));
 	else if (invoice->date < civil_first_day(invoice->month + 1))
 		(void)snprintf(out, INVOICE_WARNING_MAX,
 		    "Provisional: the month is not over.");

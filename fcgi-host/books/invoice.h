@@ -23,6 +23,7 @@ struct invoice {
 	struct group **functions;
 	size_t function_count;
 	uint64_t faults; /* lines of the log that could not be read */
+	uint64_t begins_us; /* what the month had before is missing; 0 */
 };
 
 /* "alice-2026-07" */
@@ -34,7 +35,7 @@ const char *invoice_number(const struct invoice *invoice,
 const char *invoice_period(const struct invoice *invoice,
     char out[INVOICE_PERIOD_MAX]);
 /* What makes it no last word, or NULL: the month is not over, the log is
- * damaged. */
+ * damaged or begins within the month. */
 #define INVOICE_WARNING_MAX 160
 const char *invoice_warning(const struct invoice *invoice,
     char out[INVOICE_WARNING_MAX]);

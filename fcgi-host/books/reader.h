@@ -27,6 +27,9 @@ struct reader {
 	    void *arg);
 	void *arg;
 	uint64_t faults; /* reported by reader_fault */
+	/* Of sums: before this time there were records that are not here, since
+	 * a run begins in the midst; 0: none is known of. */
+	uint64_t begins_us;
 };
 
 /*
@@ -45,5 +48,8 @@ void reader_fault(struct reader *reader, const char *path, uint64_t line,
 /* How many faults there were beyond those that were shown; true: there were
  * any at all. */
 bool reader_faults(const struct reader *reader);
+/* Whether records of the day of from_us or later ones may be missing before the
+ * first that there is; then a warning says so. */
+bool reader_begins_late(const struct reader *reader, uint64_t from_us);
 
 #endif

@@ -22,12 +22,6 @@ struct seen {
 	struct run orphans;
 };
 
-static bool
-is_lost(const struct entry *entry)
-{
-	return entry->type == ENTRY_EXEC && span_is(entry->outcome, "lost");
-}
-
 /* A lost execution has the id of an old run, and a seq of the one that wrote
  * it: that of the lines around it. */
 bool
@@ -37,7 +31,7 @@ stretch_add(struct stretch *stretch, const struct entry *entry,
 	if (stretch->path != path || entry->seq != stretch->last + 1 ||
 	    line != stretch->last_line + 1)
 		return false;
-	if (!is_lost(entry)) {
+	if (!entry_is_lost(entry)) {
 		if (!stretch->is_orphan && entry->run != stretch->run)
 			return false;
 		stretch->run = entry->run;
@@ -52,7 +46,7 @@ struct stretch
 stretch_of(const struct entry *entry, const char *path, uint64_t line)
 {
 	return (struct stretch){ .run = entry->run,
-		.is_orphan = is_lost(entry), .first = entry->seq,
+		.is_orphan = entry_is_lost(entry), .first = entry->seq,
 		.last = entry->seq, .path = path, .last_path = path,
 		.first_line = line, .last_line = line };
 }
@@ -283,6 +277,17 @@ adopt(struct seen *seen, int *error)
 		return *error == 0;
 	}
 	return false;
+}
+
+uint64_t
+seen_first(const struct seen *seen, uint64_t run)
+{
+	size_t i;
+
+	for (i = 0; i < seen->run_count; i++)
+		if (seen->runs[i].id == run && seen->runs[i].count > 0)
+			return seen->runs[i].at[0].first;
+	return 0;
 }
 
 void

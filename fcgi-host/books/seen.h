@@ -45,6 +45,9 @@ int seen_claim(struct seen *seen, const struct stretch *stretch,
  * before. */
 void seen_tell_twice(const struct stretch *stretch, struct reader *reader);
 
+/* The first number of a run that was noted, after all; 0: there is none. */
+uint64_t seen_first(const struct seen *seen, uint64_t run);
+
 /* What -EOVERFLOW is for who reads it. */
 #define SEEN_OVERFLOW "more than 100000 places where records are missing or " \
 	"out of order: these are no books of one host"

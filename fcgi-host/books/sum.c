@@ -355,6 +355,23 @@ explain(int error)
 	return error;
 }
 
+/* Until when records of a run are missing whose beginning is in no file. */
+static uint64_t
+begin_of(const struct files *files, const struct seen *seen)
+{
+	uint64_t begins_us = 0;
+	size_t i;
+
+	for (i = 0; i < files->count; i++) {
+		const struct file *file = &files->at[i];
+
+		if (file->seq > 1 && file->time_us > begins_us &&
+		    seen_first(seen, file->run) == file->seq)
+			begins_us = file->time_us;
+	}
+	return begins_us;
+}
+
 int
 sum_files(const struct sum_query *query, const struct files *files,
     struct reader *reader, struct groups *groups[])
@@ -383,6 +400,8 @@ sum_files(const struct sum_query *query, const struct files *files,
 		error = crew.error;
 	if (error == 0)
 		error = seen_finish(crew.seen, reader);
+	if (error == 0)
+		reader->begins_us = begin_of(files, crew.seen);
 	if (error == 0)
 		error = merge(&crew, groups);
 	clear(&crew);

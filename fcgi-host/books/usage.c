@@ -293,6 +293,8 @@ read_all(struct usage *usage, char **paths, const struct options *options)
 	code = options->is_html ? cmd_print(&usage->lines) :
 	    print(usage, options);
 	/* Said last, where it is seen. */
+	if (options->from != NULL)
+		(void)reader_begins_late(&reader, usage->from_us);
 	return reader_faults(&reader) ? CMD_FAILED : code;
 }
 

@@ -293,6 +293,35 @@ def test_a_damaged_log_makes_it_incomplete_and_fails(installed, books, tmp_path)
     assert f"{tmp_path}/a.log:2601" in done.stderr
 
 
+@pytest.mark.parametrize("begin, is_late", [
+    ("2026-07-03", True), ("2026-07-31T12", True),
+    ("2026-07-01", False), ("2026-06-29", False)])
+def test_a_log_that_begins_within_the_month_may_make_it_incomplete(
+        installed, books, tmp_path, begin, is_late):
+    """Older files were deleted before the bill was written."""
+    records = made_books.ledger(2600, seed=11, start=START, step_s=1200)
+    left = [one for one in records if one["time"] >= begin]
+    (tmp_path / "a.log").write_bytes(made_books.text(left))
+    (tmp_path / "prices.ini").write_bytes(
+        (books[0] / "prices.ini").read_bytes())
+    done = run(installed, (tmp_path,), "bob")
+    said = f"Perhaps incomplete: the accounting log begins at {left[0]['time']}."
+    assert (said in done.stdout) == is_late
+    assert (f"warning: the log begins at {left[0]['time']}" in done.stderr) == \
+        is_late
+
+
+def test_a_host_that_began_within_the_month_makes_it_complete(
+        installed, books, tmp_path):
+    start = START + datetime.timedelta(days=14)
+    (tmp_path / "a.log").write_bytes(made_books.text(
+        made_books.ledger(300, start=start)))
+    (tmp_path / "prices.ini").write_bytes(
+        (books[0] / "prices.ini").read_bytes())
+    done = run(installed, (tmp_path,), "bob")
+    assert "ncomplete" not in done.stdout and not done.stderr
+
+
 def test_a_tenant_without_a_record_is_warned_of_and_pays_the_minimum(
         installed, books, tmp_path):
     done = run(installed, books, "carol")

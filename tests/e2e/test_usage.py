@@ -454,6 +454,22 @@ def test_line_by_line_a_record_is_given_once_and_a_missing_one_told(
         "10 records are missing"]
 
 
+@pytest.mark.parametrize("words, is_late", [
+    (("--from", "2026-10-31"), True), (("--from", "2026-11-01T20:00:00Z"), True),
+    (("--from", "2026-11-02"), False), ((), False)])
+def test_a_log_that_begins_behind_the_time_that_is_asked_for_is_warned_of(
+        installed, tmp_path, words, is_late):
+    records = [one for one in made_books.ledger(3000)
+               if one["time"] >= "2026-11-02T03"]
+    path = rotate(tmp_path, records, [1000], ["a.log.1.gz", "a.log"])
+    done = installed.run("usage", "--csv", *words, path)
+    assert done.returncode == 0
+    assert done.stderr == (
+        f"fcgi-host: warning: the log begins at {records[0]['time']}, in the "
+        "midst of a run: what an older file has of the days that are asked for "
+        "is not in the sums\n" if is_late else "")
+
+
 def test_generations_that_were_deleted_are_no_gap(installed, tmp_path):
     records = made_books.ledger(300)[120:] + made_books.ledger(
         200, seed=2, run=0x64290a7e3b1ff)
