@@ -3,8 +3,10 @@
 It speaks FastCGI 1.0 over a Unix socket in raw records, so that a test decides
 how bytes are cut, what is left out, and how slowly an answer is read.
 """
+import fcntl
 import socket
 import struct
+import termios
 import time
 
 BEGIN, ABORT, END, PARAMS, STDIN, STDOUT, STDERR, DATA = range(1, 9)
@@ -186,6 +188,15 @@ class Connection:
                 return False
             self.pending += more
         return True
+
+    def count_waiting(self):
+        """Bytes that have come and are not read."""
+        return struct.unpack("i", fcntl.ioctl(self.sock, termios.FIONREAD,
+                                              b"\0" * 4))[0]
+
+    def take(self, size):
+        """Reads some bytes, at most so many, for read_answer()."""
+        self.pending += self.sock.recv(size)
 
     def read_record(self):
         """(type, id, content), or None at the end of the connection."""
