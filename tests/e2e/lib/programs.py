@@ -126,6 +126,11 @@ class Compiler:
         return self.build("swiss.c", "swiss.fcgi", "-DWITH_FCGI", "-lfcgi")
 
     @property
+    def before(self):
+        """kill -9 of a process before its system call of a number."""
+        return self.build("before.c", "before")
+
+    @property
     def clock(self):
         """To be preloaded: a wall clock that jumps by hours."""
         return self.build("clock.c", "clock.so", "-shared", "-fPIC", "-ldl")
