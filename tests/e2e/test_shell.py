@@ -105,6 +105,20 @@ def test_the_sandbox_is_that_of_the_function(host):
     assert "Seccomp:\t2" in out and "Seccomp_filters:\t2" in out
 
 
+@pytest.mark.any_user
+def test_so_it_is_in_an_ordinary_users_host(start_once, reachable):
+    start_once.installed = reachable
+    users = start_once.host({"alice/look.cgi": LOOKS}, as_user=True,
+                            is_started=False)
+    users.sidecar("alice/look", **{"env.SECRET": "s3", "memory": "96M"})
+    users.start()
+    answer, _ = users.execute("/fn/alice/look")
+    shown = users.verb("shell", "alice/look", "--", "sh", "-c", LOOK)
+    assert (shown.returncode, shown.stderr) == (0, "")
+    assert shown.stdout.splitlines() == answer.text.splitlines()
+    assert "SECRET=s3" in shown.stdout and "Seccomp:\t2" in shown.stdout
+
+
 def test_at_a_terminal_it_is_the_same_but_for_the_terminal(host, at):
     seen = host.fetch("/fn/alice/look").text
     shell = at("alice/look", "sh")
