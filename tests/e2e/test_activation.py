@@ -8,7 +8,7 @@ import subprocess
 
 import pytest
 
-from lib import fcgi, manager, servers, threads, web
+from lib import fcgi, manager, proc, servers, threads, web
 from lib import programs as programs_room
 
 ENV = """#!/bin/sh
@@ -94,22 +94,8 @@ def test_nothing_of_it_reaches_roles_and_functions(host):
         environment = pathlib.Path(f"/proc/{pid}/environ").read_bytes()
         if name != "spawner":  # whose own start that shows
             assert environment == b""
-    assert listening(roles["scanner"]) == 0
-    assert listening(roles["gateway"]) == 1
-
-
-def listening(pid):
-    """How many of a process's descriptors are the sockets that listen."""
-    unix = pathlib.Path("/proc/net/unix").read_text().splitlines()[1:]
-    nodes = {f"socket:[{line.split()[6]}]" for line in unix
-             if line.split()[3] == "00010000"}
-    found = 0
-    for fd in os.listdir(f"/proc/{pid}/fd"):
-        try:
-            found += os.readlink(f"/proc/{pid}/fd/{fd}") in nodes
-        except FileNotFoundError:
-            pass  # closed meanwhile
-    return found
+    assert proc.listening(roles["scanner"]) == 0
+    assert proc.listening(roles["gateway"]) == 1
 
 
 def test_the_check_does_not_mind_that_the_socket_is_there(host):

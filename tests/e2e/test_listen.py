@@ -67,9 +67,10 @@ def test_over_tcp_a_client_that_leaves_stops_the_work(start_once, programs):
         if is_reset:
             connection.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER,
                                        b"\1\0\0\0\0\0\0\0")
-        connection.send(fcgi.request_bytes("/fn/a?sleep=30000",
-                                           REQUEST_ID=f"left-{is_reset}"))
-        time.sleep(0.3)
+        connection.send(fcgi.request_bytes(
+            f"/fn/a?err=begun-{is_reset}&sleep=30000",
+            REQUEST_ID=f"left-{is_reset}"))
+        host.wait_log(f"begun-{is_reset}")
         connection.close()
         record = host.books.wait_request(f"left-{is_reset}")
         assert record["outcome"] == "aborted"
@@ -84,9 +85,10 @@ def test_more_connections_than_allowed_are_refused_in_words(start_once,
     try:
         # a silent one would give way, these wait for an answer
         for connection in busy:
-            connection.send(fcgi.request_bytes("/fn/a?sleep=5000"))
-        time.sleep(0.2)
-        answer = host.fetch("/fn/a?head&raw=x", timeout=3)
+            connection.send(fcgi.request_bytes("/fn/a?sleep=20000"))
+        for connection in busy:
+            connection.wait_taken()
+        answer = host.fetch("/fn/a?head&raw=x", timeout=15)
         assert answer.is_complete and answer.status == 503, answer
         assert answer.protocol_status == fcgi.REQUEST_COMPLETE
         assert answer.header("Retry-After")

@@ -3,13 +3,12 @@ import json
 import pathlib
 import re
 import subprocess
-import threading
 import time
 
 import pytest
 
 from lib import programs as programs_room
-from lib import servers, web
+from lib import servers, threads, web
 
 
 @pytest.fixture(scope="module")
@@ -136,21 +135,17 @@ def test_an_escaped_url_is_split_the_same(port):
                                  "PATH_INFO=/a b/é\nQUERY_STRING=head&")
 
 
-def test_the_hosts_own_refusals_reach_the_client(port):
+def test_the_hosts_own_refusals_reach_the_client(host, port):
     reply = web.get(port, "/fn/nobody")
     assert reply.status == 404 and reply.text.strip()
     reply = web.get(port, "/fn/tiny?head", "POST", body=b"x" * 3000)
     assert reply.status == 413
-    holder = threading.Thread(target=web.get, args=(port, "/fn/tiny?sleep=600"
-                                                    "&head"))
-    holder.start()
-    time.sleep(0.2)
-    try:
-        replies = [web.get(port, "/fn/tiny?head") for _ in range(3)]
-    finally:
-        holder.join()
-    refused = [reply for reply in replies if reply.status == 503]
-    assert refused and refused[0].header("Retry-After")
+    held = threads.begin(web.get, port,
+                         f"/fn/tiny?err=holds-{port}&sleep=1000&head")
+    host.wait_log(f"holds-{port}")
+    refused = web.get(port, "/fn/tiny?head")
+    assert refused.status == 503 and refused.header("Retry-After")
+    assert held.result().status == 200
     assert web.get(port, "/fn/swiss?kill=11").status == 502
 
 

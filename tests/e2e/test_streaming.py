@@ -1,4 +1,5 @@
 """Bytes both ways: at once, one by one, slowly, and after the client has left."""
+import contextlib
 import hashlib
 import socket
 import threading
@@ -189,7 +190,7 @@ def test_a_client_that_leaves_stops_the_work_after_the_grace(host, name,
             assert not host_room.wait_gone(
                 set(host.instances()) - before -
                 {pid for pid in host.instances()
-                 if proc.program(pid) == "fcgi-host-init"}, 3)
+                 if proc.program(pid) == "fcgi-host-init"})
 
 
 # W12
@@ -210,10 +211,10 @@ def test_a_client_that_leaves_nginx_stops_the_work(host, nginx):
 def test_abort_request_does_the_same_on_a_kept_connection(host):
     request_id = host_room.new_id()
     with host.connect() as connection:
-        connection.send(fcgi.request_bytes("/fn/left?sleep=20000",
-                                           flags=fcgi.KEEP_CONN,
-                                           REQUEST_ID=request_id))
-        time.sleep(0.2)
+        connection.send(fcgi.request_bytes(
+            "/fn/left?err=to-be-aborted&sleep=20000", flags=fcgi.KEEP_CONN,
+            REQUEST_ID=request_id))
+        host.wait_log("to-be-aborted")
         connection.send(fcgi.record(fcgi.ABORT, 1))
         started = time.monotonic()
         answer = connection.read_answer()
@@ -229,9 +230,10 @@ def test_abort_request_does_the_same_on_a_kept_connection(host):
 def test_what_ends_within_the_grace_ends_in_peace(host):
     request_id = host_room.new_id()
     connection = host.connect()
-    connection.send(fcgi.request_bytes("/fn/kind?head&sleep=500&data=peace",
-                                       REQUEST_ID=request_id))
-    time.sleep(0.2)
+    connection.send(fcgi.request_bytes(
+        "/fn/kind?err=in-peace&head&sleep=500&data=peace",
+        REQUEST_ID=request_id))
+    host.wait_log("in-peace")
     connection.close()
     record = host.books.wait_request(request_id)
     assert (record["outcome"], record["exit"]) == ("aborted", 0)
@@ -241,16 +243,16 @@ def test_what_ends_within_the_grace_ends_in_peace(host):
 
 
 def test_a_waiting_client_that_leaves_is_forgotten(host):
-    holder = threads.begin(host.execute, "/fn/solo?head&sleep=700")
-    time.sleep(0.2)
-    request_id = host_room.new_id()
-    connection = host.connect()
-    connection.send(fcgi.request_bytes("/fn/solo?head&data=never",
-                                       REQUEST_ID=request_id))
-    time.sleep(0.1)
-    connection.close()
-    record = host.books.wait_request(request_id)
-    holder.result()
+    with host.connect() as holder:
+        holder.send(fcgi.request_bytes("/fn/solo?err=solo-is-held&sleep=20000"))
+        host.wait_log("solo-is-held")
+        request_id = host_room.new_id()
+        connection = host.connect()
+        connection.send(fcgi.request_bytes("/fn/solo?head&data=never",
+                                           REQUEST_ID=request_id))
+        host.wait_asked("solo", 2)
+        connection.close()
+        record = host.books.wait_request(request_id)
     assert record["outcome"] in ("aborted", "refused")
     assert (record["instance"], record["run_us"]) == (None, 0)
     answer, _ = host.execute("/fn/solo?head&raw=next")
@@ -336,7 +338,8 @@ def test_a_body_without_a_length_has_a_deadline_in_total(host):
                                              fcgi.pairs(params)))
         record = None
         while record is None and time.monotonic() - started < 30:
-            slow.send(fcgi.record(fcgi.STDIN, 1, b"x"))
+            with contextlib.suppress(BrokenPipeError):  # it is over
+                slow.send(fcgi.record(fcgi.STDIN, 1, b"x"))
             time.sleep(0.2)
             record = next((r for r in host.books.all()
                            if r.get("request_id") == "trickle"), None)

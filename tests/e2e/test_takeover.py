@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-from lib import books, fcgi, host as host_room, servers, threads
+from lib import books, fcgi, host as host_room, proc, servers, threads
 
 
 @pytest.fixture
@@ -22,10 +22,12 @@ def ask(host, what, **params):
     return connection
 
 
-def drains(host):
-    """Until the gateway accepts nothing any more; its spawner says it first."""
-    host.wait_log("event=drain ")
-    time.sleep(0.3)
+def drains(gateway, timeout=30):
+    """Until the gateway accepts nothing any more."""
+    until = time.monotonic() + timeout
+    while proc.listening(gateway) > 0:
+        assert time.monotonic() < until, "it goes on listening"
+        time.sleep(0.01)
 
 
 def refused(host, *words):
@@ -59,19 +61,20 @@ def test_the_next_host_goes_on_with_the_same_socket(host):
 
 
 def test_what_runs_finishes_and_what_comes_meanwhile_waits(host):
-    long = ask(host, "swiss?sleep=1500&head&raw=long", REQUEST_ID="long")
-    time.sleep(0.3)
+    long = ask(host, "swiss?err=begun&sleep=1500&head&raw=long",
+               REQUEST_ID="long")
+    host.wait_log("begun")
+    gateway = host.roles()["gateway"]
     taking_over = threads.begin(host.take_over)
-    drains(host)
-    started = time.monotonic()
+    drains(gateway)
     short = ask(host, "swiss?head&raw=short", REQUEST_ID="short")
     assert long.is_answered("long")
     assert short.is_answered("short")
-    assert time.monotonic() - started > 0.7, "it did not wait"
     taking_over.result()
     first, second = books.runs(host.books.all())
     assert [r["request_id"] for r in first if r["type"] == "exec"] == ["long"]
     assert [r["request_id"] for r in second if r["type"] == "exec"] == ["short"]
+    assert first[-1]["event"] == "stop"  # behind which the second begins
 
 
 def test_where_no_host_runs_it_is_an_ordinary_start(start_once, programs):
@@ -177,8 +180,8 @@ def test_a_successor_that_dies_takes_nothing_along(host):
 
 
 def test_a_successor_that_dies_while_it_waits_leaves_no_socket(host):
-    running = ask(host, "swiss?sleep=1000&head&raw=x")
-    time.sleep(0.2)
+    running = ask(host, "swiss?err=begun&sleep=1000&head&raw=x")
+    host.wait_log("begun")
     with door(host) as client:
         client.send(b"go")
         host.wait_log("event=drain ")
@@ -188,11 +191,11 @@ def test_a_successor_that_dies_while_it_waits_leaves_no_socket(host):
 
 
 def test_the_old_host_may_die_in_the_middle(host):
-    running = ask(host, "swiss?sleep=20000&head", REQUEST_ID="long")
-    time.sleep(0.3)
-    old = host.process
+    running = ask(host, "swiss?err=begun&sleep=20000&head", REQUEST_ID="long")
+    host.wait_log("begun")
+    old, gateway = host.process, host.roles()["gateway"]
     host.launch("--takeover")
-    drains(host)
+    drains(gateway)
     waiting = ask(host, "swiss?head&raw=x", REQUEST_ID="short")
     old.kill()
     host.wait_notice("READY=1")
@@ -268,11 +271,11 @@ def test_both_hosts_may_be_given_the_same_socket(start_once, programs):
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_one_that_waits_for_its_turn_may_be_told_to_stop(host, number):
-    running = ask(host, "swiss?sleep=4000&head&raw=x")
-    time.sleep(0.3)
-    old = host.process
+    running = ask(host, "swiss?err=begun&sleep=4000&head&raw=x")
+    host.wait_log("begun")
+    old, gateway = host.process, host.roles()["gateway"]
     host.launch("--takeover")
-    drains(host)
+    drains(gateway)
     host.signal(number)
     assert host.process.wait(30) == 0
     assert "told to stop before it had taken over" in host.log()

@@ -181,6 +181,15 @@ class Connection:
             if pause:
                 time.sleep(pause)
 
+    def wait_taken(self, timeout=30):
+        """Until the peer has read all that was sent to it."""
+        until = time.monotonic() + timeout
+        left = bytearray(4)
+        while fcntl.ioctl(self.sock, termios.TIOCOUTQ, left) == 0 and \
+                any(left):
+            assert time.monotonic() < until, "nobody reads it"
+            time.sleep(0.002)
+
     def _need(self, n):
         while len(self.pending) < n:
             more = self.sock.recv(65536)

@@ -351,6 +351,14 @@ class Host:
                                      f"{self.log()[-3000:]}")
             time.sleep(0.02)
 
+    def wait_file(self, path, timeout=30):
+        """Until a function has made the file."""
+        until = time.monotonic() + timeout
+        while not path.exists():
+            assert time.monotonic() < until, f"no {path}"
+            time.sleep(0.02)
+        return path
+
     def verb(self, name, *args, timeout=60):
         """Runs `fcgi-host NAME -c INI …`."""
         return self.installed.run(name, "-c", self.ini_path, *args,
@@ -374,7 +382,7 @@ class Host:
         until = time.monotonic() + timeout
         while True:
             answer = self.fetch(url)
-            if answer.status == status:
+            if answer.is_complete and answer.status == status:
                 return answer
             assert time.monotonic() < until, \
                 f"{url} still gives {answer!r}\n{self.log()[-2000:]}"
@@ -393,6 +401,17 @@ class Host:
                 f"{len(found)} instances, not {count}\n{self.log()[-2000:]}"
             time.sleep(0.05)
 
+    def wait_asked(self, name, count, timeout=30):
+        """Until exactly so many requests run or wait for a function."""
+        until = time.monotonic() + timeout
+        while True:
+            rows = [f for f in json.loads(self.verb(
+                "status", "--json").stdout)["functions"]
+                if f["function"] == name]
+            if rows and rows[0]["busy"] + rows[0]["waiting"] == count:
+                return
+            assert time.monotonic() < until, rows
+            time.sleep(0.02)
 
     def wait_prepared(self, count, timeout=30):
         """Until all that is left of instances is so many prepared ones."""

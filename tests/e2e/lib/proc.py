@@ -104,6 +104,20 @@ def descriptors(pid):
     return sorted(found)
 
 
+def listening(pid):
+    """How many sockets of Unix that listen a process has open."""
+    unix = pathlib.Path("/proc/net/unix").read_text().splitlines()[1:]
+    nodes = {f"socket:[{line.split()[6]}]" for line in unix
+             if line.split()[3] == "00010000"}
+    found = 0
+    for fd in os.listdir(f"/proc/{pid}/fd"):
+        try:
+            found += os.readlink(f"/proc/{pid}/fd/{fd}") in nodes
+        except FileNotFoundError:
+            pass  # closed meanwhile
+    return found
+
+
 MAPPING = re.compile(r"([0-9a-f]+)-([0-9a-f]+) r\S+ \S+ \S+ \S+ *(.*)$")
 
 
