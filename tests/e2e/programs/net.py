@@ -8,7 +8,8 @@
     spoof ADDRESS PORT SOURCE a datagram in another's name
     where                     its own address, as the internet's servers see it
     abstract NAME             the same with an abstract socket
-    hold SECONDS PORT NAME    listens everywhere meanwhile
+    hold PORT NAME            listens everywhere, writes /data/held, and ends
+                              when that is taken away
     options                   options of TCP and UDP, and those that go too far
     names NAME                addresses by the resolver
 """
@@ -112,14 +113,17 @@ def abstract(name):
     print(told(connect))
 
 
-def hold(seconds, port, name):
+def hold(port, name):
     held = [socket.create_server(("", int(port)))]
     told(lambda: held.append(socket.create_server(("::", int(port)),
                                                   family=V6)))
     held.append(socket.socket(UNIX, STREAM))
     held[-1].bind("\0" + name)
     held[-1].listen()
-    time.sleep(float(seconds))
+    open("/data/held", "w").close()
+    until = time.monotonic() + 25
+    while os.path.exists("/data/held") and time.monotonic() < until:
+        time.sleep(0.02)
     print("held")
 
 
