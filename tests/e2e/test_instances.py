@@ -1,5 +1,4 @@
 """Instances: how many start, how long they stay, who waits, who is killed."""
-import json
 import time
 
 import pytest
@@ -18,17 +17,17 @@ def host(start, programs):
     functions["zero/f.fcgi"] = programs.fcgi
     return start.host(functions, {
         "function more": {"instances": "3"},
-        "function window": {"idle": "600ms"},
+        "function window": {"idle": "1500ms"},
         "function zero": {"idle": "0"},
         "function zero/f": {"idle": "0"},
         "function full": {"instances": "1", "queue": "2"},
         "function patient": {"instances": "1", "queue_timeout": "300ms"},
-        "function late": {"timeout": "400ms"},
-        "function late/f": {"timeout": "400ms"},
-        "function tree": {"timeout": "400ms"},
-        "function tree/f": {"timeout": "400ms"},
-        "function stall": {"timeout": "0", "stall_timeout": "400ms"},
-        "function endless": {"timeout": "700ms", "stall_timeout": "400ms"},
+        "function late": {"timeout": "1s"},
+        "function late/f": {"timeout": "1s"},
+        "function tree": {"timeout": "1s"},
+        "function tree/f": {"timeout": "1s"},
+        "function stall": {"timeout": "0", "stall_timeout": "1s"},
+        "function endless": {"timeout": "1500ms", "stall_timeout": "1s"},
         "function busy": {"instances": "2", "idle": "500ms"}})
 
 
@@ -69,12 +68,12 @@ def test_more_start_only_while_requests_wait_and_up_to_the_bound(host):
 # W43
 def test_an_instance_ends_after_its_idle_window(host):
     _, one = host.execute("/fn/window?head")
-    time.sleep(0.3)
+    time.sleep(0.5)
     _, two = host.execute("/fn/window?head")
     assert two["instance"] == one["instance"]
-    record = ended(host, one["instance"], 5)
+    record = ended(host, one["instance"])
     assert record["executions"] == 2
-    assert record["idle_us"] >= 800000
+    assert record["idle_us"] >= 1900000
     assert record["lifetime_us"] >= record["idle_us"]
     assert "idle" in record["reason"]
     _, three = host.execute("/fn/window?head")
@@ -90,24 +89,12 @@ def test_idle_zero_gives_every_execution_a_fresh_sandbox(host, name):
         assert ended(host, record["instance"])["executions"] == 1
 
 
-def wait_in(host, name, count):
-    """Until so many requests run or wait for a function."""
-    until = time.monotonic() + 30
-    while True:
-        rows = [f for f in json.loads(host.verb(
-            "status", "--json").stdout)["functions"] if f["function"] == name]
-        if rows and rows[0]["busy"] + rows[0]["waiting"] == count:
-            return
-        assert time.monotonic() < until, rows
-        time.sleep(0.02)
-
-
 # W11
 def test_a_full_queue_is_503_with_retry_after_at_once(host):
     first = []
     for query in ("head&sleep=4000", "head", "head"):
         first.append(threads.begin(host.execute, f"/fn/full?{query}"))
-        wait_in(host, "full", len(first))
+        host.wait_asked("full", len(first))
     started = time.monotonic()
     answer, record = host.execute("/fn/full?head")
     took = time.monotonic() - started
@@ -125,7 +112,7 @@ def test_a_full_queue_is_503_with_retry_after_at_once(host):
 def test_who_waits_too_long_is_503_with_retry_after(host):
     host.wait_served("/fn/patient?head")
     holder = threads.begin(host.execute, "/fn/patient?head&sleep=3000")
-    wait_in(host, "patient", 1)
+    host.wait_asked("patient", 1)
     started = time.monotonic()
     answer, record = host.execute("/fn/patient?head")
     took = time.monotonic() - started
@@ -145,8 +132,8 @@ def test_the_deadline_is_504_and_the_instance_ends(host, name):
     assert time.monotonic() - started < 15
     assert (answer.is_complete, answer.status) == (True, 504)
     assert (record["outcome"], record["status"]) == ("timeout", 504)
-    assert record["run_us"] + record["init_us"] >= 395000
-    assert record["billed_ms"] >= 395
+    assert record["run_us"] + record["init_us"] >= 995000
+    assert record["billed_ms"] >= 995
     if name == "late/f":
         ended(host, record["instance"])
     answer, record = host.execute(f"/fn/{name}?head&raw=again")
@@ -175,17 +162,17 @@ def test_the_deadline_kills_the_whole_tree(host, name):
             break
         time.sleep(0.05)
     assert not left, f"still there: {left}"
-    # on a busy machine far less than the deadline's 400 ms
+    # on a busy machine far less than the deadline's second
     assert record["cpu_us"] > 30000, "the tree's work is not in the record"
 
 
 # W42
 def test_no_progress_is_stopped_by_the_stall_deadline(host):
-    answer, record = host.execute("/fn/stall?head&tick=5,200&sleep=30000")
+    answer, record = host.execute("/fn/stall?head&tick=5,300&sleep=30000")
     assert answer.body.count(b"tick") == 5, "it was stopped while it worked"
     assert not answer.is_complete
     assert record["outcome"] == "stalled"
-    assert record["run_us"] >= 1200000
+    assert record["run_us"] >= 2000000
     answer, record = host.execute("/fn/stall?sleep=30000")
     assert (answer.status, record["outcome"]) == (504, "stalled")
 
@@ -195,7 +182,7 @@ def test_the_total_deadline_holds_where_progress_never_ends(host):
     answer, record = host.execute("/fn/endless?head&tick=1000,50")
     assert not answer.is_complete
     assert record["outcome"] == "timeout"
-    assert record["run_us"] < 3000000
+    assert record["run_us"] < 10000000
 
 
 # W17
