@@ -272,7 +272,7 @@ box_end(struct box_host *host, struct box *box)
 	bool is_killed = false;
 
 	close_fd(&box->sock);
-	if (poll(&ended, 1, 2000) == 0) {
+	if (poll(&ended, 1, 20000) == 0) {
 		is_killed = true;
 		syscall(SYS_pidfd_send_signal, box->child.pidfd, SIGKILL, NULL,
 		    0);

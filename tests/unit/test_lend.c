@@ -155,7 +155,7 @@ expect_late(void)
 	assert_int_equal(ended.hold, LEND_TIME);
 	assert_int_equal(ended.info.si_code, CLD_KILLED);
 	assert_int_equal(ended.info.si_status, SIGKILL);
-	assert_in_range(ended.took_ms, LIMIT_MS, LIMIT_MS + 5000);
+	assert_in_range(ended.took_ms, LIMIT_MS, LIMIT_MS + 15000);
 }
 
 static void
@@ -177,7 +177,7 @@ who_is_stopped_is_killed_long_before_his_time(void **state)
 	(void)state;
 	assert_int_equal(ended.hold, LEND_STOP);
 	assert_int_equal(ended.info.si_status, SIGKILL);
-	assert_true(ended.took_ms < 2000);
+	assert_true(ended.took_ms < LONG_MS / 2);
 }
 
 /* A process that was forked has no thread of its parent's. */

@@ -54,7 +54,7 @@ is_nonblock(int fd)
 static int
 lowest_free(void)
 {
-	int fd = dup(0);
+	int fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
 
 	assert_true(fd >= 0);
 	close(fd);
@@ -70,7 +70,7 @@ a_stolen_descriptor_is_closed_only_by_the_thief(void **state)
 
 	(void)state;
 	{
-		CLEANUP_FD int fd = dup(0);
+		CLEANUP_FD int fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
 
 		stolen = steal_fd(&fd);
 		assert_int_equal(fd, -1);
@@ -88,7 +88,7 @@ a_stolen_descriptor_is_closed_only_by_the_thief(void **state)
 static void
 closing_keeps_errno_and_may_be_done_twice(void **state)
 {
-	int fd = dup(0);
+	int fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
 
 	(void)state;
 	errno = EXDEV;

@@ -236,7 +236,7 @@ expect_killed_for(struct puppet *puppet, misdeed_fn *misdeed, size_t number)
 	puppet_await_successor(&world, puppet);
 	/* Both roles, and soon nothing that was started; but a function's network
 	 * namespace and a /proc are kept once made. */
-	for (int ms = 0; ms < 2000 && (world_children(&world) > 2 ||
+	for (int ms = 0; ms < 15000 && (world_children(&world) > 2 ||
 	    world_fds(&world) > before + 2); ms += 10)
 		usleep(10000);
 	assert_int_equal(world_children(&world), 2);
