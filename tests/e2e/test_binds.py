@@ -4,6 +4,7 @@ import os
 import pathlib
 import shutil
 import tempfile
+import time
 
 import pytest
 
@@ -253,6 +254,26 @@ def test_a_sidecar_cannot_ask_for_one(start_once):
     told = {entry["function"]: entry for entry in map(
         json.loads, host.verb("list", "--json").stdout.splitlines())}
     assert "bind" in told["alice/run"]["detail"]
+
+
+def test_what_a_runtime_names_is_every_tenants_and_what_a_tenant_names_his(
+        start_once, apart):
+    folder(apart / "of-runtime", "everybody's")
+    folder(apart / "of-alice", "alice's")
+    host = with_binds(start_once, {
+        "runtime special": {"extensions": "special", "command": "/bin/sh",
+                            "bind": apart / "of-runtime", "env.TOKEN": "t"},
+        "tenant alice": {"bind": apart / "of-alice"}})
+    look = f"cat {apart}/of-*/mark; echo $TOKEN"
+    assert run(host, look) == "alice's\n\n"
+    for tenant in ("alice", "bob"):
+        host.sidecar(f"{tenant}/run", runtime="special")
+        until = time.monotonic() + 30
+        while run(host, "echo $TOKEN", tenant) != "t\n":
+            assert time.monotonic() < until, host.log()[-2000:]
+            time.sleep(0.05)
+    assert run(host, look) == "alice's\neverybody's\nt\n"
+    assert run(host, look, "bob") == "everybody's\nt\n"
 
 
 # ------------------------------------------------------------------------ data
