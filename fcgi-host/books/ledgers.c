@@ -1,7 +1,9 @@
 #include "fcgi-host/books/ledgers.h"
 
 #include <errno.h>
+#include <unistd.h>
 
+#include "fcgi-host/books/progress.h"
 #include "fcgi-host/books/seen.h"
 #include "fcgi-host/cmd.h"
 #include "fcgi-host/conf.h"
@@ -29,15 +31,31 @@ ledgers_files(struct files *files, char **paths, const char *conf_path)
 	return error != 0 ? CMD_FAILED : CMD_DONE;
 }
 
+static void
+show(uint64_t position, void *arg)
+{
+	progress_show(arg, position);
+}
+
 /* What was read in one go must be what is there at its end. */
 static int
 read_all(struct reader *reader, const struct files *files)
 {
+	struct progress progress;
 	int error = 0;
 	size_t i;
 
-	for (i = 0; error == 0 && i < files->count; i++)
+	/* Not between lines that are shown there, too. */
+	progress_begin(&progress, files,
+	    reader->prints && isatty(STDOUT_FILENO) == 1);
+	reader->moved = show;
+	reader->moved_arg = &progress;
+	for (i = 0; error == 0 && i < files->count; i++) {
 		error = reader_read(reader, files->at[i].path);
+		progress_next(&progress, files->at[i].size);
+	}
+	progress_end(&progress);
+	reader->moved = NULL;
 	if (error == -ENOENT || (error == 0 && files_changed(files)))
 		error = -ESTALE;
 	return error;

@@ -26,6 +26,11 @@ struct reader {
 	int (*each)(const struct entry *entry, const struct place *place,
 	    void *arg);
 	void *arg;
+	bool prints; /* each writes to standard output */
+	/* Called now and then with the bytes of the file that were read; or
+	 * NULL. */
+	void (*moved)(uint64_t position, void *arg);
+	void *moved_arg;
 	uint64_t faults; /* reported by reader_fault */
 	/* Of sums: before this time there were records that are not here, since
 	 * a run begins in the midst; 0: none is known of. */

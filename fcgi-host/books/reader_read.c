@@ -34,8 +34,12 @@ reader_read(struct reader *reader, const char *path)
 	int error = block == NULL || json == NULL ? -ENOMEM :
 	    lines_open(&lines, path, reader), state = 0;
 
-	while (error == 0 && (state = lines_fill(lines, block)) > 0)
+	while (error == 0 && (state = lines_fill(lines, block)) > 0) {
 		error = take_block(reader, json, block);
+		if (reader->moved != NULL)
+			reader->moved(lines_position(lines),
+			    reader->moved_arg);
+	}
 	lines_close(lines);
 	json_free(json);
 	block_free(block);

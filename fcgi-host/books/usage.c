@@ -275,7 +275,8 @@ make_page(struct usage *usage, char **paths, const struct options *options,
 static int
 read_all(struct usage *usage, char **paths, const struct options *options)
 {
-	struct reader reader = { .each = add_line, .arg = usage };
+	struct reader reader = { .each = add_line, .arg = usage,
+		.prints = true };
 	struct sum_query query = { .count = 1, .at[0] = {
 		.keys = &usage->keys, .from_us = usage->from_us,
 		.to_us = usage->to_us } };
