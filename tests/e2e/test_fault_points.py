@@ -1,11 +1,10 @@
 """kill -9 of every part at every system call of an execution, and of a rotation:
 whatever had been done by then, an answer that is whole has its record, once, and
-no line is lost or doubled.  strace tells the calls, and then kills before one of
-them is done; in a sandbox programs/before.c does."""
+no line is lost or doubled.  programs/before.c counts the calls, and kills before
+one of them is done."""
 import contextlib
 import os
 import re
-import signal
 import subprocess
 import time
 
@@ -16,7 +15,6 @@ from lib import books, chain, fcgi, host as host_room, proc, programs as room
 # 1: at every one of them; else at every so many.
 EVERY = int(os.environ.get("FAULT_POINTS", "16"))
 FEW = max(1, EVERY // 4)  # of a deed of few calls
-CALL = re.compile(r"^(\w+)\(", re.M)
 HELD = "?head&raw=0123456789"
 LONG = ("?field=Content-Type:+text/plain&field=Content-Length:+10&end"
         "&raw=0123456789")
@@ -31,6 +29,7 @@ def host(start_once, programs):
         {"host": {"max_prepared": "0"}, "function cold/swiss": {"idle": "0"}})
     made.first_key = chain.begin(made)
     made.old, made.whole, made.asked = [], [], []
+    made.programs = programs
     return made
 
 
@@ -46,33 +45,49 @@ def alone(start_once, programs):
     return made
 
 
-@contextlib.contextmanager
-def traced(pid, *options):
-    strace, = room.need("strace")
-    tracer = subprocess.Popen(
-        [strace, "-p", str(pid), *options], stderr=subprocess.PIPE,
-        stdin=subprocess.DEVNULL, text=True, start_new_session=True)
-    try:
-        said = tracer.stderr.readline()
-        assert "attached" in said, said
-        yield
-    finally:
-        tracer.send_signal(signal.SIGINT)
-        tracer.wait(10)
-        tracer.stderr.close()
+class Hunt:
+    """Kills before one call, and tells what it has seen; of number 0 it only
+    looks on."""
+
+    def __init__(self, host, number, whose, pid):
+        self.number, self.calls, self.has_killed = number, 0, False
+        self.process = subprocess.Popen(
+            [host.programs.before, str(number), whose, str(pid)],
+            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True,
+            start_new_session=True, preexec_fn=room.end_with_parent)
+
+    def __enter__(self):
+        # the call that it waits in is begun anew, perhaps before it is told
+        while (line := self.process.stdout.readline()) != "attached\n":
+            assert line, "it cannot be traced"
+            self.calls += 1
+        return self
+
+    def __exit__(self, *_):
+        time.sleep(0.02)  # what is done behind the deed has points, too
+        self.process.terminate()
+        lines = self.process.stdout.read().split()
+        self.process.wait(30)
+        self.process.stdout.close()
+        self.has_killed = "killed" in lines
+        self.calls += len(lines) - self.has_killed
 
 
-def calls(host, victim, deed):
-    """[(a call's name, which of that name)] of the deed, in order."""
-    path = host.dir / "calls"
-    with traced(host.roles()[victim], "-o", str(path)):
-        deed("watched")
-        time.sleep(0.1)
-    seen, found = {}, []
-    for name in CALL.findall(path.read_text()):
-        seen[name] = seen.get(name, 0) + 1
-        found.append((name, seen[name]))
-    return found
+def sweep(host, whose, find, deed, stride):
+    """The hunts of a deed that is done again and again: who is found is killed
+    before its first call, its next, and so on, until the deed is over before it
+    comes to that.  The last one, and those that killed."""
+    with Hunt(host, 0, whose, find(host)) as seen:
+        deed(seen)
+    hunts = []
+    for number in range(1, 4 * seen.calls + 200, stride):
+        with Hunt(host, number, whose, find(host)) as hunt:
+            deed(hunt)
+        if not hunt.has_killed:
+            print(f"killed at {len(hunts)} of {hunt.calls} calls")
+            return hunt, hunts
+        hunts.append(hunt)
+    raise AssertionError(f"of {seen.calls} calls {hunt.number} were killed")
 
 
 def back(host):
@@ -83,38 +98,33 @@ def back(host):
             try:
                 if host.fetch(f"/fn/{name}?head&raw=back").text == "back":
                     break
-            except OSError:
-                time.sleep(0.01)
+            except (OSError, EOFError):
+                pass
             assert time.monotonic() < until, "service is not back"
-
-
-def kill_at(host, victim, call, number, deed):
-    """Whether it was there to be killed."""
-    pid, below = host.roles()[victim], proc.descendants(host.pid)
-    with traced(pid, "-o", "/dev/null", "-e", f"trace={call}", "-e",
-                f"inject={call}:signal=SIGKILL:when={number}"):
-        deed(f"{victim}-{call}-{number}")
-        time.sleep(0.02)
-    facts = proc.stat(pid)
-    if facts is not None and facts[1] != "Z":
-        return False
-    if victim == "spawner":
-        host.process.wait(30)
-        assert not host_room.wait_gone(below)
-        host.start()
-    return True
+            time.sleep(0.01)
 
 
 def kill_everywhere(host, victim, deed):
-    back(host)
-    all_of_them = calls(host, victim, deed)
-    killed = []
-    for call, number in all_of_them[::EVERY]:
+    """Service is back after each; the spawner's end is everybody's, and it is
+    started anew."""
+    hunts, below = [], []
+
+    def find(host):
+        if victim == "spawner" and hunts and hunts[-1].has_killed:
+            host.process.wait(30)
+            assert not host_room.wait_gone(below)
+            host.start()
         back(host)
-        killed.append(kill_at(host, victim, call, number, deed))
-    print(f"{victim}: {sum(killed)} of {len(all_of_them)} points, "
-          f"{len(host.whole)} of {len(host.asked)} answers whole")
-    assert sum(killed) >= 0.5 * len(killed), f"{killed}: it went other ways"
+        below[:] = proc.descendants(host.pid)
+        return host.roles()[victim]
+
+    def do(hunt):
+        hunts.append(hunt)
+        deed(f"{victim}-{hunt.number}")
+
+    last, _ = sweep(host, "self", find, do, EVERY)
+    print(f"{len(host.whole)} of {len(host.asked)} answers whole")
+    assert f"{victim}-{last.number}" in host.whole
     back(host)
 
 
@@ -124,7 +134,7 @@ def asker(host, url):
         answer = fcgi.Answer()
         host.asked.append(name)
         try:
-            with host.connect(timeout=5) as connection:
+            with host.connect(timeout=30) as connection:
                 connection.send(fcgi.request_bytes(url + HELD,
                                                    REQUEST_ID=name))
                 connection.read_answer(1, answer)
@@ -176,51 +186,6 @@ def test_a_spawner_killed_at_any_call_of_a_start(host):
 
 
 # ------------------------------------------- init, its program and the scanner
-
-class Hunt:
-    """Kills before one call, and tells what it has seen; of number 0 it only
-    looks on."""
-
-    def __init__(self, host, number, whose, pid):
-        self.number, self.calls, self.has_killed = number, 0, False
-        self.process = subprocess.Popen(
-            [host.programs.before, str(number), whose, str(pid)],
-            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True,
-            start_new_session=True, preexec_fn=room.end_with_parent)
-
-    def __enter__(self):
-        # the call that it waits in is begun anew, perhaps before it is told
-        while (line := self.process.stdout.readline()) != "attached\n":
-            assert line, "it cannot be traced"
-            self.calls += 1
-        return self
-
-    def __exit__(self, *_):
-        time.sleep(0.02)  # what is done behind the deed has points, too
-        self.process.terminate()
-        lines = self.process.stdout.read().split()
-        self.process.wait(30)
-        self.process.stdout.close()
-        self.has_killed = "killed" in lines
-        self.calls += len(lines) - self.has_killed
-
-
-def sweep(host, whose, find, deed, stride):
-    """The hunts of a deed that is done again and again: who is found is killed
-    before its first call, its next, and so on, until the deed is over before it
-    comes to that.  The last one, and those that killed."""
-    with Hunt(host, 0, whose, find(host)) as seen:
-        deed(seen)
-    hunts = []
-    for number in range(1, 4 * seen.calls + 200, stride):
-        with Hunt(host, number, whose, find(host)) as hunt:
-            deed(hunt)
-        if not hunt.has_killed:
-            print(f"killed at {len(hunts)} of {hunt.calls} calls")
-            return hunt, hunts
-        hunts.append(hunt)
-    raise AssertionError(f"of {seen.calls} calls {hunt.number} were killed")
-
 
 def judge_answer(answer):
     """All of the function's, or in words that there is none, or visibly cut."""

@@ -48,6 +48,21 @@ attach(const struct hunt *hunt)
 		fail("PTRACE_SEIZE");
 }
 
+/* Said first, for whoever waits for the victim's work knows of its death as soon;
+ * and what is said is done, even if this one is told to end. */
+static void
+strike(pid_t pid)
+{
+	sigset_t end;
+
+	sigemptyset(&end);
+	sigaddset(&end, SIGTERM);
+	sigprocmask(SIG_BLOCK, &end, NULL);
+	puts("killed");
+	kill(pid, SIGKILL);
+	sigprocmask(SIG_UNBLOCK, &end, NULL);
+}
+
 /* At a call's beginning or end: counts the one, and strikes. */
 static void
 call_stop(struct hunt *hunt, pid_t pid)
@@ -59,11 +74,8 @@ call_stop(struct hunt *hunt, pid_t pid)
 	    info.op != PTRACE_SYSCALL_INFO_ENTRY)
 		return;
 	printf("%llu\n", (unsigned long long)info.entry.nr);
-	/* said first: whoever waits for what it did knows of its death as soon */
-	if (++hunt->counted == hunt->number) {
-		puts("killed");
-		kill(pid, SIGKILL);
-	}
+	if (++hunt->counted == hunt->number)
+		strike(pid);
 }
 
 /* Lets go on what has stopped.  It may be dead by now: that is told apart. */
