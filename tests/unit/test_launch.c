@@ -501,6 +501,16 @@ make_network(void)
 	return pid;
 }
 
+/* One that is told to be gone may hold one for a moment yet, so the number from
+ * before may be one more than at rest; each leak would be three. */
+static void
+expect_no_more_fds(unsigned before)
+{
+	for (int ms = 0; ms < 30000 && world_fds(&world) > before; ms += 10)
+		usleep(10000);
+	assert_in_range(world_fds(&world), 1, before);
+}
+
 static void
 a_start_leaves_no_descriptor_open_whatever_its_network(void **state)
 {
@@ -529,7 +539,7 @@ a_start_leaves_no_descriptor_open_whatever_its_network(void **state)
 			start(&held, ++id, names[i]);
 			kill_instance(&held);
 		}
-		assert_int_equal(world_fds(&world), before);
+		expect_no_more_fds(before);
 	}
 	assert_int_equal(kill(network, SIGKILL), 0);
 	assert_int_equal(waitpid(network, NULL, 0), network);
