@@ -92,7 +92,7 @@ def test_a_slow_copy_is_served_when_it_is_whole(host):
     with open(host.functions / "slow.sh", "w", encoding="ascii") as out:
         out.write("#!/bin/sh\nprintf 'Content-Type: text/plain\\n\\n'\n")
         out.flush()
-        time.sleep(0.3)
+        host.wait_served("/fn/slow", status=503)
         assert is_being_written(host, "/fn/slow")["tenant"] == "default"
         out.write("printf whole\n")
         out.flush()
@@ -141,12 +141,12 @@ def test_a_script_written_over_in_place_answers_whole_again(host):
 
 def test_a_rename_over_it_is_served_next_and_the_old_finishes(host):
     host.add("swap.sh", "#!/bin/sh\nprintf 'Content-Type: text/plain\\n\\n'\n"
-             "sleep 1\nprintf old\n")
+             "echo begun $QUERY_STRING >&2\nsleep 1\nprintf old\n")
     host.wait_served("/fn/swap")
-    asked = threads.begin(host.execute, "/fn/swap")
-    time.sleep(0.3)
+    asked = threads.begin(host.execute, "/fn/swap?the-old-one")
+    host.wait_log("begun the-old-one")
     host.add("swap.sh", SAY % "new")
-    time.sleep(0.2)
+    wait_answer(host, "/fn/swap", "new")
     answer, new = host.execute("/fn/swap")
     assert answer.text == "new"
     answer, old = asked.result()
@@ -157,20 +157,23 @@ def test_a_rename_over_it_is_served_next_and_the_old_finishes(host):
 
 def test_renaming_over_it_again_and_again_never_gives_an_error(host):
     stop = threading.Event()
-    bad = []
+    good, bad = [], []
 
     def ask():
         while not stop.is_set():
             answer = host.fetch("/fn/alice/a")
-            if answer.status != 200 or not answer.is_complete:
-                bad.append(answer)
+            is_good = answer.status == 200 and answer.is_complete
+            (good if is_good else bad).append(answer)
 
     thread = threading.Thread(target=ask)
     thread.start()
     for i in range(40):
         host.add("alice/a.sh", SAY % f"v{i}")
         # Slower than a start, or it never finds the file that it opened.
-        time.sleep(0.15 if host.installed.is_sanitized else 0.03)
+        until, enough = time.monotonic() + 30, len(good) + 2
+        while len(good) < enough and not bad:
+            assert time.monotonic() < until, "nobody is served"
+            time.sleep(0.005)
     wait_answer(host, "/fn/alice/a", "v39")
     stop.set()
     thread.join()
@@ -447,13 +450,17 @@ def test_five_thousand_rewrites_leave_nothing_behind(host):
 
 def test_an_idle_scanner_does_not_wake(host):
     scanner = host.roles()["scanner"]
-    time.sleep(1.5)
 
     def switches():
         with open(f"/proc/{scanner}/status", encoding="ascii") as status:
             return re.findall(r"ctxt_switches:\s+(\d+)", status.read())
 
-    before = switches()
+    # what it had to do at the start is done when it sleeps for a second
+    until, before = time.monotonic() + 30, None
+    while before != switches():
+        assert time.monotonic() < until, "it never sleeps"
+        before = switches()
+        time.sleep(1)
     for _ in range(20):
         assert host.fetch("/fn/first").text == "first"
     time.sleep(1)

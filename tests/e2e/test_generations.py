@@ -41,7 +41,7 @@ def instances(host):
     return found
 
 
-def wait_settled(host, timeout=20):
+def wait_settled(host, timeout=30):
     """Until each function has an idle instance or none, and one prepared."""
     until = time.monotonic() + timeout
     while True:
@@ -177,8 +177,9 @@ def test_settings_of_the_host_itself_touch_no_instance(host):
 
 def test_what_runs_is_finished_by_the_old_instance(host):
     before = instances(host)
-    old = threads.begin(host.execute, "/fn/warm?sleep=900&head&raw=old")
-    time.sleep(0.3)
+    old = threads.begin(host.execute,
+                        "/fn/warm?err=begun&sleep=900&head&raw=old")
+    host.wait_log("begun")
     host.configure({"function warm": {"env.word": "new"}})
     reload(host)
     answer, record = host.execute("/fn/warm?head&raw=new")
@@ -250,10 +251,10 @@ def test_what_waited_across_a_reload_starts_its_program_with_the_new_settings(
     host.configure(old)
     reload(host)
     assert "WORD=old" in host.fetch("/fn/warm?head&process").text.split("\n")
-    runs = threads.begin(host.fetch, "/fn/warm?sleep=1500&head")
-    time.sleep(0.4)
+    runs = threads.begin(host.fetch, "/fn/warm?err=begun&sleep=4000&head")
+    host.wait_log("begun")
     waits = threads.begin(host.fetch, "/fn/warm?head&process")
-    time.sleep(0.3)
+    host.wait_asked("warm", 2)
     new = {"env.word": "new"}
     host.configure({**old, "function warm": new})
     reload(host)

@@ -54,6 +54,8 @@ def trickle(host):
         slow = [stack.enter_context(host.connect()) for _ in range(40)]
         for connection in slow:
             connection.send(whole[:100])
+        for connection in slow:  # else a silent one would give way
+            connection.wait_taken()
         beside = host.fetch("/fn/good?head")
         started, place = time.monotonic(), 100
         while time.monotonic() - started < 31:

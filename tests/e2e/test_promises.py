@@ -47,6 +47,7 @@ ENDS = [
 
 def test_every_end_has_exactly_one_record(host):
     """All at once, three times; then as many records as requests."""
+    host.fetch("/fn/warm?head")  # what never answered would be left alone
     wanted = {host_room.new_id(): end for end in ENDS * 3}
     threads.all_of(lambda one: host.fetch(wanted[one][1], REQUEST_ID=one),
                    wanted)
@@ -57,12 +58,15 @@ def test_every_end_has_exactly_one_record(host):
 
 
 def test_a_refused_request_has_exactly_one_record(host):
-    ids = [host_room.new_id() for _ in range(8)]
-    threads.all_of(lambda one: host.fetch("/fn/full?head&sleep=500",
-                                          REQUEST_ID=one), ids)
+    host.wait_served("/fn/full?head")
+    running = threads.begin(
+        host.execute, "/fn/full?err=it-is-full&head&sleep=2000")
+    host.wait_log("it-is-full")
+    ids = [host_room.new_id() for _ in range(7)]
+    threads.all_of(lambda one: host.fetch("/fn/full?head", REQUEST_ID=one), ids)
     outcomes = [host.books.wait_request(one)["outcome"] for one in ids]
-    assert outcomes.count("refused") == 7, outcomes
-    assert outcomes.count("ok") == 1
+    assert outcomes == ["refused"] * 7
+    assert running.result()[1]["outcome"] == "ok"
 
 
 @pytest.mark.parametrize("url", ["/fn/left?head&tick=100,50",
@@ -216,9 +220,9 @@ def test_an_answer_whose_record_cannot_be_written_is_not_completed(
     host.fetch("/fn/swiss?head")
     request_id = host_room.new_id()
     connection = host.connect(timeout=2)
-    connection.send(fcgi.request_bytes(f"/fn/swiss?sleep=300&{query}",
-                                       REQUEST_ID=request_id))
-    time.sleep(0.1)
+    connection.send(fcgi.request_bytes(
+        f"/fn/swiss?err=begun&sleep=1000&{query}", REQUEST_ID=request_id))
+    host.wait_log("begun")
     subprocess.run(["chattr", "+i", host.accounting], check=True)
     try:
         answer = fcgi.Answer()
@@ -291,11 +295,12 @@ def test_work_between_executions_is_in_the_instances_record(start_once,
                                                             programs):
     host = start_once.host({"f.fcgi": programs.fcgi},
                            {"defaults": {"idle": "3s"}})
-    _, record = host.execute("/fn/f?head&after=300")
-    assert record["cpu_us"] < 150000
-    ended = host.books.wait(lambda r: r["type"] == "instance")
-    assert ended["idle_cpu_us"] >= 150000
-    assert ended["idle_cpu_us"] + record["cpu_us"] >= 300000
+    _, record = host.execute("/fn/f?head&after=600")
+    assert record["cpu_us"] < 300000
+    ended = host.books.wait(lambda r: r["type"] == "instance" and
+                            r["executions"] == 1)
+    assert ended["idle_cpu_us"] >= 300000
+    assert ended["idle_cpu_us"] + record["cpu_us"] >= 600000
 
 
 # -------------------------------------------------------------- promise 4

@@ -154,6 +154,7 @@ def test_killed_while_a_request_waits_for_its_start(host, kind, victim):
     spawner = host.roles()["spawner"]
     os.kill(spawner, signal.SIGSTOP)
     asked = Asked(host, URLS[kind].replace("/fn/", "/fn/cold/") + "?head")
+    asked.connection.wait_taken()
     time.sleep(0.3)
     if victim == "gateway":
         os.kill(host.roles()["gateway"], signal.SIGKILL)

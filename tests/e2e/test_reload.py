@@ -54,8 +54,9 @@ def test_a_reload_puts_new_settings_into_service(host):
 
 def test_a_reload_keeps_what_runs_and_uses_new_instances_after(host):
     _, before = host.execute("/fn/warm?head")
-    old = threads.begin(host.execute, "/fn/warm?sleep=700&head&raw=old")
-    time.sleep(0.2)
+    old = threads.begin(host.execute,
+                        "/fn/warm?err=begun&sleep=700&head&raw=old")
+    host.wait_log("begun")
     host.configure({"defaults": {"memory": "64M"}})
     assert host.verb("reload").returncode == 0
     _, after = host.execute("/fn/warm?head")
@@ -128,14 +129,17 @@ def test_reloads_under_load_fail_no_request(host, start_once):
 
 
 def test_a_replaced_file_serves_anew_and_the_old_one_finishes(host):
-    host.add("job.sh", "sleep 1; printf 'Content-Type: a/b\\n\\nold'\n")
+    host.add("job.sh", "echo begun $QUERY_STRING >&2; sleep 1; "
+             "printf 'Content-Type: a/b\\n\\nold'\n")
     until = time.monotonic() + 30
     while host.fetch("/fn/job").status == 404:
         assert time.monotonic() < until
-    old = threads.begin(host.execute, "/fn/job")
-    time.sleep(0.3)
+    old = threads.begin(host.execute, "/fn/job?the-old-one")
+    host.wait_log("begun the-old-one")
     host.add("job.sh", "printf 'Content-Type: a/b\\n\\nnew'\n")
-    time.sleep(0.5)
+    until = time.monotonic() + 30
+    while host.fetch("/fn/job").text != "new":
+        assert time.monotonic() < until
     answer, record = host.execute("/fn/job")
     assert answer.text == "new"
     answer, old_record = old.result()
@@ -144,8 +148,9 @@ def test_a_replaced_file_serves_anew_and_the_old_one_finishes(host):
 
 
 def test_drain_finishes_what_runs_and_ends(host):
-    asked = threads.begin(host.execute, "/fn/swiss?sleep=800&head&raw=whole")
-    time.sleep(0.2)
+    asked = threads.begin(host.execute,
+                          "/fn/swiss?err=begun&sleep=800&head&raw=whole")
+    host.wait_log("begun")
     done = host.verb("drain")
     assert done.returncode == 0, done.stderr
     answer, record = asked.result()
@@ -178,8 +183,9 @@ def test_a_drain_answers_all_that_wait_in_the_backlog(host):
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_signal_to_end_lets_what_runs_finish(host, number):
-    asked = threads.begin(host.fetch, "/fn/warm?sleep=700&head&raw=whole")
-    time.sleep(0.25)
+    asked = threads.begin(host.fetch,
+                          "/fn/warm?err=begun&sleep=700&head&raw=whole")
+    host.wait_log("begun")
     host.signal(number)
     answer = asked.result()
     assert answer.text == "whole" and answer.is_complete
@@ -196,8 +202,8 @@ def test_the_end_comes_at_once_where_the_last_client_has_left(host):
     host.configure({"defaults": {"abort_grace": "300ms"}})
     assert host.verb("reload").returncode == 0
     connection = host.connect()
-    connection.send(fcgi.request_bytes("/fn/swiss?head&sleep=20000"))
-    time.sleep(0.2)
+    connection.send(fcgi.request_bytes("/fn/swiss?err=begun&head&sleep=20000"))
+    host.wait_log("begun")
     connection.close()
     host.signal(signal.SIGTERM)
     started = time.monotonic()
@@ -227,7 +233,7 @@ def test_a_second_host_on_the_same_socket_refuses_to_start(host):
 def test_the_service_manager_is_told(host):
     """READY=1 was awaited at the start; the end is told too."""
     host.signal(signal.SIGTERM)
-    host.wait_notice("STOPPING=1", 5)
+    host.wait_notice("STOPPING=1")
     host.process.wait(15)
 
 

@@ -320,8 +320,8 @@ def test_an_unknown_management_record_is_answered_so(host):
 def test_a_second_begin_is_told_that_we_do_not_multiplex(host):
     with host.connect() as connection:
         connection.send(fcgi.request_bytes("/fn/swiss?sleep=200&head&raw=one",
-                                           flags=fcgi.KEEP_CONN))
-        connection.send(fcgi.begin(2, flags=fcgi.KEEP_CONN))
+                                           flags=fcgi.KEEP_CONN) +
+                        fcgi.begin(2, flags=fcgi.KEEP_CONN))
         kind, request_id, content = connection.read_record()
         assert (kind, request_id) == (fcgi.END, 2)
         assert content[4] == fcgi.CANT_MPX_CONN
