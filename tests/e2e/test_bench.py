@@ -104,7 +104,8 @@ class Sinner(threading.Thread):
 def test_a_wrong_answer_is_a_fault_of_its_kind_and_no_answer(
         fcgi_load, tmp_path, fault, reply):
     sinner = Sinner(tmp_path / "s", reply)
-    found = fcgi_load(tmp_path / "s", "-n", "3", "-T", "0.3", "-e", "hello")
+    longest = "0.3" if fault == "timeout" else "30"
+    found = fcgi_load(tmp_path / "s", "-n", "3", "-T", longest, "-e", "hello")
     sinner.listener.close()
     assert found["answers"] == 0
     assert found["faults"][fault] == found["faults"]["all"] == 3

@@ -55,17 +55,17 @@ def host(start_once, programs):
 
 
 def test_what_comes_after_the_answer_goes_on_with_the_next_request(host):
-    _, first = host.execute("/fn/f?head&after=400")
+    _, first = host.execute("/fn/f?head&after=1500")
     wait_frozen(host)
     leaf = wait_leaf(host)
     before = usage_us(leaf)
     time.sleep(0.5)
     assert usage_us(leaf) == before
-    assert first["cpu_us"] + before < 300000
+    assert first["cpu_us"] + before < 1200000
     answer, second = host.execute("/fn/f?head&self")
     assert answer.status == 200 and "served=2" in answer.text
     assert (first["instance"], second["start"]) == (second["instance"], "warm")
-    assert second["cpu_us"] > 200000
+    assert second["cpu_us"] > 250000
 
 
 def test_a_child_that_it_left_behind_stands_still_too(host):
@@ -74,15 +74,18 @@ def test_a_child_that_it_left_behind_stands_still_too(host):
     before = usage_us(leaf)
     time.sleep(0.3)
     assert usage_us(leaf) == before
-    host.execute("/fn/f?head&sleep=200")
-    assert usage_us(leaf) > before + 50000
+    # and goes on in each execution, as far as a busy machine lets it
+    until = time.monotonic() + 30
+    while usage_us(leaf) <= before + 50000:
+        assert time.monotonic() < until, usage_us(leaf) - before
+        host.execute("/fn/f?head&sleep=200")
 
 
 def test_many_requests_find_it_awake_one_after_the_other_and_at_once(host):
     for i in range(100):
         assert host.fetch(f"/fn/f?head&raw={i}").text == str(i)
     answers = threads.all_of(host.fetch, [
-        f"/fn/f?head&sleep=5&raw={i}" for i in range(60)])
+        f"/fn/f?head&sleep=50&raw={i}" for i in range(60)])
     assert [a.text for a in answers] == [str(i) for i in range(60)]
     wait_frozen(host, 4)
     assert {r["outcome"] for r in host.books.executions()} == {"ok"}
@@ -101,7 +104,10 @@ def test_without_the_key_and_in_a_cgi_function_nothing_is_frozen(start_once,
                            {"function c": {"freeze_idle": "yes"}})
     host.execute("/fn/f?head&after=300")
     host.execute("/fn/c?head")
-    time.sleep(0.5)
+    until = time.monotonic() + 30
+    while {i["state"] for i in instances(host)} - {"idle", "prepared"}:
+        assert time.monotonic() < until, instances(host)
+    time.sleep(0.3)
     assert {i["state"] for i in instances(host)} <= {"idle", "prepared"}
     assert not leaves(host, "frozen 1")
 
@@ -143,14 +149,16 @@ def test_one_that_is_frozen_ends_as_any_other(start_once, programs, how):
     while leaf.exists():
         assert time.monotonic() < until, "it is still there"
         time.sleep(0.02)
-    assert not [pid for pid in pids if os.path.exists(f"/proc/{pid}")]
+    while any(os.path.exists(f"/proc/{pid}") for pid in pids):
+        assert time.monotonic() < until, "some live on without it"
+        time.sleep(0.02)
     if how != "stop":
         host.wait_served("/fn/f?head")
 
 
 def test_the_deadline_counts_for_one_that_was_frozen(start_once, programs):
     host = start_once.host({"f.fcgi": programs.fcgi}, {
-        "defaults": {"freeze_idle": "yes", "timeout": "500ms"}})
+        "defaults": {"freeze_idle": "yes", "timeout": "2s"}})
     host.execute("/fn/f?head")
     wait_frozen(host)
     answer, record = host.execute("/fn/f?hang")

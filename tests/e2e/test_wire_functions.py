@@ -18,7 +18,7 @@ def host(start, programs):
         "family.fcgi": programs.fcgi, "hang.cgi": programs.cgi,
         "hang/f.fcgi": programs.fcgi}, {
             "function solo": {"instances": "1"},
-            "function family": {"idle": "300ms"},
+            "function family": {"idle": "1500ms"},
             "defaults": {"env.GREETING": "good day"}})
 
 
@@ -191,7 +191,7 @@ def test_a_function_that_hangs_holds_nobody_else_up(host, name):
         for other in ("swiss", "warm"):
             started = time.monotonic()
             assert host.fetch(f"/fn/{other}?head&raw=x").text == "x"
-            assert time.monotonic() - started < 2
+            assert time.monotonic() - started < 10
     finally:
         for connection in stuck:
             connection.close()
