@@ -166,7 +166,7 @@ def test_after_chaos_the_books_are_whole_and_nothing_is_left(start_once,
     for name in ("c", "f", "zero", "tenant/c", "tenant/f"):
         host.fetch(f"/fn/{name}?head")
     host.wait_prepared(5)
-    before = leaks.snapshot(host)
+    before = leaks.at_rest(host)
     roles = host.roles()
     until = time.monotonic() + SECONDS
     clients = [Client(host, n, until) for n in range(CLIENTS)]
@@ -179,7 +179,7 @@ def test_after_chaos_the_books_are_whole_and_nothing_is_left(start_once,
     assert not wrong, f"{len(wrong)} wrong answers: {wrong[0]!r}"
     assert sum(client.acts for client in clients) > 20 * SECONDS
     host.wait_prepared(5)
-    leaks.settle(host, before, 20)
+    leaks.settle(host, before)
     assert host.roles() == roles, "a role was restarted"
     host.stop()
     check_books(host, clients, [*old, host.accounting])

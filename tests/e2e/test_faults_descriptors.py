@@ -161,7 +161,9 @@ def test_a_crowded_gateway_still_hears_its_spawner(start_once, programs):
     assert host.roles()["gateway"] == gateway, "the gateway was restarted"
     events = [r["event"] for r in books.Books(host.log_dir / "old").of_type(
         "host")]
-    assert events == ["start", "reload", "reopen"]
+    # every ten seconds there are totals, where anything was used
+    assert [event for event in events if event != "totals"] == [
+        "start", "reload", "reopen"]
 
 
 # ----------------------------------------------------------- the spawner

@@ -69,17 +69,32 @@ def test_a_thousand_fresh_sandboxes_leave_nothing(start_once, programs):
     books.check_seq(host.books.all(), True)
 
 
+def wakeups(roles):
+    return {role: proc.wakeups(pid) for role, pid in roles.items()}
+
+
+def wait_asleep(host, timeout=30):
+    """Until nobody was woken for a second; the roles."""
+    until = time.monotonic() + timeout
+    while True:
+        roles = host.roles()
+        before = wakeups(roles)
+        time.sleep(1)
+        if len(roles) == 3 and wakeups(roles) == before:
+            return roles
+        assert time.monotonic() < until, "somebody is always awake"
+
+
 def test_an_idle_host_is_small_and_asleep(start_once):
     text = "printf 'Content-Type: text/plain\\n\\nhello'\n"
     host = start_once.host({f"f{n:03}.sh": text for n in range(100)})
     # the scanner needs python only while it looks; nothing is warm
-    time.sleep(1)
-    roles = host.roles()
+    roles = wait_asleep(host)
     assert set(roles) == {"spawner", "gateway", "scanner"}
     assert host.instances() == []
-    before = {role: proc.wakeups(pid) for role, pid in roles.items()}
+    before = wakeups(roles)
     time.sleep(4)
-    after = {role: proc.wakeups(pid) for role, pid in roles.items()}
+    after = wakeups(roles)
     assert after == before, f"woken while idle: {before} → {after}"
     sizes = {role: proc.pss_kib(pid) for role, pid in roles.items()}
     if not host.installed.is_sanitized:
@@ -96,9 +111,9 @@ def test_a_host_whose_instances_have_ended_sleeps_again(start_once, programs):
         for _ in range(5):
             host.fetch(f"/fn/{name}?head")
     host.wait_prepared(2)
-    time.sleep(2)  # the spawner looks a second longer who burns
-    roles = host.roles()
-    before = {role: proc.wakeups(pid) for role, pid in roles.items()}
+    time.sleep(1)  # the spawner looks a second longer who burns
+    roles = wait_asleep(host)
+    before = wakeups(roles)
     time.sleep(3)
-    after = {role: proc.wakeups(pid) for role, pid in roles.items()}
+    after = wakeups(roles)
     assert after == before, f"woken while idle: {before} → {after}"

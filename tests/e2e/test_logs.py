@@ -79,7 +79,10 @@ def test_a_line_of_a_mebibyte_is_cut_and_harms_nobody(host, name):
 
 @pytest.mark.parametrize("name", ["flood", "flood/f"])
 def test_a_flood_is_bounded_and_harms_nobody(host, name):
+    begun = time.monotonic()
     host.execute("/fn/quiet?head")
+    host.fetch("/fn/quiet?head")
+    quiet = time.monotonic() - begun
     before = host.log_path.stat().st_size
     flood = threads.begin(
         host.execute, f"/fn/{name}?errlines=300000&head&raw=ok", timeout=30)
@@ -92,7 +95,8 @@ def test_a_flood_is_bounded_and_harms_nobody(host, name):
         time.sleep(0.02)
     answer, record = flood.result()
     assert (answer.text, record["outcome"]) == ("ok", "ok")
-    assert sorted(times)[len(times) // 2] < 0.2, times
+    # a machine that others use, too, may be slow
+    assert sorted(times)[len(times) // 2] < max(10 * quiet, 0.5), times
     assert host.log_path.stat().st_size - before < 4 << 20
     line_with(host, "heard")
 
@@ -100,12 +104,14 @@ def test_a_flood_is_bounded_and_harms_nobody(host, name):
 def test_executions_that_flood_share_one_bound(host, programs):
     host.add("often.cgi", programs.cgi)
     host.wait_served("/fn/often?head&raw=x")
+    begun = time.monotonic()
     for _ in range(12):
         answer, _ = host.execute("/fn/often?errlines=900&head&raw=ok")
         assert answer.text == "ok"
     lines = re.findall(r"event=stderr .*function=often ", host.log())
-    # A window may have ended meanwhile, but not three.
-    assert len(lines) <= 3000, len(lines)
+    # a thousand in a window of ten seconds, the first of which had begun
+    windows = 2 + int((time.monotonic() - begun) / 10)
+    assert len(lines) <= 1000 * windows, len(lines)
     host.wait_log(r"event=stderr_dropped .*function=often .*lines=\d+")
 
 

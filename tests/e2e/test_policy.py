@@ -1,5 +1,6 @@
 """Prepared instances, ceilings, min_instances, functions that keep dying."""
 import json
+import math
 import os
 import signal
 import threading
@@ -46,16 +47,18 @@ def host(start, programs):
     return start.host({"a.cgi": programs.cgi, "b.fcgi": programs.fcgi,
                        "changing.cgi": programs.cgi,
                        "never.cgi": programs.cgi, "last.cgi": programs.cgi},
-                      FAST)
+                      {**FAST, "function a": {"instances": "1"},
+                       "function b": {"instances": "1"}})
 
 
 @pytest.mark.parametrize("name", ["a", "b"])
 def test_a_function_that_scaled_to_zero_finds_a_prepared_sandbox(host, name):
     assert host.execute(f"/fn/{name}?head")[1]["start"] == "fresh"
     wait_states(host, name, ["prepared"])
-    _, record = host.execute(f"/fn/{name}?head")
-    assert (record["start"], record["cold"]) == ("prepared", True)
-    assert host.execute(f"/fn/{name}?head")[1]["start"] == "warm"
+    # the second waits for the first
+    got = threads.all_of(host.execute, [f"/fn/{name}?head&sleep=300"] * 2)
+    assert sorted((record["start"], record["cold"]) for _, record in got) == [
+        ("prepared", True), ("warm", False)]
 
 
 def test_a_request_that_finds_one_does_not_need_the_spawner(host):
@@ -115,6 +118,10 @@ def test_a_reload_with_other_settings_makes_prepared_ones_anew(host):
         time.sleep(0.03)
 
 
+def prepared(host):
+    return [i["state"] for i in status(host)["instances"]].count("prepared")
+
+
 def test_prepared_ones_are_bounded_in_number(start_once, programs):
     names = [f"f{i}" for i in range(6)]
     host = start_once.host({f"{n}.cgi": programs.cgi for n in names},
@@ -122,9 +129,13 @@ def test_prepared_ones_are_bounded_in_number(start_once, programs):
                             "host": {"max_prepared": "2"}})
     for name in names:
         host.execute(f"/fn/{name}?head")
-    time.sleep(0.6)
-    states = [i["state"] for i in status(host)["instances"]]
-    assert states == ["prepared"] * 2, states
+        assert prepared(host) <= 2
+    until = time.monotonic() + 30
+    while [i["state"] for i in status(host)["instances"]] != ["prepared"] * 2:
+        assert time.monotonic() < until, status(host)["instances"]
+    for _ in range(10):
+        assert prepared(host) <= 2
+        time.sleep(0.03)
 
 
 def test_max_prepared_0_keeps_none(start_once, programs):
@@ -132,7 +143,11 @@ def test_max_prepared_0_keeps_none(start_once, programs):
                            {"defaults": {"idle": "100ms"},
                             "host": {"max_prepared": "0"}})
     host.execute("/fn/a?head")
-    time.sleep(0.4)
+    until = time.monotonic() + 30
+    while status(host)["instances"]:
+        assert prepared(host) == 0
+        assert time.monotonic() < until, status(host)["instances"]
+    time.sleep(0.3)
     assert status(host)["instances"] == []
     assert host.execute("/fn/a?head")[1]["start"] == "fresh"
 
@@ -146,21 +161,27 @@ def starts_of(host, name):
                 if r["function"] == name})
 
 
+def most_starts(begun):
+    """How often one that never answers may have been started since then: twice,
+    and after 250 ms, 500 ms, 1 s, …"""
+    return 2 + int(math.log2((time.monotonic() - begun) / 0.25 + 1))
+
+
 def test_a_function_that_keeps_dying_is_left_alone_and_nobody_else(
         start_once, programs):
     host = start_once.host({"broken.fcgi": BROKEN, "good.fcgi": programs.fcgi})
     host.execute("/fn/good?head")
-    stop = time.monotonic() + 2
-    answers = []
-    while time.monotonic() < stop:
+    begun, answers, told = time.monotonic(), [], []
+    while time.monotonic() < begun + 2 or len(told) <= 5:
+        assert time.monotonic() < begun + 30
         answers.append(host.execute("/fn/broken"))
         assert host.execute("/fn/good?head&raw=x")[0].text == "x"
+        told = [r for _, r in answers if r["instance"] is None]
     assert {a.status for a, _ in answers} == {502}
     assert all(a.is_complete for a, _ in answers)
-    told = [r for _, r in answers if r["instance"] is None]
-    assert len(told) > 5 and all(r["billed_ms"] == 0 for r in told)
-    # at once, 250, 500, 1000 ms after
-    assert starts_of(host, "broken") <= 6, "each request cost a start"
+    assert all(r["billed_ms"] == 0 for r in told)
+    count = starts_of(host, "broken")
+    assert count <= most_starts(begun), "each request cost a start"
     assert "again and again" in told[-1]["reason"]
     row, = [f for f in status(host)["functions"] if f["function"] == "broken"]
     assert row["throttled_ms"] > 0
@@ -175,9 +196,11 @@ def test_a_function_that_keeps_dying_is_left_alone_and_nobody_else(
 
 def test_a_program_that_cannot_be_executed_is_left_alone_too(start_once):
     host = start_once.host({"bad.cgi": "#!/no/such/interpreter\n"})
+    begun = time.monotonic()
     answers = [host.execute("/fn/bad") for _ in range(20)]
     assert {a.status for a, _ in answers} == {502}
-    assert starts_of(host, "bad") <= 3
+    count = starts_of(host, "bad")
+    assert count <= most_starts(begun)
     assert "interpreter" in answers[0][1]["reason"]
 
 
@@ -264,7 +287,7 @@ def test_at_the_hosts_ceiling_an_idle_instance_gives_way(start_once, programs):
     host.execute("/fn/b?head")
     assert host.execute("/fn/c?head")[1]["outcome"] == "ok"
     record = host.books.wait(lambda r: r["type"] == "instance" and
-                             r["instance"] == first, 5, "its end")
+                             r["instance"] == first, what="its end")
     assert record["reason"] == "ceiling"
 
 
@@ -305,7 +328,8 @@ def test_a_tenant_at_its_own_ceiling_waits_alone(start_once, programs):
     assert (answer.status, record["outcome"]) == (503, "refused")
     assert answer.header("Retry-After")
     _, record = host.execute("/fn/bob/f?head")
-    assert record["outcome"] == "ok" and record["queue_us"] < 400000
+    # whoever waits for alice waits for the rest of her three seconds
+    assert record["outcome"] == "ok" and record["queue_us"] < 1500000
     assert [one.result()[1]["outcome"] for one in slow] == ["ok"] * 2
     assert host.execute("/fn/alice/g?head")[1]["outcome"] == "ok"
 

@@ -45,7 +45,7 @@ def the_host_and_its_neighbours_go_on(host):
     assert host.roles() == before
 
 
-def wait_ended(host, program, seconds=5):
+def wait_ended(host, program, seconds=30):
     """Until no process of the function is left."""
     until = time.monotonic() + seconds
     while True:

@@ -9,7 +9,7 @@ import time
 
 import pytest
 
-from lib import host as host_room, proc, terminal
+from lib import host as host_room, leaks, proc, terminal
 
 # What both the function and the shell print of where they are.
 LOOK = r"""
@@ -39,6 +39,7 @@ def host(start):
                        "function alice/look": {"env.OWN": "admin"}})
     made.sidecar("alice/look", **{"env.SECRET": "s3", "env.OWN": "tenant"})
     made.wait_served("/fn/alice/look")
+    leaks.at_rest(made)  # the next sandbox is made ahead
     return made
 
 
@@ -138,7 +139,7 @@ def test_without_a_command_it_is_a_shell_with_job_control(host, at):
     shell = bash(at, "alice/look")
     assert "no job control" not in shell.seen.decode()
     shell.send("sleep 1000\r")
-    time.sleep(0.3)
+    shell.await_program("sleep", host.pid)
     shell.send("\x1a")
     shell.expect("Stopped")
     shell.send("exit\r")
@@ -174,7 +175,7 @@ def test_ctrl_c_and_the_windows_size(host, at):
     assert shell.ask("stty size") == "24 80\n"
     shell.follows(30, 90)
     shell.send("sleep 1000\r")
-    time.sleep(0.3)
+    shell.await_program("sleep", host.pid)
     shell.send("\x03")
     shell.expect(r"\^C")
     assert shell.ask("echo on") == "on\n"
