@@ -3,6 +3,7 @@
 the host gives it (FileDescriptorStoreMax=) until the next start."""
 import os
 import pathlib
+import select
 import socket
 import sys
 import threading
@@ -127,6 +128,10 @@ class Manager:
         with self.heard:
             while notice not in self.said[since:]:
                 if is_over():
+                    # what was said at the end may not be read yet
+                    while select.select([self.sock], [], [], 0)[0]:
+                        self.heard.wait(0.01)
+                    self.heard.wait(0.1)
                     return notice in self.said[since:]
                 assert time.monotonic() < until, f"no {notice} in {timeout} s"
                 self.heard.wait(0.1)
