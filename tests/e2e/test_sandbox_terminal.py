@@ -41,7 +41,7 @@ def test_a_shell_has_a_terminal_and_job_control(at):
     assert shell.ask("test -t 0 && test -t 1 && test -t 2 && echo yes") == \
         "yes\n"
     shell.send("sleep 1000\r")
-    time.sleep(0.3)
+    shell.await_program("sleep")
     shell.send("\x1a")
     shell.expect("Stopped")
     shell.send("bg\r")
@@ -55,7 +55,7 @@ def test_a_shell_has_a_terminal_and_job_control(at):
 def test_ctrl_c_ends_what_runs_and_not_the_session(at):
     shell = bash(at)
     shell.send("sleep 1000\r")
-    time.sleep(0.3)
+    shell.await_program("sleep")
     shell.send("\x03")
     shell.expect(r"\^C.*\$ ")
     shell.send("echo st=$?\r")
@@ -64,7 +64,7 @@ def test_ctrl_c_ends_what_runs_and_not_the_session(at):
 
 def test_ctrl_c_ends_a_command_without_a_shell(at):
     one = at("sleep", "1000")
-    time.sleep(0.5)
+    one.await_program("sleep")
     one.send("\x03")
     assert one.wait() == 130 and one.is_restored()
 

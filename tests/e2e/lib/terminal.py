@@ -10,7 +10,9 @@ import subprocess
 import termios
 import time
 
-SECONDS = 20
+from lib import proc
+
+SECONDS = 30
 
 
 class Terminal:
@@ -89,6 +91,15 @@ class Terminal:
         self.send(f"echo \"<<\"; {command}; echo \">>\"\r")
         found = self.expect(r"<<\r?\n(.*?)>>\r?\n", seconds).group(1)
         return found.decode("utf-8", "replace").replace("\r\n", "\n")
+
+    def await_program(self, name, above=None, seconds=SECONDS):
+        """Until a program of this name runs below, or below another process:
+        a shell has given it the terminal by then."""
+        until = time.monotonic() + seconds
+        while name not in map(proc.program, proc.descendants(
+                above or self.process.pid)):
+            assert time.monotonic() < until, f"no {name} runs"
+            time.sleep(0.02)
 
     def is_restored(self):
         """Whether the terminal is as it was."""
