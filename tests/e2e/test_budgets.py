@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-from lib import books, fcgi, host as host_room, threads
+from lib import books, fcgi, host as host_room, proc, threads
 
 QUICK = "/fn/alice/f?head"
 
@@ -164,8 +164,11 @@ def kill_gateway(host):
 
 
 def kill_host(host):
+    below = proc.descendants(host.pid)
     os.kill(host.roles()["spawner"], signal.SIGKILL)
     host.process.wait(30)
+    # as long as one of them listens, nobody else can
+    assert not host_room.wait_gone(below)
     host.start()
 
 
