@@ -25,6 +25,9 @@ def betrayed(start, programs, installed, tmp_path_factory):
                       {"defaults": {"timeout": "2s"}}, is_started=False)
     for lie in LIES:
         host.sidecar(lie, **{"env.MODE": lie})
+    # told nothing, the gateway waits for it until then, each time
+    host.sidecar("descriptors", **{"env.MODE": "descriptors",
+                                   "timeout": "500ms"})
     host.installed = copy.copy(installed)
     host.installed.libexec = libexec
     return host.start()
@@ -50,6 +53,6 @@ def test_descriptors_of_a_lying_init_stay_out_of_the_gateway(betrayed):
     host = betrayed
     host.fetch("/fn/descriptors")
     before = leaks.at_rest(host)
-    for _ in range(20):
+    for _ in range(10):
         host.fetch("/fn/descriptors")
     leaks.settle(host, before, 20)
