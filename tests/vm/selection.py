@@ -12,7 +12,7 @@ import sys
 HERE = pathlib.Path(__file__).resolve().parent
 LIST = HERE / "selection.txt"
 E2E = HERE.parent / "e2e"
-LINE = re.compile(r"([+-]) (test_[\w*]+\.py(?:::\w+)?)(?:\t+(.*))?$")
+LINE = re.compile(r"([+*-]) (test_[\w*]+\.py(?:::\w+)?)(?:\t+(.*))?$")
 
 
 def read(text=None):
@@ -24,7 +24,7 @@ def read(text=None):
             continue
         parts = LINE.match(line)
         if parts is None:
-            raise ValueError(f"line {number}: expected `+ NAME` or "
+            raise ValueError(f"line {number}: expected `+ NAME`, `* NAME` or "
                              f"`- NAME<tab>why`: {line}")
         sign, name, why = parts.groups()
         if sign == "-" and not why:
@@ -46,7 +46,7 @@ def problems(found, files):
 
 
 def self_test():
-    for bad in ("- test_a.py", "test_a.py", "+test_a.py", "+ a.py"):
+    for bad in ("- test_a.py", "test_a.py", "+test_a.py", "+ a.py", "*test_a.py"):
         try:
             read(bad)
         except ValueError:
