@@ -259,6 +259,8 @@ void
 budgets_wrote(struct budgets *budgets, uint64_t size)
 {
 	budgets->keeper.head.offset = size;
+	if (budgets->keeper.head.run_from > size)
+		budgets->keeper.head.run_from = size; /* it was shortened */
 	budgets->keeper.is_unwritten = true;
 }
 

@@ -7,7 +7,6 @@
 #include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/statvfs.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "fcgi-host/budget_file.h"
@@ -17,10 +16,9 @@
 #include "fcgi-host/sock.h"
 
 #define RESERVE_CHUNK (256u * 1024)
-/* host records have no admission of their own; this many always fit */
-#define HOST_LINES 2
-/* Whether somebody else has shortened the file. */
-#define LOOK_EVERY_US 1000000
+#define HOST_LINES 2 /* that always fit, without an admission of their own */
+#define LOOK_EVERY_US 1000000 /* whether somebody else has shortened the file */
+#define NO_BATCH UINT64_MAX
 
 struct ledger {
 	struct inflight *inflight;
@@ -32,12 +30,10 @@ struct ledger {
 	bool is_torn; /* what a write left behind the size is still there */
 	int error;         /* errno of the last write that failed */
 	bool no_fallocate; /* the file system cannot: free space is compared */
-	uint64_t size;     /* of the file, its one writer knows */
-	uint64_t reserved_end;
+	uint64_t size, reserved_end; /* of the file, its one writer knows */
 	uint64_t look_us; /* when it is looked at next */
 	uint64_t size_most; /* RLIMIT_FSIZE, which no reserving knows of */
-	uint64_t admitted;
-	uint64_t next_seq;
+	uint64_t admitted, next_seq;
 	uint64_t charged_us; /* in the clock's lines, the batch's too */
 	struct chain *chain; /* NULL: the lines have no mac */
 	bool is_chain_told; /* a host record names its key */
@@ -94,10 +90,11 @@ log_note(struct ledger *ledger, bool is_again)
 /*
  * Goes on at the end that the file has now, if somebody else has shortened it: what
  * was reserved is gone with what he cut off, and behind the old end would be NULs.
- * torn: bytes of a batch that is not written whole.
+ * begins: of a batch that is not written whole; without one he has put back what is
+ * there more, and none of it is ours to cut off.
  */
 static bool
-file_follow(struct ledger *ledger, uint64_t torn)
+file_follow(struct ledger *ledger, uint64_t begins)
 {
 	struct stat status;
 	uint64_t size;
@@ -105,11 +102,17 @@ file_follow(struct ledger *ledger, uint64_t torn)
 	if (fstat(ledger->fd, &status) < 0)
 		return false;
 	size = (uint64_t)status.st_size;
-	if (size >= ledger->size + torn)
+	if (begins == NO_BATCH && !ledger->is_torn && size > ledger->size) {
+		ledger->size = size;
+		if (ledger->reserved_end < size)
+			ledger->reserved_end = size;
+	}
+	size = size < begins ? size : begins;
+	if (size >= ledger->size)
 		return false;
 	log_event(LOG_ERROR, "accounting_shortened", "mend=\"rotate by rename "
 	    "and reopen; copytruncate loses records\"");
-	ledger->size = ledger->reserved_end = size > torn ? size - torn : 0;
+	ledger->size = ledger->reserved_end = size;
 	ledger->is_torn = false;
 	if (ledger->log.from > ledger->size) {
 		ledger->log.from = ledger->size;
@@ -124,7 +127,7 @@ file_leave(struct ledger *ledger)
 {
 	if (ledger->fd < 0)
 		return;
-	(void)file_follow(ledger, 0);
+	(void)file_follow(ledger, NO_BATCH);
 	if ((ledger->is_torn || ledger->reserved_end > ledger->size) &&
 	    ftruncate(ledger->fd, (off_t)ledger->size) < 0)
 		log_event(LOG_WARN, "accounting_trim", "error=\"%s\"",
@@ -440,10 +443,14 @@ ledger_host(struct ledger *ledger, struct record_host *record)
 	return 0;
 }
 
+/* The end of what was appended is where the kernel said, and need not be there. */
 static int
 batch_cut(struct ledger *ledger, size_t done)
 {
-	(void)file_follow(ledger, done);
+	off_t end = done > 0 ? lseek(ledger->fd, 0, SEEK_CUR) : -1;
+
+	(void)file_follow(ledger, done == 0 || end < 0 ? NO_BATCH :
+	    (uint64_t)end > done ? (uint64_t)end - done : 0);
 	ledger->is_torn = ftruncate(ledger->fd, (off_t)ledger->size) < 0;
 	return ledger->is_torn ? -errno : 0;
 }
@@ -515,16 +522,14 @@ static void
 write_failed(struct ledger *ledger, int error)
 {
 	uint32_t suppressed;
-	struct timespec now;
 
 	ledger->errors++;
 	ledger->is_failing = true;
 	ledger->error = -error;
 	/* the cut gave the reserve back with the torn part */
 	ledger->reserved_end = ledger->size;
-	clock_gettime(CLOCK_MONOTONIC, &now);
-	if (log_limit_pass(&ledger->limit, 1, 10000,
-	    (uint64_t)now.tv_sec * 1000000, &suppressed))
+	if (log_limit_pass(&ledger->limit, 1, 10000, loop_clock_us(),
+	    &suppressed))
 		log_event(LOG_ERROR, "accounting_write",
 		    "error=\"%s\" mend=\"%s; requests get 503 until then\"",
 		    strerror(-error), ledger_mend(-error));
@@ -539,7 +544,7 @@ file_look(struct ledger *ledger)
 	if (ledger->fd < 0 || now_us < ledger->look_us)
 		return;
 	ledger->look_us = now_us + LOOK_EVERY_US;
-	if (file_follow(ledger, 0))
+	if (file_follow(ledger, NO_BATCH))
 		(void)space_reserve(ledger, 0); /* else the next is refused */
 }
 

@@ -206,6 +206,24 @@ def test_what_is_lost_between_a_copy_and_its_cut_is_told(host):
     assert host.log().count("event=accounting_shortened") == 1
 
 
+def test_what_is_put_back_after_a_cut_that_was_noticed_is_kept(host):
+    """In place: what the host knows of the file's end is too little then."""
+    for _ in range(9):
+        host.execute("/fn/swiss?head")
+    taken = host.accounting.read_bytes()
+    os.truncate(host.accounting, 0)
+    deadline = time.monotonic() + 30
+    while "event=accounting_shortened" not in host.log():
+        assert time.monotonic() < deadline
+        host.execute("/fn/swiss?head")
+    host.accounting.write_bytes(taken + host.accounting.read_bytes())
+    host.execute("/fn/swiss?head")
+    assert host.verb("reopen").returncode == 0
+    host.execute("/fn/swiss?head")
+    books.check_seq(host.books.all(), True)
+    assert host.accounting.read_bytes().startswith(taken)
+
+
 def test_the_installed_logrotate_rules_rotate_under_load(host):
     """conf/fcgi-host.logrotate.in, with only the places filled in."""
     logrotate, = programs_room.need("logrotate")
