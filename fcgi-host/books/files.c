@@ -26,7 +26,7 @@ files_is_suffix(const char *suffix)
 {
 	size_t i;
 
-	if ((*suffix == '.' || *suffix == '-') &&
+	if ((*suffix == '.' || *suffix == '-' || *suffix == '_') &&
 	    isdigit((unsigned char)suffix[1]))
 		suffix += 1 + strspn(suffix + 1, DATE);
 	for (i = 0; i < sizeof(packed) / sizeof(*packed); i++)

@@ -30,6 +30,7 @@ invoice_period(const struct invoice *invoice, char out[INVOICE_PERIOD_MAX])
 const char *
 invoice_warning(const struct invoice *invoice, char out[INVOICE_WARNING_MAX])
 {
+	bool is_over = invoice->date >= civil_first_day(invoice->month + 1);
 	char begins[CIVIL_TIME_MAX];
 
 	if (invoice->faults > 0)
@@ -38,9 +39,10 @@ invoice_warning(const struct invoice *invoice, char out[INVOICE_WARNING_MAX])
 		    invoice->faults);
 	else if (invoice->begins_us != 0)
 		(void)snprintf(out, INVOICE_WARNING_MAX, "Perhaps incomplete: "
-		    "the accounting log begins at %s.",
-		    civil_time_text(invoice->begins_us, begins));
-	else if (invoice->date < civil_first_day(invoice->month + 1))
+		    "the accounting log begins at %s.%s",
+		    civil_time_text(invoice->begins_us, begins), is_over ? "" :
+		    "  Provisional: the month is not over.");
+	else if (!is_over)
 		(void)snprintf(out, INVOICE_WARNING_MAX,
 		    "Provisional: the month is not over.");
 	else

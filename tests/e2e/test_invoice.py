@@ -307,6 +307,8 @@ def test_a_log_that_begins_within_the_month_may_make_it_incomplete(
     done = run(installed, (tmp_path,), "bob")
     said = f"Perhaps incomplete: the accounting log begins at {left[0]['time']}."
     assert (said in done.stdout) == is_late
+    early = run(installed, (tmp_path,), "bob", "--date", "2026-07-31").stdout
+    assert (f"{said}  Provisional: the month" in early) == is_late
     assert (f"warning: the log begins at {left[0]['time']}" in done.stderr) == \
         is_late
 

@@ -230,6 +230,7 @@ NAMES = [
     ["a.log.9", "a.log.10", "a.log-2026-11-02.gz", "a.log.gz"],
     ["a.log-20261101_10", "a.log-2026-11-02T10:30:00Z.zst",
      "a.log.2026-11-02.gz", "a.log"],
+    ["a.log_20261101.gz", "a.log_2", "a.log.1", "a.log"],
 ]
 
 
@@ -239,7 +240,7 @@ def test_rotated_and_compressed_files_are_one_ledger(
     records = made_books.ledger(2000)
     path = rotate(tmp_path, records, [10, 700, 701], names)
     for name in ("a.log.bak", "a.log-x", "b.log", "a.log.1.gz.tmp", "a.logs",
-                 "a.log-T10", "a.log.1.xz.asc"):
+                 "a.log-T10", "a.log_x", "a.log.1.xz.asc"):
         (tmp_path / name).write_bytes(b"no part of it\n")
     groups, errors = by_json(installed, ("tenant", "day"), path)
     assert groups == made_books.sums(records, ("tenant", "day"))
