@@ -120,13 +120,25 @@ def judge_kept(told, out):
         f"have no record: {lost[:10]}"
 
 
+def begins_anew(path):
+    """Whether the file is the later host's own: what it follows on was known in
+    the table alone, which is gone."""
+    first = books.Books(path).all()[0]
+    return first.get("event") == "start" and not first["prev"].strip("0")
+
+
 def judge_chained(told, out):
     paths = logs_of(out / "yes")
     for path in paths:
         for line in path.read_bytes().splitlines(True):
             assert line.endswith(b"\n"), f"{path.name}: a torn line"
             json.loads(line)
-    chain.follow(paths, told.key)
+    if not begins_anew(paths[-1]):
+        chain.follow(paths, told.key)
+        return None
+    chain.follow(paths[:-1], told.key)
+    chain.follow(paths[-1:], told.key)
+    return "anew, behind a rename that nothing had followed on yet"
 
 
 def judge_forgot(told, out):
