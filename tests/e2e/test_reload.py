@@ -118,12 +118,14 @@ def test_reloads_under_load_fail_no_request(host, start_once):
             del host.sections["defaults"]["nonsense"]
         else:
             assert host.verb("reload").returncode == 0
-        time.sleep(0.1)
+        before, until = len(done), time.monotonic() + 30
+        while len(done) < before + 5:
+            assert time.monotonic() < until, "nobody is answered"
+            time.sleep(0.1)
     stop.set()
     for client in clients:
         client.result()
     assert not wrong, f"{len(wrong)} of {len(done)} failed: {wrong[0]!r}"
-    assert len(done) > 50
     assert len(host.books.executions()) == len(done)
     books.check_seq(host.books.all(), True)
 
