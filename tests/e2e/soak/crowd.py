@@ -8,7 +8,6 @@ import time
 from soak.sheet import UNKNOWN, WHOLE
 
 URL = "/fn/steady/f"
-BODY = "crowd"
 LAP_SECONDS = 1.0
 CONNECTIONS = 8
 
@@ -40,10 +39,9 @@ class Crowd(threading.Thread):
         self.laps += 1  # in each id: the number of a process comes again
         done = subprocess.run(
             [self.program, "-c", str(CONNECTIONS), "-k", "-n", str(count),
-             "-T", "20", "-o", self.list, "-e", BODY,
+             "-T", "20", "-o", self.list, "-I",
              self.soak.host.socket, f"SCRIPT_NAME={URL}",
-             f"REQUEST_ID={self.laps}-#i",
-             f"QUERY_STRING=head&raw={BODY}"],
+             f"REQUEST_ID={self.laps}-#i", "QUERY_STRING=head&raw=#i"],
             stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
             timeout=120, check=False)
         if done.returncode not in (0, 1):

@@ -46,9 +46,10 @@ def ask(host, count, function):
     A process's number comes again within so many."""
     load_id = os.urandom(8).hex()
     with subprocess.Popen(
-            [LOAD, "-c", str(CLIENTS), "-k", "-n", str(count),
+            [LOAD, "-c", str(CLIENTS), "-k", "-n", str(count), "-I",
              host.socket, f"DOCUMENT_URI=/fn/{function}",
-             f"REQUEST_ID={load_id}-#i", "QUERY_STRING=head"], stdout=subprocess.PIPE) as load:
+             f"REQUEST_ID={load_id}-#i", "QUERY_STRING=head&raw=#i"],
+            stdout=subprocess.PIPE) as load:
         told = json.loads(load.stdout.read())
     print(f"{function}: {told['answers']} answers, "
           f"{told['per_second']:.0f} a second", flush=True)
