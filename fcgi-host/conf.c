@@ -35,6 +35,7 @@ free_runtime(struct conf_runtime *runtime)
 	free_words(runtime->command);
 	free(runtime->rootfs);
 	free(runtime->bind);
+	free(runtime->preload);
 	buf_free(&runtime->env);
 }
 

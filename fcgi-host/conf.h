@@ -26,6 +26,8 @@ struct conf_runtime {
 	char **command; /* argv, split at blanks, quotes honoured; NULL-terminated */
 	char *rootfs;   /* a directory; NULL: the host's own tree */
 	char *bind;     /* or NULL */
+	uint64_t spare; /* prepared instances whose program waits booted */
+	char *preload;  /* what such a program loads, by blanks; or NULL */
 	struct buf env;
 };
 

@@ -155,6 +155,8 @@ add_runtime(const struct conf_runtime *runtime, struct buf *out)
 		error = buf_addf(out, "%c+%s", '\0', *word);
 	if (error == 0 && runtime != NULL && runtime->rootfs != NULL)
 		error = buf_addf(out, "%c/%s", '\0', runtime->rootfs);
+	if (error == 0 && runtime != NULL && runtime->preload != NULL)
+		error = buf_addf(out, "%c-%s", '\0', runtime->preload);
 	return error == 0 ? buf_add(out, "\0", 2) : error;
 }
 

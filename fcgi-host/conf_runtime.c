@@ -7,6 +7,10 @@
 #define COUNT(array) (sizeof(array) / sizeof((array)[0]))
 #define WORDS_MAX 64
 #define EXTENSION_MAX 15
+#define SPARE_MAX 1024
+#define PRELOAD_MAX 1000
+#define PRELOAD_CHARACTERS "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789" \
+	"._-:/@ \t"
 
 #define SET(name) static int set_##name(struct conf_runtime *runtime, \
     const char *value, char *problem, size_t size)
@@ -165,6 +169,30 @@ SET(bind)
 	return error != 0 ? error : settings_put_text(&runtime->bind, value);
 }
 
+SET(spare)
+{
+	char *end;
+
+	errno = 0;
+	runtime->spare = strtoull(value, &end, 10);
+	if (value[0] < '0' || value[0] > '9' || *end != '\0' || errno != 0 ||
+	    runtime->spare > SPARE_MAX)
+		return settings_problem(problem, size, "spare: \"%.40s\" is "
+		    "not a number from 0 to %d", value, SPARE_MAX);
+	return 0;
+}
+
+SET(preload)
+{
+	if (strlen(value) > PRELOAD_MAX || value[strspn(value, PRELOAD_CHARACTERS)]
+	    != '\0')
+		return settings_problem(problem, size, "preload: \"%.40s\" is "
+		    "no list of modules, or longer than %d bytes; write their "
+		    "names with blanks between, as: json urllib.request",
+		    value, PRELOAD_MAX);
+	return settings_put_text(&runtime->preload, value);
+}
+
 static const struct runtime_key {
 	const char *name;
 	int (*set)(struct conf_runtime *runtime, const char *value,
@@ -175,6 +203,8 @@ static const struct runtime_key {
 	{ "command", set_command },
 	{ "rootfs", set_rootfs },
 	{ "bind", set_bind },
+	{ "spare", set_spare },
+	{ "preload", set_preload },
 };
 
 int

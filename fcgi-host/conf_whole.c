@@ -118,6 +118,10 @@ check_runtime(struct check *c, const struct conf_part *part,
 	if (conf_scan_line(c->scan, part->name, "extensions") == 0)
 		WRONG(c, part->line, "[%.60s] has no extensions; write "
 		    "extensions = py", part->name);
+	if (!runtime->is_fastcgi && runtime->spare > 0)
+		WRONG(c, conf_scan_line(c->scan, part->name, "spare"),
+		    "spare: a program of protocol = cgi is started by its "
+		    "request and cannot wait; take the line out");
 	check_rootfs(c, part, runtime);
 	check_bind(c, part, runtime->bind);
 	for (i = 0; runtime->extensions != NULL &&

@@ -176,7 +176,8 @@ check_function(const struct ctl_msg *msg)
 	if (f->problem >= CTL_PROBLEM_COUNT || f->is_folder > 1 ||
 	    f->is_fastcgi > 1 || f->has_env > 1 || f->note > 1 ||
 	    f->limits.value[LIMIT_DATA] > 1 ||
-	    f->limits.value[LIMIT_FREEZE_IDLE] > 1 || f->name[0] == '\0')
+	    f->limits.value[LIMIT_FREEZE_IDLE] > 1 ||
+	    f->limits.value[LIMIT_SPARE] > 1 || f->name[0] == '\0')
 		return -EPROTO;
 	if (!is_segment_or_empty(f->runtime))
 		return -EPROTO;

@@ -12,7 +12,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define CTL_MAGIC 0x66637436u /* changes with every change of a struct */
+#define CTL_MAGIC 0x66637437u /* changes with every change of a struct */
 #define CTL_NAME_MAX 200      /* a function's name */
 #define CTL_SEGMENTS_MAX 8    /* parts of a name between slashes */
 #define CTL_PATH_MAX 216      /* its file below the functions directory */
@@ -49,6 +49,7 @@ enum limit_key {
 	LIMIT_HEADER_MAX,
 	LIMIT_DATA, /* 0 or 1 */
 	LIMIT_FREEZE_IDLE, /* 0 or 1 */
+	LIMIT_SPARE, /* 0 or 1 */
 	LIMIT_ABORT_GRACE_MS,
 	/* of a function, or of a tenant as a whole: neither hands them down; 0:
 	 * none */

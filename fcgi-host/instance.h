@@ -44,9 +44,12 @@ struct fleet_ops {
 	/* Asks the spawner; 0 or negative errno. */
 	int (*start)(void *arg, const struct instance *instance);
 	void (*kill)(void *arg, const struct instance *instance);
-	/* Starts the program of an idle one ahead of its first request; 0 or
-	 * negative errno. */
-	int (*boot)(void *arg, struct instance *instance);
+	/* Starts the program of an idle one ahead of its first request; a spare's
+	 * waits for that before it reads the function.  0 or negative errno. */
+	int (*boot)(void *arg, struct instance *instance, bool is_spare);
+	/* How many spares all functions of its runtime have together; NULL:
+	 * none. */
+	uint64_t (*spares)(void *arg, const struct function *function);
 };
 
 /* Shared by all instances and pools of a gateway. */
@@ -91,6 +94,7 @@ struct instance {
 	uint64_t start_us, idle_us, served;
 	bool is_admitted, is_program_running;
 	bool is_kept; /* at work before its first execution */
+	bool is_spare; /* its program was booted while it was prepared */
 	bool has_died; /* by itself: nobody had told it to end */
 	/* of a program that ended while it served nobody */
 	bool has_program_status;

@@ -15,6 +15,8 @@
  *    of what his instances may use.  One that does not fit holds back for a second those of his others that
  *    come after it, so that small ones do not take its room bit by bit.
  *  - Prepared instances are kept for the functions used last.
+ *  - Of each runtime so many of those are spares: their program is booted, and
+ *    waits before it has read anything of the function.
  *  - An instance that ends by itself before its first answer is a failure.  One
  *    is an accident; from the second in a row on the function is not started
  *    for 250 ms, 500 ms … 30 s, and then tried once.  One whose present version
@@ -108,10 +110,14 @@ struct policy_pool {
 	uint64_t waiting;
 	uint64_t oldest_us;      /* since when the first of them waits */
 	uint64_t idle_oldest_us; /* since when the last of the idle is idle */
+	uint64_t spares; /* of those that are ready */
+	uint64_t spares_most; /* of all functions of its runtime together */
+	char runtime[CTL_RUNTIME_MAX + 1];
 	/* the policy's own */
 	bool is_hungry;
 	bool has_answered; /* this version, at some time */
 	uint64_t used_us, wish_us; /* 0: never, none */
+	uint64_t spare_us; /* no spare is asked for before; 0 */
 	unsigned failures;         /* in a row */
 	uint64_t failed_us, throttled_until_us;
 	uint64_t paused_until_us;
@@ -169,6 +175,12 @@ enum policy_ceiling policy_ceiling(const struct policy_pool *pool);
 /* Who gets one prepared now; NULL: nobody.  Only while nobody needs a start. */
 struct policy_pool *policy_prepare(struct policy *policy, uint64_t now_us,
     struct policy_pool **victim);
+/* Whether the program of a prepared one is to be booted now.  *victim: the pool
+ * whose spare must end for it, or NULL. */
+bool policy_spare(struct policy_pool *pool, uint64_t now_us,
+    struct policy_pool **victim);
+/* Whether its spare is one more than its runtime has by now. */
+bool policy_spare_is_over(const struct policy_pool *pool);
 /* Whether an instance whose execution is over must end for another's sake. */
 bool policy_yields(const struct policy_pool *pool);
 /* Whether the pool has fewer instances at work than min_instances. */

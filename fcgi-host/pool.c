@@ -93,6 +93,8 @@ pool_new(struct pools *pools, struct function *function)
 		return NULL;
 	}
 	pool->function = function_ref(function);
+	memcpy(pool->policy.runtime, function->info.runtime,
+	    sizeof(pool->policy.runtime));
 	TAILQ_INSERT_TAIL(&pools->all, pool, in);
 	return pool;
 }
@@ -282,6 +284,7 @@ pool_role(struct instance *instance, enum policy_role role)
 	instance->role = (int)role;
 	last = TAILQ_LAST(&pool->idle, instance_list);
 	pool->policy.idle_oldest_us = last == NULL ? 0 : last->idle_since_us;
+	pool_count_spares(pool);
 	/* what one pool gives up may be what another waits for, or wishes */
 	if (!TAILQ_EMPTY(&pool->pools->policy.hungry) ||
 	    role >= POLICY_ENDING)
@@ -402,7 +405,8 @@ pool_return(struct instance *instance)
 
 	pool->executions--;
 	pool_rest(instance, instance->served > 0 || instance->is_kept ||
-	    instance->is_program_running ? POLICY_IDLE : POLICY_READY);
+	    (instance->is_program_running && !instance->is_spare) ?
+	    POLICY_IDLE : POLICY_READY);
 }
 
 void
@@ -415,16 +419,19 @@ pool_hold(struct instance *instance)
 
 /* ---- one pool's decisions ---- */
 
+/* Of those prepared a spare. */
 static struct instance *
 first_of(struct pool *pool, enum policy_role role)
 {
-	return TAILQ_FIRST(list_of(pool, (int)role));
+	struct instance *instance = role == POLICY_READY &&
+	    pool->policy.spares > 0 ? pool_spare(pool) : NULL;
+
+	return instance != NULL ? instance :
+	    TAILQ_FIRST(list_of(pool, (int)role));
 }
 
-/* NULL, and it is out of the way: its program ended, or its init spoke
- * nonsense, while it waited, and it is being killed already. */
-static struct instance *
-instance_pop(struct pool *pool, enum policy_role role)
+struct instance *
+pool_pop(struct pool *pool, enum policy_role role)
 {
 	struct instance *instance = first_of(pool, role);
 
@@ -437,7 +444,7 @@ instance_pop(struct pool *pool, enum policy_role role)
 static void
 serve_first(struct pool *pool, enum policy_role role)
 {
-	struct instance *instance = instance_pop(pool, role);
+	struct instance *instance = pool_pop(pool, role);
 	struct waiter *waiter = TAILQ_FIRST(&pool->waiting);
 
 	if (instance == NULL)
@@ -496,37 +503,6 @@ expire(struct pool *pool)
 	    ready_until : until;
 }
 
-/* Brings prepared ones up to what min_instances wants at work. */
-static void
-boot(struct pool *pool)
-{
-	const struct fleet *fleet = pool->pools->fleet;
-	struct instance *instance;
-	int error = 0;
-
-	while (error == 0 && policy_lacks(&pool->policy) &&
-	    !policy_is_throttled(&pool->policy, pool_now_us(pool)) &&
-	    first_of(pool, POLICY_READY) != NULL) {
-		instance = instance_pop(pool, POLICY_READY);
-		if (instance == NULL)
-			continue;
-		instance->taken_us = pool_now_us(pool);
-		error = pool->function->info.is_fastcgi ?
-		    fleet->ops->boot(fleet->ops_arg, instance) : 0;
-		if (error == 0) {
-			instance_keep(instance);
-			pool_role(instance, POLICY_IDLE);
-		} else {
-			pool_retire(instance, "memory");
-		}
-	}
-	if (sock_is_shortage(-error))
-		policy_pause(&pool->policy, pool_now_us(pool));
-	else if (error < 0)
-		policy_fail(&pool->policy, pool_now_us(pool),
-		    pool_now_us(pool));
-}
-
 /* Those that came to rest lately stand before all others.  Not earlier: who waits
  * may have taken them. */
 static void
@@ -560,6 +536,9 @@ timer_set(struct pool *pool, uint64_t expiry_us)
 	if (pool->held_until_us > pool_now_us(pool) &&
 	    (due_us == 0 || pool->held_until_us < due_us))
 		due_us = pool->held_until_us;
+	if (pool->policy.spare_us > pool_now_us(pool) &&
+	    (due_us == 0 || pool->policy.spare_us < due_us))
+		due_us = pool->policy.spare_us;
 	if (due_us == 0)
 		loop_timer_cancel(loop, &pool->timer);
 	else if (due_us != pool->timer.when_us || pool->timer.place == 0)
@@ -586,7 +565,8 @@ pool_run(void *arg)
 	serve_all(pool);
 	if (pools->policy.is_draining)
 		pool_retire_resting(pool);
-	boot(pool);
+	pool_keep(pool);
+	pool_spare_boot(pool);
 	timer_set(pool, expire(pool));
 	freeze(pool);
 	policy_update(&pool->policy, pool_now_us(pool));

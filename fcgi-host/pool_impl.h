@@ -1,6 +1,6 @@
 /*
  * What the files of the pool room share: pool.c (who waits, who is served),
- * pool_start.c (who is started), pool_life.c (the spawner's answers, changes of
+ * pool_start.c (who is started), pool_boot.c (whose program is booted), pool_life.c (the spawner's answers, changes of
  * functions and configuration).  Included by nobody else.
  */
 #ifndef FCGI_HOST_POOL_IMPL_H
@@ -80,6 +80,17 @@ int pool_instance_compare(const void *a, const void *b);
 void pool_give_way(struct policy_pool *policy);
 /* A start failed with an errno that is a shortage. */
 void pool_short(struct pool *pool, int error);
+/* The instance of the role to be taken next.  NULL, and it is out of the way: its
+ * program ended, or its init spoke nonsense, while it waited, and it is being
+ * killed already.  There must be one. */
+struct instance *pool_pop(struct pool *pool, enum policy_role role);
+/* Brings prepared ones up to what min_instances wants at work. */
+void pool_keep(struct pool *pool);
+/* A prepared one whose program is booted, or NULL. */
+struct instance *pool_spare(struct pool *pool);
+void pool_count_spares(struct pool *pool);
+/* Boots the program of a prepared one, or ends one too many. */
+void pool_spare_boot(struct pool *pool);
 void pool_refuse_first(struct pool *pool, enum pool_refusal why);
 void pool_refuse_all(struct pool *pool, enum pool_refusal why);
 

@@ -55,6 +55,9 @@ pools_change(struct pools *pools, const char *name, struct function *function)
 		return;
 	function_unref(pool->function);
 	pool->function = function == NULL ? NULL : function_ref(function);
+	if (function != NULL)
+		memcpy(pool->policy.runtime, function->info.runtime,
+		    sizeof(pool->policy.runtime));
 	pool_retire_idle(pool);
 	policy_change(&pool->policy, function == NULL ? NULL :
 	    &function->info.limits, pool_now_us(pool));
@@ -269,7 +272,8 @@ pools_queued(const struct pools *pools)
 const char *
 pool_state_name(const struct instance *instance)
 {
-	return instance->role == POLICY_READY ? "prepared" :
+	return instance->role == POLICY_READY ?
+	    (instance->is_spare ? "spare" : "prepared") :
 	    instance->is_frozen ? "frozen" :
 	    instance_state_name(instance->state);
 }

@@ -305,8 +305,9 @@ wait_split(struct request *request, struct instance *instance)
 	uint64_t now_us = loop_now_us(request->server->loop);
 	uint64_t from_us = request->submitted_us;
 
-	record->start = instance->served > 0 || instance->is_program_running ?
-	    START_WARM : instance->up_us <= from_us ? START_PREPARED :
+	record->start = instance->served > 0 || instance->is_kept ||
+	    (instance->is_program_running && !instance->is_spare) ?
+	    START_WARM : instance->is_spare ? START_SPARE : instance->up_us <= from_us ? START_PREPARED :
 	    START_FRESH;
 	if (instance->asked_us > from_us)
 		from_us = instance->asked_us;

@@ -71,6 +71,7 @@ static const struct number_key numbers[LIMIT_COUNT] = {
 	[LIMIT_DATA] = { "data", UNIT_BOOL, 1, 0, 1, false },
 	[LIMIT_FREEZE_IDLE] = { "freeze_idle", UNIT_BOOL, 0, 0, 1, false,
 	    .is_restraint = true },
+	[LIMIT_SPARE] = { "spare", UNIT_BOOL, 1, 0, 1, false },
 	[LIMIT_ABORT_GRACE_MS] = { "abort_grace", UNIT_DURATION,
 	    2 * SECOND_MS, 0, HOUR_MS, false },
 	[LIMIT_BUDGET_DAY_EXECUTIONS] = { "budget_day", UNIT_AMOUNTS, 0, 1,
@@ -98,7 +99,6 @@ static const struct {
 	const char *name;
 } not_yet[] = {
 	{ SCOPE_RUNTIME, "check" },
-	{ SCOPE_RUNTIME, "spare" },
 	{ SCOPE_ALL, "env_file" },
 };
 static const char *const networks[] = { [NETWORK_NONE] = "none",

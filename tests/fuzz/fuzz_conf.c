@@ -72,6 +72,7 @@ check_limits(const struct limits *limits)
 	CLAIM(limits->value[LIMIT_HEADER_MAX] >= 1024);
 	CLAIM(limits->value[LIMIT_DATA] <= 1);
 	CLAIM(limits->value[LIMIT_FREEZE_IDLE] == 0);
+	CLAIM(limits->value[LIMIT_SPARE] <= 1);
 	CLAIM(limits->value[LIMIT_MIN_INSTANCES] == 0);
 }
 

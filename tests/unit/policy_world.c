@@ -115,6 +115,34 @@ expire(struct world_pool *pool)
 	}
 }
 
+/* What is taken first is the spare. */
+static void
+spares_note(struct world_pool *pool)
+{
+	if (pool->policy.spares > pool->policy.count[POLICY_READY])
+		pool->policy.spares = pool->policy.count[POLICY_READY];
+}
+
+static void
+spare_boot(struct world_pool *pool)
+{
+	struct policy_pool *victim;
+
+	spares_note(pool);
+	if (policy_spare_is_over(&pool->policy)) {
+		gone(pool, POLICY_READY);
+		spares_note(pool);
+	}
+	if (!policy_spare(&pool->policy, world.now_us, &victim))
+		return;
+	if (victim != NULL) {
+		gone((struct world_pool *)victim, POLICY_READY);
+		spares_note((struct world_pool *)victim);
+		policy_update(victim, world.now_us);
+	}
+	pool->policy.spares++;
+}
+
 static void
 give_way(struct policy_pool *policy)
 {
@@ -148,6 +176,7 @@ settle(void)
 	for (size_t i = 0; i < POOLS; i++) {
 		serve(&world.pools[i]);
 		expire(&world.pools[i]);
+		spare_boot(&world.pools[i]);
 		policy_update(&world.pools[i].policy, world.now_us);
 	}
 	while ((pool = policy_pick(&world.policy, world.now_us, &victim)) !=

@@ -65,19 +65,30 @@ spawner_kill(void *arg, const struct instance *instance)
 }
 
 static int
-gateway_boot(void *arg, struct instance *instance)
+gateway_boot(void *arg, struct instance *instance, bool is_spare)
 {
 	struct stage *stage = arg;
 
-	(void)instance;
 	stage->boots++;
+	if (stage->boot_error == 0 && is_spare)
+		instance->is_program_running = true;
 	return stage->boot_error;
+}
+
+static uint64_t
+gateway_spares(void *arg, const struct function *function)
+{
+	const struct stage *stage = arg;
+
+	(void)function;
+	return stage->spares;
 }
 
 static const struct fleet_ops spawner_ops = {
 	.start = spawner_start,
 	.kill = spawner_kill,
 	.boot = gateway_boot,
+	.spares = gateway_spares,
 };
 
 void

@@ -46,6 +46,7 @@ struct stage {
 	int start_error;   /* what the next asking gives */
 	int boot_error;    /* and the next boot ahead of a request */
 	unsigned boots;
+	uint64_t spares;   /* of each runtime */
 	uint64_t cpu_us;   /* of those that go, by wait4 */
 	int cpu_stat_fd;   /* the cpu.stat of all that come up; 0: none */
 	bool is_prompt;    /* instances come up and die without being told to */

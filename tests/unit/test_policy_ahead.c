@@ -6,6 +6,8 @@
 #include <stdint.h>
 #include <cmocka.h>
 
+#include <string.h>
+
 #include "tests/unit/policy_world.h"
 
 /*      at_ms  op  pool n   waiting starting ready idle busy refused */
@@ -92,6 +94,107 @@ with_idle_0_the_next_sandbox_is_made_when_one_is_over(void **state)
 		{ 9, COME, 0, 1, 0, 0, 0, 0, 1, 0 },
 		{ 0, END, 0, 0, 0, 0, 0, 0, 0, 0 },
 	});
+}
+
+static void
+runtime_is(int pool, const char *runtime, uint64_t most)
+{
+	strcpy(world.pools[pool].policy.runtime, runtime);
+	world.pools[pool].policy.spares_most = most;
+}
+
+static void
+spares_are(uint64_t a, uint64_t b, uint64_t c, uint64_t d)
+{
+	const uint64_t wanted[] = { a, b, c, d };
+
+	for (size_t i = 0; i < 4; i++)
+		assert_int_equal(world.pools[i].policy.spares, wanted[i]);
+}
+
+/* Its start and its end at a millisecond, and a prepared one 30 ms later. */
+#define SERVED(at, pool) \
+	{ at, COME, pool, 1, 1, 1, 0, 0, 0, 0 }, \
+	{ at, UP, pool, 0, 0, 0, 0, 0, 1, 0 }, \
+	{ at, DONE, pool, 1, 0, 0, 0, 1, 0, 0 }, \
+	{ at + 30, TICK, pool, 0, 0, 1, 0, 1, 0, 0 }, \
+	{ at + 31, UP, pool, 0, 0, 0, 1, 1, 0, 0 }
+
+static void
+a_prepared_one_of_a_runtime_with_spares_is_booted_and_taken_first(void **state)
+{
+	(void)state;
+	world.policy.max_prepared = 4;
+	runtime_is(0, "python", 1);
+	runtime_is(2, "node", 0);
+	world_play((const struct row[]) { SERVED(0, 0), SERVED(100, 2),
+		{ 0, END, 0, 0, 0, 0, 0, 0, 0, 0 } });
+	spares_are(1, 0, 0, 0);
+	/* two at once: the warm one and the spare, which is replaced */
+	world_play((const struct row[]) {
+		{ 200, COME, 0, 2, 0, 0, 0, 0, 2, 0 },
+		{ 0, END, 0, 0, 0, 0, 0, 0, 0, 0 } });
+	spares_are(0, 0, 0, 0);
+	world_play((const struct row[]) {
+		{ 230, TICK, 0, 0, 0, 1, 0, 0, 2, 0 },
+		{ 231, UP, 0, 0, 0, 0, 1, 0, 2, 0 },
+		{ 0, END, 0, 0, 0, 0, 0, 0, 0, 0 } });
+	spares_are(1, 0, 0, 0);
+}
+
+static void
+the_spares_of_a_runtime_are_those_of_the_functions_used_last(void **state)
+{
+	(void)state;
+	world.policy.max_prepared = 8;
+	for (int i = 0; i < 4; i++)
+		runtime_is(i, "python", 2);
+	world_play((const struct row[]) { SERVED(0, 0), SERVED(100, 1),
+		SERVED(200, 2), { 0, END, 0, 0, 0, 0, 0, 0, 0, 0 } });
+	/* a third waits until one was not used for ten seconds */
+	spares_are(1, 1, 0, 0);
+	world_play((const struct row[]) {
+		{ 9000, TICK, 2, 0, 0, 0, 1, 1, 0, 0 },
+		{ 0, END, 0, 0, 0, 0, 0, 0, 0, 0 } });
+	spares_are(1, 1, 0, 0);
+	world_play((const struct row[]) {
+		{ 10500, TICK, 2, 0, 0, 0, 1, 1, 0, 0 },
+		{ 0, END, 0, 0, 0, 0, 0, 0, 0, 0 } });
+	spares_are(0, 1, 1, 0);
+	/* who lost it is prepared again, without a program: he does not take it
+	 * from one who was used later */
+	world_play((const struct row[]) {
+		{ 10600, TICK, 0, 0, 0, 1, 0, 1, 0, 0 },
+		{ 10601, UP, 0, 0, 0, 0, 1, 1, 0, 0 },
+		{ 0, END, 0, 0, 0, 0, 0, 0, 0, 0 } });
+	spares_are(0, 1, 1, 0);
+}
+
+static void
+a_function_can_refuse_its_spare_and_a_reload_can_take_it(void **state)
+{
+	(void)state;
+	world.policy.max_prepared = 8;
+	for (int i = 0; i < 4; i++)
+		runtime_is(i, "python", 3);
+	world_set(1, LIMIT_SPARE, 0);
+	world_play((const struct row[]) { SERVED(0, 0), SERVED(100, 1),
+		SERVED(200, 2), { 0, END, 0, 0, 0, 0, 0, 0, 0, 0 } });
+	spares_are(1, 0, 1, 0);
+	for (int i = 0; i < 4; i++)
+		runtime_is(i, "python", 1);
+	world_play((const struct row[]) {
+		{ 300, TICK, 0, 0, 0, 0, 0, 1, 0, 0 },
+		{ 0, END, 0, 0, 0, 0, 0, 0, 0, 0 } });
+	spares_are(0, 0, 1, 0);
+	/* and one that allows it again gives it back */
+	for (int i = 0; i < 4; i++)
+		runtime_is(i, "python", 3);
+	world_play((const struct row[]) {
+		{ 330, TICK, 0, 0, 0, 1, 0, 1, 0, 0 },
+		{ 331, UP, 0, 0, 0, 0, 1, 1, 0, 0 },
+		{ 0, END, 0, 0, 0, 0, 0, 0, 0, 0 } });
+	spares_are(1, 0, 1, 0);
 }
 
 static void
@@ -257,6 +360,9 @@ main(void)
 		TEST(a_function_not_used_for_an_hour_loses_its_prepared_one),
 		TEST(prepared_ones_are_bounded_and_do_not_chase_each_other),
 		TEST(with_idle_0_the_next_sandbox_is_made_when_one_is_over),
+		TEST(a_prepared_one_of_a_runtime_with_spares_is_booted_and_taken_first),
+		TEST(the_spares_of_a_runtime_are_those_of_the_functions_used_last),
+		TEST(a_function_can_refuse_its_spare_and_a_reload_can_take_it),
 		TEST(what_is_written_over_and_over_is_prepared_once),
 		TEST(what_is_prepared_gives_way_before_what_is_idle),
 		TEST(for_want_of_descriptors_what_is_prepared_gives_way),

@@ -178,8 +178,8 @@ limits_are_clamped_whatever_is_claimed(void **state)
 
 	(void)state;
 	for (i = 0; i < LIMIT_COUNT; i++)
-		claimed->value[i] = i == LIMIT_DATA || i == LIMIT_FREEZE_IDLE ?
-		    1 : UINT64_MAX;
+		claimed->value[i] = i == LIMIT_DATA || i == LIMIT_FREEZE_IDLE ||
+		    i == LIMIT_SPARE ? 1 : UINT64_MAX;
 	assert_int_equal(put(&msg, NULL), 0);
 	kept = registry_find(registry, "alice/hello");
 	conf_ceiling(conf, "alice", "alice/hello", &ceiling);

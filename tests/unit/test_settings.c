@@ -206,7 +206,7 @@ what_this_version_does_not_honour_is_refused(void **state)
 		assert_int_equal(settings_check_known(SCOPE_HOST, keys[i],
 		    problem, sizeof(problem)), 0);
 	}
-	assert_int_equal(settings_check_known(SCOPE_RUNTIME, "spare",
+	assert_int_equal(settings_check_known(SCOPE_RUNTIME, "check",
 	    problem, sizeof(problem)), -EINVAL);
 	settings_free(&s);
 }

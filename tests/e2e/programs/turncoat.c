@@ -263,7 +263,8 @@ static void
 set_limits(struct ctl_function *function, const char *text)
 {
 	for (size_t i = 0; i < LIMIT_COUNT; i++)
-		if (i != LIMIT_DATA && i != LIMIT_FREEZE_IDLE)
+		if (i != LIMIT_DATA && i != LIMIT_FREEZE_IDLE &&
+		    i != LIMIT_SPARE)
 			function->limits.value[i] = strtoull(text, NULL, 0);
 }
 

@@ -1,0 +1,170 @@
+"""Spares: prepared instances whose program is booted before a request comes."""
+import json
+import os
+import signal
+import time
+
+import pytest
+
+from lib import books
+
+FAST = {"idle": "150ms", "instances": "1"}
+
+
+def runtime(spare, **keys):
+    """Whose interpreter lies in each function's folder, and is our test program:
+    it knows nothing of spares."""
+    keys = {"extensions": "box", "protocol": "fastcgi", "spare": spare,
+            "command": "/fn/box %f",
+            "preload": "json urllib.request", **keys}
+    return {"runtime box": {k: str(v) for k, v in keys.items()},
+            "defaults": FAST}
+
+
+def instances_of(host, name):
+    status = json.loads(host.verb("status", "--json").stdout)
+    return [i for i in status["instances"] if i["function"] == name]
+
+
+def number(record):
+    """Of a record's instance, as `status` has it."""
+    return int(record["instance"].rsplit("-", 1)[1])
+
+
+def wait_states(host, name, wanted, timeout=30):
+    until = time.monotonic() + timeout
+    while True:
+        found = instances_of(host, name)
+        if sorted(i["state"] for i in found) == sorted(wanted):
+            return found
+        assert time.monotonic() < until, f"{name}: {found}, not {wanted}"
+        time.sleep(0.03)
+
+
+def function(programs, name):
+    return {f"{name}/main.box": "one\n", f"{name}/box": programs.fcgi}
+
+
+@pytest.fixture(scope="module")
+def host(start, programs):
+    return start.host({**function(programs, "a"), **function(programs, "b"),
+                       **function(programs, "c"),
+                       "b.ini": "[function]\nspare = no\n"}, runtime(4))
+
+
+def test_a_function_that_scaled_to_zero_finds_its_program_booted(host):
+    _, first = host.execute("/fn/a?head&self")
+    assert first["start"] == "fresh"
+    waiting, = wait_states(host, "a", ["spare"])
+    assert waiting["executions"] == 0
+    _, second = host.execute("/fn/a?head&self")
+    assert (second["start"], second["cold"], number(second)) == \
+        ("spare", True, waiting["instance"])
+    # as long as it is warm it is no more than that
+    waiting, = wait_states(host, "a", ["spare"])
+    assert waiting["instance"] != number(second)
+
+
+def test_a_request_that_finds_a_spare_does_not_need_the_spawner(host):
+    host.execute("/fn/a?head")
+    wait_states(host, "a", ["spare"])
+    spawner = host.roles().get("spawner", host.pid)
+    os.kill(spawner, signal.SIGSTOP)
+    try:
+        _, record = host.execute("/fn/a?head")
+    finally:
+        os.kill(spawner, signal.SIGCONT)
+    assert (record["outcome"], record["start"]) == ("ok", "spare")
+
+
+def test_its_program_is_told_to_wait_and_what_to_load_and_no_request_says_so(
+        host):
+    host.execute("/fn/a?head")
+    wait_states(host, "a", ["spare"])
+    answer, record = host.execute("/fn/a?head&process&raw=%0A&environ")
+    assert record["start"] == "spare"
+    process, request = answer.text.split("\n\n", 1) \
+        if "\n\n" in answer.text else answer.text.split("GATEWAY_INTERFACE", 1)
+    assert "FCGI_HOST_SPARE=1" in process
+    assert "FCGI_HOST_PRELOAD=json urllib.request" in process
+    assert "FCGI_HOST_SPARE" not in request
+    assert "FCGI_HOST_PRELOAD" not in request
+
+
+def test_one_that_is_started_by_its_request_is_told_nothing(host):
+    answer, record = host.execute("/fn/c?head&process")
+    assert record["start"] == "fresh"
+    assert "FCGI_HOST_SPARE" not in answer.text
+
+
+def test_a_sidecar_can_refuse_it(host):
+    host.execute("/fn/b?head")
+    wait_states(host, "b", ["prepared"])
+
+
+def test_a_spare_never_serves_an_old_version(host):
+    host.execute("/fn/c?head")
+    old, = wait_states(host, "c", ["spare"])
+    host.add("c/main.box", "two\n")
+    until = time.monotonic() + 30
+    while old["instance"] in [i["instance"] for i in instances_of(host, "c")]:
+        assert time.monotonic() < until
+        time.sleep(0.03)
+    new, = wait_states(host, "c", ["spare"])
+    _, record = host.execute("/fn/c?head")
+    assert (record["start"], number(record)) == ("spare", new["instance"])
+
+
+def test_one_that_dies_while_it_waits_keeps_nobody_from_being_served(host):
+    host.execute("/fn/a?head")
+    old, = wait_states(host, "a", ["spare"])
+    leaf, = [path for path in host.find_cgroup().glob("**/i*")
+             if path.name == f"i{old['instance']}"]
+    pids = [int(pid) for pid in (leaf / "cgroup.procs").read_text().split()]
+    os.kill(max(pids), signal.SIGKILL)
+    until = time.monotonic() + 30
+    while old["instance"] in [i["instance"] for i in instances_of(host, "a")]:
+        assert time.monotonic() < until
+        time.sleep(0.03)
+    answer, record = host.execute("/fn/a?head")
+    assert (answer.status, record["outcome"]) == (200, "ok")
+
+
+def test_what_spares_used_stands_in_the_books_and_they_balance(start_once,
+                                                               programs):
+    host = start_once.host(function(programs, "a"), runtime(1))
+    for _ in range(3):
+        host.execute("/fn/a?head&cpu=5")
+        wait_states(host, "a", ["spare"])
+    host.stop()
+    records = books.Books(host.accounting).all()
+    ended = {r["instance"]: r for r in records if r["type"] == "instance"}
+    served = [r for r in records if r["type"] == "exec"]
+    assert [r["start"] for r in served] == ["fresh", "spare", "spare"]
+    for record in served:
+        assert ended[record["instance"]]["start_cpu_us"] > 0
+    # the last one has served nobody, and says what it cost
+    idle, = [r for i, r in ended.items()
+             if i not in [r["instance"] for r in served]]
+    assert idle["executions"] == 0 and idle["start_cpu_us"] > 0
+    event, recorded, unrecorded, clock = books.balances(records)[-1]
+    assert (event, unrecorded) == ("stop", 0)
+    assert abs(recorded - clock) <= clock / 100, (recorded, clock)
+
+
+def test_a_reload_without_spares_ends_them(start_once, programs):
+    host = start_once.host(function(programs, "a"), runtime(1))
+    host.execute("/fn/a?head")
+    wait_states(host, "a", ["spare"])
+    host.configure(runtime(0))
+    assert host.verb("reload").returncode == 0
+    wait_states(host, "a", ["prepared"])
+
+
+def test_a_cgi_runtime_cannot_have_them(start_once, programs):
+    host = start_once.host(function(programs, "a"), runtime(0))
+    host.configure(runtime(1, protocol="cgi"))
+    found = host.verb("check")
+    assert found.returncode != 0
+    assert "spare: a program of protocol = cgi is started by its request" in \
+        found.stdout + found.stderr
