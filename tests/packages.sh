@@ -12,7 +12,7 @@ TEST_PACKAGES="libcmocka-dev python3-pytest python3-fastjsonschema apache2 caddy
 lighttpd-mod-openssl openssl git jq libfcgi-bin logrotate libfcgi-perl mandoc
 procps strace xz-utils zstd chromium imagemagick nftables iproute2"
 # What docs/PROGRAMS.md says works in a function.
-REAL_PACKAGES="ca-certificates openssl tzdata python3-lmdb nodejs php-gd php-mbstring php-sqlite3
+REAL_PACKAGES="ca-certificates openssl tzdata python3-lmdb nodejs node-express php-gd php-mbstring php-sqlite3
 libdbd-sqlite3-perl ruby lua5.4 musl-tools golang-1.19-go git curl sqlite3
 imagemagick fonts-dejavu-core"
 # A virtual machine, `make check-vm`; the first is there for amd64 only.

@@ -7,8 +7,8 @@ from lib import real
 
 # As docs/PROGRAMS.md tells administrators to write them.
 MORE = r"""
-[runtime node]
-extensions = js mjs
+[runtime node-script]
+extensions = script
 protocol = cgi
 command = /usr/bin/node %f
 
@@ -22,6 +22,9 @@ extensions = phpjit
 protocol = fastcgi
 command = /usr/bin/php-cgi -d opcache.jit=tracing -d opcache.jit_buffer_size=16M
 bind = /etc/php
+
+[function mjs/work]
+runtime = node-script
 
 [function php/jit]
 runtime = php-jit

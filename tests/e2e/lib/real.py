@@ -12,9 +12,12 @@ SAMPLE = programs.TREE / "conf/fcgi-host.ini.in"
 
 
 def runtimes():
-    """All [runtime] sections, as the installed configuration has them."""
+    """All [runtime] sections, as the configuration has them that is installed
+    below /usr."""
+    text = re.sub("^@runtimesbind@\n", "", SAMPLE.read_text(), flags=re.MULTILINE)
     return "\n" + "\n".join(re.findall(
-        r"^\[runtime \w+\]\n(?:(?!\[|; A tenant).*\n)*", SAMPLE.read_text(),
+        r"^\[runtime \w+\]\n(?:(?!\[|; A tenant).*\n)*",
+        text.replace("@runtimesdir@", "/usr/libexec/fcgi-host/runtimes"),
         re.MULTILINE))
 
 

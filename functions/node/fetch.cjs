@@ -1,0 +1,228 @@
+'use strict';
+/*
+ * A fetch handler: one exchange as the platform's own Request, and its Response
+ * as the answer.
+ */
+
+const TOKEN = /^[!#$%&'*+.^_`|~0-9a-z-]+$/;
+const NEXT_COOKIE = /, (?=[!#$%&'*+.^_`|~0-9a-z-]+=)/i;
+const UNCLEAN = /[\r\n\0]/;
+/* So much of a body is read ahead of who reads the stream. */
+const BODY_AHEAD = 1 << 16;
+const NO_BODY = new Set([204, 205, 304]);
+
+/* What the web server was sent, lower-case, one value for each name. */
+function headersOf(params) {
+	const headers = {};
+
+	for (const name in params) {
+		if (name.startsWith('HTTP_')) {
+			const plain = name.slice(5).toLowerCase().replaceAll('_', '-');
+
+			if (TOKEN.test(plain))
+				headers[plain] = params[name];
+		}
+	}
+	if (params.CONTENT_TYPE)
+		headers['content-type'] = params.CONTENT_TYPE;
+	if (params.CONTENT_LENGTH)
+		headers['content-length'] = params.CONTENT_LENGTH;
+	return headers;
+}
+
+function isSecure(params) {
+	return params.HTTPS === 'on' || params.REQUEST_SCHEME === 'https';
+}
+
+/* The path and query as the client sent them. */
+function targetOf(params) {
+	const target = params.REQUEST_URI;
+
+	if (target?.startsWith('/'))
+		return target;
+	return (params.SCRIPT_NAME ?? '') + (params.PATH_INFO ?? '') +
+	    (params.QUERY_STRING ? `?${params.QUERY_STRING}` : '');
+}
+
+function urlOf(params) {
+	const scheme = isSecure(params) ? 'https' : 'http';
+
+	return `${scheme}://${params.HTTP_HOST || params.SERVER_NAME ||
+	    'localhost'}${targetOf(params)}`;
+}
+
+function bodyOf(exchange) {
+	return new ReadableStream({
+		type: 'bytes',
+		start(controller) {
+			this.isOpen = true;
+			exchange.readBody({
+				data: (piece) => {
+					if (this.isOpen)
+						controller.enqueue(new Uint8Array(piece));
+					return !this.isOpen || controller.desiredSize > 0;
+				},
+				end: () => {
+					if (this.isOpen)
+						controller.close();
+					this.isOpen = false;
+					controller.byobRequest?.respond(0);
+				},
+			});
+			exchange.failBody = (reason) => {
+				if (this.isOpen)
+					controller.error(reason);
+				this.isOpen = false;
+			};
+		},
+		pull() {
+			exchange.wantBody();
+		},
+		cancel() {
+			this.isOpen = false;
+			exchange.wantBody();
+		},
+	}, { highWaterMark: BODY_AHEAD });
+}
+
+function requestOf(exchange, signal) {
+	const { params } = exchange;
+	const method = params.REQUEST_METHOD || 'GET';
+	const init = { method, headers: headersOf(params), signal };
+
+	if (method !== 'GET' && method !== 'HEAD' &&
+	    params.CONTENT_LENGTH !== '0') {
+		init.body = bodyOf(exchange);
+		init.duplex = 'half';
+	}
+	return new Request(urlOf(params), init);
+}
+
+function isResponse(value) {
+	return value instanceof Response || (typeof value?.status === 'number' &&
+	    typeof value.headers?.[Symbol.iterator] === 'function');
+}
+
+/* Headers of Debian 12's Node joins cookies; a comma in one stands in its date. */
+function* eachHeader(headers) {
+	for (const [name, value] of headers) {
+		if (name !== 'set-cookie' || headers.getSetCookie !== undefined)
+			yield [name, value];
+		else
+			for (const cookie of value.split(NEXT_COOKIE))
+				yield [name, cookie];
+	}
+}
+
+function headOf(response) {
+	const { status, statusText } = response;
+	let head = `Status: ${status} ${statusText}`.trimEnd();
+
+	if (!(status >= 200 && status <= 599))
+		throw new RangeError(`a response of status ${status}`);
+	if (UNCLEAN.test(head))
+		throw new TypeError('a line break in the statusText');
+	for (const [name, value] of eachHeader(response.headers)) {
+		if (UNCLEAN.test(name) || UNCLEAN.test(value))
+			throw new TypeError(`a line break in the header ${name}`);
+		head += `\r\n${name}: ${value}`;
+	}
+	return Buffer.from(`${head}\r\n\r\n`, 'latin1');
+}
+
+async function copyBody(exchange, body) {
+	const reader = body.getReader();
+	const leave = exchange.onGone;
+
+	exchange.onGone = () => {
+		leave();
+		reader.cancel(exchange.reason).catch(() => {});
+	};
+	if (exchange.isGone)
+		exchange.onGone();
+	for (;;) {
+		const { done, value } = await reader.read();
+
+		if (done || exchange.isGone)
+			return;
+		if (!(value instanceof Uint8Array))
+			throw new TypeError('a piece of the body is no Uint8Array');
+		if (!exchange.write(value))
+			await exchange.drained();
+	}
+}
+
+/* waitUntil adds to `pending`; the execution ends when all of it has. */
+class Context {
+	#pending;
+
+	constructor(params, pending) {
+		this.params = params;
+		this.#pending = pending;
+	}
+
+	waitUntil(promise) {
+		this.#pending.push(promise);
+	}
+
+	/* There is no origin to pass to: an exception is 500. */
+	passThroughOnException() {}
+}
+
+async function settle(pending, tell) {
+	while (pending.length > 0) {
+		for (const { reason } of await Promise.allSettled(pending.splice(0)))
+			if (reason !== undefined)
+				tell(reason);
+	}
+}
+
+async function respond(exchange, handler, request, context) {
+	const response = await handler(request, process.env, context);
+
+	if (!isResponse(response))
+		throw new TypeError('the handler gave no Response');
+	exchange.write(headOf(response));
+	if (response.body === null || response.body === undefined)
+		return;
+	if (request.method === 'HEAD' || NO_BODY.has(response.status))
+		await response.body.cancel?.();
+	else
+		await copyBody(exchange, response.body);
+}
+
+/*
+ * Serves one exchange up to its end.  handler(request, env, context); tell(error)
+ * logs.  Rejects with what the handler threw, and the exchange is the caller's to
+ * end then.
+ */
+async function serve(exchange, handler, tell) {
+	const controller = new AbortController();
+	const pending = [];
+	let request;
+
+	exchange.onGone = () => {
+		controller.abort();
+		exchange.failBody?.(controller.signal.reason);
+	};
+	if (exchange.isGone)
+		exchange.onGone();
+	try {
+		request = requestOf(exchange, controller.signal);
+	} catch {
+		exchange.write(Buffer.from('Status: 400 Bad Request\r\n' +
+		    'Content-Type: text/plain\r\n\r\nBad Request\n'));
+		exchange.end(0);
+		return;
+	}
+	try {
+		await respond(exchange, handler, request,
+		    new Context(exchange.params, pending));
+	} finally {
+		if (pending.length > 0)
+			await settle(pending, tell);
+	}
+	exchange.end(0);
+}
+
+module.exports = { serve, headersOf, targetOf, isSecure };
