@@ -63,6 +63,8 @@ struct conf {
 	char *require; /* layer names, space-separated, checked; "" */
 	uint64_t max_connections, max_instances, max_prepared;
 	bool has_max_prepared; /* 0 is a value */
+	uint64_t memory_reserve_bytes;
+	bool has_memory_reserve; /* else it is the machine's to say */
 	unsigned hot_nice;
 	bool has_hot_nice; /* the same */
 	char *log; /* "stderr" or a path */

@@ -329,6 +329,16 @@ SET(max_prepared)
 	    PREPARED_MAX, problem, size);
 }
 
+SET(memory_reserve)
+{
+	if (settings_parse_size(value, &conf->memory_reserve_bytes) != 0)
+		return settings_problem(problem, size, "memory_reserve: "
+		    "\"%.40s\" is no size; write it as 64M, or 0 for none",
+		    value);
+	conf->has_memory_reserve = true;
+	return 0;
+}
+
 SET(hot_nice)
 {
 	uint64_t nice = 0;
@@ -382,6 +392,7 @@ static const struct host_key {
 	{ "max_connections", set_max_connections },
 	{ "max_instances", set_max_instances },
 	{ "max_prepared", set_max_prepared },
+	{ "memory_reserve", set_memory_reserve },
 	{ "hot_nice", set_hot_nice },
 	{ "log", set_log },
 	{ "log_level", set_log_level },

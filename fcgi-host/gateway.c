@@ -27,6 +27,8 @@
 #define ACCEPT_PAUSE_US 100000
 #define GIVE_WAY_AT_ONCE 8
 #define RETRY_US 500000
+#define PLENTY_FRESH_US 10000
+#define SHORT_FRESH_US 1000
 #define BUSY_EVERY_US 1000000
 /* after a crash so much of the log is read again */
 #define SAVE_AFTER_US 1000000
@@ -262,6 +264,33 @@ drained_check(struct gateway *gateway)
 	gateway_send(gateway, &msg);
 }
 
+/* ---- memory ---- */
+
+/* Before anything is started, and not more often than tells something. */
+static bool
+is_memory_short(void *arg)
+{
+	struct gateway *gateway = arg;
+	uint64_t now_us = loop_now_us(gateway->loop), left;
+	uint32_t suppressed = 0;
+
+	if (now_us - gateway->memory_read_us < (gateway->is_memory_short ?
+	    SHORT_FRESH_US : PLENTY_FRESH_US))
+		return gateway->is_memory_short;
+	gateway->memory_read_us = now_us;
+	left = gateway_memory_left(&gateway->memory);
+	gateway->is_memory_short = left < gateway->memory_reserve_bytes;
+	if (gateway->is_memory_short && log_limit_pass(&gateway->memory_limit,
+	    1, 10000, now_us, &suppressed))
+		log_event(LOG_WARN, "memory_short", "left_mib=%llu "
+		    "memory_reserve_mib=%llu suppressed=%u why=\"no program is "
+		    "started\" mend=\"lower `idle` or `instances`, or get "
+		    "more memory\"", (unsigned long long)left >> 20,
+		    (unsigned long long)gateway->memory_reserve_bytes >> 20,
+		    suppressed);
+	return gateway->is_memory_short;
+}
+
 /* ---- every iteration ---- */
 
 /* There is something to write that could not be, or to tell: try again. */
@@ -443,6 +472,9 @@ gateway_init(struct gateway *gateway)
 	gateway->server.catalog = catalog_new();
 	gateway->server.pools = pools_new(&gateway->fleet);
 	gateway->conns = conn_list_new(&gateway->server);
+	if (gateway->server.pools != NULL)
+		pools_set_memory(gateway->server.pools, is_memory_short,
+		    gateway);
 	if (gateway->server.catalog == NULL || gateway->server.pools == NULL ||
 	    gateway->conns == NULL)
 		return -ENOMEM;
@@ -467,6 +499,7 @@ gateway_free(struct gateway *gateway)
 	prices_free(gateway->prices_next);
 	conf_unref(gateway->conf);
 	buf_free(&gateway->to_spawner);
+	gateway_memory_close(&gateway->memory);
 	loop_free(gateway->loop);
 }
 
@@ -482,6 +515,7 @@ main(int argc, char **argv)
 	/* it looks which instructions there are, and for a random number */
 	if (sodium_init() < 0)
 		log_fatal("sodium", "mend=\"/dev/urandom cannot be read\"");
+	gateway_memory_open(&gateway.memory);
 	rights_drop(argc, argv);
 	signal(SIGPIPE, SIG_IGN);
 	signal(SIGXFSZ, SIG_IGN); /* the write fails instead: EFBIG */

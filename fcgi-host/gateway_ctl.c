@@ -211,6 +211,10 @@ on_conf(struct gateway *gateway, const struct ctl_msg *msg, int *fds,
 	ledger_set_sync(gateway->server.ledger, conf->is_sync);
 	budgets_set_conf(gateway->budgets, conf);
 	gateway_prices_switch(gateway);
+	gateway->memory_reserve_bytes = conf->has_memory_reserve ?
+	    conf->memory_reserve_bytes :
+	    gateway_memory_reserve(&gateway->memory);
+	gateway->memory_read_us = 0;
 	pools_set_limits(gateway->server.pools, conf->max_instances,
 	    conf->max_prepared);
 	if (change.old == NULL)

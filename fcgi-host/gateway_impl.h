@@ -15,6 +15,7 @@
 #include "fcgi-host/conf.h"
 #include "fcgi-host/conn.h"
 #include "fcgi-host/ctl_msg.h"
+#include "fcgi-host/gateway_memory.h"
 #include "fcgi-host/inflight.h"
 #include "fcgi-host/ledger.h"
 #include "fcgi-host/loop.h"
@@ -51,6 +52,11 @@ struct gateway {
 	int fd_pause;     /* from this number on the backlog waits */
 	int fd_instances; /* and from this one on none comes up */
 	struct log_limit accept_limit, shortage_limit;
+	struct gateway_memory memory;
+	uint64_t memory_reserve_bytes;
+	uint64_t memory_read_us;
+	bool is_memory_short; /* it was then */
+	struct log_limit memory_limit;
 	uint64_t busy_said_us;
 	struct loop_timer busy_timer;
 	struct loop_timer accept_timer;

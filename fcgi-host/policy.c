@@ -214,7 +214,8 @@ policy_next(const struct policy_pool *pool, uint64_t now_us)
 	    pool->policy->is_over)
 		return POLICY_WAIT;
 	if (pool->count[POLICY_IDLE] > 0)
-		return POLICY_TAKE_IDLE;
+		return pool->is_cgi && pool->policy->is_short ? POLICY_WAIT :
+		    POLICY_TAKE_IDLE;
 	if (policy_is_throttled(pool, now_us))
 		return pool->has_answered || serving(pool->count) +
 		    pool->count[POLICY_STARTING] > 0 ? POLICY_WAIT :
@@ -222,7 +223,8 @@ policy_next(const struct policy_pool *pool, uint64_t now_us)
 	if (serving(pool->count) >= limit(pool, LIMIT_INSTANCES))
 		return POLICY_WAIT;
 	if (pool->count[POLICY_READY] > 0)
-		return POLICY_TAKE_READY;
+		return pool->policy->is_short && pool->spares == 0 ?
+		    POLICY_WAIT : POLICY_TAKE_READY;
 	if (pool->count[POLICY_STARTING] > 0 || !has_room(pool) ||
 	    is_paused(pool, now_us))
 		return POLICY_WAIT;
@@ -242,10 +244,27 @@ policy_lacks(const struct policy_pool *pool)
 	return serving(pool->count) < least;
 }
 
+/* A sandbox is there, and its program must not be started. */
+static bool
+waits_for_memory(const struct policy_pool *pool, uint64_t now_us)
+{
+	const uint64_t *count = pool->count;
+
+	if (!pool->policy->is_short || pool->limits == NULL ||
+	    pool->policy->is_over || is_paused(pool, now_us))
+		return false;
+	if (pool->waiting > 0 && count[POLICY_IDLE] > 0)
+		return true;
+	return count[POLICY_READY] > pool->spares && (policy_lacks(pool) ||
+	    (pool->waiting > 0 &&
+	    serving(count) < limit(pool, LIMIT_INSTANCES)));
+}
+
 bool
 policy_is_hungry(const struct policy_pool *pool, uint64_t now_us)
 {
-	if (policy_next(pool, now_us) == POLICY_START)
+	if (policy_next(pool, now_us) == POLICY_START ||
+	    waits_for_memory(pool, now_us))
 		return true;
 	return policy_lacks(pool) && !is_paused(pool, now_us) &&
 	    pool->count[POLICY_STARTING] + pool->count[POLICY_READY] == 0 &&
@@ -302,7 +321,8 @@ policy_prepare(struct policy *policy, uint64_t now_us,
 	uint64_t looked = 0;
 
 	*victim = NULL;
-	if (policy->count[POLICY_STARTING] > 0 || now_us < policy->prepare_us)
+	if (policy->count[POLICY_STARTING] > 0 ||
+	    now_us < policy->prepare_us || policy->is_short)
 		return NULL;
 	TAILQ_FOREACH(pool, &policy->used, in_used) {
 		if (looked++ >= policy->max_prepared)
@@ -365,6 +385,8 @@ policy_wake_us(const struct policy *policy, uint64_t now_us)
 
 	if (now_us < policy->room_us && !TAILQ_EMPTY(&policy->hungry))
 		return policy->room_us;
+	if (policy->is_short && !TAILQ_EMPTY(&policy->hungry))
+		return now_us + POLICY_ROOM_US;
 	if (now_us < policy->held_until_us)
 		first_us = policy->held_until_us;
 	TAILQ_FOREACH(pool, &policy->used, in_used) {

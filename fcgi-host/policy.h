@@ -14,6 +14,9 @@
  *  - Where no controller does it, a tenant's ceiling of memory is held by the sum
  *    of what his instances may use.  One that does not fit holds back for a second those of his others that
  *    come after it, so that small ones do not take its room bit by bit.
+ *  - While the machine's memory is short no program is started, whoever waits:
+ *    what is prepared and what is idle gives way, one at a time, until it is not.
+ *    A program that runs already serves on.
  *  - Prepared instances are kept for the functions used last.
  *  - Of each runtime so many of those are spares: their program is booted, and
  *    waits before it has read anything of the function.
@@ -67,7 +70,8 @@ enum policy_role {
 enum policy_ceiling {
 	POLICY_CEILING_NONE,
 	POLICY_CEILING_INSTANCES, /* the tenant's max_instances */
-	POLICY_CEILING_MEMORY     /* the tenant's max_memory */
+	POLICY_CEILING_MEMORY,    /* the tenant's max_memory */
+	POLICY_CEILING_MACHINE    /* the memory that the machine has left */
 };
 
 enum policy_act {
@@ -86,6 +90,7 @@ struct policy {
 	uint64_t max_instances; /* of the host; 0: none */
 	uint64_t max_prepared;
 	bool is_memory_left; /* to the kernel: no tenant's sum is held */
+	bool is_short; /* the machine is, of memory: as the owner saw it last */
 	bool is_draining;
 	bool is_over; /* nothing is started any more, and nobody served */
 	uint64_t count[POLICY_ROLE_COUNT];
@@ -106,6 +111,7 @@ struct policy_pool {
 	struct policy_tenant *tenant;
 	const struct limits *limits; /* borrowed; NULL: the function is gone */
 	uint64_t count[POLICY_ROLE_COUNT];
+	bool is_cgi; /* each execution starts a program */
 	/* kept by the owner */
 	uint64_t waiting;
 	uint64_t oldest_us;      /* since when the first of them waits */
@@ -170,7 +176,11 @@ struct policy_pool *policy_pick(struct policy *policy, uint64_t now_us,
 /* Before it does: the victim that must follow the one which has just given way,
  * or NULL: there is room now. */
 struct policy_pool *policy_victim(struct policy_pool *pool);
-/* Which ceiling of its tenant, and not its own, keeps the pool from one more. */
+/* While the machine is short of memory: the pool that gives up a prepared or an
+ * idle instance for those who wait; NULL: none can, or the last that did has not
+ * ended yet. */
+struct policy_pool *policy_relieve(struct policy *policy, uint64_t now_us);
+/* Which ceiling, and not its own, keeps the pool from one more. */
 enum policy_ceiling policy_ceiling(const struct policy_pool *pool);
 /* Who gets one prepared now; NULL: nobody.  Only while nobody needs a start. */
 struct policy_pool *policy_prepare(struct policy *policy, uint64_t now_us,

@@ -38,10 +38,14 @@ policy_is_tenant_full(const struct policy_pool *pool)
 enum policy_ceiling
 policy_ceiling(const struct policy_pool *pool)
 {
-	if (pool->limits == NULL ||
-	    serving(pool->count) >= limit(pool, LIMIT_INSTANCES))
-		return POLICY_CEILING_NONE;
-	return ceiling_of(pool);
+	bool is_full = pool->limits == NULL ||
+	    serving(pool->count) >= limit(pool, LIMIT_INSTANCES);
+
+	/* an idle one that must not start its program is not busy */
+	if (pool->limits != NULL && pool->policy->is_short &&
+	    (!is_full || pool->count[POLICY_IDLE] > 0))
+		return POLICY_CEILING_MACHINE;
+	return is_full ? POLICY_CEILING_NONE : ceiling_of(pool);
 }
 
 bool
@@ -227,7 +231,7 @@ policy_pick(struct policy *policy, uint64_t now_us,
 
 	*victim = NULL;
 	if (policy->count[POLICY_STARTING] >= POLICY_STARTS_MAX ||
-	    now_us < policy->room_us)
+	    now_us < policy->room_us || policy->is_short)
 		return NULL;
 	find_blocked(policy, now_us);
 	TAILQ_FOREACH(pool, &policy->hungry, in_hungry) {
@@ -242,6 +246,32 @@ policy_pick(struct policy *policy, uint64_t now_us,
 		*victim = way;
 	}
 	return best;
+}
+
+struct policy_pool *
+policy_relieve(struct policy *policy, uint64_t now_us)
+{
+	struct policy_pool *pool, *best = NULL, *victim = NULL;
+
+	if (!policy->is_short || now_us < policy->room_us)
+		return NULL;
+	TAILQ_FOREACH(pool, &policy->hungry, in_hungry) {
+		struct policy_pool *way;
+
+		if (pool->waiting == 0 || !policy_is_hungry(pool, now_us) ||
+		    (best != NULL && !goes_before(pool, best)))
+			continue;
+		way = victim_find(policy, pool, NULL);
+		if (way == NULL)
+			continue;
+		best = pool;
+		victim = way;
+	}
+	if (victim != NULL) {
+		policy->room_us = now_us + POLICY_ROOM_US;
+		policy->room_of = victim;
+	}
+	return victim;
 }
 
 /* Only what is prepared: the end of a warm one frees less than a start needs,

@@ -31,6 +31,7 @@ wants_spare(const struct policy_pool *pool, uint64_t now_us)
 {
 	return pool->limits != NULL && pool->spares_most > 0 &&
 	    limit(pool, LIMIT_SPARE) != 0 && !pool->policy->is_draining &&
+	    !pool->policy->is_short &&
 	    pool->count[POLICY_READY] > 0 && pool->spares == 0 &&
 	    pool->waiting == 0 && pool->failures == 0 && pool->used_us != 0 &&
 	    now_us < pool->used_us + POLICY_USED_LATELY_US &&

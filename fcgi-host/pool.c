@@ -95,6 +95,7 @@ pool_new(struct pools *pools, struct function *function)
 	pool->function = function_ref(function);
 	memcpy(pool->policy.runtime, function->info.runtime,
 	    sizeof(pool->policy.runtime));
+	pool->policy.is_cgi = !function->info.is_fastcgi;
 	TAILQ_INSERT_TAIL(&pools->all, pool, in);
 	return pool;
 }
@@ -174,6 +175,7 @@ waiter_expire(void *arg)
 		[POLICY_CEILING_NONE] = POOL_QUEUE_TIMEOUT,
 		[POLICY_CEILING_INSTANCES] = POOL_TENANT_INSTANCES,
 		[POLICY_CEILING_MEMORY] = POOL_TENANT_MEMORY,
+		[POLICY_CEILING_MACHINE] = POOL_MACHINE_MEMORY,
 	};
 	struct waiter *waiter = arg;
 
@@ -562,6 +564,7 @@ pool_run(void *arg)
 	}
 	if (pools->policy.is_over)
 		pool_refuse_all(pool, POOL_ENDING);
+	pools_look(pools);
 	serve_all(pool);
 	if (pools->policy.is_draining)
 		pool_retire_resting(pool);

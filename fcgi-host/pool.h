@@ -19,6 +19,7 @@ enum pool_refusal {
 	POOL_QUEUE_TIMEOUT,
 	POOL_TENANT_INSTANCES, /* the same, at the tenant's max_instances */
 	POOL_TENANT_MEMORY,    /* or at his max_memory */
+	POOL_MACHINE_MEMORY,   /* or the machine had too little memory left */
 	POOL_START_FAILED, /* the sandbox could not be made */
 	POOL_SHORTAGE,     /* of descriptors, processes, memory: it passes */
 	POOL_NO_SPACE,     /* the instance's record could not be reserved */
@@ -83,6 +84,9 @@ void pools_change(struct pools *pools, const char *name,
 /* The host's ceilings; max_instances 0: none. */
 void pools_set_limits(struct pools *pools, uint64_t max_instances,
     uint64_t max_prepared);
+/* Asked before anything is started: whether the machine is short of memory. */
+void pools_set_memory(struct pools *pools, bool (*is_short)(void *arg),
+    void *arg);
 /* The kernel holds the tenants' ceilings of memory: no sum is held here. */
 void pools_leave_memory(struct pools *pools, bool is_left);
 /* A new configuration: of functions for which it is not the same as before, idle

@@ -14,6 +14,7 @@ pool_keep(struct pool *pool)
 	int error = 0;
 
 	while (error == 0 && policy_lacks(&pool->policy) &&
+	    !pool->pools->policy.is_short &&
 	    !policy_is_throttled(&pool->policy, pool_now_us(pool)) &&
 	    !TAILQ_EMPTY(&pool->ready)) {
 		instance = pool_pop(pool, POLICY_READY);

@@ -37,6 +37,8 @@ struct pools {
 	void *by_name;     /* tsearch(3) */
 	void *by_instance; /* of struct instance, by id */
 	uint64_t waiting_count;
+	bool (*is_short)(void *arg); /* NULL: never */
+	void *is_short_arg;
 	struct loop_timer timer; /* the next prepared instance */
 	struct loop_task task;
 };
@@ -51,6 +53,8 @@ pool_now_us(const struct pool *pool)
 void pool_wake(struct pool *pool);
 /* Decides who is started, likewise. */
 void pools_wake(struct pools *pools);
+/* Looks at the machine's memory, for the policy. */
+void pools_look(struct pools *pools);
 
 /* NULL: there is none.  pool_get makes it; NULL: no memory. */
 struct pool *pool_find(struct pools *pools, const char *name);

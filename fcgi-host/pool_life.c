@@ -58,6 +58,7 @@ pools_change(struct pools *pools, const char *name, struct function *function)
 	if (function != NULL)
 		memcpy(pool->policy.runtime, function->info.runtime,
 		    sizeof(pool->policy.runtime));
+	pool->policy.is_cgi = function != NULL && !function->info.is_fastcgi;
 	pool_retire_idle(pool);
 	policy_change(&pool->policy, function == NULL ? NULL :
 	    &function->info.limits, pool_now_us(pool));
@@ -73,6 +74,13 @@ pools_set_limits(struct pools *pools, uint64_t max_instances,
 	pools->policy.max_prepared = max_prepared;
 	TAILQ_FOREACH(pool, &pools->all, in)
 		pool_wake(pool);
+}
+
+void
+pools_set_memory(struct pools *pools, bool (*is_short)(void *arg), void *arg)
+{
+	pools->is_short = is_short;
+	pools->is_short_arg = arg;
 }
 
 void

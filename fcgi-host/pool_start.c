@@ -113,6 +113,21 @@ pool_short(struct pool *pool, int error)
 	pools_wake(pool->pools);
 }
 
+/* What waited for nothing else may go on when there is some again. */
+void
+pools_look(struct pools *pools)
+{
+	bool was_short = pools->policy.is_short;
+	struct pool *pool;
+
+	if (pools->is_short == NULL)
+		return;
+	pools->policy.is_short = pools->is_short(pools->is_short_arg);
+	if (was_short && !pools->policy.is_short)
+		TAILQ_FOREACH(pool, &pools->all, in)
+			pool_wake(pool);
+}
+
 static void
 wake_due(void *arg)
 {
@@ -129,6 +144,8 @@ pools_run(void *arg)
 	uint64_t now = loop_now_us(loop), wake_us;
 	struct policy_pool *pool, *victim;
 
+	pools_look(pools);
+	pool_give_way(policy_relieve(&pools->policy, now));
 	while ((pool = policy_pick(&pools->policy, now, &victim)) != NULL)
 		instance_start((struct pool *)pool, victim);
 	if (TAILQ_EMPTY(&pools->policy.hungry) &&

@@ -273,6 +273,8 @@ refused(void *arg, enum pool_refusal why)
 		    "queue_timeout: the tenant is at its max_instances" },
 		[POOL_TENANT_MEMORY] = { 503, "no instance was free within "
 		    "queue_timeout: the tenant is at its max_memory" },
+		[POOL_MACHINE_MEMORY] = { 503, "no instance was free within "
+		    "queue_timeout: the machine has too little memory left" },
 		[POOL_START_FAILED] =
 		    { 502, "the function's sandbox could not be started" },
 		[POOL_NO_SPACE] =

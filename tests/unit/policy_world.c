@@ -179,6 +179,7 @@ settle(void)
 		spare_boot(&world.pools[i]);
 		policy_update(&world.pools[i].policy, world.now_us);
 	}
+	give_way(policy_relieve(&world.policy, world.now_us));
 	while ((pool = policy_pick(&world.policy, world.now_us, &victim)) !=
 	    NULL)
 		start(pool, victim);

@@ -102,7 +102,8 @@ every_key_of_host_is_read(void **state)
 	    "run = /r\nstate = /s ; a comment\nurl_prefix = /\n"
 	    "index = alice/home\nuser = nobody\nuid_range = 2000-2009\n"
 	    "require = landlock seccomp\nmax_connections = 7\n"
-	    "max_instances = 8\nmax_prepared = 0\nhot_nice = 0\n"
+	    "max_instances = 8\nmax_prepared = 0\nmemory_reserve = 0\n"
+	    "hot_nice = 0\n"
 	    "log = /var/log/x\nlog_level = debug\n");
 
 	(void)state;
@@ -124,6 +125,8 @@ every_key_of_host_is_read(void **state)
 	assert_int_equal(conf->max_connections, 7);
 	assert_int_equal(conf->max_instances, 8);
 	assert_int_equal(conf->max_prepared, 0);
+	assert_true(conf->has_memory_reserve);
+	assert_int_equal(conf->memory_reserve_bytes, 0);
 	assert_int_equal(conf->hot_nice, 0);
 	assert_string_equal(conf->log, "/var/log/x");
 	assert_int_equal(conf->log_level, LOG_DEBUG);
@@ -278,6 +281,7 @@ bad_values_of_host_are_refused(void **state)
 		"require = moat", "max_connections = 0", "log = syslog",
 		"log_level = loud", "index = ../x", "url_prefix = /a?b",
 		"max_prepared = -1", "max_prepared = 1025",
+		"memory_reserve = 5%", "memory_reserve = much",
 		"hot_nice = -1", "hot_nice = 20", "hot_nice = very",
 		"max_instances = 0", "max_instances = 8193", "listen_group = a b" };
 	size_t i;
