@@ -10,7 +10,8 @@ import time
 
 import pytest
 
-from lib import books, chain, fcgi, host as host_room, proc, programs as room
+from lib import books, chain, fcgi, host as host_room, load as load_room, proc
+from lib import programs as room
 
 # 1: at every one of them; else at every so many.
 EVERY = int(os.environ.get("FAULT_POINTS", "16"))
@@ -183,6 +184,41 @@ def test_a_gateway_killed_at_any_call_of_an_execution(host, name):
 def test_a_spawner_killed_at_any_call_of_a_start(host):
     kill_everywhere(host, "spawner", asker(host, "/fn/cold/swiss"))
     judge(host)
+
+
+def killed(host, victim, number):
+    """kill -9 of a role before that call of it, of whichever request it is; the
+    spawner is started anew."""
+    below, pid = proc.descendants(host.pid), host.roles()[victim]
+    with Hunt(host, number, "self", pid) as hunt:
+        until = time.monotonic() + 30
+        while proc.is_alive(pid):
+            assert time.monotonic() < until, f"call {number} never comes"
+            time.sleep(0.005)
+    assert hunt.has_killed
+    if victim == "spawner":
+        host.process.wait(30)
+        assert not host_room.wait_gone(below)
+        host.start()
+    back(host)
+
+
+@pytest.mark.parametrize("victim, last", [("gateway", 160), ("spawner", 64)])
+def test_killed_at_any_call_with_eight_requests_in_flight(host, victim, last):
+    """Of functions that are warm and of one that is started each time; by then
+    each request is at another point."""
+    load = load_room.Load("sleep=30&")
+    for kind in (load_room.Raw, load_room.Kept):
+        load.add(kind, ("swiss", "cold/swiss", "warm"), host.socket, threads=4)
+    with load:
+        for number in range(1, last, 2 * EVERY):
+            load.wait_answered(8)
+            killed(host, victim, number)
+        load.wait_answered(8)
+    host.stop()
+    told = judge_books(host).values()
+    load.judge(told)
+    assert {r["outcome"] for r in told} >= {"ok", "lost"}
 
 
 # ------------------------------------------- init, its program and the scanner

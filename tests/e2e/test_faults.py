@@ -323,6 +323,7 @@ def test_a_sidecar_rewritten_a_thousand_times_fails_no_request(start_once,
         while "LAP=1000" not in host.fetch(f"{url}?head&env=LAP").text:
             assert time.monotonic() < until, "the last sidecar is not served"
             time.sleep(0.05)
+    assert {r["outcome"] for r in host.books.executions()} == {"ok"}
 
 
 # --------------------------------------------------------- accounting log

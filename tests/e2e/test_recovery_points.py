@@ -12,7 +12,8 @@ import time
 
 import pytest
 
-from lib import books, fcgi, host as host_room, proc, programs as room
+from lib import books, fcgi, host as host_room, load as load_room, proc
+from lib import programs as room
 
 HELD = "field=Content-Type:+text/plain&field=Content-Length:+10&end"
 URLS = {"cgi": "/fn/swiss", "fastcgi": "/fn/warm"}
@@ -257,6 +258,73 @@ def test_killed_while_the_client_has_not_read_all(host, victim):
     assert len(asked.answer.body) < size
     asked.connection.close()
     settled(host, asked, "ok")
+
+
+# ------------------------------------------------------------------ under load
+
+def judged(host, load, asked, outcome):
+    """All the load, and each of these once with that outcome."""
+    host.stop()
+    records = host.books.all()
+    for run in books.runs(records):
+        books.check_seq(run, True)
+    load.judge(records)
+    for one in asked:
+        record, = host.books.by_request(one.id)
+        assert record["outcome"] == outcome, record
+
+
+@pytest.fixture
+def load(host, programs):
+    """Eight requests in flight at any time; none of them for `held`."""
+    host.add("held.fcgi", programs.fcgi)
+    host.wait_served("/fn/held?head")
+    made = load_room.Load("sleep=30&")
+    for kind in (load_room.Raw, load_room.Kept):
+        made.add(kind, ("swiss", "warm", "cold/swiss"), host.socket, threads=4)
+    return made
+
+
+@HOSTS
+def test_killed_at_chosen_points_with_eight_more_in_flight(host, load, victim):
+    all_asked = []
+    with load:
+        for query, body in (("?head&sleep=20000&raw=x", b""),
+                            (f"?{HELD}&raw=0123456789&sleep=20000",
+                             b"012345678")):
+            load.wait_answered(8)
+            asked = Asked(host, "/fn/held" + query)
+            asked.read_until(body)
+            strike(host, victim)
+            asked.end(body)
+            all_asked.append(asked)
+        load.wait_answered(8)
+    judged(host, load, all_asked, "lost")
+
+
+@pytest.mark.parametrize("victim", ["init", "program"])
+def test_an_instance_killed_with_eight_more_in_flight_cuts_none(host, load,
+                                                                victim):
+    """But the one that it served."""
+    all_asked, roles = [], host.roles()
+    with load:
+        for query, body in (("?head&cpu=20&sleep=20000", b""),
+                            (f"?{HELD}&raw=0123456789&cpu=20&sleep=20000",
+                             b"012345678")):
+            load.wait_answered(8)
+            asked = Asked(host, "/fn/held" + query)
+            asked.read_until(body)
+            program, = [pid for pid in host.instances()
+                        if proc.program(pid).startswith("held.")]
+            os.kill(program if victim == "program" else proc.stat(program)[2],
+                    signal.SIGKILL)
+            asked.connection.read_answer(1, asked.answer)
+            asked.connection.close()
+            all_asked.append(asked)
+        load.wait_answered(8)
+    load.check(1)
+    assert host.roles() == roles
+    judged(host, load, all_asked, "crash")
 
 
 # ------------------------------------------------------- init and its program

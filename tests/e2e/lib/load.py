@@ -1,5 +1,6 @@
 """Constant load of requests that each must be answered right, whatever happens
-to the host meanwhile: with 200, and with their own nonce."""
+to the host meanwhile: with 200, and with their own nonce.  Where parts of it are
+killed: right, or visibly not at all, and with one record."""
 import collections
 import os
 import threading
@@ -19,6 +20,8 @@ class Client(threading.Thread):
         self.load, self.functions = load, functions
         self.count = 0
         self.wrong = []
+        self.right, self.failed = [], []  # nonces; of a failed one it was cut,
+        self.swapped = []  # or in words; neither is an answer with another's
         self.slowest = 0.0
 
     def run(self):
@@ -29,21 +32,24 @@ class Client(threading.Thread):
             body = nonce.encode() * (1 + self.count % 40) \
                 if self.count % 2 and name != "r" else None
             wanted = nonce if body is None else body.decode()
-            query = f"/fn/{name}?head&" + \
+            query = f"/fn/{name}?{self.load.first}head&" + \
                 (f"raw={nonce}" if body is None else "echo")
             started = time.monotonic()
             try:
-                status, text = self.ask(query, body)
+                status, text = self.ask(query, body, nonce)
             except (OSError, AssertionError) as error:
                 status, text = None, repr(error)
             self.count += 1
             self.slowest = max(self.slowest, time.monotonic() - started)
-            if status != 200 or wanted not in text:
+            is_right = status == 200 and wanted in text
+            (self.right if is_right else self.swapped if status == 200 else
+             self.failed).append(nonce)
+            if not is_right:
                 self.wrong.append((query, body is not None, status, text[:200],
                                    round(time.monotonic() - started, 3)))
             time.sleep(PAUSE)
 
-    def ask(self, query, body):
+    def ask(self, query, body, nonce):
         raise NotImplementedError
 
 
@@ -54,9 +60,10 @@ class Raw(Client):
         super().__init__(load, functions)
         self.address = address
 
-    def ask(self, query, body):
+    def ask(self, query, body, nonce):
         answer = fcgi.fetch(self.address, query, body or b"", HUNG_SECONDS,
-                            REQUEST_METHOD="GET" if body is None else "POST")
+                            REQUEST_METHOD="GET" if body is None else "POST",
+                            REQUEST_ID=nonce)
         return answer.status if answer.is_complete else "cut", answer.text
 
 
@@ -67,7 +74,7 @@ class Kept(Raw):
 
     connection = None
 
-    def ask(self, query, body):
+    def ask(self, query, body, nonce):
         if self.connection is None:
             self.connection = fcgi.Connection(self.address, HUNG_SECONDS)
         # in the way out of here only a whole answer puts it back
@@ -75,7 +82,8 @@ class Kept(Raw):
         number = self.count % 60000 + 1
         connection.send(fcgi.request_bytes(
             query, body or b"", request_id=number, flags=fcgi.KEEP_CONN,
-            REQUEST_METHOD="GET" if body is None else "POST"))
+            REQUEST_METHOD="GET" if body is None else "POST",
+            REQUEST_ID=nonce))
         answer = connection.read_answer(number)
         if not answer.is_complete:
             connection.close()
@@ -91,7 +99,7 @@ class Http(Client):
         super().__init__(load, functions)
         self.port = port
 
-    def ask(self, query, body):
+    def ask(self, query, body, nonce):
         reply = web.get(self.port, query, "GET" if body is None else "POST",
                         body=body, timeout=HUNG_SECONDS)
         return reply.status if reply.is_whole else "cut", reply.text
@@ -100,7 +108,8 @@ class Http(Client):
 class Load:
     """with Load(…) as load: …; then load.check()."""
 
-    def __init__(self):
+    def __init__(self, first=""):
+        self.first = first  # what a request does before it answers, "sleep=9&"
         self.is_over = threading.Event()
         self.clients = []
 
@@ -121,6 +130,17 @@ class Load:
     def count(self):
         return sum(client.count for client in self.clients)
 
+    def wait_answered(self, more, timeout=30):
+        """Until so many more were answered right."""
+        until, least = time.monotonic() + timeout, self.answered + more
+        while self.answered < least:
+            assert time.monotonic() < until, f"{least - self.answered} lack"
+            time.sleep(0.005)
+
+    @property
+    def answered(self):
+        return sum(len(client.right) for client in self.clients)
+
     @property
     def slowest(self):
         return max(client.slowest for client in self.clients)
@@ -133,3 +153,23 @@ class Load:
         assert not wrong, f"{len(wrong)} of {self.count}: {kinds}\n{wrong[:5]}"
         for client in self.clients:
             assert client.count >= least, (type(client).__name__, client.count)
+
+    def judge(self, records):
+        """While parts were killed: whoever was answered has his own nonce, and
+        one record, `ok`; who was not has seen that, and has one at most.  Of
+        those that say their own id to the host."""
+        told = {}
+        for record in records:
+            if record["type"] == "exec":
+                told.setdefault(record["request_id"], []).append(
+                    record["outcome"])
+        for client in self.clients:
+            assert not client.swapped, (type(client).__name__, client.wrong)
+            if not isinstance(client, Raw):
+                continue
+            bad = {nonce: told.get(nonce) for nonce in client.right
+                   if told.get(nonce) != ["ok"]}
+            assert not bad, f"whole answers and their records: {bad}"
+            bad = {nonce: told[nonce] for nonce in client.failed
+                   if len(told.get(nonce, [])) > 1}
+            assert not bad, f"recorded twice: {bad}"
