@@ -86,6 +86,8 @@ is_same(struct function *function, const struct ctl_function *info,
 	    old->has_env == info->has_env && old->note == info->note &&
 	    old->ids_changed == info->ids_changed &&
 	    old->image_changed == info->image_changed &&
+	    old->secrets == info->secrets &&
+	    strcmp(old->env_file, info->env_file) == 0 &&
 	    memcmp(&old->limits, &info->limits, sizeof(old->limits)) == 0 &&
 	    buf_len(&function->env) == env_length &&
 	    (env_length == 0 ||

@@ -277,6 +277,18 @@ conf_egress(const struct conf *conf, const char *tenant, const char *name)
 	return path;
 }
 
+void
+conf_env_files(const struct conf *conf, const char *tenant, const char *name,
+    const char *paths[CONF_ENV_FILES])
+{
+	struct layers layers = find_layers(conf, tenant, name);
+	size_t i;
+
+	for (i = 0; i < CONF_ENV_FILES; i++)
+		paths[i] = layers.of[1 + i] == NULL ? NULL :
+		    layers.of[1 + i]->env_file;
+}
+
 static int
 add_block(struct buf *out, const struct buf *env)
 {

@@ -135,6 +135,10 @@ enum settings_network conf_network(const struct conf *conf, const char *tenant,
 /* The namespace that `network = egress` means for the function; NULL: none. */
 const char *conf_egress(const struct conf *conf, const char *tenant,
     const char *name);
+/* `env_file` of [tenant] and of [function]: paths, or NULL. */
+#define CONF_ENV_FILES 2
+void conf_env_files(const struct conf *conf, const char *tenant,
+    const char *name, const char *paths[CONF_ENV_FILES]);
 /* Appends env of [defaults], runtime, [tenant], [function], in this order
  * ("NAME=VALUE\0"…; a later one overrides). */
 int conf_env(const struct conf *conf, const char *tenant, const char *name,

@@ -144,6 +144,17 @@ add_network(const struct conf *conf, const char *tenant, const char *name,
 }
 
 static int
+add_env_files(const struct conf *conf, const char *tenant, const char *name,
+    struct buf *out)
+{
+	const char *paths[CONF_ENV_FILES];
+
+	conf_env_files(conf, tenant, name, paths);
+	return buf_addf(out, "%s%c%s%c", paths[0] == NULL ? "" : paths[0], '\0',
+	    paths[1] == NULL ? "" : paths[1], '\0');
+}
+
+static int
 add_runtime(const struct conf_runtime *runtime, struct buf *out)
 {
 	char **word = runtime == NULL ? NULL : runtime->command;
@@ -179,6 +190,8 @@ conf_effect(const struct conf *conf, const char *tenant, const char *name,
 		error = add_pass_params(conf, tenant, name, out);
 	if (error == 0)
 		error = add_env(conf, tenant, name, runtime, out);
+	if (error == 0)
+		error = add_env_files(conf, tenant, name, out);
 	return error;
 }
 

@@ -57,102 +57,10 @@ is_zero(const void *data, size_t n)
 #define IS_ZERO(field) is_zero((field), sizeof(field))
 
 static bool
-is_lower(char c)
-{
-	return c >= 'a' && c <= 'z';
-}
-
-static bool
-is_digit(char c)
-{
-	return c >= '0' && c <= '9';
-}
-
-bool
-ctl_segment_ok(const char *segment, size_t length)
-{
-	size_t i;
-
-	if (length == 0 || length > CTL_TENANT_MAX)
-		return false;
-	if (!is_lower(segment[0]) && !is_digit(segment[0]))
-		return false;
-	for (i = 1; i < length; i++) {
-		char c = segment[i];
-
-		if (!is_lower(c) && !is_digit(c) && c != '.' && c != '_' &&
-		    c != '-')
-			return false;
-	}
-	return segment[length - 1] != '.';
-}
-
-bool
-ctl_name_ok(const char *name)
-{
-	size_t length = strnlen(name, CTL_NAME_MAX + 1);
-	const char *segment = name;
-	int count;
-
-	if (length == 0 || length > CTL_NAME_MAX)
-		return false;
-	for (count = 1; count <= CTL_SEGMENTS_MAX; count++) {
-		size_t n = strcspn(segment, "/");
-
-		if (!ctl_segment_ok(segment, n))
-			return false;
-		if (segment[n] == '\0')
-			return true;
-		segment += n + 1;
-	}
-	return false;
-}
-
-static bool
-is_extension(const char *text)
-{
-	size_t i;
-
-	if (text[0] != '.' || text[1] == '\0')
-		return false;
-	for (i = 1; text[i] != '\0'; i++)
-		if (!is_lower(text[i]) && !is_digit(text[i]))
-			return false;
-	return true;
-}
-
-bool
-ctl_path_ok(const char *path, const char *name, bool is_folder)
-{
-	static const char *const mains[] = { "/main", "/index" };
-	size_t length = strlen(name), i;
-
-	if (strnlen(path, CTL_PATH_MAX + 1) > CTL_PATH_MAX ||
-	    !ctl_name_ok(name) || strncmp(path, name, length) != 0)
-		return false;
-	path += length;
-	if (!is_folder)
-		return *path == '\0' || is_extension(path);
-	for (i = 0; i < sizeof(mains) / sizeof(mains[0]); i++) {
-		size_t n = strlen(mains[i]);
-
-		if (strncmp(path, mains[i], n) == 0 &&
-		    (path[n] == '\0' || is_extension(path + n)))
-			return true;
-	}
-	return false;
-}
-
-static bool
 is_version(const char *version)
 {
-	size_t i;
-
-	for (i = 0; i < CTL_VERSION_LENGTH; i++)
-		if (!is_digit(version[i]) &&
-		    (version[i] < 'a' || version[i] > 'f'))
-			return false;
-	return version[i] == '\0';
+	return strspn(version, "0123456789abcdef") == CTL_VERSION_LENGTH &&
+	    version[CTL_VERSION_LENGTH] == '\0';
 }
 
 static bool
@@ -171,7 +79,8 @@ check_function(const struct ctl_msg *msg)
 
 	if (!IS_TEXT(f->name) || !IS_TEXT(f->path) || !IS_TEXT(f->tenant) ||
 	    !IS_TEXT(f->runtime) || !IS_TEXT(f->version) ||
-	    !IS_TEXT(f->pass_params) || !IS_TEXT(f->detail))
+	    !IS_TEXT(f->pass_params) || !IS_TEXT(f->detail) ||
+	    !IS_TEXT(f->env_file))
 		return -EPROTO;
 	if (f->problem >= CTL_PROBLEM_COUNT || f->is_folder > 1 ||
 	    f->is_fastcgi > 1 || f->has_env > 1 || f->note > 1 ||
@@ -179,7 +88,8 @@ check_function(const struct ctl_msg *msg)
 	    f->limits.value[LIMIT_FREEZE_IDLE] > 1 ||
 	    f->limits.value[LIMIT_SPARE] > 1 || f->name[0] == '\0')
 		return -EPROTO;
-	if (!is_segment_or_empty(f->runtime))
+	if (!is_segment_or_empty(f->runtime) || f->pad != 0 ||
+	    (f->env_file[0] != '\0' && !ctl_env_file_ok(f->env_file)))
 		return -EPROTO;
 	is_served = f->problem == CTL_PROBLEM_NONE;
 	if ((!is_served && f->has_env != 0) ||

@@ -18,6 +18,7 @@
 #define CTL_PATH_MAX 216      /* its file below the functions directory */
 #define CTL_TENANT_MAX 63
 #define CTL_RUNTIME_MAX 31
+#define CTL_ENV_FILE_MAX 63     /* a file's name, without a folder */
 #define CTL_VERSION_LENGTH 16 /* hex digits of a content hash */
 #define CTL_MAC_SIZE 32
 #define CTL_DETAIL_MAX 255
@@ -187,6 +188,7 @@ struct ctl_function {
 	char runtime[CTL_RUNTIME_MAX + 1]; /* "" : executed directly */
 	char version[CTL_VERSION_LENGTH + 1];
 	char pass_params[CTL_DETAIL_MAX + 1];
+	char env_file[CTL_ENV_FILE_MAX + 1]; /* the sidecar's, beside the file; "" */
 	char detail[CTL_DETAIL_MAX + 1]; /* printable text about the problem or a note */
 	uint8_t problem;   /* enum ctl_problem */
 	uint8_t is_folder; /* the file is main.* or index.* in the folder NAME */
@@ -197,6 +199,10 @@ struct ctl_function {
 	 * in this run; instances under the ones before are of no use */
 	uint16_t ids_changed;
 	uint32_t image_changed; /* the same of its runtime's image */
+	/* the spawner's: what the files of the administrator's `env_file` were
+	 * at the last reload; another number, other files */
+	uint32_t secrets;
+	uint32_t pad;
 	struct limits limits; /* effective: merged and clamped */
 };
 
@@ -452,6 +458,8 @@ int ctl_msg_check(const struct ctl_msg *msg, size_t n, size_t fd_count,
  * them, CTL_NAME_MAX in all; a segment is at most 63 long, never ends in a dot. */
 bool ctl_name_ok(const char *name);
 bool ctl_segment_ok(const char *segment, size_t length);
+/* [A-Za-z0-9._-]* and then ".env", at most CTL_ENV_FILE_MAX in all. */
+bool ctl_env_file_ok(const char *name);
 /* path = name, or name + "/main" or "/index" (folder), then at most one ".ext"
  * of [a-z0-9]+ . */
 bool ctl_path_ok(const char *path, const char *name, bool is_folder);

@@ -9,6 +9,7 @@
 #include "fcgi-host/launch.h"
 #include "fcgi-host/log.h"
 #include "fcgi-host/resolve.h"
+#include "fcgi-host/secrets.h"
 #include "fcgi-host/sock.h"
 #include "sandbox/netns.h"
 
@@ -130,6 +131,17 @@ step_data(struct start *s)
 		s->data_fd = tenants_data_open(s->site->data_fd,
 		    s->function->tenant, owner);
 	return s->data_fd < 0 ? s->data_fd : 0;
+}
+
+static int
+step_secrets(struct start *s)
+{
+	int error = secrets_open(s->conf, s->site->functions_fd, s->function,
+	    s->ids.uid, s->plan.secret_fds, s->words, sizeof(s->words));
+
+	if (error != 0)
+		s->step = s->words;
+	return error;
 }
 
 static void
@@ -346,7 +358,8 @@ step_sandbox(struct start *s)
 }
 
 static int (*const steps[])(struct start *s) = {
-	step_limits, step_room, step_file, step_runtime, step_data, step_binds,
+	step_limits, step_room, step_file, step_runtime, step_data,
+	step_secrets, step_binds,
 	step_home, step_egress,
 	step_leaf, step_leaf_files, step_sockets, step_sandbox,
 };
@@ -399,6 +412,7 @@ start_end(struct start *s, bool is_up)
 	for (size_t i = 0; i < LEAF_FILES; i++)
 		close_fd(&s->leaf_files[i]);
 	resolve_binds_close(&s->plan);
+	secrets_close(s->plan.secret_fds);
 	conf_binds_free(s->binds, s->bind_count);
 	free(s->argv);
 	resolve_free(&s->file);

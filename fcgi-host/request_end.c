@@ -177,6 +177,8 @@ exec_problem(int error)
 		return "the program could not be executed: it is no binary of "
 		    "this machine, and its first line is no #!/path/of/an/"
 		    "interpreter";
+	case EBADMSG:
+		return "its env_file is wrong, and its stderr says where";
 	case EACCES:
 		return "the program could not be executed: it, or its "
 		    "interpreter, lacks the permission";

@@ -68,6 +68,10 @@ scan_version(const struct scan_version *files, uint64_t *budget,
 
 		SHA256Update(&hash, (const uint8_t *)times, sizeof(times));
 	}
+	/* of secrets nobody here may read a byte */
+	if (files->has_env_file)
+		SHA256Update(&hash, (const uint8_t *)&files->env_file,
+		    sizeof(files->env_file));
 	SHA256Final(digest, &hash);
 	for (size_t i = 0; i < CTL_VERSION_LENGTH; i++)
 		out[i] = digits[digest[i / 2] >> (i % 2 == 0 ? 4 : 0) & 15];

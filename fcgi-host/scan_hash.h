@@ -25,7 +25,8 @@
 
 struct scan_version {
 	int main_fd, sidecar_fd; /* borrowed; sidecar_fd -1: none */
-	struct scan_id main, sidecar;
+	struct scan_id main, sidecar, env_file;
+	bool has_env_file; /* its id counts, since its bytes are not to be read */
 	/* A folder's: the times count too, since `touch main.py` is how its
 	 * owner says that a deeper file changed. */
 	bool has_times;

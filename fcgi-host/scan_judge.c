@@ -11,6 +11,7 @@
 #include "fcgi-host/scan_name.h"
 #include "fcgi-host/scan_pick.h"
 #include "fcgi-host/sock.h"
+#include "sandbox/env_file.h"
 
 /* A file whose change is younger than that may change again without that its
  * times show it: it is read anew at the next look. */
@@ -24,6 +25,7 @@ struct judgement {
 	char path[CTL_PATH_MAX + 64]; /* of the file in hand, for sentences */
 	int main_fd, sidecar_fd;
 	struct settings sidecar;
+	bool is_env_settled; /* as of main and sidecar, see is_settled */
 	bool has_changed; /* a file was replaced while it was being judged */
 };
 
@@ -150,6 +152,13 @@ open_file(struct judgement *j, const struct scan_file *file, int *fd)
 }
 
 static bool
+is_settled(const struct scan_item *item)
+{
+	return item == NULL ||
+	    scan_now_ns() - item->id.ctime_ns >= TICK_NS;
+}
+
+static bool
 read_sidecar(struct judgement *j)
 {
 	const struct scan_file *file = &j->subject->sidecar;
@@ -170,6 +179,39 @@ read_sidecar(struct judgement *j)
 		    CTL_DETAIL_MAX);
 	if (j->sidecar.pass_params != NULL)
 		SCAN_SET(info->pass_params, j->sidecar.pass_params);
+	return true;
+}
+
+/* The scanner may not read it, and need not: what stands in it is init's to
+ * judge.  Who may read it, and which file it is, is looked at here. */
+static bool
+check_env_file(struct judgement *j)
+{
+	const struct scan_place *place = j->subject->main.place;
+	struct scan_item item;
+	struct scan_file file = { .place = place, .item = &item };
+	int err;
+
+	if (j->sidecar.env_file == NULL)
+		return true;
+	SCAN_SET(j->entry->info.env_file, j->sidecar.env_file);
+	err = scan_item_read(place->fd, j->entry->info.env_file, &item);
+	if (err != 0)
+		return refuse(j, CTL_PROBLEM_SIDECAR, "env_file = %s: %s",
+		    j->sidecar.env_file, err == -ENOENT ? "there is no such "
+		    "file beside the function's; add it, or take the line out" :
+		    strerror(-err));
+	j->entry->env_file = item.id;
+	if (!check_file(j, &file))
+		return false;
+	if ((item.mode & 07177) != 0)
+		return refuse(j, CTL_PROBLEM_MODE, "others may read what is "
+		    "secret in it (mode %04o): chmod 600 %s",
+		    item.mode & 07777, j->path);
+	if (item.id.size > ENV_FILE_BYTES_MAX)
+		return refuse(j, CTL_PROBLEM_SIDECAR, "%s is larger than 64 "
+		    "KiB: put what is no secret elsewhere", j->path);
+	j->is_env_settled = is_settled(&item);
 	return true;
 }
 
@@ -312,7 +354,8 @@ take_over_version(struct judgement *j)
 	if (old == NULL || !old->is_settled || !scan_entry_is_served(old) ||
 	    old->info.is_folder != entry->info.is_folder ||
 	    !scan_id_same(&old->main, &entry->main) ||
-	    !scan_id_same(&old->sidecar, &entry->sidecar))
+	    !scan_id_same(&old->sidecar, &entry->sidecar) ||
+	    !scan_id_same(&old->env_file, &entry->env_file))
 		return false;
 	SCAN_SET(entry->info.version, old->info.version);
 	return true;
@@ -327,6 +370,8 @@ make_version(struct judgement *j)
 		.sidecar_fd = j->sidecar_fd,
 		.main = j->subject->main.item->id,
 		.has_times = j->subject->is_folder,
+		.has_env_file = j->sidecar.env_file != NULL,
+		.env_file = j->entry->env_file,
 	};
 	int err;
 
@@ -341,13 +386,6 @@ make_version(struct judgement *j)
 	    (sidecar->item != NULL && !is_still(j->sidecar_fd, sidecar->item)))
 		return changed_meanwhile(j);
 	return true;
-}
-
-static bool
-is_settled(const struct scan_item *item)
-{
-	return item == NULL ||
-	    scan_now_ns() - item->id.ctime_ns >= TICK_NS;
 }
 
 /* All is well: what the numbers are, and what else the spawner hears. */
@@ -376,7 +414,7 @@ make_settings(struct judgement *j)
 	}
 	info->has_env = length > 0;
 	entry->is_settled = is_settled(subject->main.item) &&
-	    is_settled(subject->sidecar.item);
+	    is_settled(subject->sidecar.item) && j->is_env_settled;
 	return true;
 }
 
@@ -415,7 +453,7 @@ judge(struct judgement *j)
 
 	if (check_kind(j) && check_tenant(j) &&
 	    check_file(j, &j->subject->main) && read_sidecar(j) &&
-	    choose_runtime(j) && read_main(j) && make_version(j) &&
+	    check_env_file(j) && choose_runtime(j) && read_main(j) && make_version(j) &&
 	    make_settings(j))
 		return;
 	/* A problem's message carries no half of a good one. */
@@ -423,6 +461,7 @@ judge(struct judgement *j)
 	memset(info->runtime, 0, sizeof(info->runtime));
 	info->is_fastcgi = 0;
 	memset(info->pass_params, 0, sizeof(info->pass_params));
+	memset(info->env_file, 0, sizeof(info->env_file));
 }
 
 /* The files' path as messages have it; false when it cannot be one. */
@@ -435,6 +474,19 @@ set_path(struct scan_entry *entry, const struct scan_subject *subject)
 	return scan_join(info->path, sizeof(info->path), file->place->prefix,
 	    file->item->name, strlen(file->item->name)) == 0 &&
 	    ctl_path_ok(info->path, info->name, subject->is_folder);
+}
+
+static bool
+is_env_file_same(const struct scan_look *look, struct scan_entry *old,
+    const struct scan_place *place)
+{
+	struct scan_item item;
+
+	return old->info.env_file[0] == '\0' || (scan_item_read(place->fd,
+	    old->info.env_file, &item) == 0 &&
+	    scan_id_same(&old->env_file, &item.id) &&
+	    !scan_watch_is_writing(look->watch, place->watched.number,
+	    old->info.env_file));
 }
 
 static struct scan_entry *
@@ -450,7 +502,8 @@ take_over(const struct scan_look *look, const struct scan_entry *fresh,
 	    old->info.is_folder != fresh->info.is_folder ||
 	    strcmp(old->info.path, fresh->info.path) != 0 ||
 	    !scan_id_same(&old->main, &fresh->main) ||
-	    !scan_id_same(&old->sidecar, &fresh->sidecar))
+	    !scan_id_same(&old->sidecar, &fresh->sidecar) ||
+	    !is_env_file_same(look, old, subject->main.place))
 		return NULL;
 	for (size_t i = 0; i < 2; i++)
 		if (files[i]->item != NULL && scan_watch_is_writing(look->watch,
@@ -489,7 +542,7 @@ void
 scan_judge(struct scan_look *look, const struct scan_subject *subject)
 {
 	struct judgement j = { .look = look, .subject = subject,
-		.main_fd = -1, .sidecar_fd = -1 };
+		.main_fd = -1, .sidecar_fd = -1, .is_env_settled = true };
 	struct scan_entry *old;
 
 	j.entry = scan_look_entry(look, subject->name);
@@ -505,6 +558,7 @@ scan_judge(struct scan_look *look, const struct scan_subject *subject)
 		    "a-z and digits; rename %.180s", j.path);
 	} else if ((old = take_over(look, j.entry, subject)) != NULL) {
 		say_as_before(look, j.entry, old);
+		j.entry->env_file = old->env_file;
 		j.entry->is_settled = true;
 	} else {
 		judge(&j);

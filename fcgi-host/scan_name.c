@@ -39,6 +39,12 @@ scan_name_is_sidecar(const char *file, size_t *stem_length)
 	return true;
 }
 
+bool
+scan_name_is_env(const char *file)
+{
+	return ctl_env_file_ok(file);
+}
+
 /* The rest of a name behind "main" or "index", or NULL. */
 static const char *
 behind_main(const char *file)

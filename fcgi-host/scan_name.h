@@ -3,7 +3,8 @@
  *
  * NAME.EXT is the function NAME where a runtime has EXT (or it is cgi or fcgi);
  * any other dot belongs to the name.  NAME.ini is the sidecar of NAME.  What
- * begins with a dot is hidden: it is neither served nor reported.
+ * begins with a dot is hidden: it is neither served nor reported; and so is
+ * NAME.env, unless it can be executed.
  */
 #ifndef FCGI_HOST_SCAN_NAME_H
 #define FCGI_HOST_SCAN_NAME_H
@@ -24,6 +25,8 @@ struct scan_stem scan_stem(const struct conf *conf, const char *file);
 bool scan_name_is_hidden(const char *file);
 /* NAME.ini with a NAME; its length in *stem_length. */
 bool scan_name_is_sidecar(const char *file, size_t *stem_length);
+/* .env, NAME.env: what a sidecar's `env_file` may name. */
+bool scan_name_is_env(const char *file);
 /* main, main.EXT, index, index.EXT: makes its folder a function (the sidecars
  * main.ini and index.ini too, so that a folder whose sidecar came first shows
  * nothing of its inside). */

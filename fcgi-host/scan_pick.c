@@ -51,7 +51,9 @@ scan_candidates_make(struct scan_candidates *out, const struct conf *conf,
 		const struct scan_item *item = &list->items[i];
 
 		if (S_ISDIR(item->mode) ||
-		    scan_name_is_sidecar(item->name, &ignored))
+		    scan_name_is_sidecar(item->name, &ignored) ||
+		    (scan_name_is_env(item->name) &&
+		    !scan_is_runnable(conf, item)))
 			continue;
 		out->all[out->count++] = (struct scan_candidate){
 			.item = item,

@@ -16,7 +16,7 @@ struct scan_entry {
 	struct ctl_function info;
 	struct buf env; /* the sidecar's "NAME=VALUE\0"… */
 	/* The files that info and env were made from (zeroes: none). */
-	struct scan_id main, sidecar;
+	struct scan_id main, sidecar, env_file;
 	/* The same ids mean the same info: nothing need be read again. */
 	bool is_settled;
 	bool is_reported;

@@ -307,9 +307,11 @@ unmark(struct directory *directory, const char *name)
 static bool
 take_name(struct directory *directory, uint32_t mask, const char *name)
 {
-	if (scan_name_is_hidden(name))
+	bool is_env = scan_name_is_env(name);
+
+	if (scan_name_is_hidden(name) && !is_env)
 		return false;
-	if (directory->kind == SCAN_WATCH_FOLDER &&
+	if (directory->kind == SCAN_WATCH_FOLDER && !is_env &&
 	    !scan_name_is_main_like(name))
 		return false;
 	if ((mask & IN_MODIFY) != 0)

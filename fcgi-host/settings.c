@@ -99,7 +99,6 @@ static const struct {
 	const char *name;
 } not_yet[] = {
 	{ SCOPE_RUNTIME, "check" },
-	{ SCOPE_ALL, "env_file" },
 };
 static const char *const networks[] = { [NETWORK_NONE] = "none",
 	[NETWORK_LOOPBACK] = "loopback", [NETWORK_EGRESS] = "egress" };
@@ -149,43 +148,36 @@ set_bind(struct settings *s, const char *value, char *problem, size_t size)
 	return error != 0 ? error : settings_put_text(&s->bind, value);
 }
 
-static bool
-is_param_name(const char *name, size_t n)
+/* The administrator's may lie anywhere; it is opened by a process with rights. */
+static int
+set_env_path(struct settings *s, const char *value, char *problem, size_t size)
 {
-	size_t i;
+	if (!settings_path_ok(value))
+		return settings_problem(problem, size, "env_file: \"%.60s\" is "
+		    "no absolute path; write one as /etc/fcgi-host/alice.env",
+		    value);
+	return settings_put_text(&s->env_file, value);
+}
 
-	for (i = 0; i < n; i++)
-		if (!isalnum((unsigned char)name[i]) && name[i] != '_' &&
-		    !(name[i] == '*' && i > 0 && i + 1 == n))
-			return false;
-	return n > 0;
+/* A sidecar's lies beside the function's own file, where changes are seen. */
+static int
+set_env_name(struct settings *s, const char *value, char *problem, size_t size)
+{
+	if (!ctl_env_file_ok(value))
+		return settings_problem(problem, size, "env_file: \"%.60s\" is "
+		    "no name of a file beside the function's; write .env, "
+		    "or letters, digits, '.', '_' and '-' before .env, "
+		    "without a folder", value);
+	return settings_put_text(&s->env_file, value);
 }
 
 static int
 set_pass_params(struct settings *s, const char *value, char *problem,
     size_t size)
 {
-	const char *at = value;
+	int error = settings_check_params(value, problem, size);
 
-	if (strlen(value) > CTL_DETAIL_MAX)
-		return settings_problem(problem, size, "pass_params: longer "
-		    "than %d bytes; name fewer, or use a prefix as GEOIP_*",
-		    CTL_DETAIL_MAX);
-	for (;;) {
-		size_t n;
-
-		at += strspn(at, " \t");
-		n = strcspn(at, " \t");
-		if (n == 0)
-			break;
-		if (!is_param_name(at, n))
-			return settings_problem(problem, size, "pass_params: "
-			    "\"%.*s\" is no name of a parameter; write names "
-			    "as REMOTE_PORT or prefixes as GEOIP_*, separated "
-			    "by spaces", n > 60 ? 60 : (int)n, at);
-		at += n;
-	}
-	return settings_put_text(&s->pass_params, value);
+	return error != 0 ? error : settings_put_text(&s->pass_params, value);
 }
 
 static int
@@ -216,6 +208,8 @@ static const struct text_key texts[] = {
 	{ "bind", SCOPE_ADMIN, set_bind },
 	{ "pass_params", SCOPE_ALL, set_pass_params },
 	{ "user", SCOPE_TENANT, set_user },
+	{ "env_file", SCOPE_TENANT | SCOPE_FUNCTION, set_env_path },
+	{ "env_file", SCOPE_SIDECAR, set_env_name },
 };
 
 void
@@ -226,6 +220,7 @@ settings_free(struct settings *settings)
 	free(settings->bind);
 	free(settings->pass_params);
 	free(settings->user);
+	free(settings->env_file);
 	buf_free(&settings->env);
 	memset(settings, 0, sizeof(*settings));
 }
@@ -400,6 +395,9 @@ refuse_scope(const char *key, unsigned scope, char *problem, size_t size)
 	    "this; take the line out and ask the administrator" :
 	    strcmp(key, "user") == 0 ?
 	    "does not belong into this section; it stands in [tenant NAME]" :
+	    strcmp(key, "env_file") == 0 ?
+	    "does not belong into this section, which is every tenant's; it "
+	    "stands in [tenant NAME], [function NAME] or a sidecar" :
 	    "does not belong into this section; it stands in [defaults] or "
 	    "[tenant NAME]");
 	return -EPERM;
@@ -423,6 +421,7 @@ int
 settings_set(struct settings *settings, unsigned scope, const char *key,
     const char *value, char *problem, size_t size)
 {
+	bool is_known = false;
 	size_t i;
 
 	if (strncmp(key, "env.", 4) == 0)
@@ -440,10 +439,12 @@ settings_set(struct settings *settings, unsigned scope, const char *key,
 	for (i = 0; i < COUNT(texts); i++) {
 		if (strcmp(key, texts[i].name) != 0)
 			continue;
-		if ((texts[i].scope & scope) == 0)
-			return refuse_scope(key, scope, problem, size);
-		return texts[i].set(settings, value, problem, size);
+		if ((texts[i].scope & scope) != 0)
+			return texts[i].set(settings, value, problem, size);
+		is_known = true;
 	}
+	if (is_known)
+		return refuse_scope(key, scope, problem, size);
 	return unknown_key(key, problem, size);
 }
 
@@ -581,7 +582,7 @@ settings_keys(size_t *count)
 		"body_max", "header_max", "data", "freeze_idle", "abort_grace",
 		"budget_day", "budget_month", "budget_warn", "budget_status",
 		"runtime",
-		"network", "egress", "bind", "pass_params", "user" };
+		"network", "egress", "bind", "pass_params", "user", "env_file" };
 
 	*count = COUNT(keys);
 	return keys;

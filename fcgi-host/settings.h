@@ -40,6 +40,7 @@ struct settings {
 	char *bind;        /* as written; checked */
 	char *pass_params; /* as written; checked */
 	char *user;        /* tenant only */
+	char *env_file;    /* a path; a sidecar's: a name beside the function */
 	char currency[AMOUNT_CURRENCY_SIZE]; /* of its budgets; "": none */
 	struct buf env;    /* "NAME=VALUE\0"… */
 };

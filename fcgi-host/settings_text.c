@@ -1,9 +1,11 @@
+#include <ctype.h>
 #include <errno.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "fcgi-host/ctl_msg.h"
 #include "fcgi-host/settings_text.h"
 
 #define COUNT(array) (sizeof(array) / sizeof((array)[0]))
@@ -338,4 +340,41 @@ settings_nearest(const char *key, const char *const *keys, size_t count)
 		}
 	}
 	return best;
+}
+
+static bool
+is_param_name(const char *name, size_t n)
+{
+	size_t i;
+
+	for (i = 0; i < n; i++)
+		if (!isalnum((unsigned char)name[i]) && name[i] != '_' &&
+		    !(name[i] == '*' && i > 0 && i + 1 == n))
+			return false;
+	return n > 0;
+}
+
+int
+settings_check_params(const char *value, char *problem, size_t size)
+{
+	const char *at = value;
+
+	if (strlen(value) > CTL_DETAIL_MAX)
+		return settings_problem(problem, size, "pass_params: longer "
+		    "than %d bytes; name fewer, or use a prefix as GEOIP_*",
+		    CTL_DETAIL_MAX);
+	for (;;) {
+		size_t n;
+
+		at += strspn(at, " \t");
+		n = strcspn(at, " \t");
+		if (n == 0)
+			return 0;
+		if (!is_param_name(at, n))
+			return settings_problem(problem, size, "pass_params: "
+			    "\"%.*s\" is no name of a parameter; write names "
+			    "as REMOTE_PORT or prefixes as GEOIP_*, separated "
+			    "by spaces", n > 60 ? 60 : (int)n, at);
+		at += n;
+	}
 }

@@ -42,5 +42,7 @@ bool settings_account_ok(const char *name);
 /* "/path" or "/path:rw", at most SETTINGS_BIND_MAX by blanks; 0 or -EINVAL. */
 #define SETTINGS_BIND_MAX 8
 int settings_check_bind(const char *value, char *problem, size_t size);
+/* Names of parameters and prefixes, by blanks; 0 or -EINVAL. */
+int settings_check_params(const char *value, char *problem, size_t size);
 
 #endif

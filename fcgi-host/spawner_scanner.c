@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "fcgi-host/log.h"
+#include "fcgi-host/secrets.h"
 #include "fcgi-host/spawner.h"
 
 /* Lines in the log about one configuration. */
@@ -54,6 +55,7 @@ on_put(struct spawner *spawner, const struct ctl_msg *msg, int *fd)
 		    function->tenant);
 		function->image_changed = images_changed(spawner->site.images,
 		    conf_runtime_by_name(spawner->conf, function->runtime));
+		function->secrets = secrets_mark(spawner->conf, function);
 		child_send(spawner->gateway, parcel_ref(parcel));
 	} else if (log_limit_pass(&limit, 1, 60000, loop_clock_us(), &suppressed))
 		log_event(LOG_WARN, "function_dropped", "error=\"%s\" "

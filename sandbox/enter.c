@@ -20,7 +20,7 @@
 #include "sandbox/userns.h"
 
 /* Where the child's own descriptors stand for the exec. */
-enum { ERROR_FD = INIT_PROC_FD + 1, PROGRAM_FD, FD_COUNT };
+enum { ERROR_FD = INIT_SECRETS_FD + INIT_SECRETS_MAX, PROGRAM_FD, FD_COUNT };
 /* Above all of those, so that none is overwritten on its way down. */
 #define PARKING_FD 64
 
@@ -284,15 +284,21 @@ enter_landlock(const struct enter *enter, int proc_fd)
 
 /*
  * 0–2 /dev/null, 3 the socket, 4 the listening socket or nothing, 5 init's
- * /proc, 6 the error pipe, 7 the program; these two end at exec.
+ * /proc, 6–8 secrets or nothing, 9 the error pipe, 10 the program; these two end
+ * at exec.
  */
 static void
 place_descriptors(const struct enter *enter, int proc_fd)
 {
 	int null = open("/dev/null", O_RDWR | O_CLOEXEC);
-	const int wanted[FD_COUNT] = { null, null, null, enter->init_sock,
-		enter->listen_fd, proc_fd, enter->error_fd, enter->init_fd };
+	int wanted[FD_COUNT] = { null, null, null, enter->init_sock,
+		enter->listen_fd, proc_fd, [ERROR_FD] = enter->error_fd,
+		[PROGRAM_FD] = enter->init_fd };
 	int parked[FD_COUNT];
+
+	for (int i = 0; i < INIT_SECRETS_MAX; i++)
+		wanted[INIT_SECRETS_FD + i] = enter->secret_fds[i] > 0 ?
+		    enter->secret_fds[i] : -1;
 
 	if (null < 0)
 		fail(enter->error_fd, ENTER_DESCRIPTORS, errno);

@@ -65,6 +65,7 @@ struct enter {
 	bool has_internet;   /* TCP is not refused */
 	int init_fd;         /* init's program */
 	int init_sock, listen_fd;
+	const int *secret_fds; /* INIT_SECRETS_MAX of them; 0: none */
 	int terminal_fd;       /* to be the controlling one, or 0 */
 	int error_fd;          /* write end */
 	int alive_fd, alive_write_fd; /* the parent alone holds the write end */

@@ -36,6 +36,7 @@
 
 #include "sandbox/init_clean.h"
 #include "sandbox/init_memory.h"
+#include "sandbox/init_secrets.h"
 
 /* Processes that outlive the main one have this long to end by themselves. */
 #define GRACE_MS 100
@@ -116,6 +117,7 @@ forget_message(void)
 	    madvise(&message, sizeof(message), MADV_DONTNEED) != 0)
 		memset(&message, 0, message_bytes);
 	memset(environment, 0, environment_count * sizeof(environment[0]));
+	secrets_forget();
 	message_bytes = environment_count = 0;
 }
 
@@ -248,13 +250,15 @@ spawn(const struct init *init, const int fds[3], volatile int *error)
 static void
 start_program(struct init *init, const int *passed)
 {
-	volatile int error = 0;
+	volatile int error;
 	int fds[3];
 
 	fds[0] = init->is_fastcgi ? INIT_LISTEN_FD : passed[0];
 	fds[1] = passed[init->is_fastcgi ? 0 : 1];
 	fds[2] = passed[init->is_fastcgi ? 1 : 2];
-	init->main_pid = spawn(init, fds, &error);
+	error = secrets_add(environment, &environment_count, fds[2]);
+	if (error == 0)
+		init->main_pid = spawn(init, fds, &error);
 	init->has_started = true;
 	forget_message();
 	if (error == 0) {
@@ -534,6 +538,7 @@ main(int argc, char **argv)
 	/* First of all: exec has made init dumpable again. */
 	if (prctl(PR_SET_DUMPABLE, 0, 0, 0, 0) != 0 || getpid() != 1)
 		_exit(EXIT_SETUP); /* kill(-1) anywhere else would be a disaster */
+	secrets_find(); /* before a descriptor takes an empty place */
 	if (parse_arguments(&init, argc, argv, &is_plain) != 0)
 		_exit(EXIT_USAGE);
 	reset_signals();

@@ -20,8 +20,11 @@
 
 /* What init finds open when it starts.  The listening socket is there for
  * FastCGI only; the /proc is one of init's own that is mounted nowhere, so that
- * no program can see it. */
-enum init_fd { INIT_SOCK_FD = 3, INIT_LISTEN_FD = 4, INIT_PROC_FD = 5 };
+ * no program can see it; from INIT_SECRETS_FD on the `env_file`s of tenant, sidecar
+ * and function, those that there are. */
+#define INIT_SECRETS_MAX 3
+enum init_fd { INIT_SOCK_FD = 3, INIT_LISTEN_FD = 4, INIT_PROC_FD = 5,
+	INIT_SECRETS_FD = 6 };
 
 enum init_order_type {
 	/*
@@ -55,7 +58,9 @@ enum init_report_type {
 	 * in the socket that init holds, until INIT_END.
 	 */
 	INIT_EXIT = 1,
-	INIT_EXEC_FAILED, /* `value` is the errno of execve */
+	/* `value` is the errno of execve; EBADMSG: an env_file is wrong, and
+	 * the program's stderr has a line about it */
+	INIT_EXEC_FAILED,
 	INIT_DIRTY,       /* could not be cleaned: the instance must end */
 	INIT_MEMORY       /* answer to INIT_MEASURE: memory_kib, 0 not known */
 };

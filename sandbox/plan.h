@@ -14,6 +14,7 @@
 #include <sys/types.h>
 
 #include "sandbox/cgroup.h"
+#include "sandbox/init_msg.h"
 
 /* Layers, one bit each.  Switched off only by tests and by `require`'s report. */
 enum sandbox_layer {
@@ -87,6 +88,9 @@ struct sandbox_plan {
 	const char *resolv_conf; /* the text of /etc/resolv.conf; NULL: none */
 	int init_sock; /* init's end of its socket; init's fd 3 */
 	int listen_fd; /* the program's fd 0, or -1: CGI */
+	/* the `env_file`s of tenant, sidecar and function, for init to read; 0:
+	 * there is none (a kept one is never descriptor 0) */
+	int secret_fds[INIT_SECRETS_MAX];
 	/*
 	 * A terminal that a person sits at (by way of a pair): it becomes the
 	 * controlling one of the session, and the filter lets a shell set it.

@@ -269,6 +269,7 @@ fill_enter(struct enter *enter, const struct sandbox_host *host,
 	enter->init_fd = host->init_fd;
 	enter->init_sock = plan->init_sock;
 	enter->listen_fd = plan->listen_fd;
+	enter->secret_fds = plan->secret_fds;
 	enter->terminal_fd = plan->terminal_fd;
 }
 

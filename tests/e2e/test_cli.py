@@ -87,7 +87,7 @@ def test_every_error_of_a_file_is_told_with_its_line(installed, tmp_path,
     assert done.returncode == 2 and not done.stdout
     for line, part in ((2, "do you mean listen"), (4, "128M"),
                        (5, "with its unit"), (6, "already at line 5"),
-                       (7, "not available in this version")):
+                       (7, "stands in [tenant NAME]")):
         assert any(text.startswith(f"{ini}:{line}: ") and part in text
                    for text in done.stderr.splitlines()), done.stderr
     assert f"{ini} is not right: 5 errors" in done.stderr

@@ -149,6 +149,7 @@ good_value(const char *key)
 		{ "budget_status", "402" }, { "runtime", "python" },
 		{ "network", "none" }, { "egress", "/run/netns/x" }, { "bind", "/opt/x:rw /opt/y" },
 		{ "pass_params", "A B_*" }, { "user", "alice" },
+		{ "env_file", "/etc/x.env" },
 	};
 	size_t i;
 
@@ -176,13 +177,15 @@ every_key_that_is_named_is_taken_where_it_belongs(void **state)
 		    strcmp(keys[i], "max_processes") == 0 ||
 		    strcmp(keys[i], "max_cpu") == 0;
 		bool is_tenants = strcmp(keys[i], "user") == 0;
+		bool is_path = strcmp(keys[i], "env_file") == 0;
 		const char *value = good_value(keys[i]);
 
 		assert_int_equal(set(&s, SCOPE_TENANT, keys[i], value), 0);
 		assert_int_equal(set(&s, SCOPE_SIDECAR, keys[i], value),
-		    is_admins || is_tenants || is_total ? -EPERM : 0);
+		    is_admins || is_tenants || is_total ? -EPERM :
+		    is_path ? -EINVAL : 0);
 		assert_int_equal(set(&s, SCOPE_DEFAULTS, keys[i], value),
-		    is_tenants ? -EPERM : 0);
+		    is_tenants || is_path ? -EPERM : 0);
 		assert_int_equal(set(&s, SCOPE_FUNCTION, keys[i], value),
 		    is_tenants || is_total ? -EPERM : 0);
 		settings_free(&s);
@@ -192,22 +195,38 @@ every_key_that_is_named_is_taken_where_it_belongs(void **state)
 static void
 what_this_version_does_not_honour_is_refused(void **state)
 {
-	static const char *const keys[] = { "env_file" };
+	(void)state;
+	assert_int_equal(settings_check_known(SCOPE_RUNTIME, "check",
+	    problem, sizeof(problem)), -EINVAL);
+	assert_non_null(strstr(problem, "not available"));
+	assert_int_equal(settings_check_known(SCOPE_HOST, "check", problem,
+	    sizeof(problem)), 0);
+}
+
+static void
+an_env_file_is_a_path_of_the_administrators_or_a_name_of_a_sidecars(
+    void **state)
+{
+	static const char *const names[] = { ".env", "a.env", "A_1-2..env" };
+	static const char *const bad[] = { "", "env", "a/b.env", "../x.env",
+		"/etc/x.env", "a b.env", "a.env/", "x.env ", "\xc3\xa4.env",
+		"a.ini" };
 	struct settings s = { .runtime = NULL };
 	size_t i;
 
 	(void)state;
-	for (i = 0; i < sizeof(keys) / sizeof(keys[0]); i++) {
-		assert_int_equal(set(&s, SCOPE_DEFAULTS, keys[i], "1"),
+	for (i = 0; i < sizeof(names) / sizeof(names[0]); i++)
+		assert_int_equal(set(&s, SCOPE_SIDECAR, "env_file", names[i]),
+		    0);
+	for (i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
+		assert_int_equal(set(&s, SCOPE_SIDECAR, "env_file", bad[i]),
 		    -EINVAL);
-		assert_non_null(strstr(problem, "not available"));
-		assert_int_equal(set(&s, SCOPE_SIDECAR, keys[i], "1"),
-		    -EINVAL);
-		assert_int_equal(settings_check_known(SCOPE_HOST, keys[i],
-		    problem, sizeof(problem)), 0);
+		assert_non_null(strstr(problem, "write .env"));
 	}
-	assert_int_equal(settings_check_known(SCOPE_RUNTIME, "check",
-	    problem, sizeof(problem)), -EINVAL);
+	assert_int_equal(set(&s, SCOPE_TENANT, "env_file", "x.env"), -EINVAL);
+	assert_non_null(strstr(problem, "no absolute path"));
+	assert_int_equal(set(&s, SCOPE_DEFAULTS, "env_file", "/x.env"), -EPERM);
+	assert_non_null(strstr(problem, "every tenant's"));
 	settings_free(&s);
 }
 
@@ -478,6 +497,8 @@ main(void)
 		cmocka_unit_test(
 		    every_key_that_is_named_is_taken_where_it_belongs),
 		cmocka_unit_test(what_this_version_does_not_honour_is_refused),
+		cmocka_unit_test(
+		    an_env_file_is_a_path_of_the_administrators_or_a_name_of_a_sidecars),
 		cmocka_unit_test(a_network_is_one_of_those_that_there_are),
 		cmocka_unit_test(
 		    a_number_outside_of_its_bounds_is_told_with_the_bounds),
