@@ -195,7 +195,7 @@ class Rig:
         path.chmod(0o666)
         return path
 
-    def php_fpm(self, manner, count):
+    def php_fpm(self, manner, count, more=""):
         program = next((shutil.which(name, path=PATH) for name in
                         ("php-fpm8.2", "php-fpm8.4", "php-fpm") if
                         shutil.which(name, path=PATH)), None)
@@ -208,7 +208,7 @@ class Rig:
             f"[global]\nerror_log = {self.dir}/fpm-{manner}.err\n"
             f"daemonize = no\n[www]\nlisten = {path}\nlisten.mode = 0666\n"
             f"user = www-data\ngroup = www-data\npm = {manner}\n"
-            f"pm.max_children = {count}\n")
+            f"pm.max_children = {count}\n{more}")
         Process(self, f"fpm-{manner}", [program, "-F", "-y", conf], path)
         return path
 

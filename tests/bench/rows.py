@@ -183,6 +183,45 @@ def php(rig, times):
     return rows
 
 
+# as the sample configuration's, with spares
+SPARE_PHP = """[runtime spare]
+extensions = spare
+protocol = fastcgi
+command = /usr/bin/php-cgi
+bind = /etc/php
+spare = 1
+env.php_fcgi_max_requests = 0
+"""
+
+
+def php_cold(rig, times):
+    """(e) the first byte of a PHP page that nobody has asked for a while."""
+    host = rig.host({"page.php": PHP, "page2.spare": PHP},
+                    function("page", idle=0) + function("page2", idle=0) +
+                    SPARE_PHP)
+    page = rig.dir / "page.php"
+    page.write_text(PHP)
+    peer = rig.php_fpm("ondemand", INSTANCES, "pm.process_idle_timeout = 1s\n")
+    rows = {}
+    for number in range(times.rounds):
+        say(f"  round {number + 1} of {times.rounds}")
+        # its children are looked at once a second, and end after another
+        theirs = rig.fcgi_load(
+            peer, "-n", 4, "-w", 2500, "-e", HELLO,
+            params=[f"SCRIPT_FILENAME={page}"])["first_byte_us"]["p50"]
+        for path in ("page", "page2"):
+            found = {}
+            for how, us in cold_run(rig, host, 8, 250, path):
+                found.setdefault(how, []).append(us)
+            for how, samples in found.items():
+                row = rows.setdefault(how, Row(
+                    f"first byte, PHP page, {how}",
+                    "php-fpm ondemand, after idle",
+                    0.5 if how == "spare" else None, " µs", True))
+                row.add(statistics.median(samples), theirs)
+    return list(rows.values())
+
+
 # -------------------------------------------------------------------- CGI
 
 def cgi(rig, times):
@@ -215,11 +254,11 @@ def records_from(host, at):
                 if record["type"] == "exec"]
 
 
-def cold_run(rig, host, count, pause_ms):
+def cold_run(rig, host, count, pause_ms, path="cold"):
     """First bytes of cold starts, each with what it found."""
     at = host.accounting.stat().st_size
     run = rig.fcgi_load(host.socket, "-n", count, "-w", pause_ms, "-a", "-e",
-                        HELLO, params=["SCRIPT_NAME=/fn/cold"])
+                        HELLO, params=[f"SCRIPT_NAME=/fn/{path}"])
     starts = records_from(host, at)
     if run["errors"] or len(starts) != count:
         raise Trouble(f"a cold start went wrong: {run['faults']}, "
@@ -456,7 +495,8 @@ def accounting(rig, times):
 
 
 BENCHES = {"web": web, "raw": raw, "cgi": cgi, "cold": cold,
-           "start": start, "php": php, "haproxy": haproxy,
+           "start": start, "php": php, "php_cold": php_cold,
+           "haproxy": haproxy,
            "connections": many_connections,
            "functions": many_functions, "neighbours": bad_neighbours,
            "books": books, "accounting": accounting}
