@@ -103,6 +103,8 @@ request_step(struct request *request, enum request_event event)
 	if ((enum request_state)next == from)
 		return;
 	request->state = (enum request_state)next;
+	if (next == REQUEST_LEFT)
+		request->left_us = loop_now_us(request->server->loop);
 	log_event(LOG_DEBUG, "request", "request=%s from=%s to=%s",
 	    request->slot == NULL ? "-" : request->slot->record.request_id,
 	    request_state_name(from), request_state_name(request->state));
@@ -134,6 +136,17 @@ deadline_check(struct request *request, uint64_t now_us)
 		request_arm(request);
 }
 
+/* A client that left takes no time-out with it. */
+static void
+left_check(struct request *request, uint64_t now_us)
+{
+	if (now_us >= request->left_us +
+	    request_limit(request, LIMIT_ABORT_GRACE_MS) * 1000)
+		request_kill(request, OUTCOME_ABORTED, 0, "the client left");
+	else
+		deadline_check(request, now_us);
+}
+
 static void
 time_over(void *arg)
 {
@@ -151,7 +164,7 @@ time_over(void *arg)
 		deadline_check(request, now_us);
 		break;
 	case REQUEST_LEFT:
-		request_kill(request, OUTCOME_ABORTED, 0, "the client left");
+		left_check(request, now_us);
 		break;
 	case REQUEST_MEASURING:
 		request_measured(request, 0);
@@ -179,15 +192,13 @@ running_until(const struct request *request)
 
 /* The grace is part of the total time, not more of it. */
 static uint64_t
-left_until(const struct request *request, uint64_t now_us)
+left_until(const struct request *request)
 {
-	uint64_t timeout_ms = request_limit(request, LIMIT_TIMEOUT_MS);
-	uint64_t until = now_us +
+	uint64_t until = running_until(request);
+	uint64_t grace_until = request->left_us +
 	    request_limit(request, LIMIT_ABORT_GRACE_MS) * 1000;
 
-	if (timeout_ms > 0 && request->granted_us + timeout_ms * 1000 < until)
-		until = request->granted_us + timeout_ms * 1000;
-	return until;
+	return until == 0 || grace_until < until ? grace_until : until;
 }
 
 /* A body that must come first has the time that its execution would have, in
@@ -220,7 +231,7 @@ request_arm(struct request *request)
 		when_us = running_until(request);
 		break;
 	case REQUEST_LEFT:
-		when_us = left_until(request, now_us);
+		when_us = left_until(request);
 		break;
 	case REQUEST_MEASURING:
 		when_us = now_us + MEASURE_TIMEOUT_US;

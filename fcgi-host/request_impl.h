@@ -45,6 +45,7 @@ struct request {
 	const char *extra; /* header lines of that answer, or NULL */
 	char retry_after[RETRY_AFTER_MAX]; /* where extra names another time */
 	uint64_t arrived_us, submitted_us, granted_us, ended_us;
+	uint64_t left_us; /* in LEFT: since when the client is gone */
 };
 
 /* Alone assigns the state. */

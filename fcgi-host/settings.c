@@ -73,7 +73,7 @@ static const struct number_key numbers[LIMIT_COUNT] = {
 	    .is_restraint = true },
 	[LIMIT_SPARE] = { "spare", UNIT_BOOL, 1, 0, 1, false },
 	[LIMIT_ABORT_GRACE_MS] = { "abort_grace", UNIT_DURATION,
-	    2 * SECOND_MS, 0, HOUR_MS, false },
+	    2 * SECOND_MS, 0, 7 * DAY_MS, false },
 	[LIMIT_BUDGET_DAY_EXECUTIONS] = { "budget_day", UNIT_AMOUNTS, 0, 1,
 	    AMOUNT_MAX, true, .is_own = true },
 	[LIMIT_BUDGET_DAY_MIB_MS] = { "budget_day", UNIT_AMOUNTS, 0, 1,

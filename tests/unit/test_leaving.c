@@ -128,6 +128,30 @@ while_the_program_runs_whose_time_ends_before_the_grace(void **state)
 	assert_true(actor->is_killed);
 	stage_gone(&play->stage, actor, 9);
 	over(play, "aborted", 1);
+	assert_int_equal(stage_log_count(&play->stage,
+	    "\"cause\":\"deadline\""), 1);
+}
+
+/* A grace of as much as there may be is one of the function's own times. */
+static void
+while_the_program_runs_whose_stall_ends_before_the_grace(void **state)
+{
+	struct play *play = *state;
+	struct actor *actor;
+
+	play->info.limits.value[LIMIT_ABORT_GRACE_MS] = 7 * 86400000;
+	play->info.limits.value[LIMIT_TIMEOUT_MS] = 0;
+	play->info.limits.value[LIMIT_STALL_TIMEOUT_MS] = 100;
+	play_put(play);
+	actor = play_dispatch(play, "GET", "");
+	leave(play);
+	assert_false(actor->is_killed);
+	stage_turn(&play->stage, 200);
+	assert_true(actor->is_killed);
+	stage_gone(&play->stage, actor, 9);
+	over(play, "aborted", 1);
+	assert_int_equal(stage_log_count(&play->stage,
+	    "\"cause\":\"stall\""), 1);
 }
 
 static void
@@ -374,6 +398,7 @@ main(void)
 		TEST(while_the_program_runs_which_ends_within_the_grace),
 		TEST(while_the_program_runs_which_is_killed_after_the_grace),
 		TEST(while_the_program_runs_whose_time_ends_before_the_grace),
+		TEST(while_the_program_runs_whose_stall_ends_before_the_grace),
 		TEST(while_the_program_writes_more_than_anybody_reads),
 		TEST(while_its_instance_is_being_killed),
 		TEST(while_its_record_is_not_yet_in_the_file),
