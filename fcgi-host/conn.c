@@ -257,10 +257,13 @@ begin(struct conn *conn)
 		return;
 	}
 	fcgi_read_begin(conn->begin, &role, &flags);
-	if (conn->request != NULL) {
-		if (conn->parser.id != conn->id)
-			error = fcgi_put_end(&conn->out, conn->parser.id, 0,
-			    FCGI_CANT_MPX_CONN);
+	if (conn->request != NULL && conn->parser.id == conn->id) {
+		/* whose the answers of this id would be from now on, the peer
+		 * could not tell */
+		conn->keeps = false;
+	} else if (conn->request != NULL) {
+		error = fcgi_put_end(&conn->out, conn->parser.id, 0,
+		    FCGI_CANT_MPX_CONN);
 	} else if (role != FCGI_RESPONDER && role != FCGI_AUTHORIZER) {
 		error = fcgi_put_end(&conn->out, conn->parser.id, 0,
 		    FCGI_UNKNOWN_ROLE);

@@ -390,8 +390,10 @@ request_body(struct request *request, const uint8_t *data, size_t n)
 {
 	uint64_t total = request->relay.bytes_in + n;
 
-	/* an authorizer is told nothing of the body */
+	/* an authorizer is told nothing of the body; behind a stream's end
+	 * there is no more of it */
 	if (request->state == REQUEST_PARAMS ||
+	    request->relay.is_body_arrived ||
 	    request->relay.role == FCGI_AUTHORIZER)
 		return;
 	if (!takes_body(request)) {

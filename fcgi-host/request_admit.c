@@ -172,6 +172,26 @@ is_being_written(const struct function *function)
 	return function->info.problem == CTL_PROBLEM_WRITING;
 }
 
+static const char no_path[] = "The web server told no path: none of "
+    "DOCUMENT_URI, REQUEST_URI and SCRIPT_NAME. In nginx one fastcgi_param in a "
+    "block drops all that stand further out: write `include fastcgi_params;` "
+    "beside it.";
+
+static bool
+is_path_told(const struct params *params)
+{
+	static const char *const names[] = { "DOCUMENT_URI", "REQUEST_URI",
+		"SCRIPT_NAME", "PATH_INFO" };
+
+	for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
+		const char *value = params_get(params, names[i]);
+
+		if (value != NULL && *value != '\0')
+			return true;
+	}
+	return false;
+}
+
 /* 0, or the request is answered.  0 also of a function that is being written: it
  * is there, so this is an execution, and will be a refused one. */
 static int
@@ -196,7 +216,8 @@ route_choose(struct request *request)
 		    "FCGI_HOST_AUTHORIZER names no function." :
 		    "There is no such function.");
 	else if (error == -EINVAL)
-		request_reject(request, 400, "The request's path is unusable.");
+		request_reject(request, 400, is_path_told(request->params) ?
+		    "The request's path is unusable." : no_path);
 	else
 		request_reject(request, 503, "There is no memory left.");
 	return error;

@@ -10,7 +10,7 @@ from lib import fcgi, proc, threads
 def host(start, programs):
     names = ("one.cgi", "herd.cgi", "more.cgi", "window.cgi", "zero.cgi",
              "full.cgi", "patient.cgi", "late.cgi", "tree.cgi", "stall.cgi",
-             "endless.cgi", "busy.cgi")
+             "endless.cgi", "busy.cgi", "peak.cgi")
     functions = {name: programs.cgi for name in names}
     functions["late/f.fcgi"] = programs.fcgi
     functions["tree/f.fcgi"] = programs.fcgi
@@ -28,7 +28,8 @@ def host(start, programs):
         "function tree/f": {"timeout": "1s"},
         "function stall": {"timeout": "0", "stall_timeout": "1s"},
         "function endless": {"timeout": "1500ms", "stall_timeout": "1s"},
-        "function busy": {"instances": "2", "idle": "500ms"}})
+        "function busy": {"instances": "2", "idle": "500ms"},
+        "function peak": {"instances": "4", "idle": "1s"}})
 
 
 def ended(host, instance, timeout=30):
@@ -44,6 +45,7 @@ def test_requests_one_after_the_other_share_one_instance(host):
     assert [r["start"] for r in records] == ["fresh"] + ["warm"] * 4
 
 
+# W46
 def test_a_herd_on_a_cold_function_waits_for_few_starts(host):
     """One is asked for, and the next when that one is up and others wait."""
     got = threads.all_of(host.execute, ["/fn/herd?head&raw=x"] * 8)
@@ -78,6 +80,23 @@ def test_an_instance_ends_after_its_idle_window(host):
     assert "idle" in record["reason"]
     _, three = host.execute("/fn/window?head")
     assert three["instance"] != one["instance"] and three["cold"] is True
+
+
+# W56
+def test_a_pool_shrinks_after_a_peak(host):
+    """Who comes alone is served by the instance used last, so that the windows
+    of the others run out; by turns none would ever end."""
+    until, peak, ended_ones = time.monotonic() + 60, set(), []
+    while len(peak) < 4:
+        peak |= {record["instance"] for _, record in threads.all_of(
+            host.execute, ["/fn/peak?head&sleep=500"] * 4)}
+        assert time.monotonic() < until, "four at once have not four"
+    while len(ended_ones) < 3:
+        assert host.fetch("/fn/peak?head&raw=x").text == "x"
+        assert time.monotonic() < until, "it does not shrink"
+        ended_ones = [r for r in host.books.all() if r["type"] == "instance"
+                      and r["instance"] in peak]
+    assert {r["reason"] for r in ended_ones} == {"idle"}
 
 
 @pytest.mark.parametrize("name", ["zero", "zero/f"])

@@ -41,7 +41,11 @@ FUNCTIONS = pytest.mark.parametrize("name", ["swiss", "warm"])
 
 
 @FUNCTIONS
+# W52
 def test_answers_come_through(port, name):
+    """With nothing but nginx's own params and an id."""
+    own = pathlib.Path("/etc/nginx/fastcgi_params").read_text()
+    assert not re.search("SCRIPT_FILENAME|PATH_INFO", own)
     for _ in range(20):
         reply = web.get(port, f"/fn/{name}/p?head&raw=yes&env=PATH_INFO")
         assert (reply.status, reply.is_whole) == (200, True)

@@ -20,6 +20,7 @@ def host(start, programs):
     return start.host({
         "swiss.cgi": programs.cgi, "warm.fcgi": programs.fcgi,
         "left.cgi": programs.cgi, "left/f.fcgi": programs.fcgi,
+        "stays.cgi": programs.cgi, "stays/f.fcgi": programs.fcgi,
         "kind.cgi": programs.cgi, "solo.cgi": programs.cgi,
         "slow.cgi": programs.cgi, "brief.cgi": programs.cgi}, {
             "function brief": {"timeout": "1s"},
@@ -27,6 +28,8 @@ def host(start, programs):
             "function left": {"abort_grace": "300ms"},
             "function left/f": {"abort_grace": "300ms"},
             "function kind": {"abort_grace": "5s"},
+            "function stays": {"abort_grace": "7d"},
+            "function stays/f": {"abort_grace": "7d", "timeout": "3s"},
             "function solo": {"instances": "1", "abort_grace": "0"}})
 
 
@@ -240,6 +243,28 @@ def test_what_ends_within_the_grace_ends_in_peace(host):
     host.add("look.sh", "printf 'Content-Type: text/plain\\n\\n'; "
                         "cat /data/peace\n")
     assert host.wait_served("/fn/look").text == "line\n"
+
+
+# W49
+def test_with_a_grace_of_seven_days_only_a_time_out_ends_the_work(host):
+    """The built-in grace, two seconds, would not have been enough for either."""
+    own = {}
+    for name, query in (("stays", "head&sleep=2500&data=stayed"),
+                        ("stays/f", "sleep=60000")):
+        own[name] = host_room.new_id()
+        with host.connect() as connection:
+            connection.send(fcgi.request_bytes(
+                f"/fn/{name}?err=runs-{name}&{query}", REQUEST_ID=own[name]))
+            host.wait_log(f"runs-{name}")
+    record = host.books.wait_request(own["stays"])
+    assert (record["outcome"], record["exit"]) == ("aborted", 0)
+    assert record["run_us"] >= 2500000
+    record = host.books.wait_request(own["stays/f"])
+    assert (record["outcome"], record["cause"]) == ("aborted", "deadline")
+    assert 3000000 <= record["run_us"] < 30000000
+    host.add("seen.sh", "printf 'Content-Type: text/plain\\n\\n'; "
+                        "cat /data/stayed\n")
+    assert host.wait_served("/fn/seen").text == "line\n"
 
 
 def test_a_waiting_client_that_leaves_is_forgotten(host):

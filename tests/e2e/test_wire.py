@@ -377,7 +377,7 @@ def test_records_of_others_between_all_of_ones_own_are_ignored(host, name,
 
 @pytest.mark.parametrize("name", ["swiss", "warm"])
 # W9
-def test_a_second_begin_of_the_same_id_changes_nothing(host, name):
+def test_a_second_begin_of_the_same_id_changes_nothing_in_the_first(host, name):
     """Another answer to it would end the request that runs."""
     request = fcgi.request_bytes(f"/fn/{name}?head&sum", b"mine",
                                  flags=fcgi.KEEP_CONN)
@@ -404,15 +404,53 @@ def test_without_keep_conn_the_host_closes_after_the_answer(host):
         assert connection.is_closed_by_peer()
 
 
-def test_pipelined_requests_are_answered_in_order(host):
+def pipelined(name, ids, has_length):
+    """Requests in one piece, each with a body and a REQUEST_ID of its own."""
+    own = [host_room.new_id() for _ in ids]
+    body = [f"body of {n}".encode() * 20 for n in range(len(ids))]
+    return own, body, b"".join(fcgi.request_bytes(
+        f"/fn/{name}?sleep=200&head&echo", body[n], one, fcgi.KEEP_CONN,
+        REQUEST_ID=own[n], CONTENT_LENGTH=str(len(body[n]) * has_length or ""))
+        for n, one in enumerate(ids))
+
+
+@pytest.mark.parametrize("has_length", [True, False])
+@pytest.mark.parametrize("name", ["swiss", "warm"])
+# W9
+def test_pipelined_requests_of_one_id_get_the_first_answer_and_the_end(
+        host, name, has_length):
+    """Were a later one answered it would be taken for the second's."""
+    own, body, requests = pipelined(name, [1] * 5, has_length)
     with host.connect() as connection:
-        connection.send(b"".join(fcgi.request_bytes(
-            f"/fn/swiss?head&raw={n}", request_id=n, flags=fcgi.KEEP_CONN)
-            for n in (1,)))
-        assert connection.read_answer(1).text == "1"
-        connection.send(fcgi.request_bytes("/fn/swiss?head&raw=2",
-                                           request_id=1))
-        assert connection.read_answer(1).text == "2"
+        connection.send(requests)
+        answer = connection.read_answer()
+        assert (answer.body, answer.is_complete) == (body[0], True)
+        assert connection.is_closed_by_peer()
+    assert host.books.wait_request(own[0])["bytes_in"] == len(body[0])
+    host.execute(f"/fn/{name}?head")  # behind which theirs would stand
+    assert not any(host.books.holds(one) for one in own[1:])
+
+
+@pytest.mark.parametrize("has_length", [True, False])
+@pytest.mark.parametrize("name", ["swiss", "warm"])
+# W9
+def test_pipelined_requests_of_other_ids_are_told_so_and_may_come_again(
+        host, name, has_length):
+    ids = [3, 1, 65535, 4]
+    own, body, requests = pipelined(name, ids, has_length)
+    with host.connect() as connection:
+        connection.send(requests)
+        for one in ids[1:]:
+            kind, request_id, content = connection.read_record()
+            assert (kind, request_id, content[4]) == (
+                fcgi.END, one, fcgi.CANT_MPX_CONN)
+        answer = connection.read_answer(ids[0])
+        assert (answer.body, answer.is_complete) == (body[0], True)
+        connection.send(fcgi.request_bytes(f"/fn/{name}?head&echo", body[1],
+                                           ids[1], REQUEST_ID=own[1]))
+        assert connection.read_answer(ids[1]).body == body[1]
+    assert host.books.wait_request(own[1])["outcome"] == "ok"
+    assert not any(host.books.holds(one) for one in own[2:])
 
 
 # W35

@@ -74,6 +74,7 @@ def test_a_management_record_is_no_part_of_a_request(host, name, what):
 @pytest.mark.parametrize("size", [0, 1, 65535, 200000])
 # W4
 # W8
+# W48
 def test_a_program_is_sent_what_the_specification_draws(host, size):
     seen = facts(host.fetch("/fn/wire", b"x" * size))
     assert seen["records"] == ("1,4,4,5,5" if size else "1,4,4,5")
@@ -85,6 +86,7 @@ def test_a_program_is_sent_what_the_specification_draws(host, size):
 
 
 # W16
+# W50
 def test_a_program_has_one_connection_at_a_time(host):
     """Six want it at once; none of them waits in the program's backlog."""
     seen = [facts(answer) for answer in

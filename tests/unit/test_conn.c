@@ -201,6 +201,41 @@ a_second_request_at_a_time_is_refused_and_the_first_goes_on(void **state)
 	assert_int_equal(play_executions(play), 1);
 }
 
+/* With an answer of the same id the peer could not tell whose it is. */
+/* W9 */
+static void
+requests_of_one_id_in_one_piece_get_the_first_answer_and_the_end(void **state)
+{
+	struct play *play = *state;
+	struct buf bytes = { 0 };
+
+	for (int i = 0; i < 3; i++)
+		put_post(&bytes, FCGI_KEEP_CONN);
+	web_send(&play->web, &bytes);
+	play_turn(play, 0);
+	served(play, "abc");
+	assert_true(play->web.is_closed);
+	assert_int_equal(play->stage.server.connections, 0);
+	assert_int_equal(play_executions(play), 1);
+}
+
+/* W48 */
+static void
+what_comes_behind_the_end_of_a_body_is_none_of_it(void **state)
+{
+	struct play *play = *state;
+	struct buf bytes = { 0 };
+
+	web_put_head(&bytes, 1, FCGI_KEEP_CONN, "/fn/f", NULL);
+	web_put_body(&bytes, 1, "abc", 3);
+	web_put_body(&bytes, 1, "def", 3);
+	web_send(&play->web, &bytes);
+	play_turn(play, 0);
+	served(play, "abc");
+	assert_false(play->web.is_closed);
+	assert_int_equal(play_records(play, "ok"), 1);
+}
+
 static void
 an_unknown_role_is_refused(void **state)
 {
@@ -536,6 +571,8 @@ main(void)
 		TEST(management_records_do_not_disturb_a_request),
 		TEST(records_of_other_ids_and_types_are_ignored),
 		TEST(a_second_request_at_a_time_is_refused_and_the_first_goes_on),
+		TEST(requests_of_one_id_in_one_piece_get_the_first_answer_and_the_end),
+		TEST(what_comes_behind_the_end_of_a_body_is_none_of_it),
 		TEST(an_unknown_role_is_refused),
 		TEST(bytes_that_are_no_fastcgi_close_the_peer_and_are_counted),
 		TEST(a_begin_that_is_too_short_closes_the_peer),

@@ -45,6 +45,7 @@ one_that_is_free_is_taken_before_another_is_started(void **state)
 
 /* Four at a peak; afterwards the load of one keeps one, and the three that
  * were used longest ago end. */
+/* W56 */
 static void
 pools_shrink_to_what_is_needed(void **state)
 {

@@ -204,18 +204,31 @@ class Haproxy(Shipped):
     def write(self):
         bind = (f"bind 127.0.0.1:{self.plain}\n"
                 f"\tbind 127.0.0.1:{self.tls} ssl crt {self.dir}/tls.pem")
-        text = shipped("haproxy.cfg", self.host)
+        text = self.change(shipped("haproxy.cfg", self.host))
         self.fill("haproxy.cfg", HAPROXY_CONF, chroot=self.host.dir / "chroot",
                   shipped=replace_once(text, "bind 127.0.0.1:8080", bind))
+
+    def change(self, text):
+        return text
 
     def command(self):
         haproxy, = programs.need("haproxy")
         return [haproxy, "-db", "-f", f"{self.dir}/haproxy.cfg"]
 
 
+class AskingHaproxy(Haproxy):
+    """Would send many requests at a time over one connection, and asks first."""
+
+    def change(self, text):
+        return replace_once(text, "\toption keep-conn\n",
+                            "\toption keep-conn\n\toption get-values\n"
+                            "\toption mpxs-conns\n\toption max-reqs 32\n")
+
+
 SERVERS = {server.name: server for server in
            (ShippedNginx, ShippedApache, Lighttpd, Caddy, Haproxy)}
 SERVERS["reusing Apache"] = ReusingApache
+SERVERS["asking HAProxy"] = AskingHaproxy
 
 
 def listen_in_chroot(host):
