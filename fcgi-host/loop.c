@@ -283,6 +283,14 @@ loop_timer_cancel(struct loop *loop, struct loop_timer *timer)
 		heap_place(loop, i, last);
 }
 
+size_t
+loop_timers(const struct loop *loop, uint64_t *first_us)
+{
+	if (loop->heap_count > 0)
+		*first_us = loop->heap[0]->when_us;
+	return loop->heap_count;
+}
+
 /* A timer that is set anew for a time that has passed waits for the next
  * iteration: no more fire than were armed at the start. */
 static void

@@ -78,6 +78,8 @@ void loop_io_del(struct loop *loop, struct loop_io *io);
 int loop_timer_set(struct loop *loop, struct loop_timer *timer,
     uint64_t when_us, loop_fn *fn, void *arg);
 void loop_timer_cancel(struct loop *loop, struct loop_timer *timer);
+/* How many are armed; first_us: when the first is due, untouched without one. */
+size_t loop_timers(const struct loop *loop, uint64_t *first_us);
 
 /* Runs fn once after the callbacks of this iteration; queued twice counts
  * once.  Tasks queued by tasks run in the same iteration, in order. */

@@ -265,6 +265,43 @@ an_idle_instance_ends_after_its_window_and_not_before(void **state)
 	assert_int_equal(stage_log_count(&stage, "\"reason\":\"idle\""), 1);
 }
 
+/* Its windows, however many there are, have one, which is due when the first of
+ * them ends. */
+static void
+the_idle_instances_of_a_pool_share_one_timer(void **state)
+{
+	struct function *function = make(8, 64, 60000);
+	uint64_t first_us = 0, due_us = 0;
+	size_t before;
+
+	(void)state;
+	for (size_t i = 0; i < 8; i++)
+		serve(function, i);
+	before = loop_timers(stage.loop, &due_us);
+	for (size_t i = 0; i < 8; i++) {
+		stage_tick(&stage);
+		leave(&guests[i], NULL);
+		stage_turn(&stage, 0);
+		assert_int_equal(loop_timers(stage.loop, &due_us), before + 1);
+		if (i == 0)
+			first_us = due_us;
+		assert_int_equal(due_us, first_us);
+	}
+	/* the last one used serves, so the first window stays that of the first */
+	for (size_t i = 0; i < 6; i++) {
+		submit(function, i, 1);
+		assert_int_equal(loop_timers(stage.loop, &due_us), before + 1);
+		assert_int_equal(due_us, first_us);
+	}
+	/* and is the next one's when the first is gone */
+	stage_gone(&stage, &stage.actors[0], 9);
+	stage_turn(&stage, 0);
+	assert_int_equal(loop_timers(stage.loop, &due_us), before + 1);
+	assert_true(due_us > first_us);
+	submit(function, 6, 1);
+	assert_int_equal(loop_timers(stage.loop, &due_us), before);
+}
+
 static void
 with_idle_0_every_execution_has_an_instance_of_its_own(void **state)
 {
@@ -478,6 +515,7 @@ main(void)
 		TEST(one_that_is_given_back_serves_the_next_and_is_prepared_as_before),
 		TEST(one_that_is_kept_and_given_back_has_waited_since_before),
 		TEST(an_idle_instance_ends_after_its_window_and_not_before),
+		TEST(the_idle_instances_of_a_pool_share_one_timer),
 		TEST(with_idle_0_every_execution_has_an_instance_of_its_own),
 		TEST(an_instance_ends_after_max_requests),
 		TEST(a_changed_function_retires_the_idle_at_once_and_the_busy_when_done),
