@@ -190,6 +190,16 @@ class Compiler:
                           '-DPACKAGE_VERSION_TEXT="test"')
 
     @property
+    def hello_cgi(self):
+        """One write and no more, as in `make bench`."""
+        return self.build("../../bench/hello-cgi.c", "hello.cgi", "-static")
+
+    @property
+    def hello_fcgi(self):
+        """The same by libfcgi."""
+        return self.build("../../bench/hello-fcgi.c", "hello.fcgi", "-lfcgi")
+
+    @property
     def probe(self):
         """The hostile one: static, and not only tests/e2e's."""
         return self.build("../../probes/probe.c", "probe", "-static",
