@@ -6,7 +6,8 @@ PATH=$PATH:/usr/sbin:/sbin
 
 BUILD_PACKAGES="gcc g++ libc6-dev make autoconf automake libfcgi-dev
 libseccomp-dev libcap-dev libiniparser-dev libmd-dev musl-dev
-libsimdjson-dev libsodium-dev zlib1g-dev libzstd-dev"
+libsimdjson-dev libsodium-dev zlib1g-dev libzstd-dev
+pkg-config python3 libpython3-dev"
 SERVE_PACKAGES="nginx-light curl python3 perl php-cgi"
 TEST_PACKAGES="libcmocka-dev python3-pytest python3-fastjsonschema apache2 caddy haproxy lighttpd
 lighttpd-mod-openssl openssl git jq libfcgi-bin logrotate libfcgi-perl mandoc
