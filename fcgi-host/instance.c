@@ -22,6 +22,8 @@
  * however short.  At its end all that the pipe holds is read. */
 #define OUTPUT_BYTES 4096
 #define OUTPUT_READS_MAX 256
+/* and as much as a pipe holds, of one that goes on */
+#define OUTPUT_READS_END 16
 
 static const int8_t next_state[INSTANCE_STATE_COUNT][INSTANCE_EVENT_COUNT] = {
 	/*                    UP  FAILED  TAKE  RELEASE  KILL  GONE */
@@ -241,6 +243,18 @@ output_log(struct instance *instance, struct loop_io *io, int *fd, int reads)
 	}
 }
 
+/* What was written before the end may be seen behind it: it is the request's. */
+static void
+output_rest(struct instance *instance, int reads)
+{
+	if (instance->err_fd >= 0)
+		output_log(instance, &instance->err_io, &instance->err_fd,
+		    reads);
+	if (instance->out_fd >= 0)
+		output_log(instance, &instance->out_io, &instance->out_fd,
+		    reads);
+}
+
 static void
 out_ready(void *arg, uint32_t events)
 {
@@ -382,12 +396,7 @@ instance_gone(struct instance *instance, const struct ctl_instance_gone *gone)
 		instance->has_died = true;
 	}
 	cpu_attribute(instance, &now);
-	if (instance->err_fd >= 0)
-		output_log(instance, &instance->err_io, &instance->err_fd,
-		    OUTPUT_READS_MAX);
-	if (instance->out_fd >= 0)
-		output_log(instance, &instance->out_io, &instance->out_fd,
-		    OUTPUT_READS_MAX);
+	output_rest(instance, OUTPUT_READS_MAX);
 	funclog_end(&instance->log, instance->request_id,
 	    loop_now_us(instance->fleet->loop));
 	instance_step(instance, INSTANCE_EVENT_GONE);
@@ -494,6 +503,7 @@ instance_take(struct instance *instance, const struct instance_user *user,
 void
 instance_let_go(struct instance *instance)
 {
+	output_rest(instance, OUTPUT_READS_END);
 	instance->user = NULL;
 	instance->user_arg = NULL;
 	instance->request_id[0] = '\0';

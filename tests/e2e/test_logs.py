@@ -115,6 +115,24 @@ def test_executions_that_flood_share_one_bound(host, programs):
     host.wait_log(r"event=stderr_dropped .*function=often .*lines=\d+")
 
 
+def test_a_line_right_before_the_end_is_the_request_s(host):
+    """Of many some are seen behind the end."""
+    host.add("pieces.fcgi", """#!/usr/bin/perl
+use FCGI;
+open(my $err, ">&=", 2);
+my $request = FCGI::Request();
+while ($request->Accept() >= 0) {
+    print "Content-Type: a/b\n\n";
+    for (1 .. 3) { print "$_"; $request->Flush; }
+    syswrite $err, "last-word\n";
+}
+""")
+    assert host.wait_served("/fn/pieces").text == "123"
+    ids = [host.execute("/fn/pieces")[1]["request_id"] for _ in range(150)]
+    for request_id in ids:
+        host.wait_log(rf"request={request_id} .*text=\"last-word\"")
+
+
 # W15
 def test_what_a_fastcgi_program_writes_to_stdout_is_logged_too(host):
     host.add("chatty.fcgi", """#!/usr/bin/perl
