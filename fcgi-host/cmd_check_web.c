@@ -90,9 +90,9 @@ check_web_time_ms(const char *text, int64_t bare_ms)
 		for (n = 0; isalpha((unsigned char)text[n]); n++)
 			continue;
 		factor = unit_ms(text, n, bare_ms);
-		if (factor < 0)
+		if (factor < 0 ||
+		    __builtin_add_overflow(total, value * factor, &total))
 			return -1;
-		total += value * factor;
 		text += n;
 	} while (isalnum((unsigned char)*text));
 	return *text == '\0' || strchr(" \t\n;,)}\"", *text) != NULL ? total :
@@ -145,9 +145,10 @@ text_prepare(char *text)
 		else if (is_quoted && strchr("(){}", *at) != NULL)
 			*at = '_';
 		else if (!is_quoted && *at == '#' && (at == text ||
-		    isspace((unsigned char)at[-1])))
-			for (; at[1] != '\n' && at[1] != '\0'; at++)
-				*at = ' ';
+		    isspace((unsigned char)at[-1]))) {
+			memset(at, ' ', strcspn(at, "\n"));
+			at += strcspn(at, "\n") - 1;
+		}
 	}
 }
 

@@ -15,6 +15,11 @@
 #include "tests/unit/conf_text.h"
 
 #define SOCKET "/run/fh/fh.sock"
+/* Each fits, and their sum does not. */
+#define TEN_DAYS_MAX "2147483647d2147483647d2147483647d2147483647d2147483647d" \
+	"2147483647d2147483647d2147483647d2147483647d2147483647d"
+#define FIFTY_DAYS_MAX TEN_DAYS_MAX TEN_DAYS_MAX TEN_DAYS_MAX TEN_DAYS_MAX \
+	TEN_DAYS_MAX
 
 static void
 times_are_read_with_their_units(void **state)
@@ -25,6 +30,8 @@ times_are_read_with_their_units(void **state)
 		    172800000 }, { "60", 0, -1 }, { "", 1, -1 }, { "$x;", 1, -1 },
 		{ "1.5s", 1, -1 }, { "60us", 1, -1 }, { "1s-", 1, -1 },
 		{ "99999999999999999999s", 1, -1 },
+		{ "2147483647d" "2147483647d" "2147483647d", 1,
+		    3 * 2147483647LL * 86400000 }, { FIFTY_DAYS_MAX, 1, -1 },
 	};
 
 	(void)state;
@@ -90,6 +97,9 @@ nginx_is_read_where_it_passes_to_us(void **state)
 	    "# fastcgi_read_timeout 1s;\nset $x \"}\";\n"
 	    "proxy_read_timeout 1s; fastcgi_read_timeouts 1s;\n"
 	    "fastcgi_pass unix:" SOCKET "; fastcgi_read_timeout 9s; }"), 9000);
+	assert_int_equal(patience("nginx", "location / { # was: {\n"
+	    "fastcgi_read_timeout 8s; # }\n"
+	    "fastcgi_pass unix:" SOCKET "; }"), 8000);
 	assert_int_equal(patience("nginx", "# fastcgi_pass unix:" SOCKET ";\n"
 	    "fastcgi_pass unix:" SOCKET ".old; fastcgi_pass 127.0.0.1:90001;\n"
 	    "fastcgi_pass 227.0.0.1:9000; fastcgi_pass unix:/chroot" SOCKET
