@@ -74,6 +74,16 @@ add_json(struct buf *json, const struct ctl_status_budget *budget)
 	    until_text(budget->ends_us, until));
 }
 
+/* In hundredths.  What the host says is not believed to be a number that fits. */
+static uint64_t
+share_of(const struct ctl_status_budget *budget)
+{
+	unsigned __int128 share = (unsigned __int128)budget->used * 100 /
+	    budget->most;
+
+	return share < UINT64_MAX ? (uint64_t)share : UINT64_MAX;
+}
+
 int
 status_add_budget(struct status *status,
     const struct ctl_status_budget *budget)
@@ -92,8 +102,7 @@ status_add_budget(struct status *status,
 	    budget->currency, text, sizeof(text)));
 	cmd_table_add(table, "%s", amounts_text(unit, budget->most,
 	    budget->currency, text, sizeof(text)));
-	cmd_table_add(table, "%" PRIu64 "%%", (uint64_t)(
-	    (long double)budget->used * 100 / (long double)budget->most));
+	cmd_table_add(table, "%" PRIu64 "%%", share_of(budget));
 	cmd_table_add(table, "%s", until_text(budget->ends_us, until));
 	return table->error;
 }
