@@ -130,7 +130,7 @@ words_each(struct verify *verify, const char *path, const char *what,
 	if (error == 0)
 		taken = words_take(verify, text, n, take);
 	if (text != NULL)
-		explicit_bzero(text, WORDS_MAX);
+		explicit_bzero(text, n);
 	free(text);
 	if (error == 0 && taken > 0)
 		return 0;
@@ -205,10 +205,11 @@ head_find(struct verify *verify, const struct chain_mac *mac)
 {
 	struct head *head = verify->head_count == 0 ? NULL : bsearch(mac,
 	    verify->heads, verify->head_count, sizeof(*head), head_compare);
-	struct head *end = verify->heads + verify->head_count;
+	const struct head *end;
 
 	if (head == NULL)
 		return;
+	end = verify->heads + verify->head_count;
 	while (head > verify->heads && head_compare(head - 1, mac) == 0)
 		head--;
 	for (; head < end && head_compare(head, mac) == 0; head++)
