@@ -321,14 +321,18 @@ static void
 add_ratio(struct cmd_table *table, const struct balance *b)
 {
 	__int128 told = (__int128)b->recorded_us + b->open_us;
-	int64_t hundredths = b->clock_us == 0 ? 0 :
-	    (int64_t)((told * 10000 + b->clock_us / 2) / b->clock_us);
+	__int128 size = told < 0 ? -told : told;
+	uint64_t hundredths;
 
-	if (b->clock_us == 0)
+	if (b->clock_us == 0) {
 		cmd_table_add(table, "-");
-	else
-		cmd_table_add(table, "%" PRId64 ".%02" PRId64 "%%",
-		    hundredths / 100, hundredths % 100);
+		return;
+	}
+	size = (size * 10000 + b->clock_us / 2) / b->clock_us;
+	hundredths = size < UINT64_MAX ? (uint64_t)size : UINT64_MAX;
+	cmd_table_add(table, "%s%" PRIu64 ".%02" PRIu64 "%%",
+	    told < 0 && hundredths > 0 ? "-" : "", hundredths / 100,
+	    hundredths % 100);
 }
 
 static int
