@@ -258,25 +258,29 @@ run_of(struct seen *seen, const struct stretch *orphan)
 	return NULL;
 }
 
-/* Whether one more of them found its run. */
+/* Whether some more of them found their run: one look at each, for a log of none
+ * but such lines must be told, too, and not be pondered for days. */
 static bool
 adopt(struct seen *seen, int *error)
 {
-	size_t i;
+	bool is_any = false;
+	size_t i = 0;
 
-	for (i = 0; i < seen->orphans.count; i++) {
+	while (i < seen->orphans.count && *error == 0) {
 		struct stretch orphan = seen->orphans.at[i];
 		struct run *run = run_of(seen, &orphan);
 
-		if (run == NULL)
+		if (run == NULL) {
+			i++;
 			continue;
+		}
 		seen->orphans.at[i] =
 		    seen->orphans.at[--seen->orphans.count];
 		seen->total--;
 		*error = claim(seen, run, &orphan, NULL, NULL);
-		return *error == 0;
+		is_any = true;
 	}
-	return false;
+	return is_any && *error == 0;
 }
 
 uint64_t

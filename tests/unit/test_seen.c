@@ -60,6 +60,12 @@ claim(struct world *world, uint64_t first, uint64_t last)
 		world->is_there[i] = true;
 }
 
+static void
+count_twice(uint64_t first, uint64_t last, void *arg)
+{
+	*(uint64_t *)arg += last - first + 1;
+}
+
 static uint64_t
 holes(const struct world *world)
 {
@@ -183,6 +189,45 @@ the_memory_for_holes_is_bounded(void **state)
 	seen_free(seen);
 }
 
+/* Those that stand beside no run come first: a look at all of them for each one
+ * that finds its run would not come to its end. */
+static void
+many_lost_ones_find_their_runs(void **state)
+{
+	const uint64_t count = 4000;
+	struct seen *seen = seen_new();
+	struct reader reader = { .faults = 0 };
+	struct stretch stretch = { .path = "a", .last_path = "a" };
+	uint64_t i;
+
+	(void)state;
+	assert_non_null(seen);
+	for (i = 0; i < count * 3; i++) {
+		uint64_t at = 4 * (i % count) + 1 + (i >= count * 2);
+
+		stretch.run = i < count ? 1 : 3;
+		stretch.is_orphan = i >= count;
+		stretch.first = stretch.last = at;
+		stretch.first_line = stretch.last_line =
+		    at + (i >= count && i < count * 2 ? 1000000 : 0);
+		assert_int_equal(seen_claim(seen, &stretch, NULL, NULL), 0);
+	}
+	assert_int_equal(seen_finish(seen, &reader), 0);
+	assert_int_equal(reader.faults, count - 1);
+	/* each was claimed by its run, so that it is there already */
+	stretch.run = 1;
+	stretch.is_orphan = false;
+	for (i = 0; i < count; i++) {
+		uint64_t doubled = 0;
+
+		stretch.first = stretch.last = 4 * i + 2;
+		assert_int_equal(seen_claim(seen, &stretch, count_twice,
+		    &doubled), 0);
+		assert_int_equal(doubled, 1);
+	}
+	seen_free(seen);
+}
+
 int
 main(void)
 {
@@ -193,6 +238,7 @@ main(void)
 		cmocka_unit_test(
 		    a_stretch_goes_on_with_the_next_number_and_line_of_its_run),
 		cmocka_unit_test(the_memory_for_holes_is_bounded),
+		cmocka_unit_test(many_lost_ones_find_their_runs),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
