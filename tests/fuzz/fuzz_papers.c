@@ -41,6 +41,7 @@ struct papers {
 	struct groups *rated_groups;
 	struct audit *audit;
 	struct prices *prices; /* NULL: there are none */
+	size_t entries;
 	struct buf out;
 };
 
@@ -212,8 +213,10 @@ papers_read(struct papers *papers, const char *text, size_t n)
 	while (block_next(block, &place)) {
 		struct entry entry;
 
-		if (json_read(json, place.text, place.n, &entry, why) == 0)
-			papers_add(papers, &entry);
+		if (json_read(json, place.text, place.n, &entry, why) != 0)
+			continue;
+		papers->entries++;
+		papers_add(papers, &entry);
 	}
 	json_free(json);
 	block_free(block);
@@ -375,10 +378,13 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t n)
 	papers_make(&papers);
 	papers.prices = take_book(&text, &n);
 	papers_read(&papers, text, n);
-	write_reports(&papers);
-	write_page(&papers, false);
-	if (papers.prices != NULL)
-		write_rated(&papers);
+	/* of a log without a record once is enough */
+	if (papers.entries > 0 || n == 0) {
+		write_reports(&papers);
+		write_page(&papers, false);
+		if (papers.prices != NULL)
+			write_rated(&papers);
+	}
 	papers_free(&papers);
 	return 0;
 }
