@@ -207,7 +207,7 @@ def killed(host, victim, number):
 def test_killed_at_any_call_with_eight_requests_in_flight(host, victim, last):
     """Of functions that are warm and of one that is started each time; by then
     each request is at another point."""
-    load = load_room.Load("sleep=30&")
+    load = load_room.Load("sleep=30&", least=0)
     for kind in (load_room.Raw, load_room.Kept):
         load.add(kind, ("swiss", "cold/swiss", "warm"), host.socket, threads=4)
     with load:

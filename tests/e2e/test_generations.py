@@ -235,7 +235,7 @@ def test_twenty_reloads_that_change_nothing_under_load_end_no_instance(host):
             host.configure({}, text=f"\n; {lap}\n")
             reload(host)
             time.sleep(0.1)
-    load.check(20)
+    load.check()
     assert not [r for r in host.books.all() if r["type"] == "instance" and
                 r["reason"] in ("reload", "changed", "removed")]
     assert len([r for r in host.books.all()

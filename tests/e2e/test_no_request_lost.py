@@ -58,7 +58,7 @@ def test_twenty_reloads_and_replaced_functions(start_once, programs):
             if lap % 5 == 0:
                 host.add("c.cgi", programs.cgi)
             time.sleep(0.2)
-    load.check(20)
+    load.check()
     check_books(host, load.count)
 
 
@@ -74,7 +74,7 @@ def test_five_restarts_by_a_service_manager(start_once, programs, who):
             host.stop()
             host.start()
         time.sleep(0.5)
-    load.check(20)
+    load.check()
     assert load.slowest < 10, "a restart is a pause of a moment"
     check_books(host, load.count)
 
@@ -87,7 +87,7 @@ def test_three_takeovers(start_once, programs):
             host.add("r.sh", R % lap)
             host.take_over()
         time.sleep(0.5)
-    load.check(20)
+    load.check()
     assert load.slowest < 10, "a restart is a pause of a moment"
     check_books(host, load.count)
 
@@ -111,5 +111,5 @@ def test_restarts_and_takeovers_behind_every_web_server(start_once, programs):
                 host.stop()
                 host.start()
         time.sleep(0.5)
-    load.check(10)
+    load.check()
     check_books(host, load.count)

@@ -14,7 +14,7 @@ from lib import books, fcgi, load as load_room
 @pytest.fixture
 def load(functions):
     """Clients of every kind, on new and on kept connections."""
-    made = load_room.Load()
+    made = load_room.Load(least=5)
     made.add(load_room.Raw, functions, service.SOCKET, threads=1)
     made.add(load_room.Kept, functions, service.SOCKET, threads=1)
     made.add(load_room.Http, functions, service.NGINX, threads=1)
@@ -23,9 +23,9 @@ def load(functions):
     return made
 
 
-def check(load, least=5):
+def check(load):
     """Not one failed; one record each, and each run's seq is whole."""
-    load.check(least)
+    load.check()
     records = service.BOOKS.all()
     new = [r for r in records[load.before:] if r["type"] == "exec"]
     assert [r["outcome"] for r in new] == ["ok"] * len(new)
@@ -127,7 +127,7 @@ def test_the_installed_rotation_loses_no_record(load, tmp_path):
         time.sleep(1)
         service.run("logrotate", "-f", "-s", "/tmp/rotate.state", rules)
         time.sleep(1)
-    load.check(5)
+    load.check()
     old = list(log.parent.glob(f"{log.name}-*"))
     assert len(old) == 1, old
     lines = gzip.decompress(old[0].read_bytes()) if old[0].suffix == ".gz" \
