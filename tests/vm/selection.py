@@ -12,7 +12,7 @@ import sys
 HERE = pathlib.Path(__file__).resolve().parent
 LIST = HERE / "selection.txt"
 E2E = HERE.parent / "e2e"
-LINE = re.compile(r"([+*-]) (test_[\w*]+\.py(?:::\w+)?)(?:\t+(.*))?$")
+LINE = re.compile(r"([+*&-]) (test_[\w*]+\.py(?:::\w+)?)(?:\t+(.*))?$")
 
 
 def read(text=None):
@@ -24,8 +24,8 @@ def read(text=None):
             continue
         parts = LINE.match(line)
         if parts is None:
-            raise ValueError(f"line {number}: expected `+ NAME`, `* NAME` or "
-                             f"`- NAME<tab>why`: {line}")
+            raise ValueError(f"line {number}: expected `+ NAME`, `* NAME`, "
+                             f"`& NAME` or `- NAME<tab>why`: {line}")
         sign, name, why = parts.groups()
         if sign == "-" and not why:
             raise ValueError(f"line {number}: why is {name} left out?")
