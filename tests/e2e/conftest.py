@@ -14,6 +14,7 @@ import pytest
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent))
 
 from lib import host as host_room  # noqa: E402
+from lib import lists  # noqa: E402
 from lib import programs as programs_room  # noqa: E402
 from lib import schema as schema_room  # noqa: E402
 from lib import servers as servers_room  # noqa: E402
@@ -23,16 +24,10 @@ from lib import shipped as shipped_room  # noqa: E402
 def left_out():
     """{file: why} of the list that E2E_LEAVE_OUT names."""
     path = os.environ.get("E2E_LEAVE_OUT")
-    if not path:
-        return {}
-    lines = [line.split("\t") for line in
-             pathlib.Path(path).read_text("utf-8").splitlines()
-             if line and not line.startswith("#")]
-    here = pathlib.Path(__file__).parent
-    for name, _ in lines:
-        if not (here / name).is_file():
-            raise pytest.UsageError(f"{path}: there is no {name}")
-    return dict(lines)
+    try:
+        return lists.read(path) if path else {}
+    except ValueError as error:
+        raise pytest.UsageError(str(error)) from None
 
 
 def pytest_collection_modifyitems(items):
