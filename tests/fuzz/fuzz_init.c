@@ -153,7 +153,7 @@ memory_peak_kib(int proc_fd, uint64_t *now_kib)
 	return 5;
 }
 
-/* No descriptor of them is there: fuzz_conf has what reads such a file. */
+/* No descriptor of them is there. */
 void
 secrets_find(void)
 {

@@ -168,8 +168,9 @@ every_key_is_shown(void **state)
 	assert_true(count > 10);
 	switch_on(text);
 	for (size_t i = 0; i < count; i++) {
-		snprintf(line, sizeof(line), "\n%s =", keys[i]);
-		/* These two have no value that is right for [defaults]. */
+		/* These have no value that is right for [defaults]. */
+		snprintf(line, sizeof(line), "\n%s%s =",
+		    strcmp(keys[i], "env_file") == 0 ? "; " : "", keys[i]);
 		if (strcmp(keys[i], "user") != 0 &&
 		    strcmp(keys[i], "runtime") != 0 &&
 		    strstr(text, line) == NULL)
