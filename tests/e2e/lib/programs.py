@@ -174,7 +174,8 @@ class Compiler:
                   "userns")]
         return self.build("turncoat.c", "turncoat", "-D_GNU_SOURCE",
                           f"-I{TREE}", TREE / "fcgi-host/sock.c",
-                          TREE / "fcgi-host/ctl_msg.c", *rooms,
+                          TREE / "fcgi-host/ctl_msg.c",
+                          TREE / "fcgi-host/ctl_msg_name.c", *rooms,
                           *sorted((TREE / "sandbox").glob("seccomp*.c")),
                           "-lseccomp", "-lcap")
 
