@@ -10,7 +10,7 @@ libsimdjson-dev libsodium-dev zlib1g-dev libzstd-dev
 pkg-config python3 libpython3-dev"
 SERVE_PACKAGES="nginx-light curl python3 perl php-cgi"
 TEST_PACKAGES="libcmocka-dev python3-pytest python3-fastjsonschema apache2 caddy haproxy lighttpd
-lighttpd-mod-openssl openssl git jq libfcgi-bin logrotate libfcgi-perl libplack-perl mandoc
+lighttpd-mod-openssl openssl git jq libfcgi-bin logrotate libfcgi-perl libplack-perl ruby ruby-rack mandoc
 procps strace xz-utils zstd chromium imagemagick nftables iproute2"
 # What docs/PROGRAMS.md says works in a function.
 REAL_PACKAGES="ca-certificates openssl tzdata python3-lmdb nodejs node-express php-gd php-mbstring php-sqlite3

@@ -48,8 +48,8 @@ class Shelf:
 
     def section(self, name, **more):
         text, paths = section(name)
-        for program, path in paths.items():
-            shutil.copy(path, self.dir / program)
+        for path in paths.values():
+            shutil.copytree(path.parent, self.dir, dirs_exist_ok=True)
         return text.replace("@runtimesdir@", str(self.dir)).replace(
             "@runtimesbind@", f"bind = {self.dir}") + "".join(
                 f"{key} = {value}\n" for key, value in more.items()) + "\n"
