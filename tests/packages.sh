@@ -8,7 +8,8 @@ BUILD_PACKAGES="gcc g++ libc6-dev make autoconf automake libfcgi-dev
 libseccomp-dev libcap-dev libiniparser-dev libmd-dev musl-dev
 libsimdjson-dev libsodium-dev zlib1g-dev libzstd-dev
 pkg-config python3 libpython3-dev"
-SERVE_PACKAGES="nginx-light curl python3 perl php-cgi"
+SERVE_PACKAGES="nginx-light curl python3 perl php-cgi libplack-perl libfcgi-perl
+ruby ruby-rack"
 TEST_PACKAGES="libcmocka-dev python3-pytest python3-fastjsonschema apache2 caddy haproxy lighttpd
 lighttpd-mod-openssl openssl git jq libfcgi-bin logrotate libfcgi-perl libplack-perl ruby ruby-rack mandoc
 procps strace xz-utils zstd chromium imagemagick nftables iproute2"

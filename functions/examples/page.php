@@ -1,3 +1,5 @@
+<?php /* A form with an upload:
+    curl -F name=Ada -F file=@README.md http://127.0.0.1:8080/fn/page */ ?>
 <!DOCTYPE html>
 <meta charset="utf-8">
 <title>A PHP page</title>
