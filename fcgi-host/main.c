@@ -15,6 +15,10 @@ static const struct cmd_verb verbs[] = {
 	{ "list", "", "Show the functions, and why one is not served.", NULL,
 	    cmd_list },
 	{ "status", "", "Show what a running host does.", NULL, cmd_status },
+	{ "new", "LANGUAGE FUNCTION", "Write a function to begin with.",
+	    "\nLANGUAGE is sh, python, node, php, perl or ruby.  The function "
+	    "and its settings,\nFUNCTION.ini, are new files; nothing is "
+	    "replaced.", cmd_new },
 	{ "invoke", "FUNCTION", "Call a function without a web server.",
 	    "\nThe request waits in the same queue and runs in the same "
 	    "sandboxes as a web\nserver's, and leaves a record.  The answer's "

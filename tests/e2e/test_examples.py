@@ -9,7 +9,7 @@ import subprocess
 
 import pytest
 
-from lib import fcgi, programs, real, scripted, web
+from lib import fcgi, programs, scripted, web
 
 EXAMPLES = programs.TREE / "functions/examples"
 TEXT = "text/plain; charset=utf-8"
@@ -34,10 +34,7 @@ def shelf():
 
 @pytest.fixture(scope="module")
 def host(start, shelf):
-    own = re.sub(r"(?m)^\[runtime (psgi|rack)\]\n(?:(?!\[).*\n)*", "",
-                 real.runtimes())
-    host = start.host(is_started=False, runtimes=own + "\n" +
-                      shelf.section("psgi") + shelf.section("rack"))
+    host = start.host(is_started=False, runtimes=shelf.all())
     shutil.copytree(EXAMPLES, host.functions, dirs_exist_ok=True)
     # its program is compiled, and tests/e2e/test_fastcgi.py has such
     (host.functions / "counter.ini").unlink()

@@ -35,6 +35,12 @@ def command(name):
             for word in words]
 
 
+def all_sections():
+    """The text of all [runtime] sections of the sample."""
+    return "\n".join(re.findall(r"^\[runtime \w+\]\n(?:(?!\[|; A tenant).*\n)*",
+                                SAMPLE.read_text(), re.MULTILINE))
+
+
 class Shelf:
     """The scripts where a sandbox can show them: /tmp is its own there."""
 
@@ -45,6 +51,14 @@ class Shelf:
 
     def __exit__(self, *_):
         shutil.rmtree(self.dir, ignore_errors=True)
+
+    def all(self):
+        """All runtimes; those of compiled programs are not on the shelf."""
+        for name in ("psgi", "rack"):
+            self.section(name)
+        return "\n" + all_sections().replace(
+            "@runtimesdir@", str(self.dir)).replace(
+                "@runtimesbind@", f"bind = {self.dir}") + "\n"
 
     def section(self, name, **more):
         text, paths = section(name)
