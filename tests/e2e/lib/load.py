@@ -146,6 +146,14 @@ class Load:
             assert time.monotonic() < until, f"{least - self.answered} lack"
             time.sleep(0.005)
 
+    def wait_each(self, least, timeout=60):
+        """Until each client has had so many answers, however slow the machine."""
+        until = time.monotonic() + timeout
+        while min(client.count for client in self.clients) < least:
+            assert time.monotonic() < until, \
+                [client.count for client in self.clients]
+            time.sleep(0.005)
+
     @property
     def answered(self):
         return sum(len(client.right) for client in self.clients)

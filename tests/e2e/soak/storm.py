@@ -1,7 +1,9 @@
 """The killing: who dies, when, from a seed; and how soon all is well again."""
 import collections
 import os
+import pathlib
 import random
+import re
 import signal
 import time
 
@@ -9,6 +11,10 @@ from lib import fcgi, host as host_room, proc
 from soak import traffic
 
 BACK_SECONDS = 2.0
+UNIT = pathlib.Path(__file__).parents[3] / "conf/fcgi-host.service.in"
+# So long systemd waits before it starts a host again that was killed.
+RESTART_SECONDS = int(re.search(r"^RestartSec=(\d+)ms$", UNIT.read_text(),
+                                re.M)[1]) / 1000
 TORN = b'{"v":1,"seq":7,"type":"exec","ti'
 
 
@@ -183,10 +189,13 @@ class Storm:
             self.soak.sheet.blame("the spawner is dead, and these live on: "
                                   f"{[(p, proc.program(p)) for p in left]}")
 
-    def spawner(self):
-        """The next one takes over."""
+    def spawner(self, is_torn=False):
+        """The next one takes over, when systemd would start it."""
         since = time.monotonic()
         self.kill_host()
+        if is_torn:
+            self.tear()
+        time.sleep(RESTART_SECONDS)
         self.host.start()
         self.wait_back("spawner", "/fn/probe", since)
         return True
@@ -217,12 +226,8 @@ class Storm:
         return self.restart(True)
 
     def spawner_torn(self):
-        since = time.monotonic()
-        self.kill_host()
-        self.tear()
-        self.host.start()
-        self.wait_back("spawner", "/fn/probe", since)
-        return True
+        """Its last line is torn."""
+        return self.spawner(True)
 
     def stop_role(self):
         """One that is stopped for a moment misses nothing."""
