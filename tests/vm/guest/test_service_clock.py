@@ -59,7 +59,7 @@ def test_a_clock_that_is_set_moves_no_timer_and_no_bill(timed, functions,
                                                         set_clock, hours):
     """Of an execution, of its deadline, of who waits for it, of an idle window.
     Of the load beside each request has one record."""
-    load = load_room.Load()
+    load = load_room.Load(least=1)
     load.add(load_room.Raw, functions, service.SOCKET)
     load.add(load_room.Kept, functions, service.SOCKET, threads=1)
     before = len(service.BOOKS.all())
@@ -78,7 +78,7 @@ def test_a_clock_that_is_set_moves_no_timer_and_no_bill(timed, functions,
             r["instance"] == brief["instance"] and r["reason"] != "day")
         assert idle["reason"] == "idle" and 2000000 <= idle["idle_us"] < LONG_US
         load.wait_answered(8)
-    load.check(1)
+    load.check()
     records = service.BOOKS.all()
     load.judge(records)
     new = [r for r in records[before:] if r["type"] == "exec"]
