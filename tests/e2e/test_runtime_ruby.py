@@ -447,6 +447,18 @@ def test_sigterm_ends_a_spare():
         assert program.end() == 0
 
 
+def test_a_function_that_scaled_to_zero_is_answered_by_a_spare(start, shelf):
+    host = start.host({"work.ru": WORK},
+                      {"defaults": {"idle": "150ms", "instances": "1"}},
+                      text=shelf.section("rack", spare=2,
+                                         preload="rack matrix"))
+    first, _ = host.execute("/fn/work/loaded")
+    scripted.wait_spare(host)
+    answer, record = host.execute("/fn/work/loaded")
+    assert (answer.status, record["start"]) == (200, "spare")
+    assert "/matrix.rb" in answer.text and "/matrix.rb" not in first.text
+
+
 # ----------------------------------------------------------------------- --check
 
 

@@ -1,5 +1,6 @@
 """Runtimes that are scripts: their sections of the sample configuration with the
 programs of this tree, and a runtime's program alone, without a host."""
+import json
 import os
 import pathlib
 import re
@@ -167,6 +168,18 @@ def talk(connection, lines, answers):
     send_body(connection, lines[-1])
     send_body(connection, b"")
     return connection.read_answer(answer=answer)
+
+
+def wait_spare(host, timeout=30):
+    """Until the only instance that is left is a spare."""
+    until = time.monotonic() + timeout
+    while True:
+        found = [one["state"] for one in json.loads(
+            host.verb("status", "--json").stdout)["instances"]]
+        if found == ["spare"]:
+            return
+        assert time.monotonic() < until, (found, host.log()[-2000:])
+        time.sleep(0.03)
 
 
 def read_until(client, text):
