@@ -53,6 +53,7 @@ class Direct:
         self.dir = pathlib.Path(tempfile.mkdtemp(prefix="fh-", dir="/tmp"))
         self.path = str(self.dir / "s")
         self.said = self.dir / "said"
+        self.heard = 0  # what a test has no interest in any more
         listener = socket.socket(socket.AF_UNIX)
         listener.bind(self.path)
         listener.listen(16)
