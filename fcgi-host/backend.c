@@ -158,6 +158,16 @@ backend_body_end(struct backend *backend)
 }
 
 void
+backend_abort(struct backend *backend)
+{
+	if (backend->kind->abort == NULL || backend->is_aborted ||
+	    backend->is_eof || backend->end != BACKEND_RUNNING)
+		return;
+	backend->is_aborted = true;
+	backend->kind->abort(backend);
+}
+
+void
 backend_want(struct backend *backend, bool is_read, bool is_write)
 {
 	backend->kind->want(backend, is_read, is_write);

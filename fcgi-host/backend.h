@@ -44,6 +44,8 @@ struct backend_kind {
 	ssize_t (*read)(struct backend *backend, void *out, size_t size);
 	ssize_t (*write)(struct backend *backend, const void *data, size_t n);
 	int (*body_end)(struct backend *backend);
+	/* nobody waits for the answer; NULL: there is no way to tell it */
+	void (*abort)(struct backend *backend);
 	void (*want)(struct backend *backend, bool is_read, bool is_write);
 	void (*report)(struct backend *backend,
 	    const struct init_report *report);
@@ -81,6 +83,7 @@ struct backend {
 	bool keeps;           /* the connection is to be kept */
 	bool is_reused;       /* it was kept */
 	bool has_begun;       /* its answer */
+	bool is_aborted;      /* it was told that nobody waits for it */
 	bool may_send_again;  /* a reset says that nothing was read */
 	struct fcgi_parser parser;
 	struct buf sending;
@@ -117,6 +120,9 @@ ssize_t backend_read(struct backend *backend, void *out, size_t size);
 /* Bytes taken, -EAGAIN; -EPIPE: the function reads no more (not an error). */
 ssize_t backend_write(struct backend *backend, const void *data, size_t n);
 int backend_body_end(struct backend *backend);
+/* Tells the program that nobody waits for its answer, where there is a way.  The
+ * execution goes on to its end. */
+void backend_abort(struct backend *backend);
 /* Which of readable and writable are to be called; what start, write and
  * body_end have left is on its way then. */
 void backend_want(struct backend *backend, bool is_read, bool is_write);

@@ -14,7 +14,6 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/epoll.h>
-#include <sys/socket.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -444,7 +443,7 @@ receive(struct backend *backend, void *out, size_t size)
 	if (n == -ECONNRESET && send_again(backend))
 		return -EAGAIN;
 	/* it may have thrown the request away unread: nobody knows */
-	if (backend->is_reused && !backend->has_begun)
+	if (backend->is_reused && !backend->has_begun && !backend->is_aborted)
 		backend->instance->function->is_single_use = true;
 	broken(backend, "the connection closed before the answer's end");
 	return 0;
@@ -506,16 +505,14 @@ fcgi_want(struct backend *backend, bool is_read, bool is_write)
 	interest_set(backend);
 }
 
-/* With every process of the program dead, all that it had accepted is closed:
- * what is open lies in the backlog of the socket that init holds. */
-static bool
-is_unaccepted(const struct backend *backend)
+/* Who knows no ABORT_REQUEST may find it behind the end of its request: the
+ * connection serves no other. */
+static void
+fcgi_abort(struct backend *backend)
 {
-	uint8_t byte;
-
-	return !backend->is_reused && !backend->has_begun &&
-	    channel_of(backend)->fd >= 0 && recv(channel_of(backend)->fd,
-	    &byte, 1, MSG_PEEK | MSG_DONTWAIT) < 0 && errno == EAGAIN;
+	backend->keeps = backend->may_send_again = false;
+	if (fcgi_put_abort(&backend->sending, channel_of(backend)->id) == 0)
+		fcgi_want(backend, backend->wants_read, backend->wants_write);
 }
 
 /*
@@ -532,7 +529,8 @@ fcgi_report(struct backend *backend, const struct init_report *report)
 	backend->is_instance_usable = false;
 	if (backend->end != BACKEND_RUNNING)
 		return;
-	if (report->type == INIT_EXIT && is_unaccepted(backend))
+	if (report->type == INIT_EXIT && !backend->is_reused &&
+	    !backend->has_begun && channel_is_silent(channel_of(backend)))
 		backend->is_undelivered = true;
 	if (report->type == INIT_EXEC_FAILED)
 		backend->exec_error = report->value;
@@ -593,6 +591,7 @@ const struct backend_kind backend_fcgi = {
 	.read = fcgi_read,
 	.write = fcgi_write,
 	.body_end = fcgi_body_end,
+	.abort = fcgi_abort,
 	.want = fcgi_want,
 	.report = fcgi_report,
 	.gone = fcgi_gone,

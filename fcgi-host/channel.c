@@ -153,6 +153,15 @@ channel_is_reset(struct channel *channel)
 }
 
 bool
+channel_is_silent(const struct channel *channel)
+{
+	uint8_t byte;
+
+	return channel->fd >= 0 && recv(channel->fd, &byte, 1,
+	    MSG_PEEK | MSG_DONTWAIT) < 0 && errno == EAGAIN;
+}
+
+bool
 channel_is_read(const struct channel *channel)
 {
 	int left = 0;

@@ -55,6 +55,10 @@ ssize_t channel_send(struct channel *channel, const void *data, size_t n);
 /* Whether it was closed while bytes of ours lay unread, and nothing had come.  Says
  * so once: to look takes the reset away. */
 bool channel_is_reset(struct channel *channel);
+/* Whether it is open and nothing has come.  With every process of the program dead,
+ * all that it had accepted is closed: such a one lies in the backlog of the socket
+ * that init holds. */
+bool channel_is_silent(const struct channel *channel);
 /* Whether the program has read all that was sent on it. */
 bool channel_is_read(const struct channel *channel);
 /* An event while nothing is to come: closes it, unless it was a false alarm. */

@@ -328,6 +328,13 @@ relay_pump(struct relay *relay)
 	done_tell(relay);
 }
 
+void
+relay_abort(struct relay *relay)
+{
+	if (relay->has_backend && !relay->is_done_told)
+		backend_abort(&relay->backend);
+}
+
 /* ---- the backend's events ---- */
 
 static void

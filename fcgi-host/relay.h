@@ -84,6 +84,8 @@ int relay_start(struct relay *relay, struct instance *instance,
     const char *request_id);
 /* Moves what can be moved; call when out was drained. */
 void relay_pump(struct relay *relay);
+/* Tells the function that nobody waits for its answer any more. */
+void relay_abort(struct relay *relay);
 /* False while the answer must not be sent yet: the request's body is still
  * arriving, and nginx would stop sending it. */
 bool relay_may_send(const struct relay *relay);

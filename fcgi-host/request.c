@@ -438,6 +438,8 @@ stop_answering(struct request *request)
 	if (request->slot != NULL)
 		request_fault(request, OUTCOME_ABORTED, 0, "the client left");
 	request_step(request, REQUEST_EVENT_LEAVE);
+	if (request->state == REQUEST_LEFT)
+		relay_abort(&request->relay);
 	/* what stood in the way of reading on was the client */
 	relay_pump(&request->relay);
 }

@@ -320,6 +320,35 @@ def test_a_client_that_does_not_read_holds_the_function_back(host, nginx, name,
     assert record["mem_peak_kib"] < 100 << 10
 
 
+# W12
+@pytest.mark.parametrize("name", ["fetch", "plain"])
+@pytest.mark.parametrize("how", ["abort", "close", "nginx"])
+def test_a_function_is_told_that_its_client_is_gone_and_serves_the_next(
+        host, nginx, name, how):
+    _, before = host.execute(f"/fn/{name}/facts")
+    request_id = host_room.new_id()
+    with (web.Client(nginx.stream) if how == "nginx" else host.connect()
+          ) as client:
+        if how == "nginx":
+            client.ask(f"/fn/{name}/hang?{request_id}")
+            request_id = host.wait_log(rf"request=(\w+) .*hangs {request_id}")[1]
+        else:
+            client.send(fcgi.request_bytes(f"/fn/{name}/hang?{request_id}",
+                                           flags=fcgi.KEEP_CONN,
+                                           REQUEST_ID=request_id))
+            host.wait_log(f"hangs {request_id}")
+        if how == "abort":
+            client.send(fcgi.record(fcgi.ABORT, 1))
+            assert client.read_answer().is_complete
+    record = host.books.wait_request(request_id)
+    assert (record["outcome"], record["instance"]) == ("aborted",
+                                                       before["instance"])
+    said = "aborted: AbortError" if name == "fetch" else "req: ECONNRESET"
+    host.wait_log(f"{request_id}.*{said}")
+    _, after = host.execute(f"/fn/{name}/facts")
+    assert after["instance"] == before["instance"], "it was killed"
+
+
 # ----------------------------------------------------------------- express
 
 def test_an_express_app_is_a_function(host):

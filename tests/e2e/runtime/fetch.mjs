@@ -123,7 +123,7 @@ const acts = {
 		}));
 	},
 	async hang(request) {
-		console.log('hangs');
+		console.log(`hangs ${new URL(request.url).search.slice(1)}`);
 		await new Promise((resolve) => {
 			request.signal.addEventListener('abort', resolve);
 		});

@@ -78,7 +78,7 @@ const acts = {
 		go();
 	},
 	hang(req, res) {
-		console.log('hangs');
+		console.log(`hangs ${req.url.split('?')[1]}`);
 		req.on('error', (error) => console.log(`req: ${error.code}`));
 		res.on('close', () => console.log(`closed ${res.writableEnded}`));
 		res.write('begun');
