@@ -11,7 +11,7 @@ from lib import fcgi, programs
 
 SAMPLE = programs.TREE / "conf/fcgi-host.ini.in"
 # Scripts run from the tree; what is compiled lies in the build.
-SCRIPTS = ("node",)
+SCRIPTS = ("node", "php")
 
 
 def section(name):
