@@ -2,7 +2,7 @@
 export default {
 	async fetch(request, env, context) {
 		const { pathname } = new URL(request.url);
-		const body = await request.text();
+		const body = request.method === 'GET' ? '' : await request.text();
 
 		context.waitUntil(Promise.resolve());
 		return new Response(`${pathname} ${body}`, {
