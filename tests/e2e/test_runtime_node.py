@@ -1,7 +1,7 @@
 """Functions in JavaScript: fetch handlers and (req, res), in a host."""
 import json
 import os
-import re
+import time
 
 import pytest
 
@@ -347,6 +347,23 @@ def test_a_function_is_told_that_its_client_is_gone_and_serves_the_next(
     host.wait_log(f"{request_id}.*{said}")
     _, after = host.execute(f"/fn/{name}/facts")
     assert after["instance"] == before["instance"], "it was killed"
+
+
+def test_a_spare_serves_the_first_request_behind_a_rest(start_once, place):
+    host = start_once.host(
+        {"f.mjs": SOURCES / "fetch.mjs"},
+        {"defaults": {"idle": "150ms", "instances": "1"}},
+        text=f"{place.sections('node').rstrip()}\nspare = 1\n"
+             "preload = node:zlib node:crypto\n")
+    _, first = host.execute("/fn/f/facts")
+    until = time.monotonic() + 30
+    while [i["state"] for i in json.loads(host.verb(
+            "status", "--json").stdout)["instances"]] != ["spare"]:
+        assert time.monotonic() < until, host.log()[-2000:]
+        time.sleep(0.05)
+    answer, second = host.execute("/fn/f/facts")
+    assert (first["start"], second["start"]) == ("fresh", "spare")
+    assert json.loads(answer.text)["hidden"] == [], "the function sees it"
 
 
 # ----------------------------------------------------------------- express
