@@ -142,6 +142,9 @@ class Server {
 	}
 
 	next() {
+		/* whose client left while it waited is not executed */
+		while (this.waiting[0]?.isGone)
+			this.waiting.shift().end(0);
 		if (this.current !== null || this.waiting.length === 0)
 			return;
 		if (this.hasFailed) {
