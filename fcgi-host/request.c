@@ -428,6 +428,16 @@ request_body_end(struct request *request)
 	}
 }
 
+/* It runs as long as it may, whether its client waits or not. */
+static bool
+is_abort_ignored(const struct request *request)
+{
+	uint64_t timeout_ms = request_limit(request, LIMIT_TIMEOUT_MS);
+
+	return timeout_ms > 0 &&
+	    request_limit(request, LIMIT_ABORT_GRACE_MS) >= timeout_ms;
+}
+
 /* Nobody waits for the answer any more. */
 static void
 stop_answering(struct request *request)
@@ -438,7 +448,7 @@ stop_answering(struct request *request)
 	if (request->slot != NULL)
 		request_fault(request, OUTCOME_ABORTED, 0, "the client left");
 	request_step(request, REQUEST_EVENT_LEAVE);
-	if (request->state == REQUEST_LEFT)
+	if (request->state == REQUEST_LEFT && !is_abort_ignored(request))
 		relay_abort(&request->relay);
 	/* what stood in the way of reading on was the client */
 	relay_pump(&request->relay);
