@@ -1,7 +1,6 @@
 #include "functions/python/answer.h"
 
 #include <errno.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -155,24 +154,44 @@ answer_put(Answer *self, const char *data, size_t n, bool is_flushed)
 	return put(self, data, n, is_flushed && self->written != self->length);
 }
 
+/* printf's family would take as long as all the rest of the head. */
+static size_t
+length_line(char *line, size_t length)
+{
+	static const char name[] = "Content-Length: ";
+	char digits[24];
+	size_t used = sizeof(name) - 1, n = 0;
+
+	memcpy(line, name, used);
+	do {
+		digits[n++] = (char)('0' + length % 10);
+		length /= 10;
+	} while (length > 0);
+	while (n > 0)
+		line[used++] = digits[--n];
+	line[used++] = '\r';
+	line[used++] = '\n';
+	return used;
+}
+
 int
 answer_measure(Answer *self, size_t length)
 {
 	char *head, line[48];
-	int n;
+	size_t n;
 
 	if (self->head == NULL || self->length >= 0 || !self->has_body ||
 	    self->is_head_sent)
 		return 0;
-	n = snprintf(line, sizeof(line), "Content-Length: %zu\r\n", length);
-	head = realloc(self->head, self->head_n + (size_t)n);
+	n = length_line(line, length);
+	head = realloc(self->head, self->head_n + n);
 	if (head == NULL) {
 		PyErr_NoMemory();
 		return -1;
 	}
-	memcpy(head + self->head_n, line, (size_t)n);
+	memcpy(head + self->head_n, line, n);
 	self->head = head;
-	self->head_n += (size_t)n;
+	self->head_n += n;
 	self->length = (int64_t)length;
 	return 0;
 }
@@ -225,21 +244,48 @@ answer_write(PyObject *object, PyObject *data)
 	Py_RETURN_NONE;
 }
 
+/* status, headers and perhaps exc_info, by place or by name. */
+static int
+start_arguments(PyObject **found, PyObject *const *args, Py_ssize_t n,
+    PyObject *keywords)
+{
+	static const char *const names[] = { "status", "headers", "exc_info" };
+	Py_ssize_t more = keywords != NULL ? PyTuple_GET_SIZE(keywords) : 0;
+
+	for (Py_ssize_t i = 0; i < n && i < 3; i++)
+		found[i] = args[i];
+	for (Py_ssize_t i = 0; i < more && n <= 3; i++) {
+		int at = 0;
+
+		while (at < 3 && PyUnicode_CompareWithASCIIString(
+		    PyTuple_GET_ITEM(keywords, i), names[at]) != 0)
+			at++;
+		if (at == 3 || at < n)
+			n = 4; /* an unknown one, or twice */
+		else
+			found[at] = args[n + i];
+	}
+	if (n <= 3 && found[0] != NULL && found[1] != NULL)
+		return 0;
+	PyErr_SetString(PyExc_TypeError,
+	    "it is start_response(status, headers, exc_info=None)");
+	return -1;
+}
+
 static PyObject *
-answer_start(PyObject *object, PyObject *args, PyObject *keywords)
+answer_start(PyObject *object, PyObject *const *args, Py_ssize_t n,
+    PyObject *keywords)
 {
 	static PyMethodDef write_method = { "write", answer_write, METH_O,
 		PyDoc_STR("write(bytes): sends them at once") };
-	static char *names[] = { "status", "headers", "exc_info", NULL };
 	Answer *self = (Answer *)object;
-	PyObject *status, *fields, *exc_info = Py_None;
+	PyObject *found[] = { NULL, NULL, Py_None };
 	struct head head = { 0 };
 
-	if (!PyArg_ParseTupleAndKeywords(args, keywords, "OO|O:start_response",
-	    names, &status, &fields, &exc_info) ||
-	    may_start(self, exc_info) < 0)
+	if (start_arguments(found, args, n, keywords) < 0 ||
+	    may_start(self, found[2]) < 0)
 		return NULL;
-	if (head_make(&head, status, fields) < 0) {
+	if (head_make(&head, found[0], found[1]) < 0) {
 		free(head.data);
 		return NULL;
 	}
@@ -257,7 +303,7 @@ answer_start_response(Answer *self)
 {
 	static PyMethodDef method = { "start_response",
 		(PyCFunction)(void (*)(void))answer_start,
-		METH_VARARGS | METH_KEYWORDS,
+		METH_FASTCALL | METH_KEYWORDS,
 		PyDoc_STR("start_response(status, headers, exc_info=None)") };
 
 	return PyCFunction_New(&method, (PyObject *)self);

@@ -60,27 +60,6 @@ configure(PyConfig *config, const char *file)
 	return status;
 }
 
-/* print() is for the log: a line at a time, as stderr. */
-static int
-buffer_lines(void)
-{
-	PyObject *out = PySys_GetObject("stdout"); /* borrowed */
-	PyObject *method, *none, *yes, *done = NULL;
-
-	if (out == NULL || out == Py_None)
-		return 0;
-	method = PyObject_GetAttrString(out, "reconfigure");
-	none = PyTuple_New(0);
-	yes = Py_BuildValue("{s:O}", "line_buffering", Py_True);
-	if (method != NULL && none != NULL && yes != NULL)
-		done = PyObject_Call(method, none, yes);
-	Py_XDECREF(method);
-	Py_XDECREF(none);
-	Py_XDECREF(yes);
-	Py_XDECREF(done);
-	return done != NULL ? 0 : -1;
-}
-
 static int
 start(const char *file)
 {
@@ -108,12 +87,7 @@ boot_start(const char *file)
 		perror("fcgi-host-python: descriptor 2");
 		return -1;
 	}
-	if (start(file) < 0)
-		return -1;
-	if (buffer_lines() == 0)
-		return 0;
-	report_exception();
-	return -1;
+	return start(file);
 }
 
 int

@@ -1,7 +1,9 @@
 /*
- * WSGI's environ, made from a request's params.  Names are made into Python
- * strings once, and so are values that stay the same from one request to the
- * next, as most do.  PEP 3333: strings whose characters are the bytes (latin-1).
+ * WSGI's environ, made from a request's params.  Web servers send the same names in
+ * the same order, and most values again: so the last request's dict is kept, what
+ * differs is put into it, and the application gets a copy.  Only where the names
+ * differ it is made anew.  PEP 3333: strings whose characters are the bytes
+ * (latin-1).
  */
 #ifndef FUNCTIONS_PYTHON_ENVIRON_H
 #define FUNCTIONS_PYTHON_ENVIRON_H
@@ -9,20 +11,26 @@
 #define PY_SSIZE_T_CLEAN
 #include <Python.h>
 
+#include <stdbool.h>
+
 /* A power of two; of more names than half of it the rest is not kept. */
 #define ENVIRON_SLOTS 256
 
 struct environ_slot {
-	PyObject *name; /* NULL: free */
+	PyObject *name;  /* NULL: free */
 	PyObject *value; /* the last request's; NULL: too long to be kept */
-	int is_left_out;
+	bool is_left_out, is_scheme;
 };
 
 struct environ {
 	PyObject *base; /* what is the same for all requests */
-	PyObject *input_name, *scheme_name, *https;
+	PyObject *last; /* the last request's, without its input; NULL: none */
+	PyObject *input_name, *scheme_name, *http, *https;
 	unsigned used;
 	struct environ_slot slots[ENVIRON_SLOTS];
+	/* the last request's names, by their slots */
+	struct environ_slot *order[ENVIRON_SLOTS / 2];
+	size_t count;
 };
 
 /* 0, or -1 with an exception. */

@@ -116,7 +116,8 @@ run(struct server *server, const char *file, const struct boot_orders *orders)
 	PyObject *runtime = load_runtime();
 	int error;
 
-	if (runtime == NULL || serve_init(server) < 0) {
+	if (runtime == NULL || report_init(runtime) < 0 ||
+	    serve_init(server) < 0) {
 		report_exception();
 		return EXIT_FAILURE;
 	}

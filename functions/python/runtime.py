@@ -8,6 +8,7 @@ is imported when it asks.
 import os
 import sys
 from _collections_abc import Mapping
+from io import TextIOWrapper
 
 PHRASES = {
     200: "OK", 201: "Created", 202: "Accepted", 204: "No Content",
@@ -202,6 +203,41 @@ def adapt(handler):
     return application
 
 
+# ------------------------------------------------------------------- log
+
+written = bytearray(1)
+
+
+class Log(TextIOWrapper):
+    """sys.stdout and sys.stderr: lines for the log.  `written` says whether there
+    may be something to flush at a request's end: to ask each time costs as much as
+    a third of a request."""
+
+    def write(self, text):
+        written[0] = 1
+        return TextIOWrapper.write(self, text)
+
+    def writelines(self, lines):
+        written[0] = 1
+        return TextIOWrapper.writelines(self, lines)
+
+    @property
+    def buffer(self):
+        written[0] = 1
+        return TextIOWrapper.buffer.__get__(self)
+
+
+def open_logs():
+    """Puts them in the place of those that the interpreter has made."""
+    for name in ("stdout", "stderr"):
+        old = getattr(sys, name)
+        encoding, errors = old.encoding, old.errors
+        new = Log(old.detach(), encoding, errors, line_buffering=True)
+        setattr(sys, name, new)
+        setattr(sys, f"__{name}__", new)
+    return sys.stdout, sys.stderr, written
+
+
 # --------------------------------------------------------------- loading
 
 def _say(text):
@@ -261,10 +297,9 @@ def load(file, extra):
     if name in sys.modules or name in sys.stdlib_module_names:
         name = "function_" + name
     with open(file, "rb") as source:
-        code = compile(source.read(), file, "exec", dont_inherit=True)
+        code = compile_source(source.read(), file)  # load.c
     module = type(sys)(name)
     module.__file__ = file
-    module.__builtins__ = __builtins__
     sys.modules[name] = module
     exec(code, vars(module))
     application = getattr(module, "application", None)

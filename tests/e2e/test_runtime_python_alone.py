@@ -109,6 +109,33 @@ def test_one_that_cannot_be_loaded_ends_behind_its_500(installed, tmp_path):
         assert made.log().count("ZeroDivisionError") == 1
 
 
+def test_a_function_s_own_stream_over_stdout_is_flushed_with_the_request(alone):
+    assert alone.fetch("/print-own").text == "printed"
+    alone.wait_log("by a stream of its own\n")
+    alone.wait_log("by the buffer\n")
+
+
+def test_environ_is_each_request_s_own(alone):
+    """Whatever changes between two: values, names, their order, their number."""
+    def environ(**more):
+        found = json.loads(alone.fetch("/facts", **more).text)["environ"]
+        return {k: v for k, v in found.items() if k.startswith("HTTP_") or
+                k in ("wsgi.url_scheme", "QUERY_STRING", "CONTENT_TYPE")}
+
+    plain = {"wsgi.url_scheme": "http", "QUERY_STRING": "", "CONTENT_TYPE": ""}
+    assert environ() == plain
+    assert environ(HTTPS="on") == {**plain, "wsgi.url_scheme": "https"}
+    assert environ(HTTPS="off") == plain
+    assert environ(REQUEST_SCHEME="https")["wsgi.url_scheme"] == "https"
+    assert environ(HTTP_A="1", HTTP_B="2") == {**plain, "HTTP_A": "1", "HTTP_B": "2"}
+    assert environ(HTTP_A="1", HTTP_B="3") == {**plain, "HTTP_A": "1", "HTTP_B": "3"}
+    assert environ(HTTP_B="4", HTTP_A="1") == {**plain, "HTTP_A": "1", "HTTP_B": "4"}
+    assert environ(HTTP_A="y" * 300) == {**plain, "HTTP_A": "y" * 300}
+    assert environ(HTTP_A="1") == {**plain, "HTTP_A": "1"}
+    assert environ(QUERY_STRING="q") == {**plain, "QUERY_STRING": "q"}
+    assert environ() == plain
+
+
 # ----------------------------------------------------------------- spares
 
 def test_a_spare_reads_nothing_of_the_function_before_its_first_request(

@@ -1,5 +1,6 @@
 """A WSGI application that does what the URL's path behind it says."""
 import hashlib
+import io
 import json
 import os
 import subprocess
@@ -140,6 +141,15 @@ def do_print(environ, start_response):
     os.write(1, b"past the buffers\n")
     subprocess.run(["/bin/echo", "from a child"], check=True)
     environ["wsgi.errors"].write("by wsgi.errors\n")
+    return respond(start_response, "printed")
+
+
+def do_print_own(environ, start_response):
+    """By streams of the function's own, over ours."""
+    ours = sys.stdout
+    sys.stdout = io.TextIOWrapper(ours.buffer, encoding="utf-8")
+    print("by a stream of its own")
+    ours.buffer.write(b"by the buffer\n")
     return respond(start_response, "printed")
 
 
