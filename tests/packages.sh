@@ -23,7 +23,8 @@ VM_PACKAGES="user-mode-linux mmdebstrap e2fsprogs"
 FUZZ_PACKAGES="clang libclang-rt-14-dev"
 # For `make bench` and `make profile`; ./check does without them.
 BENCH_PACKAGES="nginx-light wrk spawn-fcgi multiwatch fcgiwrap php-fpm php-cgi
-haproxy linux-perf strace jq time nodejs"
+haproxy linux-perf strace jq time nodejs uwsgi-core
+uwsgi-plugin-python3"
 
 say() {
 	printf '== %s\n' "$*"

@@ -213,8 +213,9 @@ class Rig:
         return path
 
     def nginx(self, sites):
-        """sites: {name: (socket, is_kept, more directives)}; {name: port}.
-        One nginx for all of a benchmark, with as many workers as cores."""
+        """sites: {name: (socket, is_kept, more directives)}, and behind these
+        "uwsgi", if that is what it speaks; {name: port}.  One nginx for all
+        of a benchmark, with as many workers as cores."""
         ports = dict(zip(sites, servers.free_ports(len(sites))))
         text = [f"user www-data;\nworker_processes auto;\ndaemon off;\n"
                 f"worker_rlimit_nofile 20000;\n"
@@ -224,14 +225,15 @@ class Rig:
                 "access_log off; keepalive_requests 1000000;\n"]
         for kind in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi"):
             text.append(f"{kind}_temp_path {self.dir}/{kind};\n")
-        for name, (path, is_kept, more) in sites.items():
+        for name, (path, is_kept, more, *other) in sites.items():
+            speaks = other[0] if other else "fastcgi"
             text.append(
                 f"upstream {name} {{ server unix:{path};"
                 f"{' keepalive 64;' if is_kept else ''} }}\n"
                 f"server {{ listen 127.0.0.1:{ports[name]} backlog=4096;\n"
-                f"location / {{ include /etc/nginx/fastcgi_params; "
-                f"fastcgi_param REQUEST_ID $request_id; {more}\n"
-                f"fastcgi_pass {name};\n"
+                f"location / {{ include /etc/nginx/{speaks}_params; "
+                f"{speaks}_param REQUEST_ID $request_id; {more}\n"
+                f"{speaks}_pass {name};\n"
                 f"{'fastcgi_keep_conn on;' if is_kept else ''} }} }}\n")
         conf = self.dir / "nginx.conf"
         conf.write_text("".join(text) + "}\n")

@@ -5,6 +5,7 @@ import sys
 
 import ledgers as ledgers_room
 import neighbours as neighbours_room
+import pythons as pythons_room
 from rig import HELLO, Trouble
 
 PHP = '<?php header("Content-Type: text/plain"); echo "hello world\\n";\n'
@@ -494,9 +495,16 @@ def accounting(rig, times):
     return rows
 
 
+def python(rig, times):
+    """(k) functions in Python, warm and cold."""
+    here = sys.modules[__name__]
+    return [*pythons_room.warm(rig, times, here),
+            *pythons_room.cold(rig, times, here)]
+
+
 BENCHES = {"web": web, "raw": raw, "cgi": cgi, "cold": cold,
            "start": start, "php": php, "php_cold": php_cold,
            "haproxy": haproxy,
            "connections": many_connections,
            "functions": many_functions, "neighbours": bad_neighbours,
-           "books": books, "accounting": accounting}
+           "books": books, "accounting": accounting, "python": python}
