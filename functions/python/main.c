@@ -7,6 +7,7 @@
 
 #include <errno.h>
 #include <fcgiapp.h>
+#include <fcntl.h>
 #include <signal.h>
 #include <stdbool.h>
 #include <stdio.h>
@@ -45,16 +46,31 @@ libfcgi_init(void)
 	return 0;
 }
 
+/* The function's children get neither the listening socket, as their stdin, nor a
+ * connection. */
+static int
+listener_take(void)
+{
+	int fd = fcntl(STDIN_FILENO, F_DUPFD_CLOEXEC, STDERR_FILENO + 1);
+	int null = open("/dev/null", O_RDONLY | O_CLOEXEC);
+
+	if (fd < 0 || null < 0 || dup2(null, STDIN_FILENO) < 0)
+		return -errno;
+	close(null);
+	return fd;
+}
+
 /* Accepts the next request; 1, 0: the program is to end, or -errno. */
 static int
 accept_next(FCGX_Request *request)
 {
 	for (;;) {
-		int ready = ending_wait(request->ipcFd >= 0 ? request->ipcFd :
+		bool is_kept = request->ipcFd >= 0;
+		int ready = ending_wait(is_kept ? request->ipcFd :
 		    request->listen_sock);
 		int error;
 
-		if (ready == -EPIPE && request->ipcFd >= 0) {
+		if (ready == -EPIPE && is_kept) {
 			FCGX_Free(request, 1);
 			continue;
 		}
@@ -65,6 +81,8 @@ accept_next(FCGX_Request *request)
 		Py_END_ALLOW_THREADS
 		if (error < 0)
 			return error;
+		if (!is_kept)
+			(void)fcntl(request->ipcFd, F_SETFD, FD_CLOEXEC);
 		/* libfcgi takes the connection's end for that of the params */
 		if (FCGX_GetError(request->in) == 0)
 			return 1;
@@ -98,7 +116,7 @@ load(struct server *server, PyObject *runtime, const char *file,
 
 		boot_preload(orders->preload);
 		ending_set_ready(true);
-		ready = ending_wait(STDIN_FILENO);
+		ready = ending_wait(server->request.listen_sock);
 		ending_set_ready(false);
 		if (ready <= 0)
 			return ready;
@@ -111,13 +129,14 @@ load(struct server *server, PyObject *runtime, const char *file,
 }
 
 static int
-run(struct server *server, const char *file, const struct boot_orders *orders)
+run(struct server *server, int fd, const char *file,
+    const struct boot_orders *orders)
 {
 	PyObject *runtime = load_runtime();
 	int error;
 
 	if (runtime == NULL || report_init(runtime) < 0 ||
-	    serve_init(server) < 0) {
+	    serve_init(server, fd) < 0) {
 		report_exception();
 		return EXIT_FAILURE;
 	}
@@ -165,7 +184,7 @@ main(int argc, char **argv)
 {
 	static struct server server;
 	struct boot_orders orders;
-	int error;
+	int error, fd;
 
 	if (argc == 3 && strcmp(argv[1], "--check") == 0)
 		return check(argv[2]);
@@ -182,7 +201,8 @@ main(int argc, char **argv)
 		return EXIT_USAGE;
 	}
 	boot_orders_take(&orders);
-	error = ending_init();
+	fd = listener_take();
+	error = fd < 0 ? fd : ending_init();
 	if (error == 0)
 		error = libfcgi_init();
 	if (error < 0) {
@@ -191,5 +211,5 @@ main(int argc, char **argv)
 	}
 	if (boot_start(argv[1]) < 0)
 		return EXIT_FAILURE;
-	return run(&server, argv[1], &orders);
+	return run(&server, fd, argv[1], &orders);
 }

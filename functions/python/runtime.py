@@ -25,6 +25,8 @@ PHRASES = {
 TEXT = "text/plain; charset=utf-8"
 BYTES = "application/octet-stream"
 ONLY_AST = 0x400
+# of a form or URL: each becomes an object or more
+FIELDS_MAX = 10000
 
 
 class Headers(Mapping):
@@ -114,20 +116,80 @@ class Request:
         return json.loads(self.body)
 
     def form(self):
-        """The fields of a form; of several with one name the first.  ValueError
-        if the body is no application/x-www-form-urlencoded."""
-        kind = self.headers.get("content-type", "").partition(";")[0]
-        if kind.strip().lower() != "application/x-www-form-urlencoded":
-            raise ValueError(f"the body is no form but {kind or 'of no type'}")
-        return _firsts(_pairs(self.body.decode("latin-1")))
+        """The fields of a form, str or Upload; of several with one name the first.
+        ValueError if the body is no form."""
+        kind = self.headers.get("content-type", "")
+        name = kind.partition(";")[0].strip().lower()
+        if name == "application/x-www-form-urlencoded":
+            return _firsts(_pairs(self.body.decode("latin-1")))
+        if name == "multipart/form-data":
+            return _firsts(_parts(self.body, kind))
+        raise ValueError(f"the body is no form but {kind or 'of no type'}")
 
     def __repr__(self):
         return f"<Request {self.method} {self.path}>"
 
 
+class Upload:
+    """A file of a form: the name that the visitor's browser gives it, which is no
+    path to be trusted, its type, and its bytes."""
+
+    __slots__ = ("filename", "type", "data")
+
+    def __init__(self, filename, kind, data):
+        self.filename, self.type, self.data = filename, kind, data
+
+    def __repr__(self):
+        return f"<Upload {self.filename!r} {self.type} {len(self.data)} bytes>"
+
+
 def _pairs(text):
     from urllib.parse import parse_qsl
-    return parse_qsl(text, keep_blank_values=True)
+    return parse_qsl(text, keep_blank_values=True, max_num_fields=FIELDS_MAX)
+
+
+def _parameter(text, name):
+    """A parameter of a header's value, as boundary in multipart/form-data; None:
+    it is not there.  Browsers write a quote in it as %22."""
+    for piece in text.split(";")[1:]:
+        key, _, value = piece.strip().partition("=")
+        if key.strip().lower() == name:
+            # what stands in quotes may hold a semicolon
+            if value.startswith('"'):
+                value = text[text.index(piece) + piece.index('"') + 1:]
+                return value.partition('"')[0]
+            return value.strip()
+    return None
+
+
+def _part(head, data):
+    fields = {}
+    for line in head.decode("utf-8", "replace").split("\r\n"):
+        key, _, value = line.partition(":")
+        fields[key.strip().lower()] = value.strip()
+    place = fields.get("content-disposition", "")
+    name, filename = _parameter(place, "name"), _parameter(place, "filename")
+    if name is None:
+        raise ValueError("a part of the form has no name")
+    if filename is None:
+        return name, data.decode("utf-8", "replace")
+    return name, Upload(filename, fields.get("content-type", BYTES), data)
+
+
+def _parts(body, kind):
+    """The fields of a multipart/form-data body (RFC 7578)."""
+    boundary = _parameter(kind, "boundary")
+    if not boundary:
+        raise ValueError("the form's type has no boundary")
+    _, *parts = (b"\r\n" + body).split(b"\r\n--" + boundary.encode("latin-1"),
+                                       FIELDS_MAX)
+    if not parts or not parts[-1].startswith(b"--"):
+        raise ValueError("the form has no end, or too many fields")
+    found = []
+    for part in parts[:-1]:
+        head, _, data = part.partition(b"\r\n\r\n")
+        found.append(_part(head, data))
+    return found
 
 
 def _firsts(pairs):

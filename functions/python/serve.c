@@ -2,14 +2,11 @@
 
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "functions/python/answer.h"
 #include "functions/python/ending.h"
 #include "functions/python/input.h"
 #include "functions/python/report.h"
-
-#define LISTENING_FD STDIN_FILENO
 
 static const char failure[] = "Status: 500 Internal Server Error\r\n"
     "Content-Type: text/plain; charset=utf-8\r\n"
@@ -17,7 +14,7 @@ static const char failure[] = "Status: 500 Internal Server Error\r\n"
 static const char failure_body[] = "Internal Server Error\n";
 
 int
-serve_init(struct server *server)
+serve_init(struct server *server, int fd)
 {
 	memset(server, 0, sizeof(*server));
 	server->input_type = input_type();
@@ -25,7 +22,7 @@ serve_init(struct server *server)
 	if (server->input_type == NULL || server->answer_type == NULL ||
 	    environ_init(&server->environ) < 0)
 		return -1;
-	return FCGX_InitRequest(&server->request, LISTENING_FD, 0);
+	return FCGX_InitRequest(&server->request, fd, 0);
 }
 
 static void

@@ -18,9 +18,8 @@ struct server {
 	struct environ environ;
 };
 
-/* Waits for nobody: the request is not accepted yet.  0, or -1 with an
- * exception. */
-int serve_init(struct server *server);
+/* fd: the listening socket, borrowed.  0, or -1 with an exception. */
+int serve_init(struct server *server, int fd);
 /*
  * The accepted request.  Whatever the application does, it is ended here: by its
  * answer, by 500, or, where an answer had begun, by a cut, and its trace is in the

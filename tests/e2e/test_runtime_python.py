@@ -316,6 +316,52 @@ def test_a_py_file_is_served_so_where_its_runtime_is_said(host):
     assert host.wait_served("/fn/by-name").text == "by-name"
 
 
+# ------------------------------------------------------------------ spares
+
+SPARE = """
+import random, sys
+seen = {"loaded": "urllib.request" in sys.modules, "hash": hash("a string"),
+        "random": random.random(), "place": id(sys), "version": %d}
+
+def handler(request):
+    return seen
+"""
+
+
+@pytest.fixture(scope="module")
+def spares(start, installed):
+    """Whatever was used scales to zero at once, and a spare is booted."""
+    with pyhost.Place(installed) as section:
+        yield start.host({"cold.wsgi": SPARE % 1}, {
+            "defaults": {"idle": "0", "instances": "1"}},
+            runtimes=section + "spare = 2\npreload = urllib.request\n")
+
+
+def from_spare(host):
+    """What the function saw in a spare that waited for it."""
+    until = time.monotonic() + 30
+    while time.monotonic() < until:
+        answer, record = host.execute("/fn/cold")
+        if record["start"] == "spare":
+            return json.loads(answer.text)
+    raise AssertionError("no spare was taken")
+
+
+def test_a_spare_has_loaded_modules_and_seeds_of_its_own(spares):
+    found = [from_spare(spares) for _ in range(3)]
+    assert all(one["loaded"] for one in found)
+    for what in ("hash", "random", "place"):
+        assert len({one[what] for one in found}) == 3, (what, found)
+
+
+def test_a_spare_reads_the_version_that_is_there_when_it_is_asked(spares):
+    assert from_spare(spares)["version"] == 1
+    spares.add("cold.wsgi", SPARE % 2)
+    until = time.monotonic() + 30
+    while from_spare(spares)["version"] != 2:
+        assert time.monotonic() < until, "the old version goes on"
+
+
 # ------------------------------------------------------- handler(request)
 
 @pytest.mark.parametrize("form, kind, body", [
@@ -361,6 +407,34 @@ def test_a_handler_reads_json_forms_and_lines(host):
     assert json.loads(form.text) == {"name": "a b", "empty": ""}
     lines, _ = host.execute("/fn/handle/lines", b"one\ntwo\n")
     assert lines.text == "<one><two>"
+
+
+MULTIPART = (b'--b d\r\nContent-Disposition: form-data; name="a;b"\r\n\r\n\xc3\xbc\r\n'
+             b'--b d\r\nContent-Type: image/x\r\ncontent-disposition: form-data; '
+             b'name="file"; filename="x; y.png"\r\n\r\n\0\r\n--b\xff\r\n\r\n'
+             b'--b d\r\nContent-Disposition: form-data; name=file\r\n\r\n\r\n'
+             b'--b d--\r\n')
+
+
+def test_a_handler_takes_an_upload(host):
+    answer, _ = host.execute("/fn/handle/upload", MULTIPART,
+                             CONTENT_TYPE='multipart/form-data; boundary="b d"')
+    assert json.loads(answer.text) == {
+        "a;b": "ü", "file": ["x; y.png", "image/x", "\0\r\n--b\xff\r\n"]}
+
+
+@pytest.mark.parametrize("kind, body", [
+    ("multipart/form-data", MULTIPART),
+    ("multipart/form-data; boundary=", MULTIPART),
+    ('multipart/form-data; boundary="b d"', MULTIPART[:-6]),
+    ('multipart/form-data; boundary="b d"', MULTIPART.replace(b"name=", b"eman=")),
+    ("multipart/form-data; boundary=x", MULTIPART),
+    ("multipart/form-data; boundary=x", b"--x\r\n" * 10001 + b"--x--"),
+    ("application/x-www-form-urlencoded", b"a&" * 10001), ("text/plain", b"a=1")])
+def test_a_form_that_is_none_is_a_fault(host, kind, body):
+    answer, record = host.execute("/fn/handle/upload", body, CONTENT_TYPE=kind)
+    assert answer.status == 500
+    host.wait_log(rf'{record["request_id"]}.*ValueError: ')
 
 
 @pytest.mark.parametrize("form", ["none", "number", "short", "raise", "form"])

@@ -115,6 +115,11 @@ def test_a_function_s_own_stream_over_stdout_is_flushed_with_the_request(alone):
     alone.wait_log("by the buffer\n")
 
 
+def test_a_child_has_no_socket_of_ours(alone):
+    found = alone.fetch("/child").text
+    assert "socket:" not in found and "0 -> /dev/null" in found, found
+
+
 def test_environ_is_each_request_s_own(alone):
     """Whatever changes between two: values, names, their order, their number."""
     def environ(**more):

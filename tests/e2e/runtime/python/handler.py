@@ -23,11 +23,18 @@ def handler(request):
             "empty": lambda: (204, {}, None),
             "stream": lambda: parts(), "json": lambda: request.json(),
             "form": lambda: request.form(), "none": lambda: None,
+            "upload": lambda: upload(request),
             "number": lambda: 7, "short": lambda: (200, "x"),
             "raise": lambda: json.loads("{"),
             "lines": lambda: (b"<" + line.strip() + b">"
                               for line in request.stream),
             }[form]()
+
+
+def upload(request):
+    return {name: value if isinstance(value, str) else
+            [value.filename, value.type, value.data.decode("latin-1")]
+            for name, value in request.form().items()}
 
 
 def parts():

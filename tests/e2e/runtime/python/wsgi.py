@@ -32,6 +32,13 @@ def do_facts(environ, start_response):
                     if isinstance(value, str)}}))
 
 
+def do_child(environ, start_response):
+    """What a child finds on its descriptors."""
+    return respond(start_response, subprocess.run(
+        ["/bin/sh", "-c", "cat; ls -l /proc/self/fd"], close_fds=False, check=True,
+        stdout=subprocess.PIPE).stdout)
+
+
 def do_echo(environ, start_response):
     return respond(start_response, environ["wsgi.input"].read())
 
