@@ -80,6 +80,7 @@ int cmd_check(const struct cmd_verb *verb, int argc, char **argv);
 int cmd_list(const struct cmd_verb *verb, int argc, char **argv);
 int cmd_ctl(const struct cmd_verb *verb, int argc, char **argv);
 int cmd_status(const struct cmd_verb *verb, int argc, char **argv);
+int cmd_logs(const struct cmd_verb *verb, int argc, char **argv);
 int cmd_shell(const struct cmd_verb *verb, int argc, char **argv);
 int cmd_books(const struct cmd_verb *verb, int argc, char **argv);
 int cmd_new(const struct cmd_verb *verb, int argc, char **argv);

@@ -19,6 +19,10 @@ static const struct cmd_verb verbs[] = {
 	    "\nLANGUAGE is sh, python, node, php, perl or ruby.  The function "
 	    "and its settings,\nFUNCTION.ini, are new files; nothing is "
 	    "replaced.", cmd_new },
+	{ "logs", "[FUNCTION]", "Show what functions wrote to their stderr.",
+	    "\nReads the log that `log` of [host] names, with what it was "
+	    "rotated to, or systemd's\njournal.  Needs no running host.",
+	    cmd_logs },
 	{ "invoke", "FUNCTION", "Call a function without a web server.",
 	    "\nThe request waits in the same queue and runs in the same "
 	    "sandboxes as a web\nserver's, and leaves a record.  The answer's "
