@@ -57,6 +57,8 @@ void check_runtime_binds(const struct conf_runtime *runtime,
     struct findings *findings);
 /* What all others name, and whether a tenant may write what he is to. */
 void check_binds(const struct conf *conf, struct findings *findings);
+/* The files of `env_file` in [tenant] and [function]. */
+void check_env_files(const struct conf *conf, struct findings *findings);
 
 /* A tenant's user and group: his account's, or the number that he has already.
  * False: none yet. */

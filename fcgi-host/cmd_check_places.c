@@ -388,4 +388,5 @@ check_programs(const struct conf *conf, struct findings *findings)
 			check_runtime_binds(&conf->runtimes[i], findings);
 	}
 	check_binds(conf, findings);
+	check_env_files(conf, findings);
 }

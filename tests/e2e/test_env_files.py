@@ -188,12 +188,23 @@ def test_what_is_wrong_in_the_text_is_told_by_its_line_in_the_log(host, text, pa
     wait_body(host, "/fn/alice/wrong", "right|")
 
 
-def test_one_of_the_administrators_that_cannot_be_used_is_told_in_the_log(host):
+def test_one_of_the_administrators_that_cannot_be_used_is_told_by_check_and_log(host):
     host.add("carol/show.sh", SHOW)
-    host.configure({"tenant carol": {"env_file": host.dir / "none.env"}})
+    path = host.dir / "none.env"
+    host.configure({"tenant carol": {"env_file": path}})
     assert host.verb("reload").returncode == 0
+    said = host.verb("check").stdout
+    assert f"[tenant carol] env_file: {path}: No such file" in said
     host.wait_served("/fn/carol/show", status=502)
     host.wait_log(r"event=start_failed .*none\.env: there is no such file")
+    path.write_text(f"KEY={SECRET}\n")
+    path.chmod(0o640)
+    host.own(path)
+    assert f"{path}: others may read it: chmod 600" in host.verb("check").stdout
+    path.chmod(0o600)
+    host.verb("reload")
+    wait_body(host, "/fn/carol/show", f"{SECRET}|")
+    assert "[tenant carol] env_file" not in host.verb("check").stdout
 
 
 def test_no_other_user_sees_the_environment_of_the_process(host):

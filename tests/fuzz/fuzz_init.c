@@ -153,7 +153,7 @@ memory_peak_kib(int proc_fd, uint64_t *now_kib)
 	return 5;
 }
 
-/* No descriptor of them is there. */
+/* No descriptor of them is there: fuzz_env_file has what reads such a file. */
 void
 secrets_find(void)
 {
