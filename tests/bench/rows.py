@@ -121,23 +121,30 @@ def load(rig, times, path, *arguments, params=()):
 
 
 def raw(rig, times):
-    """(b) raw FastCGI against a bare relay."""
+    """(b) raw FastCGI against a bare relay, and the program itself."""
     host = hello_host(rig)
     ours = ["SCRIPT_NAME=/fn/hello"]
+    peer = rig.multiwatch("multiwatch", INSTANCES, rig.tool("hello-fcgi"))
+    # one that is kept would own a process
+    bare = f"{INSTANCES} under spawn-fcgi + multiwatch, a connection a request"
     kept, single = rig.floor(INSTANCES, True), rig.floor(INSTANCES, False)
     rows = [Row("FastCGI kept, 16 connections", "floor, kept to its workers",
                 0.8),
             Row("FastCGI kept, 16 connections",
                 "floor, a connection a request", 0.8),
             Row("FastCGI, a connection a request, 16",
-                "floor, a connection a request")]
+                "floor, a connection a request"),
+            Row("FastCGI kept, 16 connections", bare),
+            Row("FastCGI, a connection a request, 16", bare)]
+    each = load(rig, times, host.socket, "-c16", params=ours)
+    theirs = load(rig, times, peer, "-c16")
     mine = load(rig, times, host.socket, "-c16", "-k", params=ours)
     mine()
     alternate(times, [
         (rows[0], mine, load(rig, times, kept, "-c16", "-k")),
         (rows[1], mine, load(rig, times, single, "-c16", "-k")),
-        (rows[2], load(rig, times, host.socket, "-c16", params=ours),
-         load(rig, times, single, "-c16"))])
+        (rows[2], each, load(rig, times, single, "-c16")),
+        (rows[3], mine, theirs), (rows[4], each, theirs)])
     return rows
 
 
@@ -243,6 +250,25 @@ def cgi(rig, times):
             pairs.append((Row(f"CGI, {what}, {manner}, 16 connections",
                               "fcgiwrap, 4 workers", bar), run, theirs))
         theirs()
+    alternate(times, pairs)
+    return [row for row, _, _ in pairs]
+
+
+def webcgi(rig, times):
+    """(c) the static CGI program behind nginx."""
+    program = rig.tool("hello-cgi")
+    host = rig.host({"hello.cgi": program})
+    script = f"fastcgi_param SCRIPT_FILENAME {program};"
+    ports = rig.nginx({"ours_kept": (host.socket, True, ""),
+                       "ours_plain": (host.socket, False, ""),
+                       "theirs": (rig.fcgiwrap(4), False, script)})
+    theirs = lambda: rig.wrk(ports["theirs"], "/", 16, times.seconds)
+    pairs = [(Row(f"CGI, static C, nginx, 16 connections, keep_conn {word}",
+                  "fcgiwrap, 4 workers"),
+              lambda s=site: rig.wrk(ports[s], "/fn/hello", 16, times.seconds),
+              theirs)
+             for site, word in (("ours_kept", "on"), ("ours_plain", "off"))]
+    warm(rig, ports, "/fn/hello")
     alternate(times, pairs)
     return [row for row, _, _ in pairs]
 
@@ -504,7 +530,7 @@ def python(rig, times):
 
 BENCHES = {"web": web, "raw": raw, "cgi": cgi, "cold": cold,
            "start": start, "php": php, "php_cold": php_cold,
-           "haproxy": haproxy,
+           "haproxy": haproxy, "webcgi": webcgi,
            "connections": many_connections,
            "functions": many_functions, "neighbours": bad_neighbours,
            "books": books, "accounting": accounting, "python": python}

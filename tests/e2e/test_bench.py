@@ -244,3 +244,22 @@ def test_the_driver_knows_its_benchmarks_and_reads_wrk():
                           env={**os.environ}, stderr=subprocess.PIPE,
                           text=True, check=False)
     assert done.returncode == 2 and "there are: web raw cgi" in done.stderr
+
+
+def test_instructions_of_a_request_are_what_many_took_more_than_few():
+    with bench_rooms():
+        import callgrind
+    table = ("--------\nIr\n--------\n{} (100.0%)  PROGRAM TOTALS\n\n"
+             "Ir  file:function\n{} (41.67%)  /src/fcgi-host/conn.c:conn_read "
+             "[/tmp/unconfined]\n{} ( 8.33%)  ./string/../memset.S:memset "
+             "[/usr/lib/libc.so.6]\n")
+    few = callgrind.read(table.format("1,200", "500", "100"))
+    many = callgrind.read(table.format("21,201,200", "20,000,500", "100"))
+    assert few == {"PROGRAM TOTALS": 1200, "conn.c:conn_read": 500,
+                   "memset.S:memset": 100}
+    requests = callgrind.MANY - callgrind.FEW
+    assert callgrind.per_request(few, many) == [
+        (21200000 / requests, "PROGRAM TOTALS"),
+        (20000000 / requests, "conn.c:conn_read"), (0, "memset.S:memset")]
+    assert callgrind.by_file([(9, "PROGRAM TOTALS"), (3, "a.c:x"), (4, "b.c:x"),
+                              (2, "a.c:y")]) == [(5, "a.c"), (4, "b.c")]
