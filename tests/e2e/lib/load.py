@@ -13,7 +13,8 @@ HUNG_SECONDS = 60
 
 
 class Client(threading.Thread):
-    """One request after the other until the load is stopped."""
+    """One request after the other until the load is stopped.  The function `r`
+    says its query, others do what it says."""
 
     def __init__(self, load, functions):
         super().__init__(daemon=True)
@@ -31,9 +32,11 @@ class Client(threading.Thread):
             # a POST is what nobody on the way may send twice
             body = nonce.encode() * (1 + self.count % 40) \
                 if self.count % 2 and name != "r" else None
-            wanted = nonce if body is None else body.decode()
-            query = f"/fn/{name}?{self.load.first}head&" + \
+            query = f"{self.load.first}head&" + \
                 (f"raw={nonce}" if body is None else "echo")
+            wanted = body.decode() if body else \
+                query if name == "r" else nonce
+            query = f"/fn/{name}?{query}"
             started = time.monotonic()
             try:
                 status, text = self.ask(query, body, nonce)
@@ -41,7 +44,7 @@ class Client(threading.Thread):
                 status, text = None, repr(error)
             self.count += 1
             self.slowest = max(self.slowest, time.monotonic() - started)
-            is_right = status == 200 and wanted in text
+            is_right = status == 200 and text == wanted
             (self.right if is_right else self.swapped if status == 200 else
              self.failed).append(nonce)
             if not is_right:
