@@ -119,12 +119,12 @@ while_the_program_runs_whose_time_ends_before_the_grace(void **state)
 	struct actor *actor;
 
 	play->info.limits.value[LIMIT_ABORT_GRACE_MS] = 60000;
-	play->info.limits.value[LIMIT_TIMEOUT_MS] = 100;
+	play->info.limits.value[LIMIT_TIMEOUT_MS] = 500;
 	play_put(play);
 	actor = play_dispatch(play, "GET", "");
 	leave(play);
 	assert_false(actor->is_killed);
-	stage_turn(&play->stage, 200);
+	stage_turn(&play->stage, 600);
 	assert_true(actor->is_killed);
 	stage_gone(&play->stage, actor, 9);
 	over(play, "aborted", 1);
@@ -141,12 +141,12 @@ while_the_program_runs_whose_stall_ends_before_the_grace(void **state)
 
 	play->info.limits.value[LIMIT_ABORT_GRACE_MS] = 7 * 86400000;
 	play->info.limits.value[LIMIT_TIMEOUT_MS] = 0;
-	play->info.limits.value[LIMIT_STALL_TIMEOUT_MS] = 100;
+	play->info.limits.value[LIMIT_STALL_TIMEOUT_MS] = 500;
 	play_put(play);
 	actor = play_dispatch(play, "GET", "");
 	leave(play);
 	assert_false(actor->is_killed);
-	stage_turn(&play->stage, 200);
+	stage_turn(&play->stage, 600);
 	assert_true(actor->is_killed);
 	stage_gone(&play->stage, actor, 9);
 	over(play, "aborted", 1);
