@@ -85,7 +85,8 @@ def reachable(installed):
 @pytest.fixture(scope="session")
 def programs(tmp_path_factory):
     """Programs compiled by the tests: programs.cgi, programs.fcgi."""
-    return programs_room.Compiler(tmp_path_factory.mktemp("programs"))
+    return programs_room.Compiler(os.environ.get("E2E_PROGRAMS") or
+                                  tmp_path_factory.mktemp("programs"))
 
 
 @pytest.fixture(scope="module", params=["root", "user"])

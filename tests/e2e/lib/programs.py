@@ -92,8 +92,9 @@ class Installed:
 
 
 class Compiler:
-    """Compiles tests/e2e/programs/*.c, each once, into one directory; but takes
-    what PROGRAMS has, a directory with some that were compiled elsewhere.
+    """Compiles tests/e2e/programs/*.c, each once, into one directory, which several
+    runs of tests may share; but takes what PROGRAMS has, a directory with some that
+    were compiled elsewhere.
 
     Each property is a program; tests/check-compiled builds them all, so that a
     room of the project that moves is missed in `make check` and not hours later.
@@ -108,12 +109,14 @@ class Compiler:
                          for path in pathlib.Path(ready).iterdir()}
 
     def build(self, source, name, *flags):
-        if name not in self.done:
-            out = self.directory / name
-            subprocess.run(["gcc", "-std=gnu11", "-O1", "-Wall", "-o", out,
+        out = self.directory / name
+        if name not in self.done and not out.exists():
+            # whole from the first moment on
+            half = self.directory / f"{name}.{os.getpid()}"
+            subprocess.run(["gcc", "-std=gnu11", "-O1", "-Wall", "-o", half,
                             HERE / "programs" / source, *flags], check=True)
-            self.done[name] = out
-        return self.done[name]
+            half.rename(out)
+        return self.done.setdefault(name, out)
 
     @property
     def cgi(self):
