@@ -83,6 +83,14 @@ def signed(body, secret=b"change me"):
     return "sha256=" + hmac.new(secret, body, hashlib.sha256).hexdigest()
 
 
+@pytest.mark.parametrize("body,status,answer", [
+    (b'{"a": 1}', 200, {"accepted": True, "event": {"a": 1}}),
+    (b"{", 400, {"error": "the body is no JSON"})])
+def test_javascript_believes_a_signature_too(host, body, status, answer):
+    assert ask_json(host, "signed", body, status,
+                    HTTP_X_HUB_SIGNATURE_256=signed(body)) == answer
+
+
 def test_a_signed_event_is_accepted_and_kept(host):
     body = b'{"action": "push"}'
     answer = ask_json(host, "webhook", body,
@@ -95,8 +103,10 @@ def test_a_signed_event_is_accepted_and_kept(host):
 @pytest.mark.parametrize("signature", ["", "sha256=", "sha256=ä",
                                        signed(b"another body"),
                                        signed(b"{}", b"a guess")])
-def test_an_event_of_who_does_not_know_the_secret_is_refused(host, signature):
-    answer = ask_json(host, "webhook", b"{}", 403,
+@pytest.mark.parametrize("name", ["webhook", "signed"])
+def test_an_event_of_who_does_not_know_the_secret_is_refused(host, name,
+                                                             signature):
+    answer = ask_json(host, name, b"{}", 403,
                       HTTP_X_HUB_SIGNATURE_256=signature)
     assert answer == {"error": "the signature is wrong"}
 

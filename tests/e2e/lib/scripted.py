@@ -57,6 +57,8 @@ class Shelf:
         """All runtimes; those of compiled programs are not on the shelf."""
         for name in ("psgi", "rack"):
             self.section(name)
+        shutil.copytree(programs.TREE / "functions/node", self.dir / "node",
+                        dirs_exist_ok=True)
         return "\n" + all_sections().replace(
             "@runtimesdir@", str(self.dir)).replace(
                 "@runtimesbind@", f"bind = {self.dir}") + "\n"
