@@ -66,8 +66,7 @@ serve(struct play *play, struct actor *actor, const char *text)
 static void
 is_closed_by_the_host(void)
 {
-	char byte;
-	ssize_t n = recv(program.fd, &byte, 1, MSG_DONTWAIT);
+	ssize_t n = recv(program.fd, &(char){ 0 }, 1, MSG_DONTWAIT);
 
 	/* a reset, where it had not read what came */
 	assert_true(n == 0 || (n < 0 && errno == ECONNRESET));
@@ -545,6 +544,7 @@ a_client_that_leaves_in_mid_answer_costs_the_connection(void **state)
 {
 	struct play *play = *state;
 	struct actor *actor;
+	uint8_t record[FCGI_HEADER_LEN];
 
 	play->info.limits.value[LIMIT_ABORT_GRACE_MS] = 0;
 	play_put(play);
@@ -557,6 +557,8 @@ a_client_that_leaves_in_mid_answer_costs_the_connection(void **state)
 	assert_true(actor->is_killed);
 	stage_gone(&play->stage, actor, 9);
 	stage_turn(&play->stage, 0);
+	assert_int_equal(recv(program.fd, record, 8, MSG_DONTWAIT), 8);
+	assert_int_equal(record[1], FCGI_ABORT_REQUEST);
 	is_closed_by_the_host();
 	assert_int_equal(play_records(play, "aborted"), 1);
 }
