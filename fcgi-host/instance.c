@@ -243,14 +243,17 @@ output_log(struct instance *instance, struct loop_io *io, int *fd, int reads)
 	}
 }
 
-/* What was written before the end may be seen behind it: it is the request's. */
+/* What was written before the end may be seen behind it: it is the request's.  Few
+ * programs write to stdout; to look there costs all of them a call. */
 static void
-output_rest(struct instance *instance, int reads)
+output_rest(struct instance *instance, bool is_gone)
 {
+	int reads = is_gone ? OUTPUT_READS_MAX : OUTPUT_READS_END;
+
 	if (instance->err_fd >= 0)
 		output_log(instance, &instance->err_io, &instance->err_fd,
 		    reads);
-	if (instance->out_fd >= 0)
+	if (instance->out_fd >= 0 && (instance->has_spoken || is_gone))
 		output_log(instance, &instance->out_io, &instance->out_fd,
 		    reads);
 }
@@ -261,6 +264,7 @@ out_ready(void *arg, uint32_t events)
 	struct instance *instance = arg;
 
 	(void)events;
+	instance->has_spoken = true;
 	output_log(instance, &instance->out_io, &instance->out_fd, 1);
 }
 
@@ -396,7 +400,7 @@ instance_gone(struct instance *instance, const struct ctl_instance_gone *gone)
 		instance->has_died = true;
 	}
 	cpu_attribute(instance, &now);
-	output_rest(instance, OUTPUT_READS_MAX);
+	output_rest(instance, true);
 	funclog_end(&instance->log, instance->request_id,
 	    loop_now_us(instance->fleet->loop));
 	instance_step(instance, INSTANCE_EVENT_GONE);
@@ -503,7 +507,7 @@ instance_take(struct instance *instance, const struct instance_user *user,
 void
 instance_let_go(struct instance *instance)
 {
-	output_rest(instance, OUTPUT_READS_END);
+	output_rest(instance, false);
 	instance->user = NULL;
 	instance->user_arg = NULL;
 	instance->request_id[0] = '\0';

@@ -95,6 +95,7 @@ struct instance {
 	bool is_admitted, is_program_running;
 	bool is_kept; /* at work before its first execution */
 	bool is_spare; /* its program was booted while it was prepared */
+	bool has_spoken; /* on its standard output */
 	bool has_died; /* by itself: nobody had told it to end */
 	/* of a program that ended while it served nobody */
 	bool has_program_status;

@@ -23,7 +23,7 @@ DIES = ("#!/bin/sh\nprintf 'Content-Type: text/plain\\r\\n\\r\\nhalf'\n"
 NOISE = "#!/bin/sh\necho no header\n"
 
 VERBS = ("run", "check", "list", "status", "invoke", "reload", "reopen",
-         "drain", "usage", "invoice")
+         "drain", "usage", "invoice", "new")
 
 
 @pytest.fixture(scope="module")
