@@ -11,10 +11,11 @@ import os
 import re
 import signal
 import subprocess
+import time
 
 import pytest
 
-from lib import fcgi, programs as programs_room
+from lib import fcgi, proc, programs as programs_room
 
 REQUESTS = 200
 
@@ -38,19 +39,31 @@ class Calls(dict):
         return sum(self.get(name, 0) for name in names)
 
 
+def wait_asleep(pid):
+    """Until it waits for events: what a client has read may be of a call that has
+    not ended, which strace does not count."""
+    until, looks = time.monotonic() + 30, 0
+    while looks < 5:
+        looks = looks + 1 if proc.stat(pid)[1] == "S" else 0
+        assert time.monotonic() < until, "the gateway never waits"
+        time.sleep(0.01)
+
+
 @contextlib.contextmanager
 def counted(host):
     """The gateway's system calls during the block."""
     strace, = programs_room.need("strace")
     calls, out = Calls(), host.dir / "calls"
+    gateway = host.roles()["gateway"]
     tracer = subprocess.Popen(
-        [strace, "-c", "-o", out, "-p", str(host.roles()["gateway"])],
+        [strace, "-c", "-o", out, "-p", str(gateway)],
         stdin=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
         start_new_session=True)
     try:
         said = tracer.stderr.readline()
         assert "attached" in said, said
         yield calls
+        wait_asleep(gateway)
     finally:
         tracer.send_signal(signal.SIGINT)
         tracer.wait(30)
