@@ -92,7 +92,7 @@ int
 LLVMFuzzerTestOneInput(const uint8_t *data, size_t n)
 {
 	uint8_t how = take_byte(&data, &n);
-	unsigned server = (how & 31) % 5;
+	unsigned server = ((unsigned)how & 31) % 5;
 	int64_t ms;
 	char *text;
 
