@@ -44,7 +44,7 @@ def shelf():
 @pytest.fixture(scope="module")
 def host(start, shelf):
     return start.host({
-        "work.psgi": WORK, "lint.psgi": LINT, "beside/main.psgi": USES,
+        "app.psgi": WORK, "lint.psgi": LINT, "beside/main.psgi": USES,
         "beside/lib/Beside.pm": LIBRARY,
         "beside/local/lib/perl5/Local.pm": LOCAL,
         **{f"{name}.psgi": text for name, (text, _) in BROKEN.items()}},
@@ -58,7 +58,7 @@ def nginx(start, host):
 
 
 def ask(host, part, body=b"", **more):
-    return host.execute(f"/fn/work/{part}", body, **more)
+    return host.execute(f"/fn/app/{part}", body, **more)
 
 
 def logged(host, record, pattern):
@@ -72,7 +72,7 @@ def logged(host, record, pattern):
 
 def test_list_has_nothing_to_say_about_an_application(host):
     done = host.verb("list")
-    line, = re.findall(r"^work\s.*$", done.stdout, re.MULTILINE)
+    line, = re.findall(r"^app\s.*$", done.stdout, re.MULTILINE)
     assert re.search(r"psgi\s+default\s+fastcgi", line), line
 
 
@@ -85,10 +85,10 @@ def test_one_program_answers_again_and_again(host):
 
 
 def test_the_environment_is_the_requests(host):
-    answer, record = host.execute("/fn/work/env/a%20b?x=1&y=%20",
+    answer, record = host.execute("/fn/app/env/a%20b?x=1&y=%20",
                                   HTTP_X_WORD="a word", HTTP_PROXY="evil")
     env = dict(line.split("=", 1) for line in answer.text.splitlines())
-    assert (env["SCRIPT_NAME"], env["QUERY_STRING"]) == ("/fn/work", "x=1&y=%20")
+    assert (env["SCRIPT_NAME"], env["QUERY_STRING"]) == ("/fn/app", "x=1&y=%20")
     assert env["PATH_INFO"] in ("/env/a b", "/env/a%20b")
     assert env["REQUEST_ID"] == record["request_id"]
     assert (env["REQUEST_METHOD"], env["HTTP_X_WORD"]) == ("GET", "a word")
@@ -96,7 +96,7 @@ def test_the_environment_is_the_requests(host):
 
 
 def test_a_rewritten_url_s_path_is_the_host_s_word_for_it(host):
-    answer, _ = host.execute("/fn/work/env/inner", REQUEST_URI="/outer?q")
+    answer, _ = host.execute("/fn/app/env/inner", REQUEST_URI="/outer?q")
     assert "PATH_INFO=/env/inner\n" in answer.text
 
 
@@ -110,13 +110,13 @@ def test_a_mebibyte_of_any_bytes_comes_back_as_it_was(host, nginx):
     answer, record = ask(host, "echo", body)
     assert answer.body == body
     assert record["bytes_in"] == len(body)
-    reply = web.get(nginx.plain, "/fn/work/echo", "POST", body=body)
+    reply = web.get(nginx.plain, "/fn/app/echo", "POST", body=body)
     assert reply.body == body
 
 
 def test_a_line_is_read_before_the_next_is_sent(host):
     with host.connect() as connection:
-        scripted.begin_body(connection, "/fn/work/lines", 12)
+        scripted.begin_body(connection, "/fn/app/lines", 12)
         for word in ("one", "two", "end"):
             scripted.send_body(connection, f"{word}\n".encode())
             host.wait_log(f"heard {word}")
@@ -127,7 +127,7 @@ def test_a_line_is_read_before_the_next_is_sent(host):
 
 def test_an_event_reaches_nginx_s_client_before_the_next_is_made(host, nginx):
     with web.Client(nginx.stream) as client:
-        client.ask("/fn/work/events", headers=[("Connection", "close")])
+        client.ask("/fn/app/events", headers=[("Connection", "close")])
         scripted.read_until(client, b"data: 1\n\n")
         (host.state / "data/default/go").touch()
         scripted.read_until(client, b"data: 2\n\n")
@@ -150,7 +150,7 @@ def test_characters_up_to_255_are_bytes(host):
 
 
 def test_head_has_the_head_alone(host):
-    answer, _ = host.execute("/fn/work/sized", method="HEAD")
+    answer, _ = host.execute("/fn/app/sized", method="HEAD")
     assert (answer.header("Content-Length"), answer.body) == ("6", b"")
     assert answer.is_complete
 
@@ -197,7 +197,7 @@ def test_an_exception_is_a_500_whose_trace_stands_in_the_log_alone(host):
     answer, record = ask(host, "deep")
     assert (answer.status, answer.text) == (500, ERROR)
     assert (answer.stderr, record["outcome"]) == (b"", "ok")
-    logged(host, record, r"a deep failure at /fn/work\.psgi line \d+")
+    logged(host, record, r"a deep failure at /fn/app\.psgi line \d+")
     logged(host, record, r"main::inner|Plack::Sandbox::\w+::inner")
     assert ask(host, "hello")[0].text.split()[1] == pid
 
@@ -356,13 +356,13 @@ def test_sigterm_ends_a_spare():
 
 
 def test_a_function_that_scaled_to_zero_is_answered_by_a_spare(start, shelf):
-    host = start.host({"work.psgi": WORK},
+    host = start.host({"app.psgi": WORK},
                       {"defaults": {"idle": "150ms", "instances": "1"}},
                       text=shelf.section("psgi", spare=2,
                                          preload="Text::Wrap"))
-    first, _ = host.execute("/fn/work/loaded")
+    first, _ = host.execute("/fn/app/loaded")
     scripted.wait_spare(host)
-    answer, record = host.execute("/fn/work/loaded")
+    answer, record = host.execute("/fn/app/loaded")
     assert (answer.status, record["start"]) == (200, "spare")
     assert "Text/Wrap.pm" in answer.text and "Text/Wrap.pm" not in first.text
 

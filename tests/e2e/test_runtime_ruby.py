@@ -81,7 +81,7 @@ def shelf():
 @pytest.fixture(scope="module")
 def host(start, shelf):
     return start.host({
-        "work.ru": WORK, "lint.ru": LINT,
+        "app.ru": WORK, "lint.ru": LINT,
         **below("beside", {"main.ru": USES, "lib/word.rb": "Word = 'word'\n",
                            **gem("beside", "1.0", "Beside = 'gem'\n")}),
         **below("three", {"main.ru": RACK3_APP,
@@ -97,7 +97,7 @@ def nginx(start, host):
 
 
 def ask(host, part, body=b"", **more):
-    return host.execute(f"/fn/work/{part}", body, **more)
+    return host.execute(f"/fn/app/{part}", body, **more)
 
 
 def logged(host, record, pattern):
@@ -115,7 +115,7 @@ def values(answer, name):
 
 def test_list_has_nothing_to_say_about_an_application(host):
     done = host.verb("list")
-    line, = re.findall(r"^work\s.*$", done.stdout, re.MULTILINE)
+    line, = re.findall(r"^app\s.*$", done.stdout, re.MULTILINE)
     assert re.search(r"rack\s+default\s+fastcgi", line), line
 
 
@@ -128,11 +128,11 @@ def test_one_program_answers_again_and_again(host):
 
 
 def test_the_environment_is_the_requests(host):
-    answer, record = host.execute("/fn/work/env/a?x=1&y=%20",
+    answer, record = host.execute("/fn/app/env/a?x=1&y=%20",
                                   HTTP_X_WORD="a word", HTTP_PROXY="evil")
     env = dict(line.split("=", 1) for line in answer.text.splitlines())
     assert (env["SCRIPT_NAME"], env["PATH_INFO"], env["QUERY_STRING"]) == \
-        ("/fn/work", "/env/a", "x=1&y=%20")
+        ("/fn/app", "/env/a", "x=1&y=%20")
     assert env["REQUEST_ID"] == record["request_id"]
     assert (env["REQUEST_METHOD"], env["HTTP_X_WORD"]) == ("GET", "a word")
     assert "HTTP_PROXY" not in env
@@ -149,13 +149,13 @@ def test_a_mebibyte_of_any_bytes_comes_back_as_it_was(host, nginx):
     answer, record = ask(host, "echo", body)
     assert answer.body == body
     assert record["bytes_in"] == len(body)
-    reply = web.get(nginx.plain, "/fn/work/echo", "POST", body=body)
+    reply = web.get(nginx.plain, "/fn/app/echo", "POST", body=body)
     assert reply.body == body
 
 
 def test_a_line_is_read_before_the_next_is_sent(host):
     with host.connect() as connection:
-        scripted.begin_body(connection, "/fn/work/lines", 12)
+        scripted.begin_body(connection, "/fn/app/lines", 12)
         for word in ("one", "two", "end"):
             scripted.send_body(connection, f"{word}\n".encode())
             host.wait_log(f"heard {word}")
@@ -166,7 +166,7 @@ def test_a_line_is_read_before_the_next_is_sent(host):
 
 def test_an_event_reaches_nginx_s_client_before_the_next_is_made(host, nginx):
     with web.Client(nginx.stream) as client:
-        client.ask("/fn/work/events", headers=[("Connection", "close")])
+        client.ask("/fn/app/events", headers=[("Connection", "close")])
         scripted.read_until(client, b"data: 1\n\n")
         (host.state / "data/default/go").touch()
         scripted.read_until(client, b"data: 2\n\n")
@@ -186,7 +186,7 @@ def test_a_body_with_a_path_is_that_file(host):
 
 
 def test_head_has_the_head_alone(host):
-    answer, _ = host.execute("/fn/work/sized", method="HEAD")
+    answer, _ = host.execute("/fn/app/sized", method="HEAD")
     assert (answer.header("Content-Length"), answer.body) == ("6", b"")
     assert answer.is_complete
 
@@ -241,8 +241,8 @@ def test_an_exception_is_a_500_whose_trace_stands_in_the_log_alone(host):
     answer, record = ask(host, "deep")
     assert (answer.status, answer.text) == (500, ERROR)
     assert (answer.stderr, record["exit"]) == (b"", 1)
-    logged(host, record, r"/fn/work\.ru:\d+:in `inner': a deep failure")
-    logged(host, record, r"from /fn/work\.ru:\d+:in `deep'")
+    logged(host, record, r"/fn/app\.ru:\d+:in `inner': a deep failure")
+    logged(host, record, r"from /fn/app\.ru:\d+:in `deep'")
     assert "in `answer_by'" not in host.log(), "the runtime's own frames"
     assert ask(host, "hello")[0].text.split()[1] == pid
 
@@ -448,13 +448,13 @@ def test_sigterm_ends_a_spare():
 
 
 def test_a_function_that_scaled_to_zero_is_answered_by_a_spare(start, shelf):
-    host = start.host({"work.ru": WORK},
+    host = start.host({"app.ru": WORK},
                       {"defaults": {"idle": "150ms", "instances": "1"}},
                       text=shelf.section("rack", spare=2,
                                          preload="rack matrix"))
-    first, _ = host.execute("/fn/work/loaded")
+    first, _ = host.execute("/fn/app/loaded")
     scripted.wait_spare(host)
-    answer, record = host.execute("/fn/work/loaded")
+    answer, record = host.execute("/fn/app/loaded")
     assert (answer.status, record["start"]) == (200, "spare")
     assert "/matrix.rb" in answer.text and "/matrix.rb" not in first.text
 
