@@ -320,7 +320,7 @@ def test_sigterm_lets_a_request_end():
         scripted.send_body(connection, b"")
         answer = connection.read_answer()
         assert (answer.text, answer.is_complete) == ("slow heard word\n", True)
-        assert program.process.wait(30) == 0
+        assert program.wait() == 0
 
 
 def test_a_cleanup_handler_runs_behind_the_answer():
@@ -332,7 +332,7 @@ def test_a_cleanup_handler_runs_behind_the_answer():
 def test_a_program_that_asks_for_its_end_ends_behind_the_answer():
     with alone() as program:
         assert program.fetch("/harakiri").is_complete
-        assert program.process.wait(30) == 0
+        assert program.wait() == 0
 
 
 def test_a_spare_reads_nothing_of_the_function_before_its_first_request(

@@ -48,7 +48,7 @@ def test_body_and_answer_are_streams_at_once(alone):
 
 def test_sigterm_ends_one_that_waits(alone):
     alone.terminate()
-    assert alone.wait_for_end() == 0
+    assert alone.wait() == 0
 
 
 def test_sigterm_ends_one_that_waits_on_a_kept_connection(alone):
@@ -56,7 +56,7 @@ def test_sigterm_ends_one_that_waits_on_a_kept_connection(alone):
         connection.send(pyhost.request("/", b"", 1, fcgi.KEEP_CONN))
         assert connection.read_answer().is_complete
         alone.terminate()
-        assert alone.wait_for_end() == 0
+        assert alone.wait() == 0
 
 
 def test_sigterm_lets_a_request_end_first(alone):
@@ -71,7 +71,7 @@ def test_sigterm_lets_a_request_end_first(alone):
         pyhost.send_body(connection, b"")
         answer = connection.read_answer(answer=answer)
     assert answer.is_complete
-    assert alone.wait_for_end() == 0
+    assert alone.wait() == 0
 
 
 def test_sigterm_ends_one_that_loads_its_function(installed, tmp_path):
@@ -80,7 +80,7 @@ def test_sigterm_ends_one_that_loads_its_function(installed, tmp_path):
     with pyhost.Alone(installed, file) as made:
         made.wait_log("it loads")
         made.terminate()
-        assert made.wait_for_end() == 0
+        assert made.wait() == 0
 
 
 def test_a_function_s_children_end_by_sigterm(installed, tmp_path):
@@ -105,7 +105,7 @@ def test_one_that_cannot_be_loaded_ends_behind_its_500(installed, tmp_path):
         answer = made.fetch()
         assert (answer.status, answer.text) == (500, "Internal Server Error\n")
         assert answer.is_complete and answer.app_status == 1
-        assert made.wait_for_end() == 1
+        assert made.wait() == 1
         assert made.log().count("ZeroDivisionError") == 1
 
 
@@ -181,7 +181,7 @@ def test_sigterm_ends_a_spare(installed, tmp_path):
                       FCGI_HOST_PRELOAD="no_such_module", **SPARE) as made:
         made.wait_log("No module named 'no_such_module'")
         made.terminate()
-        assert made.wait_for_end() == 0
+        assert made.wait() == 0
 
 
 # ------------------------------------------------------- the client leaves

@@ -1,17 +1,14 @@
 """Runtimes that are scripts: their sections of the sample configuration with the
 programs of this tree, and a runtime's program alone, without a host."""
 import json
-import os
 import pathlib
 import re
 import shutil
-import signal
-import socket
-import subprocess
 import tempfile
 import time
 
-from lib import fcgi, programs
+from lib import alone, programs
+from lib.alone import begin_body, request, send_body  # noqa: F401
 
 SAMPLE = programs.TREE / "conf/fcgi-host.ini.in"
 FUNCTIONS = programs.HERE / "runtime"
@@ -72,91 +69,9 @@ class Shelf:
                 f"{key} = {value}\n" for key, value in more.items()) + "\n"
 
 
-def clock_of(pid):
-    """(state, ticks of its own, ticks of the kernel for it), or None."""
-    try:
-        text = pathlib.Path(f"/proc/{pid}/stat").read_text()
-    except (FileNotFoundError, ProcessLookupError):
-        return None
-    rest = text[text.rindex(")") + 2:].split()
-    return rest[0], rest[11], rest[12]
-
-
-class Alone:
-    """A runtime's program with a listening socket as its descriptor 0."""
-
+class Alone(alone.Alone):
     def __init__(self, name, function, **env):
-        self.dir = pathlib.Path(tempfile.mkdtemp(prefix="fh-", dir="/tmp"))
-        self.address = str(self.dir / "s")
-        listener = socket.socket(socket.AF_UNIX)
-        listener.bind(self.address)
-        listener.listen(8)
-        with listener, open(self.dir / "log", "ab") as log:
-            self.process = subprocess.Popen(
-                [*command(name), str(function)], stdin=listener, stdout=log,
-                stderr=log, cwd="/", preexec_fn=programs.end_with_parent,
-                env={"PATH": "/usr/bin:/bin", "LANG": "C.UTF-8", **env})
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *_):
-        if self.process.poll() is None:
-            self.process.kill()
-        self.process.wait()
-        shutil.rmtree(self.dir, ignore_errors=True)
-
-    def connect(self):
-        return fcgi.Connection(self.address)
-
-    def fetch(self, path="/", body=b"", **extra):
-        with self.connect() as connection:
-            connection.send(request(path, body, **extra))
-            return connection.read_answer()
-
-    def log(self):
-        return (self.dir / "log").read_text("utf-8", "replace")
-
-    def wait_log(self, text, timeout=30):
-        until = time.monotonic() + timeout
-        while text not in self.log():
-            assert time.monotonic() < until, f"no {text!r} in:\n{self.log()}"
-            time.sleep(0.02)
-
-    def wait_asleep(self, timeout=30):
-        """Until it waits: its clock stands, and it sleeps, at twenty looks."""
-        until, seen, looks = time.monotonic() + timeout, None, 0
-        while looks < 20:
-            now = clock_of(self.process.pid)
-            assert now, f"it has ended:\n{self.log()}"
-            looks = looks + 1 if now == seen and now[0] == "S" else 0
-            seen = now
-            assert time.monotonic() < until, "it does not rest"
-            time.sleep(0.01)
-
-    def end(self, number=signal.SIGTERM, timeout=30):
-        """Its exit code behind the signal."""
-        os.kill(self.process.pid, number)
-        return self.process.wait(timeout)
-
-
-def request(path="/", body=b"", request_id=1, **extra):
-    """What the host would send: the URL's path is split."""
-    return fcgi.request_bytes(
-        f"/fn/x{path}", body, request_id, SCRIPT_NAME="/fn/x",
-        PATH_INFO=path.partition("?")[0], **extra)
-
-
-def begin_body(connection, path, length, **extra):
-    """A request whose body is still to come, on a connection to a program or a
-    host."""
-    params = fcgi.request_params(path, "POST", length, **extra)
-    connection.send(fcgi.begin() +
-                    fcgi.stream(fcgi.PARAMS, 1, fcgi.pairs(params)))
-
-
-def send_body(connection, data):
-    connection.send(fcgi.record(fcgi.STDIN, 1, data))
+        super().__init__([*command(name), str(function)], **env)
 
 
 def talk(connection, lines, answers):
