@@ -33,14 +33,8 @@ judge(const struct conf *conf, const char *tenant, const char *path)
 		return strerror(errno);
 	if (has_link(path))
 		return "a link is on the way; write the path that it leads to";
-	if (!S_ISREG(st.st_mode))
-		return "it is no regular file";
-	if ((st.st_mode & 07177) != 0)
-		return "others may read it: chmod 600";
-	if (st.st_nlink > 1)
-		return "it has a second name: make it a file of its own";
-	if (st.st_size > ENV_FILE_BYTES_MAX)
-		return "it is larger than 64 KiB";
+	if (env_file_fault(&st) != NULL)
+		return env_file_fault(&st);
 	if (st.st_uid != 0 && check_number_of(conf, tenant, &uid, &gid) &&
 	    st.st_uid != uid)
 		return "its owner is neither root nor the tenant: chown it";

@@ -66,18 +66,9 @@ judge(int fd, uid_t uid)
 		return strerror(-fd);
 	if (fstat(fd, &st) != 0)
 		return strerror(errno);
-	if (!S_ISREG(st.st_mode))
-		return "it is no regular file";
-	if (st.st_uid != 0 && st.st_uid != uid)
+	if (S_ISREG(st.st_mode) && st.st_uid != 0 && st.st_uid != uid)
 		return "its owner is neither root nor the tenant: chown it";
-	if ((st.st_mode & 07177) != 0)
-		return "others may read it: chmod 600";
-	/* another name of some other secret of the same owner */
-	if (st.st_nlink > 1)
-		return "it has a second name: make it a file of its own";
-	if (st.st_size > ENV_FILE_BYTES_MAX)
-		return "it is larger than 64 KiB";
-	return NULL;
+	return env_file_fault(&st);
 }
 
 int

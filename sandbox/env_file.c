@@ -182,3 +182,18 @@ env_file_parse(struct env_file *file, char *text, size_t n)
 	file->count = 0;
 	return -EBADMSG;
 }
+
+const char *
+env_file_fault(const struct stat *st)
+{
+	if (!S_ISREG(st->st_mode))
+		return "it is no regular file";
+	if ((st->st_mode & 07177) != 0)
+		return "others may read it: chmod 600";
+	/* another name of some other secret of the same owner */
+	if (st->st_nlink > 1)
+		return "it has a second name: make it a file of its own";
+	if (st->st_size > ENV_FILE_BYTES_MAX)
+		return "it is larger than 64 KiB";
+	return NULL;
+}

@@ -13,6 +13,7 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <sys/stat.h>
 
 #define ENV_FILE_BYTES_MAX 65536
 #define ENV_FILE_COUNT_MAX 256
@@ -27,6 +28,9 @@ struct env_file {
 /* Cuts text[0..n), which has room for one byte more, into variables.  0, or
  * -EBADMSG with line and why set and no variable. */
 int env_file_parse(struct env_file *file, char *text, size_t n);
+
+/* NULL, or a clause for a person why such a file is none, whoever owns it. */
+const char *env_file_fault(const struct stat *st);
 
 /* True for what env.NAME may be called, too (cgi_name.h): [A-Z_][A-Z0-9_]*, and
  * nothing that the loader, CGI or the host uses. */
