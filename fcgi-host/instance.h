@@ -47,8 +47,7 @@ struct fleet_ops {
 	/* Starts the program of an idle one ahead of its first request; a spare's
 	 * waits for that before it reads the function.  0 or negative errno. */
 	int (*boot)(void *arg, struct instance *instance, bool is_spare);
-	/* How many spares all functions of its runtime have together; NULL:
-	 * none. */
+	/* How many spares all functions of its runtime have together. */
 	uint64_t (*spares)(void *arg, const struct function *function);
 };
 

@@ -88,8 +88,7 @@ pool_spare_boot(struct pool *pool)
 	struct instance *instance;
 	int error;
 
-	pool->policy.spares_most = !pool->function->info.is_fastcgi ||
-	    fleet->ops->spares == NULL ? 0 :
+	pool->policy.spares_most = !pool->function->info.is_fastcgi ? 0 :
 	    fleet->ops->spares(fleet->ops_arg, pool->function);
 	if (policy_spare_is_over(&pool->policy))
 		spare_end(pool);
