@@ -120,7 +120,7 @@ def test_a_line_is_read_before_the_next_is_sent(host):
         for word in ("one", "two", "end"):
             scripted.send_body(connection, f"{word}\n".encode())
             host.wait_log(f"heard {word}")
-        scripted.send_body(connection, b"")
+        scripted.end_body(connection)
         answer = connection.read_answer()
     assert (answer.text, answer.is_complete) == ("ONE\nTWO\nEND\n", True)
 
@@ -316,8 +316,7 @@ def test_sigterm_lets_a_request_end():
                             SCRIPT_NAME="/fn/x")
         program.wait_log("slow has begun")
         os.kill(program.process.pid, signal.SIGTERM)
-        scripted.send_body(connection, b"word\n")
-        scripted.send_body(connection, b"")
+        scripted.end_body(connection, b"word\n")
         answer = connection.read_answer()
         assert (answer.text, answer.is_complete) == ("slow heard word\n", True)
         assert program.wait() == 0

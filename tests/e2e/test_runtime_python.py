@@ -86,8 +86,7 @@ def test_a_function_reads_the_body_while_it_comes(host):
         for line in ("first", "second"):
             pyhost.send_body(connection, f"{line}\n".encode())
             host.wait_log(f"seen {line}")
-        pyhost.send_body(connection, b"x\n")
-        pyhost.send_body(connection, b"")
+        pyhost.end_body(connection, b"x\n")
         answer = connection.read_answer()
     assert answer.is_complete
     assert answer.text == "got first\ngot second\ngot x\n"

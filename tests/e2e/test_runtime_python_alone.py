@@ -40,7 +40,7 @@ def test_body_and_answer_are_streams_at_once(alone):
             answer = connection.read_answer(
                 answer=answer, stop=lambda a, e=line: a.body.endswith(e))
             assert not answer.is_complete
-        pyhost.send_body(connection, b"")
+        pyhost.end_body(connection)
         assert connection.read_answer(answer=answer).is_complete
 
 
@@ -68,7 +68,7 @@ def test_sigterm_lets_a_request_end_first(alone):
         pyhost.send_body(connection, b"second\n")
         answer = connection.read_answer(answer=answer,
                                         stop=lambda a: b"second" in a.body)
-        pyhost.send_body(connection, b"")
+        pyhost.end_body(connection)
         answer = connection.read_answer(answer=answer)
     assert answer.is_complete
     assert alone.wait() == 0
@@ -283,7 +283,7 @@ def test_handlers_of_signals_run_while_the_body_is_waited_for(alone):
         assert before is not None
         for piece in (b"one ", b"two ", b"three"):
             pyhost.send_body(connection, piece)
-        pyhost.send_body(connection, b"")
+        pyhost.end_body(connection)
         answer = connection.read_answer(answer=answer)
     assert answer.is_complete
     assert answer.text == "got line\nalarmsall one two three"

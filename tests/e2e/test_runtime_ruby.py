@@ -159,7 +159,7 @@ def test_a_line_is_read_before_the_next_is_sent(host):
         for word in ("one", "two", "end"):
             scripted.send_body(connection, f"{word}\n".encode())
             host.wait_log(f"heard {word}")
-        scripted.send_body(connection, b"")
+        scripted.end_body(connection)
         answer = connection.read_answer()
     assert (answer.text, answer.is_complete) == ("ONE\nTWO\nEND\n", True)
 
@@ -359,8 +359,7 @@ def test_a_second_request_at_a_time_and_an_unknown_role_are_refused():
             (fcgi.END, 1, b"\0\0\0\0\x03\0\0\0")
         scripted.begin_body(connection, "/lines", 4, PATH_INFO="/lines")
         connection.send(fcgi.begin(7))
-        scripted.send_body(connection, b"end\n")
-        scripted.send_body(connection, b"")
+        scripted.end_body(connection, b"end\n")
         seen = [connection.read_record() for _ in range(5)]
         assert (fcgi.END, 7, b"\0\0\0\0\x01\0\0\0") in seen
         assert (fcgi.END, 1, bytes(8)) in seen
@@ -421,8 +420,7 @@ def test_sigterm_lets_a_request_end():
         scripted.begin_body(connection, "/slow", 5, PATH_INFO="/slow")
         program.wait_log("slow has begun")
         os.kill(program.process.pid, signal.SIGTERM)
-        scripted.send_body(connection, b"word\n")
-        scripted.send_body(connection, b"")
+        scripted.end_body(connection, b"word\n")
         answer = connection.read_answer()
         assert (answer.text, answer.is_complete) == ("slow heard word\n", True)
         assert program.wait() == 0

@@ -113,3 +113,9 @@ def begin_body(connection, path, length=None, **extra):
 
 def send_body(connection, data):
     connection.send(fcgi.record(fcgi.STDIN, 1, data))
+
+
+def end_body(connection, data=b""):
+    """The rest of a body and its end in one send: who answers without having
+    read the end may be gone before a second one."""
+    connection.send(fcgi.stream(fcgi.STDIN, 1, data))

@@ -5,7 +5,8 @@ import shutil
 import tempfile
 
 from lib import alone, programs
-from lib.alone import begin_body as begin, request, send_body  # noqa: F401
+from lib.alone import (  # noqa: F401
+    begin_body as begin, end_body, request, send_body)
 
 SOURCES = programs.HERE / "runtime/python"
 NAME = "fcgi-host-python"

@@ -8,7 +8,7 @@ import tempfile
 import time
 
 from lib import alone, programs
-from lib.alone import begin_body, request, send_body  # noqa: F401
+from lib.alone import begin_body, end_body, request, send_body  # noqa: F401
 
 SAMPLE = programs.TREE / "conf/fcgi-host.ini.in"
 FUNCTIONS = programs.HERE / "runtime"
@@ -82,8 +82,7 @@ def talk(connection, lines, answers):
         answer = connection.read_answer(
             answer=answer, stop=lambda a: a.body.endswith(expected))
         assert answer.body.endswith(expected) and not answer.is_complete, answer
-    send_body(connection, lines[-1])
-    send_body(connection, b"")
+    end_body(connection, lines[-1])
     return connection.read_answer(answer=answer)
 
 
