@@ -357,6 +357,18 @@ budgets_keep(struct gateway *gateway)
 	}
 }
 
+/* Before anything is done that a client can see: who dies in the midst of that
+ * has run until now. */
+static void
+iteration_begin(void *arg)
+{
+	struct gateway *gateway = arg;
+
+	if (gateway->server.ledger != NULL)
+		inflight_set_alive(gateway->inflight,
+		    loop_now_us(gateway->loop));
+}
+
 static void
 iteration_end(void *arg)
 {
@@ -365,7 +377,6 @@ iteration_end(void *arg)
 
 	if (ledger == NULL)
 		return;
-	inflight_set_alive(gateway->inflight, loop_now_us(gateway->loop));
 	if (!ledger_is_failing(ledger) || gateway->retry_timer.place == 0)
 		ledger_flush(ledger);
 	if ((ledger_is_failing(ledger) || ledger_refused(ledger) > 0) &&
@@ -478,6 +489,7 @@ gateway_init(struct gateway *gateway)
 	if (gateway->server.catalog == NULL || gateway->server.pools == NULL ||
 	    gateway->conns == NULL)
 		return -ENOMEM;
+	loop_set_begin(gateway->loop, iteration_begin, gateway);
 	loop_set_hook(gateway->loop, iteration_end, gateway);
 	gateway_day_begin(gateway);
 	gateway->spawner_io.fd = -1;

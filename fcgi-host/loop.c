@@ -27,8 +27,8 @@ struct loop {
 
 	struct loop_task *first_task, **last_task;
 
-	loop_fn *hook;
-	void *hook_arg;
+	loop_fn *begin, *hook;
+	void *begin_arg, *hook_arg;
 
 	struct loop_io signal_io;
 	loop_signal_fn *signal_fn;
@@ -355,6 +355,13 @@ run_tasks(struct loop *loop)
 }
 
 void
+loop_set_begin(struct loop *loop, loop_fn *fn, void *arg)
+{
+	loop->begin = fn;
+	loop->begin_arg = arg;
+}
+
+void
 loop_set_hook(struct loop *loop, loop_fn *fn, void *arg)
 {
 	loop->hook = fn;
@@ -378,6 +385,8 @@ loop_run(struct loop *loop)
 			return -errno;
 		loop->batch_count = count < 0 ? 0 : count;
 		loop->now_us = loop_clock_us();
+		if (loop->begin != NULL)
+			loop->begin(loop->begin_arg);
 		run_batch(loop);
 		run_timers(loop);
 		/* again, until the hook has seen what its own tasks left */

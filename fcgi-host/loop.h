@@ -86,6 +86,10 @@ size_t loop_timers(const struct loop *loop, uint64_t *first_us);
 void loop_defer(struct loop *loop, struct loop_task *task, loop_fn *fn,
     void *arg);
 
+/* Called at the beginning of every iteration, when its events are known and
+ * before any callback (one; NULL removes it). */
+void loop_set_begin(struct loop *loop, loop_fn *fn, void *arg);
+
 /* Called at the end of every iteration, after callbacks and tasks (one hook;
  * NULL removes it).  Tasks that the hook queues run before the next wait, and
  * then the hook once more: it always has the last look. */

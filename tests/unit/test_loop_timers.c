@@ -211,14 +211,22 @@ hook(void *arg)
 }
 
 static void
+begin(void *arg)
+{
+	probe_note(arg, 'b');
+}
+
+static void
 tasks_follow_callbacks_once_and_the_hook_looks_last(void **state)
 {
 	struct probe *probe = *state;
 
+	loop_set_begin(probe->loop, begin, probe);
 	loop_set_hook(probe->loop, hook, probe);
 	loop_timer_set(probe->loop, &probe->timer, 0, defer_and_stop, probe);
 	probe_run(probe);
-	assert_string_equal(probe->order, "t12h2h");
+	assert_string_equal(probe->order, "bt12h2h");
+	loop_set_begin(probe->loop, NULL, NULL);
 	loop_set_hook(probe->loop, NULL, NULL);
 }
 
