@@ -6,9 +6,8 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#include "functions/python/ending.h"
+#include "functions/common/record.h"
 #include "functions/python/head.h"
-#include "functions/python/record.h"
 
 Answer *
 answer_new(PyObject *type, FCGX_Request *request, bool is_head_method)
@@ -86,7 +85,7 @@ send_direct(Answer *self, const char *data, size_t n)
 	self->is_busy = true;
 	Py_BEGIN_ALLOW_THREADS
 	if (self->is_direct)
-		ending_wait_writable(request->ipcFd);
+		record_wait(request->ipcFd);
 	error = FCGX_FFlush(request->out) < 0 ? -EPIPE :
 	    record_write(request->ipcFd, request->requestId, data, n);
 	Py_END_ALLOW_THREADS
@@ -104,7 +103,7 @@ flush(Answer *self)
 	self->is_busy = true;
 	Py_BEGIN_ALLOW_THREADS
 	if (self->is_direct)
-		ending_wait_writable(request->ipcFd);
+		record_wait(request->ipcFd);
 	error = FCGX_FFlush(request->out);
 	Py_END_ALLOW_THREADS
 	self->is_busy = false;

@@ -97,12 +97,3 @@ ending_wait(int fd)
 		return 1;
 	}
 }
-
-void
-ending_wait_writable(int fd)
-{
-	struct pollfd one = { .fd = fd, .events = POLLOUT };
-
-	while (poll(&one, 1, -1) < 0 && errno == EINTR)
-		continue;
-}

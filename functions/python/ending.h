@@ -18,8 +18,5 @@ void ending_set_ready(bool is_ready);
  * -EPIPE: the peer has closed fd; another -errno: poll(2) failed.
  */
 int ending_wait(int fd);
-/* Waits until fd can be written; an interruption does not count.  Needs no
- * interpreter. */
-void ending_wait_writable(int fd);
 
 #endif

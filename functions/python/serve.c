@@ -3,8 +3,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "functions/common/record.h"
 #include "functions/python/answer.h"
-#include "functions/python/ending.h"
 #include "functions/python/input.h"
 #include "functions/python/report.h"
 
@@ -30,7 +30,7 @@ finish(FCGX_Request *request, bool is_direct)
 {
 	Py_BEGIN_ALLOW_THREADS
 	if (is_direct)
-		ending_wait_writable(request->ipcFd);
+		record_wait(request->ipcFd);
 	FCGX_Finish_r(request);
 	Py_END_ALLOW_THREADS
 }
@@ -41,7 +41,7 @@ static void
 cut(FCGX_Request *request)
 {
 	Py_BEGIN_ALLOW_THREADS
-	ending_wait_writable(request->ipcFd);
+	record_wait(request->ipcFd);
 	(void)FCGX_FFlush(request->out);
 	FCGX_Free(request, 1);
 	Py_END_ALLOW_THREADS

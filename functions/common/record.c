@@ -1,7 +1,8 @@
-#include "functions/python/record.h"
+#include "functions/common/record.h"
 
 #include <errno.h>
 #include <fastcgi.h>
+#include <poll.h>
 #include <stdint.h>
 #include <sys/uio.h>
 
@@ -61,4 +62,13 @@ record_write(int fd, int request_id, const char *data, size_t n)
 		n -= part;
 	}
 	return 0;
+}
+
+void
+record_wait(int fd)
+{
+	struct pollfd one = { .fd = fd, .events = POLLOUT };
+
+	while (poll(&one, 1, -1) < 0 && errno == EINTR)
+		continue;
 }
