@@ -213,7 +213,9 @@ module FcgiHost
     end
   end
 
-  # One request on a connection: its params, its body, its answer's bytes.
+  # One request on a connection: its params, its body, its answer's bytes.  A thread
+  # of the function may write too, but none behind the end: there the connection is
+  # the next request's.
   class Request
     attr_reader :params, :input
 
@@ -239,7 +241,8 @@ module FcgiHost
       @connection = connection
       @id = id
       @is_kept = flags.to_i.anybits?(KEEP_CONN)
-      @is_body_ended = @is_deaf = @has_left = false
+      @is_body_ended = @is_deaf = @has_left = @is_over = false
+      @writer = Mutex.new
       @params = {}
       @input = Input.new(self)
       text = String.new(encoding: Encoding::BINARY)
@@ -259,31 +262,45 @@ module FcgiHost
     def read_body
       return false if @is_body_ended
 
+      over! if @is_over
       take_body(content_of(STDIN))
     end
 
     def write(data)
-      look
-      @connection.put_stream(STDOUT, @id, data)
-    rescue ClientLeft
-      @has_left = true
-      raise
+      as_writer do
+        look
+        @connection.put_stream(STDOUT, @id, data)
+      end
     end
 
     def flush
-      @connection.flush
-    rescue ClientLeft
-      @has_left = true
-      raise
+      as_writer { @connection.flush }
     end
 
     def finish(exit_code)
-      @connection.put(STDOUT, @id, '')
-      @connection.put_end(@id, REQUEST_COMPLETE, exit_code)
-      flush
+      as_writer do
+        @is_over = true
+        @connection.put(STDOUT, @id, '')
+        @connection.put_end(@id, REQUEST_COMPLETE, exit_code)
+        @connection.flush
+      end
     end
 
     private
+
+    def as_writer
+      @writer.synchronize do
+        over! if @is_over
+        yield
+      rescue ClientLeft
+        @has_left = true
+        raise
+      end
+    end
+
+    def over!
+      raise IOError, 'the request is over'
+    end
 
     def left!
       @has_left = true

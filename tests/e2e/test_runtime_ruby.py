@@ -322,6 +322,19 @@ def test_requests_come_on_one_connection_that_is_kept():
             assert answer.text.split()[2] == str(count)
 
 
+def test_who_has_kept_an_answer_writes_into_no_later_one():
+    with alone() as program, program.connect() as connection:
+        answers = []
+        for part in ("/keep", "/kept", "/hello"):
+            connection.send(scripted.request(part, flags=fcgi.KEEP_CONN))
+            answers.append(connection.read_answer())
+    assert all(answer.is_complete and answer.status == 200
+               for answer in answers)
+    assert answers[0].text == "kept\n"
+    assert answers[1].text == "the write said: the request is over"
+    assert answers[2].text.startswith("hello ")
+
+
 def test_a_broken_answer_ends_a_kept_connection_and_not_the_program():
     with alone() as program:
         pid = program.fetch("/hello").text.split()[1]

@@ -3,6 +3,7 @@ use strict;
 use warnings;
 
 my $served = 0;
+my $kept;
 
 sub text {
 	return [200, ['Content-Type' => 'text/plain'], [@_]];
@@ -105,6 +106,17 @@ my %parts = (
 		warn "slow has begun\n";
 		my $line = $env->{'psgi.input'}->getline;
 		text("slow heard $line");
+	},
+	keep => sub {
+		return sub {
+			$kept = $_[0]->([200, ['Content-Type' => 'text/plain']]);
+			$kept->write("kept\n");
+		};
+	},
+	kept => sub {
+		eval { $kept->write("another's words\n"); 1 } or
+		    return text("the write said: $@");
+		text('it could be written');
 	},
 	loaded => sub { text(join ' ', sort keys %INC) },
 );

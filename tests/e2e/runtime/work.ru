@@ -183,6 +183,20 @@ module Parts
     text("slow heard #{env['rack.input'].gets}")
   end
 
+  def keep(_env)
+    [200, { 'Content-Type' => 'text/plain' }, lambda { |stream|
+      stream.write("kept\n")
+      @kept = stream
+    }]
+  end
+
+  def kept(_env)
+    @kept.write("another's words\n")
+    text('it could be written')
+  rescue IOError => error
+    text("the write said: #{error.message}")
+  end
+
   def loaded(_env)
     text($LOADED_FEATURES.join("\n"))
   end
