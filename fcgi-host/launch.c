@@ -107,7 +107,8 @@ step_runtime(struct start *s)
 			return error;
 	}
 	if (s->shell == NULL)
-		s->argv = resolve_argv(s->runtime, s->file.name);
+		s->argv = resolve_argv(s->runtime, s->file.name,
+		    s->limits.value[LIMIT_MEMORY_BYTES]);
 	if (s->shell == NULL && s->argv == NULL)
 		return -ENOMEM;
 	return 0;

@@ -1,5 +1,6 @@
 #include <errno.h>
 #include <fcntl.h>
+#include <inttypes.h>
 #include <linux/openat2.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -149,6 +150,11 @@ struct strings {
 	char *free; /* where the next byte goes */
 };
 
+/* What %f and %m stand for in a command. */
+struct marks {
+	const char *path, *memory;
+};
+
 static void
 put(struct strings *out, const char *text, size_t n)
 {
@@ -156,26 +162,55 @@ put(struct strings *out, const char *text, size_t n)
 	out->free += n;
 }
 
-/* One argument; the first %f in it becomes the path.  True: there was one. */
-static bool
-put_argument(struct strings *out, const char *text, const char *path)
+/* What stands for a mark, which begins with a percent sign; NULL: it is none. */
+static const char *
+mark_value(const char *mark, const struct marks *marks)
 {
-	const char *mark = strstr(text, "%f");
+	return strncmp(mark, "%f", 2) == 0 ? marks->path :
+	    strncmp(mark, "%m", 2) == 0 ? marks->memory : NULL;
+}
+
+/* One argument, with what its marks stand for.  True: the path is among that. */
+static bool
+put_argument(struct strings *out, const char *text, const struct marks *marks)
+{
+	bool has_path = false;
 
 	out->argv[out->argc++] = out->free;
-	if (mark != NULL) {
-		put(out, text, (size_t)(mark - text));
-		put(out, path, strlen(path));
-		text = mark + 2;
+	while (*text != '\0') {
+		const char *value = mark_value(text, marks);
+
+		if (value == NULL || (value == marks->path && has_path)) {
+			put(out, text++, 1);
+			continue;
+		}
+		put(out, value, strlen(value));
+		has_path |= value == marks->path;
+		text += 2;
 	}
-	put(out, text, strlen(text) + 1);
-	return mark != NULL;
+	put(out, "", 1);
+	return has_path;
+}
+
+/* The bytes that an argument takes at most. */
+static size_t
+room_of(const char *text, const struct marks *marks)
+{
+	size_t room = strlen(text) + strlen(marks->path) + 1;
+
+	while ((text = strstr(text, "%m")) != NULL) {
+		room += strlen(marks->memory);
+		text += 2;
+	}
+	return room;
 }
 
 char **
-resolve_argv(const struct conf_runtime *runtime, const char *file_name)
+resolve_argv(const struct conf_runtime *runtime, const char *file_name,
+    uint64_t memory_bytes)
 {
-	char path[sizeof(SANDBOX_FN_DIR) + 1 + CTL_PATH_MAX];
+	char path[sizeof(SANDBOX_FN_DIR) + 1 + CTL_PATH_MAX], memory[24];
+	const struct marks marks = { path, memory };
 	char *none[] = { NULL };
 	char **command = runtime != NULL ? runtime->command : none;
 	struct strings out = { 0 };
@@ -183,16 +218,18 @@ resolve_argv(const struct conf_runtime *runtime, const char *file_name)
 	bool is_placed = false;
 
 	snprintf(path, sizeof(path), "%s/%s", SANDBOX_FN_DIR, file_name);
+	snprintf(memory, sizeof(memory), "%" PRIu64,
+	    memory_bytes / (1024 * 1024));
 	for (; command[count] != NULL; count++)
-		bytes += strlen(command[count]) + sizeof(path) + 1;
+		bytes += room_of(command[count], &marks);
 	out.argv = malloc((count + 2) * sizeof(char *) + bytes + sizeof(path));
 	if (out.argv == NULL)
 		return NULL;
 	out.free = (char *)(out.argv + count + 2);
 	for (; *command != NULL; command++)
-		is_placed |= put_argument(&out, *command, path);
+		is_placed |= put_argument(&out, *command, &marks);
 	if (!is_placed)
-		(void)put_argument(&out, path, "");
+		(void)put_argument(&out, "%f", &marks);
 	out.argv[out.argc] = NULL;
 	return out.argv;
 }

@@ -45,9 +45,10 @@ void resolve_binds_close(struct sandbox_plan *plan);
 
 /*
  * The program's arguments: the runtime's command with the function's path in
- * the place of %f, or the path itself (runtime NULL).  Allocated in one piece:
- * free() it.  NULL: no memory.
+ * the place of %f and its memory, in whole MiB, in that of %m; or the path itself
+ * (runtime NULL).  Allocated in one piece: free() it.  NULL: no memory.
  */
-char **resolve_argv(const struct conf_runtime *runtime, const char *file_name);
+char **resolve_argv(const struct conf_runtime *runtime, const char *file_name,
+    uint64_t memory_bytes);
 
 #endif

@@ -263,21 +263,52 @@ the_path_takes_the_place_of_its_mark_or_stands_last(void **state)
 	char **argv;
 
 	(void)state;
-	argv = resolve_argv(NULL, "hello.cgi");
+	argv = resolve_argv(NULL, "hello.cgi", 0);
 	assert_string_equal(argv[0], "/fn/hello.cgi");
 	assert_null(argv[1]);
 	free(argv);
-	argv = resolve_argv(conf_runtime_by_name(conf, "a"), "main.a");
+	argv = resolve_argv(conf_runtime_by_name(conf, "a"), "main.a",
+	    0);
 	assert_string_equal(argv[0], "/bin/a");
 	assert_string_equal(argv[1], "-x");
 	assert_string_equal(argv[2], "/fn/main.a");
 	assert_null(argv[3]);
 	free(argv);
-	argv = resolve_argv(conf_runtime_by_name(conf, "b"), "main.b");
+	argv = resolve_argv(conf_runtime_by_name(conf, "b"), "main.b",
+	    0);
 	assert_string_equal(argv[0], "/bin/b");
 	assert_string_equal(argv[1], "--file=/fn/main.b");
 	assert_string_equal(argv[2], "-v");
 	assert_null(argv[3]);
+	free(argv);
+	conf_unref(conf);
+}
+
+static void
+the_memory_takes_the_place_of_its_mark_in_whole_mib(void **state)
+{
+	struct conf *conf = conf_of(
+	    "[runtime a]\nextensions = a\nprotocol = cgi\n"
+	    "command = /bin/a %m --heap=%mM,%m 100% %x\n"
+	    "[runtime b]\nextensions = b\nprotocol = cgi\n"
+	    "command = /bin/b %m%f%f\n");
+	char **argv;
+
+	(void)state;
+	argv = resolve_argv(conf_runtime_by_name(conf, "a"), "main.a",
+	    UINT64_C(128) << 20);
+	assert_string_equal(argv[1], "128");
+	assert_string_equal(argv[2], "--heap=128M,128");
+	assert_string_equal(argv[3], "100%");
+	assert_string_equal(argv[4], "%x");
+	assert_string_equal(argv[5], "/fn/main.a");
+	assert_null(argv[6]);
+	free(argv);
+	/* the most that there can be */
+	argv = resolve_argv(conf_runtime_by_name(conf, "b"), "main.b",
+	    UINT64_MAX);
+	assert_string_equal(argv[1], "17592186044415/fn/main.b%f");
+	assert_null(argv[2]);
 	free(argv);
 	conf_unref(conf);
 }
@@ -296,6 +327,7 @@ main(void)
 		TEST(what_is_no_regular_file_is_refused),
 		TEST(binds_are_opened_without_links),
 		TEST(the_path_takes_the_place_of_its_mark_or_stands_last),
+		TEST(the_memory_takes_the_place_of_its_mark_in_whole_mib),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
