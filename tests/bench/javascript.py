@@ -31,7 +31,7 @@ def installed_with(rig, place, **keys):
     more = "".join(f"{key} = {value}\n" for key, value in keys.items())
     if f"bind = {place.dir}" not in text:
         more += f"bind = {place.dir}\n"
-    text, count = re.subn(r"(?m)^(command = /usr/bin/node .*\n)", rf"\1{more}",
+    text, count = re.subn(r"(?m)^(command = .* /usr/bin/node .*\n)", rf"\1{more}",
                           text)
     if count != 1:
         raise Trouble("the sample has no [runtime node]")
