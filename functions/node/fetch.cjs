@@ -4,99 +4,11 @@
  * as the answer.
  */
 
-const TOKEN = /^[!#$%&'*+.^_`|~0-9a-z-]+$/;
+const { requestOf } = require('./request.cjs');
+
 const NEXT_COOKIE = /, (?=[!#$%&'*+.^_`|~0-9a-z-]+=)/i;
 const UNCLEAN = /[\r\n\0]/;
-/* So much of a body is read ahead of who reads the stream. */
-const BODY_AHEAD = 1 << 16;
 const NO_BODY = new Set([204, 205, 304]);
-
-/* What the web server was sent, lower-case, one value for each name. */
-function headersOf(params) {
-	const headers = {};
-
-	for (const name in params) {
-		if (name.startsWith('HTTP_')) {
-			const plain = name.slice(5).toLowerCase().replaceAll('_', '-');
-
-			if (TOKEN.test(plain))
-				headers[plain] = params[name];
-		}
-	}
-	if (params.CONTENT_TYPE)
-		headers['content-type'] = params.CONTENT_TYPE;
-	if (params.CONTENT_LENGTH)
-		headers['content-length'] = params.CONTENT_LENGTH;
-	return headers;
-}
-
-function isSecure(params) {
-	return params.HTTPS === 'on' || params.REQUEST_SCHEME === 'https';
-}
-
-/* The path and query as the client sent them. */
-function targetOf(params) {
-	const target = params.REQUEST_URI;
-
-	if (target?.startsWith('/'))
-		return target;
-	return (params.SCRIPT_NAME ?? '') + (params.PATH_INFO ?? '') +
-	    (params.QUERY_STRING ? `?${params.QUERY_STRING}` : '');
-}
-
-function urlOf(params) {
-	const scheme = isSecure(params) ? 'https' : 'http';
-
-	return `${scheme}://${params.HTTP_HOST || params.SERVER_NAME ||
-	    'localhost'}${targetOf(params)}`;
-}
-
-function bodyOf(exchange) {
-	return new ReadableStream({
-		type: 'bytes',
-		start(controller) {
-			this.isOpen = true;
-			exchange.readBody({
-				data: (piece) => {
-					if (this.isOpen)
-						controller.enqueue(new Uint8Array(piece));
-					return !this.isOpen || controller.desiredSize > 0;
-				},
-				end: () => {
-					if (this.isOpen)
-						controller.close();
-					this.isOpen = false;
-					controller.byobRequest?.respond(0);
-				},
-			});
-			exchange.failBody = (reason) => {
-				if (this.isOpen)
-					controller.error(reason);
-				this.isOpen = false;
-			};
-		},
-		pull() {
-			exchange.wantBody();
-		},
-		cancel() {
-			this.isOpen = false;
-			exchange.wantBody();
-		},
-	}, { highWaterMark: BODY_AHEAD });
-}
-
-function requestOf(exchange, signal) {
-	const { params } = exchange;
-	const method = params.REQUEST_METHOD || 'GET';
-	const init = { method, headers: headersOf(params), signal };
-
-	if (method !== 'GET' && method !== 'HEAD' &&
-	    params.CONTENT_LENGTH !== '0') {
-		init.body = bodyOf(exchange);
-		init.duplex = 'half';
-	}
-	return new Request(urlOf(params), init);
-}
 
 function isResponse(value) {
 	return value instanceof Response || (typeof value?.status === 'number' &&
@@ -197,18 +109,11 @@ async function respond(exchange, handler, request, context) {
  * end then.
  */
 async function serve(exchange, handler, tell) {
-	const controller = new AbortController();
 	const pending = [];
 	let request;
 
-	exchange.onGone = () => {
-		controller.abort();
-		exchange.failBody?.(controller.signal.reason);
-	};
-	if (exchange.isGone)
-		exchange.onGone();
 	try {
-		request = requestOf(exchange, controller.signal);
+		request = requestOf(exchange);
 	} catch {
 		exchange.write(Buffer.from('Status: 400 Bad Request\r\n' +
 		    'Content-Type: text/plain\r\n\r\nBad Request\n'));
@@ -225,4 +130,4 @@ async function serve(exchange, handler, tell) {
 	exchange.end(0);
 }
 
-module.exports = { serve, headersOf, targetOf, isSecure };
+module.exports = { serve };

@@ -8,7 +8,7 @@
 
 const http = require('node:http');
 const { Duplex } = require('node:stream');
-const { headersOf, isSecure, targetOf } = require('./fetch.cjs');
+const { headersOf, isSecure, targetOf } = require('./request.cjs');
 
 const HEAD_END = '\r\n\r\n';
 /* Of the connection, which is the web server's. */

@@ -297,6 +297,31 @@ def test_a_warm_program_serves_again_and_again(host):
         assert host.fetch("/fn/fetch/echo", data).body == data
 
 
+def test_a_program_that_leaves_garbage_stays_within_its_memory(host):
+    pids = set()
+    with host.connect() as connection:
+        for _ in range(1500):
+            connection.send(fcgi.request_bytes("/fn/fetch/garbage",
+                                               flags=fcgi.KEEP_CONN))
+            answer = connection.read_answer()
+            assert answer.status == 200, (answer, host.log()[-2000:])
+            pids.add(answer.text)
+    assert len(pids) == 1, "it ended in between"
+
+
+@pytest.mark.parametrize("own,limit", [("", 48), ("--max-old-space-size=70", 70),
+                                       ("--max_old_space_size=70", 70)])
+def test_v8_knows_of_the_memory_that_the_function_has(start, place, own, limit):
+    host = start.host({"heap.mjs": "import v8 from 'node:v8'\n"
+                       "const { heap_size_limit } = v8.getHeapStatistics()\n"
+                       "export default () => new Response("
+                       "String(heap_size_limit >> 20))"},
+                      {"function heap": {"env.node_options": own}},
+                      text=place.sections("node"))
+    # and three of the spaces for what is young
+    assert int(host.fetch("/fn/heap").text) in range(limit, limit + 8)
+
+
 def test_a_new_version_by_rename_is_served(host):
     for word in ("one", "two"):
         host.add("version.mjs", "export default { fetch: () => "

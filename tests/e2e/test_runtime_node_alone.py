@@ -1,4 +1,5 @@
 """The program of JavaScript functions by itself: its FastCGI, its end, its start."""
+import json
 import subprocess
 import time
 
@@ -43,10 +44,10 @@ def request(url, request_id=1, flags=0, **extra):
                               SCRIPT_NAME="", PATH_INFO=url, **extra)
 
 
-def hang(program, connection, flags=0):
+def hang(program, connection, flags=0, **extra):
     """A request that is under way until its client leaves."""
     program.heard = len(program.log())
-    connection.send(request("/hang", flags=flags))
+    connection.send(request("/hang", flags=flags, **extra))
     wait_said(program, "hangs")
 
 
@@ -160,6 +161,46 @@ def test_the_signal_of_a_request_is_aborted_when_the_client_is_gone(
             assert connection.read_answer(2).status == 200
     wait_said(shared, "aborted: AbortError")
     assert shared.fetch("/facts").status == 200
+
+
+@pytest.mark.parametrize("how", ["clone", "again"])
+def test_who_follows_a_request_is_told_that_the_client_is_gone(shared, how):
+    with shared.connect() as connection:
+        hang(shared, connection, REQUEST_URI=f"/hang?{how}")
+    wait_said(shared, "aborted: AbortError")
+
+
+def test_a_body_that_is_asked_for_behind_the_client_s_leaving_is_an_error(
+        shared):
+    with shared.connect() as connection:
+        shared.heard = len(shared.log())
+        connection.send(fcgi.begin() + fcgi.stream(fcgi.PARAMS, 1, fcgi.pairs(
+            {**fcgi.request_params("/hang", "POST", 9),
+             "REQUEST_URI": "/hang?late"})) + fcgi.record(fcgi.STDIN, 1, b"some"))
+        wait_said(shared, "hangs late")
+    wait_said(shared, "late: AbortError")
+    assert shared.fetch("/facts").status == 200
+
+
+@pytest.mark.parametrize("method,body", [
+    ("GET", ""), ("POST", "words"), ("PROPFIND", "words"), ("patch", "words")])
+def test_a_request_is_node_s_own_to_whoever_looks_at_it(shared, method, body):
+    answer = shared.fetch("/shape", body.encode(), REQUEST_METHOD=method,
+                          HTTP_X_ONE="1")
+    assert json.loads(answer.text) == {
+        "is": True, "constructor": True, "tag": "[object Request]",
+        "shown": True, "urls": 1, "methods": [method] * 3,
+        "bodies": [body] * 2, "used": [body != "", body != ""],
+        "one": ["1", "1", None], "two": "2", "three": ["3", None],
+        "signals": True, "keys": []}
+
+
+@pytest.mark.parametrize("extra", [
+    {"HTTP_HOST": "two words"}, {"HTTP_HOST": "who:why@localhost"},
+    {"HTTP_X_ONE": "a\nb"}, {"REQUEST_METHOD": "TRACE"},
+    {"REQUEST_METHOD": "G T"}])
+def test_what_is_no_request_is_400(shared, extra):
+    assert shared.fetch("/facts", **extra).status == 400
 
 
 @pytest.mark.parametrize("how", ["abort", "close"])

@@ -1,6 +1,8 @@
 /* A fetch handler with one act for each PATH_INFO, for test_runtime_node.py. */
 import { existsSync, writeSync } from 'node:fs';
+import { inspect } from 'node:util';
 
+const kept = [];
 let served = 0;
 
 async function fileThere(path) {
@@ -123,12 +125,46 @@ const acts = {
 		}));
 	},
 	async hang(request) {
-		console.log(`hangs ${new URL(request.url).search.slice(1)}`);
+		const how = new URL(request.url).search.slice(1);
+		const asked = { clone: () => request.clone(),
+			again: () => new Request(request) }[how]?.() ?? request;
+
+		console.log(`hangs ${how}`);
 		await new Promise((resolve) => {
-			request.signal.addEventListener('abort', resolve);
+			asked.signal.addEventListener('abort', resolve);
 		});
-		console.log(`aborted: ${request.signal.reason.name}`);
+		console.log(`aborted: ${asked.signal.reason.name}`);
+		if (how === 'late')
+			await request.text().catch(({ name }) =>
+				console.log(`late: ${name}`));
 		return new Response('nobody reads this');
+	},
+	/* a request as others take it */
+	async shape(request) {
+		const copy = request.clone();
+		const more = new Request(request, { headers: { 'x-two': '2' } });
+
+		request.headers.append('x-three', '3');
+		return Response.json({
+			is: request instanceof Request,
+			constructor: request.constructor === Request,
+			tag: String(request),
+			shown: /^Request \{/.test(inspect(request)),
+			urls: new Set([request, copy, more].map((r) => r.url)).size,
+			methods: [request.method, copy.method, more.method],
+			bodies: [await copy.text(), await more.text()],
+			used: [request.bodyUsed, copy.bodyUsed],
+			one: [request, copy, more].map((r) => r.headers.get('x-one')),
+			two: more.headers.get('x-two'),
+			three: [request, copy].map((r) => r.headers.get('x-three')),
+			signals: request.signal === request.signal,
+			keys: Object.keys(request),
+		});
+	},
+	/* as much as its memory, in some hundred requests */
+	garbage() {
+		kept[served++ % 64] = new Array(12000).fill(served);
+		return new Response(String(process.pid));
 	},
 	async brief() {
 		console.log('begins');
