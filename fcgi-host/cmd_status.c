@@ -11,7 +11,8 @@
 #include "fcgi-host/sock.h"
 
 #define STATUS_TIMEOUT_MS 10000
-#define COLUMNS 8 /* of functions, and of instances */
+#define COLUMNS 8 /* of functions */
+#define INSTANCE_COLUMNS 9
 #define TENANT_COLUMNS 9
 
 void
@@ -21,7 +22,8 @@ status_init(struct status *status, bool is_json)
 		"EXECUTIONS", "WAITING", "INSTANCES", "PREPARED", "IDLE",
 		"BUSY" };
 	static const char *const instances[] = { "INSTANCE", "FUNCTION",
-		"VERSION", "STATE", "AGE", "EXECUTIONS", "CPU", "MEMORY" };
+		"VERSION", "STATE", "AGE", "EXECUTIONS", "CPU", "MEMORY",
+		"BY" };
 	static const char *const tenants[] = { "TENANT", "WAITING", "BUSY",
 		"INSTANCES", "MAX_INSTANCES", "MEMORY", "MAX_MEMORY",
 		"MAX_PROCESSES", "MAX_CPU" };
@@ -30,17 +32,18 @@ status_init(struct status *status, bool is_json)
 	memset(status, 0, sizeof(*status));
 	status->is_json = is_json;
 	status_budgets_init(status);
-	status->functions.columns = status->instances.columns = COLUMNS;
+	status->functions.columns = COLUMNS;
 	status->functions.right = 0xfc; /* all but name and version */
+	status->instances.columns = INSTANCE_COLUMNS;
 	status->instances.right = 0xf1;
 	status->tenants.columns = TENANT_COLUMNS;
 	status->tenants.right = 0x1fe;
 	for (i = 0; i < TENANT_COLUMNS; i++)
 		cmd_table_add(&status->tenants, "%s", tenants[i]);
-	for (i = 0; i < COLUMNS; i++) {
+	for (i = 0; i < COLUMNS; i++)
 		cmd_table_add(&status->functions, "%s", functions[i]);
+	for (i = 0; i < INSTANCE_COLUMNS; i++)
 		cmd_table_add(&status->instances, "%s", instances[i]);
-	}
 }
 
 void
@@ -200,11 +203,19 @@ add_function(struct status *status, const struct ctl_status_fn *fn)
 	return error;
 }
 
+static const char *const memory_sources[CTL_MEMORY_COUNT] = {
+	[CTL_MEMORY_CGROUP] = "cgroup",
+	[CTL_MEMORY_PSS] = "pss",
+	[CTL_MEMORY_RSS] = "rss",
+};
+
 static int
 add_instance(struct status *status, const struct ctl_status_instance *one)
 {
 	struct cmd_table *table = &status->instances;
 	struct buf *json = &status->json_instances;
+	const char *source = one->memory_source < CTL_MEMORY_COUNT ?
+	    memory_sources[one->memory_source] : NULL;
 	char span[32];
 	int error;
 
@@ -219,11 +230,8 @@ add_instance(struct status *status, const struct ctl_status_instance *one)
 		cmd_table_add(table, "%" PRIu64 ".%03" PRIu64 "s",
 		    one->cpu_usage_us / 1000000,
 		    one->cpu_usage_us / 1000 % 1000);
-		if (one->memory_kib == 0)
-			cmd_table_add(table, "-");
-		else
-			cmd_table_add(table, "%" PRIu64 " KiB",
-			    one->memory_kib);
+		add_or_dash(table, one->memory_kib, " KiB");
+		cmd_table_add(table, "%s", source == NULL ? "-" : source);
 		return table->error;
 	}
 	error = buf_addf(json, "%s{\"instance\":%" PRIu64 ",",
@@ -240,12 +248,14 @@ add_instance(struct status *status, const struct ctl_status_instance *one)
 		error = json_text(json, "state", one->state);
 	if (error == 0)
 		error = buf_addf(json, ",\"age_ms\":%" PRIu64
-		    ",\"executions\":%" PRIu64 ",\"cpu_us\":%" PRIu64
-		    ",\"memory_kib\":", one->age_ms, one->executions,
-		    one->cpu_usage_us);
+		    ",\"executions\":%" PRIu64 ",\"cpu_us\":%" PRIu64,
+		    one->age_ms, one->executions, one->cpu_usage_us);
 	if (error == 0)
-		error = one->memory_kib == 0 ? buf_add_str(json, "null}") :
-		    buf_addf(json, "%" PRIu64 "}", one->memory_kib);
+		error = json_or_null(json, "memory_kib", one->memory_kib);
+	if (error == 0)
+		error = source == NULL ?
+		    buf_add_str(json, ",\"memory_source\":null}") :
+		    buf_addf(json, ",\"memory_source\":\"%s\"}", source);
 	return error;
 }
 

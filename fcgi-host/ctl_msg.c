@@ -321,7 +321,8 @@ check_status_instance(const struct ctl_msg *msg)
 	const struct ctl_status_instance *instance = &msg->u.status_instance;
 
 	return IS_TEXT(instance->function) && IS_TEXT(instance->version) &&
-	    IS_TEXT(instance->state) ? 0 : -EPROTO;
+	    IS_TEXT(instance->state) && instance->pad == 0 &&
+	    instance->memory_source < CTL_MEMORY_COUNT ? 0 : -EPROTO;
 }
 
 static int

@@ -372,6 +372,15 @@ struct ctl_status_host {
 	uint32_t accounting_error; /* errno that stands in the way now, or 0 */
 };
 
+/* By what the memory of an instance is known. */
+enum ctl_memory_source {
+	CTL_MEMORY_UNKNOWN,
+	CTL_MEMORY_CGROUP, /* memory.current of the whole leaf */
+	CTL_MEMORY_PSS,    /* its processes, each page by its share */
+	CTL_MEMORY_RSS,    /* its processes, each page in whole */
+	CTL_MEMORY_COUNT
+};
+
 /* Of a tenant whose functions were asked for; a ceiling of 0: none. */
 struct ctl_status_tenant {
 	char tenant[CTL_TENANT_MAX + 1];
@@ -394,6 +403,8 @@ struct ctl_status_instance {
 	char state[16];
 	uint64_t age_ms, executions, cpu_usage_us;
 	uint64_t memory_kib; /* 0: not known */
+	uint32_t memory_source; /* enum ctl_memory_source */
+	uint32_t pad;
 };
 
 #define CTL_BUDGET_UNITS 3

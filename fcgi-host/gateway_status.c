@@ -13,6 +13,10 @@
 #include "fcgi-host/sock.h"
 
 #define CLIENT_TIMEOUT_US 10000000
+/* An init answers within a millisecond; one that is not let run, or lies, does
+ * not keep the others' row from who asks. */
+#define LOOK_US 5000
+#define LOOKS_MAX 100
 
 struct client {
 	struct gateway *gateway;
@@ -22,6 +26,7 @@ struct client {
 	int fd;
 	struct buf rows; /* whole messages */
 	void *tallies;   /* of tenants, tsearch(3); until the rows are made */
+	unsigned looks;  /* how often it was looked whether all have answered */
 };
 
 /* What a tenant's functions have together. */
@@ -164,6 +169,7 @@ instance_row(const struct instance *instance, void *arg)
 	struct ctl_status_instance *row = &msg.u.status_instance;
 	struct ctl_status_tenant *tenant;
 	struct cgroup_cpu cpu = { 0 };
+	enum ctl_memory_source source;
 
 	ctl_msg_init(&msg, CTL_STATUS_INSTANCE);
 	row->id = instance->id;
@@ -171,7 +177,8 @@ instance_row(const struct instance *instance, void *arg)
 	    sizeof(row->function));
 	memcpy(row->version, instance->function->info.version,
 	    sizeof(row->version));
-	row->memory_kib = instance_memory_kib(instance);
+	row->memory_kib = instance_memory_held(instance, &source);
+	row->memory_source = source;
 	strncpy(row->state, pool_state_name(instance),
 	    sizeof(row->state) - 1);
 	row->age_ms = (loop_now_us(client->gateway->loop) -
@@ -245,20 +252,12 @@ host_row(struct client *client)
 	row_add(client, &msg);
 }
 
-void
-gateway_status(struct gateway *gateway, int fd)
+static void
+rows_make(struct client *client)
 {
-	struct client *client = calloc(1, sizeof(*client));
-	struct loop *loop = gateway->loop;
+	struct gateway *gateway = client->gateway;
 	struct ctl_msg msg;
 
-	if (client == NULL) {
-		close_fd(&fd);
-		return;
-	}
-	client->gateway = gateway;
-	client->fd = fd;
-	client->io.fd = -1;
 	host_row(client);
 	pools_each(gateway->server.pools, pool_row, instance_row, client);
 	tdestroy(client->tallies, tally_end);
@@ -267,9 +266,45 @@ gateway_status(struct gateway *gateway, int fd)
 	catalog_each(gateway->server.catalog, budget_rows, client);
 	ctl_msg_init(&msg, CTL_REPLY);
 	row_add(client, &msg);
-	if (loop_timer_set(loop, &client->timer, loop_now_us(loop) +
-	    CLIENT_TIMEOUT_US, client_close, client) < 0 ||
-	    loop_io_add(loop, &client->io, fd, EPOLLOUT, client_ready,
-	    client) < 0)
+}
+
+/* The rows are made when all have said what they hold. */
+static void
+client_look(void *arg)
+{
+	struct client *client = arg;
+	struct loop *loop = client->gateway->loop;
+	bool is_late = client->looks++ == LOOKS_MAX;
+	int error;
+
+	if (client->gateway->fleet.looks_due > 0 && !is_late) {
+		error = loop_timer_set(loop, &client->timer,
+		    loop_now_us(loop) + LOOK_US, client_look, client);
+	} else {
+		rows_make(client);
+		error = loop_timer_set(loop, &client->timer,
+		    loop_now_us(loop) + CLIENT_TIMEOUT_US, client_close,
+		    client);
+		if (error == 0)
+			error = loop_io_add(loop, &client->io, client->fd,
+			    EPOLLOUT, client_ready, client);
+	}
+	if (error < 0)
 		client_close(client);
+}
+
+void
+gateway_status(struct gateway *gateway, int fd)
+{
+	struct client *client = calloc(1, sizeof(*client));
+
+	if (client == NULL) {
+		close_fd(&fd);
+		return;
+	}
+	client->gateway = gateway;
+	client->fd = fd;
+	client->io.fd = -1;
+	pools_ask_memory(gateway->server.pools);
+	client_look(client);
 }

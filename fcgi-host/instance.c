@@ -125,6 +125,7 @@ instance_free(struct instance *instance)
 	close_fd(&instance->memory_fd);
 	close_fd(&instance->freeze_fd);
 	function_unref(instance->function);
+	instance_look_end(instance);
 	instance->fleet->count--;
 	free(instance);
 }
@@ -180,7 +181,12 @@ report_take(struct instance *instance, const struct init_report *report,
 	}
 	if (report->type == INIT_EXIT || report->type == INIT_EXEC_FAILED)
 		instance->is_program_running = false;
-	if (report->type == INIT_MEMORY && is_late_measure(instance)) {
+	if (report->type == INIT_HELD && instance_looked(instance, report) < 0) {
+		instance_kill(instance, "init");
+		return;
+	}
+	if (report->type == INIT_HELD ||
+	    (report->type == INIT_MEMORY && is_late_measure(instance))) {
 		(void)instance_freeze(instance);
 		return;
 	}
@@ -464,7 +470,7 @@ instance_freeze(struct instance *instance)
 {
 	if (instance->is_frozen || instance->freeze_fd < 0 ||
 	    instance->state != INSTANCE_IDLE || instance->served == 0 ||
-	    instance->measures_due > 0 ||
+	    instance->measures_due > 0 || instance->is_look_due ||
 	    !instance->function->info.is_fastcgi)
 		return instance->is_frozen;
 	instance->is_frozen = pwrite(instance->freeze_fd, "1", 1, 0) == 1;
@@ -552,7 +558,8 @@ instance_order(struct instance *instance, enum init_order_type type,
 	struct init_order order = {
 		.magic = INIT_MAGIC,
 		.type = type,
-		.serial = ++instance->serial,
+		/* what an execution waits for is the last order's but for these */
+		.serial = type == INIT_LOOK ? 0 : ++instance->serial,
 		.env_length = env == NULL ? 0 : (uint32_t)buf_len(env),
 	};
 	struct buf message = { 0 };

@@ -59,6 +59,7 @@ struct fleet {
 	void *ops_arg;
 	uint64_t next_id;
 	uint64_t count;      /* instances that are not gone */
+	uint64_t looks_due;  /* of them, whose init was asked what it holds */
 	int fd_ceiling; /* descriptors from this number on keep nothing; 0 */
 };
 
@@ -122,6 +123,8 @@ struct instance {
 	/* init's last reading, if it was of a short execution; its time, 0; the
 	 * processor time of all executions since then */
 	uint64_t memory_kib, memory_us, memory_cpu_us;
+	bool is_look_due; /* INIT_LOOK has no answer so far */
+	uint64_t share_kib, resident_kib; /* that answer; 0: not known */
 	/* before an execution: as it was last read, and when; 0 */
 	uint64_t start_memory_kib, start_memory_us;
 	/* of its largest process, when init was last asked; 0 */
@@ -191,6 +194,18 @@ bool instance_peak_read(struct instance *instance, uint64_t *kib);
 /* What the sandbox holds now: of the whole leaf, or without a controller what
  * init has for itself, which is all of a prepared one's.  0: not known. */
 uint64_t instance_memory_kib(const struct instance *instance);
+/* Asks init what its processes hold, where no controller counts that; not of one
+ * that is frozen.  The answer, if there is one, is instance_memory_held's, and
+ * until then fleet->looks_due has one more. */
+void instance_look(struct instance *instance);
+/* The same as instance_memory_kib, or what instance_look has found. */
+uint64_t instance_memory_held(const struct instance *instance,
+    enum ctl_memory_source *source);
+/* init's answer.  -EPROTO: it was not asked. */
+int instance_looked(struct instance *instance,
+    const struct init_report *report);
+/* It will not answer any more. */
+void instance_look_end(struct instance *instance);
 /* What it holds before an execution, and where that is known from: of the whole
  * leaf, as it was at most 50 ms before; else of the largest process, at the end
  * of the last execution after which init was asked; or init's, where nobody else

@@ -1,4 +1,5 @@
 /* What is known of an instance's memory: its peak, what it holds, kills. */
+#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -48,6 +49,60 @@ instance_memory_kib(const struct instance *instance)
 	if (instance->served > 0 || instance->is_program_running)
 		return 0;
 	return statm_kib(instance->memory_fd);
+}
+
+void
+instance_look(struct instance *instance)
+{
+	instance->share_kib = instance->resident_kib = 0;
+	if (instance->is_look_due || instance->is_frozen ||
+	    (instance->memory_fd >= 0 && !instance->is_memory_of_init) ||
+	    (instance->state != INSTANCE_IDLE &&
+	    instance->state != INSTANCE_BUSY))
+		return;
+	instance->is_look_due =
+	    instance_order(instance, INIT_LOOK, NULL, NULL, 0) == 0;
+	instance->fleet->looks_due += instance->is_look_due;
+}
+
+void
+instance_look_end(struct instance *instance)
+{
+	instance->fleet->looks_due -= instance->is_look_due;
+	instance->is_look_due = false;
+}
+
+int
+instance_looked(struct instance *instance, const struct init_report *report)
+{
+	if (!instance->is_look_due)
+		return -EPROTO;
+	instance_look_end(instance);
+	instance->share_kib = report->memory_kib;
+	instance->resident_kib = report->memory_now_kib;
+	return 0;
+}
+
+uint64_t
+instance_memory_held(const struct instance *instance,
+    enum ctl_memory_source *source)
+{
+	uint64_t kib = instance->share_kib;
+
+	*source = CTL_MEMORY_PSS;
+	if (kib == 0) {
+		*source = CTL_MEMORY_RSS;
+		kib = instance->resident_kib;
+	}
+	if (kib == 0) {
+		/* init has not answered: that of itself is all there is */
+		*source = instance->is_memory_of_init ? CTL_MEMORY_RSS :
+		    CTL_MEMORY_CGROUP;
+		kib = instance_memory_kib(instance);
+	}
+	if (kib == 0)
+		*source = CTL_MEMORY_UNKNOWN;
+	return kib;
 }
 
 /* A warm execution costs no reading where another has just paid for one. */

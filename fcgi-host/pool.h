@@ -121,7 +121,9 @@ struct pool_facts {
 	uint64_t executions, queued, instances, prepared, idle, busy;
 	uint64_t throttled_ms; /* until it is tried again; 0: it is not */
 };
-/* As instance_state_name, and "prepared", "frozen". */
+/* Asks all instances what they hold: instance_look. */
+void pools_ask_memory(struct pools *pools);
+/* As instance_state_name, and "prepared", "spare", "frozen". */
 const char *pool_state_name(const struct instance *instance);
 void pools_each(struct pools *pools,
     void (*pool_fn)(const struct pool_facts *facts, void *arg),

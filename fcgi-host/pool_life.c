@@ -298,6 +298,17 @@ pools_account(struct pools *pools, uint64_t at_us, uint64_t time_us)
 }
 
 void
+pools_ask_memory(struct pools *pools)
+{
+	struct instance *instance;
+	struct pool *pool;
+
+	TAILQ_FOREACH(pool, &pools->all, in)
+		TAILQ_FOREACH(instance, &pool->all, in_pool)
+			instance_look(instance);
+}
+
+void
 pools_each(struct pools *pools,
     void (*pool_fn)(const struct pool_facts *facts, void *arg),
     void (*instance_fn)(const struct instance *instance, void *arg),

@@ -342,6 +342,19 @@ on_measure(struct init *init, uint64_t serial)
 	init->report = kept;
 }
 
+/* Likewise. */
+static void
+on_look(struct init *init, uint64_t serial)
+{
+	struct init_report kept = init->report;
+
+	report_clear(init, serial);
+	init->report.memory_kib = memory_held_kib(INIT_PROC_FD,
+	    &init->report.memory_now_kib);
+	send_report(init, INIT_HELD);
+	init->report = kept;
+}
+
 static void
 on_order(struct init *init, size_t n, const int *fds, size_t fd_count)
 {
@@ -360,6 +373,8 @@ on_order(struct init *init, size_t n, const int *fds, size_t fd_count)
 		on_end(init);
 	else if (order->type == INIT_MEASURE)
 		on_measure(init, order->serial);
+	else if (order->type == INIT_LOOK)
+		on_look(init, order->serial);
 	else
 		_exit(EXIT_PROTOCOL);
 }

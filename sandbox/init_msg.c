@@ -7,7 +7,7 @@ init_report_check(const struct init_report *report, size_t n)
 {
 	if (n != sizeof(*report) || report->magic != INIT_MAGIC)
 		return -EPROTO;
-	if (report->type < INIT_EXIT || report->type > INIT_MEMORY)
+	if (report->type < INIT_EXIT || report->type > INIT_HELD)
 		return -EPROTO;
 	if (report->user_us > INIT_TIME_MAX_US ||
 	    report->system_us > INIT_TIME_MAX_US ||

@@ -39,7 +39,9 @@ enum init_order_type {
 	/* Report the peak of the largest process of the tree since the last
 	 * INIT_MEASURE, and what the largest one holds now; start a new peak
 	 * (clear_refs). */
-	INIT_MEASURE
+	INIT_MEASURE,
+	/* Report what all processes hold now, and change nothing. */
+	INIT_LOOK
 };
 
 struct init_order {
@@ -62,7 +64,11 @@ enum init_report_type {
 	 * the program's stderr has a line about it */
 	INIT_EXEC_FAILED,
 	INIT_DIRTY,       /* could not be cleaned: the instance must end */
-	INIT_MEMORY       /* answer to INIT_MEASURE: memory_kib, 0 not known */
+	INIT_MEMORY,      /* answer to INIT_MEASURE: memory_kib, 0 not known */
+	/* answer to INIT_LOOK, of all processes: memory_kib their shares of the
+	 * pages that are in memory (PSS), 0 if one of them does not show its;
+	 * memory_now_kib all of their pages (RSS) */
+	INIT_HELD
 };
 
 struct init_report {
@@ -73,7 +79,8 @@ struct init_report {
 	int32_t value;
 	uint64_t user_us, system_us; /* wait4's, of the whole tree */
 	uint64_t memory_kib;         /* ru_maxrss of the largest process */
-	uint64_t memory_now_kib;     /* INIT_MEMORY: what the largest one holds */
+	uint64_t memory_now_kib;     /* INIT_MEMORY: what the largest one holds;
+	                              * INIT_HELD: what all of them do */
 	uint32_t killed;             /* processes that were left behind */
 	uint32_t pad;
 };

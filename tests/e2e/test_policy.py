@@ -77,6 +77,7 @@ def test_status_shows_prepared_instances_with_their_memory(host):
     host.execute("/fn/a?head")
     one, = wait_states(host, "a", ["prepared"])
     assert 20 < one["memory_kib"] < 2048
+    assert one["memory_source"] in ("cgroup", "pss")
     assert one["executions"] == 0
     row, = [f for f in status(host)["functions"] if f["function"] == "a"]
     assert (row["prepared"], row["idle"], row["busy"]) == (1, 0, 0)

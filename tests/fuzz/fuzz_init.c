@@ -105,7 +105,7 @@ played_send(int fd, const void *data, size_t n, int flags)
 	(void)fd;
 	(void)flags;
 	CLAIM(init_report_check(report, n) == 0);
-	if (report->type == INIT_MEMORY) {
+	if (report->type == INIT_MEMORY || report->type == INIT_HELD) {
 		CLAIM(play.is_measure_owed &&
 		    report->serial == play.measure_serial);
 		play.is_measure_owed = false;
@@ -137,6 +137,7 @@ static pid_t played_vfork(void);
 
 int clean_all(void);
 uint64_t memory_peak_kib(int proc_fd, uint64_t *now_kib);
+uint64_t memory_held_kib(int proc_fd, uint64_t *resident_kib);
 
 int
 clean_all(void)
@@ -151,6 +152,12 @@ memory_peak_kib(int proc_fd, uint64_t *now_kib)
 	(void)proc_fd;
 	*now_kib = 4;
 	return 5;
+}
+
+uint64_t
+memory_held_kib(int proc_fd, uint64_t *resident_kib)
+{
+	return memory_peak_kib(proc_fd, resident_kib);
 }
 
 /* No descriptor of them is there: fuzz_env_file has what reads such a file. */
@@ -243,7 +250,8 @@ is_allowed(const struct init *init, size_t n, size_t fd_count)
 		return false;
 	if (order->type != INIT_RUN)
 		return (order->type == INIT_END ||
-		    order->type == INIT_MEASURE) && length == 0 &&
+		    order->type == INIT_MEASURE ||
+		    order->type == INIT_LOOK) && length == 0 &&
 		    fd_count == 0;
 	return init->state == STATE_IDLE &&
 	    !(init->is_fastcgi && init->has_started) &&
@@ -259,7 +267,8 @@ make_order(const struct init *init, size_t *fd_count)
 	bool is_run = type % 4 < 2;
 
 	sent.order = (struct init_order){ .magic = INIT_MAGIC,
-		.type = is_run ? INIT_RUN : type % 4, .serial = next() };
+		.type = is_run ? INIT_RUN :
+		    type % 4 + type / 4 % 2, .serial = next() };
 	*fd_count = !is_run ? 0 : init->is_fastcgi ? 2 : 3;
 	if (length > 0xe0)
 		length = (length - 0xe0) * 4300; /* up to beyond the bound */
@@ -298,7 +307,7 @@ give_order(struct init *init)
 	if (may && type == INIT_RUN) {
 		play.serial = sent.order.serial;
 		play.is_owed = true;
-	} else if (may && type == INIT_MEASURE) {
+	} else if (may && (type == INIT_MEASURE || type == INIT_LOOK)) {
 		play.measure_serial = sent.order.serial;
 		play.is_measure_owed = true;
 	}

@@ -240,6 +240,22 @@ follow(struct box *box, int out, int longest_ms, struct box_result *result)
 }
 
 int
+box_start_shell(struct box_host *host, struct box *box, const char *script)
+{
+	char *const argv[] = { (char *)"/bin/sh", (char *)"-c", (char *)script,
+		NULL };
+	struct sandbox_plan plan;
+	int error;
+
+	box_plan(host, &plan, argv);
+	error = box_start(host, &plan, box);
+	if (error != 0)
+		fprintf(stderr, "start: %s\n", box->child.failed_step);
+	box_plan_release(&plan);
+	return error;
+}
+
+int
 box_run(struct box *box, const char *const *env, int longest_ms,
     struct box_result *result)
 {

@@ -56,6 +56,9 @@ void box_plan_release(struct sandbox_plan *plan);
 /* Fills plan's sockets and leaf and starts it.  0 or negative errno. */
 int box_start(struct box_host *host, struct sandbox_plan *plan,
     struct box *box);
+/* Starts one, idle, whose program is a shell script.  0 or negative errno. */
+int box_start_shell(struct box_host *host, struct box *box,
+    const char *script);
 /* One CGI execution; env: "A=b" strings up to a NULL, or NULL.  0 or negative
  * errno (-ETIME after longest_ms: the sandbox is killed). */
 int box_run(struct box *box, const char *const *env, int longest_ms,

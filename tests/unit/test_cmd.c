@@ -181,6 +181,7 @@ fill_status(struct status *status)
 	strcpy(msg.u.status_instance.state, "idle");
 	msg.u.status_instance.cpu_usage_us = 1234567;
 	msg.u.status_instance.memory_kib = 321;
+	msg.u.status_instance.memory_source = CTL_MEMORY_PSS;
 	assert_int_equal(status_add(status, &msg), 0);
 	ctl_msg_init(&msg, CTL_STATUS_BUDGET);
 	strcpy(msg.u.status_budget.owner, "alice");
@@ -227,7 +228,7 @@ a_status_is_text_for_people(void **state)
 	    "    90%  1970-01-02T00:00:00Z\n"
 	    "budget_month  function alice/resize    2.25 GiB-s        1 GiB-s"
 	    "   225%  1970-01-02T00:00:00Z\n"));
-	assert_non_null(strstr(text, "1.234s  321 KiB\n"));
+	assert_non_null(strstr(text, "1.234s  321 KiB  pss\n"));
 	buf_free(&out);
 	status_free(&status);
 }
@@ -290,7 +291,7 @@ a_status_is_one_json_object_for_programs(void **state)
 	    "\"throttled_ms\":2500}],\"instances\":["
 	    "{\"instance\":3,\"function\":\"alice/resize\",\"version\":\"\","
 	    "\"state\":\"idle\",\"age_ms\":0,\"executions\":0,"
-	    "\"cpu_us\":1234567,\"memory_kib\":321}],"
+	    "\"cpu_us\":1234567,\"memory_kib\":321,\"memory_source\":\"pss\"}],"
 	    "\"budgets\":[{\"tenant\":\"alice\",\"period\":\"day\","
 	    "\"unit\":\"executions\",\"used\":9,\"allowed\":10,"
 	    "\"until\":\"1970-01-02T00:00:00Z\"},"

@@ -30,18 +30,10 @@
 
 static struct box_host host;
 
-/* An idle sandbox whose program is a shell script. */
 static void
 start_shell(struct box *box, const char *script)
 {
-	char *const argv[] = { (char *)"/bin/sh", (char *)"-c", (char *)script,
-		NULL };
-	struct sandbox_plan plan;
-
-	box_plan(&host, &plan, argv);
-	if (box_start(&host, &plan, box) != 0)
-		fail_msg("start: %s", box->child.failed_step);
-	box_plan_release(&plan);
+	assert_int_equal(box_start_shell(&host, box, script), 0);
 }
 
 static uint64_t
@@ -231,54 +223,6 @@ time_counts_over_the_whole_tree_also_of_orphans(void **state)
 	box_end(&host, &box);
 }
 
-static void
-memory_is_that_of_the_largest_process(void **state)
-{
-	struct box_result result;
-	struct box box;
-
-	(void)state;
-	start_shell(&box, "perl -e '$x = \"a\" x (48 << 20)'; true");
-	assert_int_equal(box_run(&box, NULL, 10000, &result), 0);
-	assert_in_range(result.report.memory_kib, 48 << 10, 140 << 10);
-	box_end(&host, &box);
-	start_shell(&box, "true");
-	assert_int_equal(box_run(&box, NULL, 10000, &result), 0);
-	assert_in_range(result.report.memory_kib, 1, 8 << 10);
-	box_end(&host, &box);
-}
-
-/* A figure that no program can lower by its own tricks, and that starts anew. */
-static void
-a_measure_gives_the_peak_and_starts_a_new_one(void **state)
-{
-	struct init_report report;
-	struct box box;
-	int out[2];
-	char byte;
-
-	(void)state;
-	start_shell(&box, "exec /usr/bin/python3 -c 'import time\n"
-	                  "x = bytearray(48 << 20)\nx = None\n"
-	                  "print(1, flush=True)\ntime.sleep(20)'");
-	assert_int_equal(sock_pipe(out), 0);
-	assert_int_equal(box_order(&box, INIT_RUN, NULL,
-	    (const int[]) { out[0], out[1], out[1] }, 3), 0);
-	close(out[1]);
-	assert_int_equal(read(out[0], &byte, 1), 1);
-	close(out[0]);
-	for (int i = 0; i < 2; i++) {
-		assert_int_equal(box_order(&box, INIT_MEASURE, NULL, NULL, 0), 0);
-		assert_int_equal(box_report(&box, 5000, &report), 0);
-		assert_int_equal(report.type, INIT_MEMORY);
-		assert_int_equal(report.serial, box.serial);
-		if (i == 0)
-			assert_true(report.memory_kib >= 48 << 10);
-	}
-	assert_in_range(report.memory_kib, 1 << 10, 40 << 10);
-	box_end(&host, &box);
-}
-
 /* ------------------------------------------------------------- what is left */
 
 static void
@@ -395,6 +339,8 @@ static const struct malformed malformed[] = {
 	{ "eight descriptors", RUN(4), "A=b", 4, 0, 8 },
 	{ "a descriptor with an end", { INIT_MAGIC, INIT_END, 1, 0, 0 }, "", 0,
 	    0, 1 },
+	{ "bytes after a look", { INIT_MAGIC, INIT_LOOK, 1, 0, 0 }, "x", 1,
+	    0, 0 },
 	{ "bytes after a measure", { INIT_MAGIC, INIT_MEASURE, 1, 0, 0 }, "x",
 	    1, 0, 0 },
 	{ "a block with an end", { INIT_MAGIC, INIT_END, 1, 4, 0 }, "A=b", 4,
@@ -512,7 +458,7 @@ a_report_is_checked_to_the_last_byte(void **state)
 		bad = good;
 		bad.type = type;
 		assert_int_equal(init_report_check(&bad, sizeof(bad)),
-		    type >= 1 && type <= 4 ? 0 : -EPROTO);
+		    type >= INIT_EXIT && type <= INIT_HELD ? 0 : -EPROTO);
 	}
 	for (size_t n = 0; n < sizeof(good); n++)
 		assert_int_equal(init_report_check(&good, n), -EPROTO);
@@ -553,8 +499,6 @@ main(void)
 		cmocka_unit_test(a_program_is_found_by_its_bare_name),
 		cmocka_unit_test(
 		    time_counts_over_the_whole_tree_also_of_orphans),
-		cmocka_unit_test(memory_is_that_of_the_largest_process),
-		cmocka_unit_test(a_measure_gives_the_peak_and_starts_a_new_one),
 		cmocka_unit_test(
 		    what_outlives_the_program_is_ended_after_a_short_grace),
 		cmocka_unit_test(who_ends_within_the_grace_is_not_killed),

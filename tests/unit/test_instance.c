@@ -314,6 +314,10 @@ between_executions_one_is_frozen_and_a_request_wakes_it(void **state)
 	stage_turn(&stage, 0);
 	assert_int_equal(freezer(fd), '1');
 	assert_true(instance_freeze(instance));
+	while (actor_order(&stage.actors[0]))
+		continue;
+	instance_look(instance);
+	assert_false(actor_order(&stage.actors[0])); /* it could not answer */
 	instance_take(instance, &as_user, &stage, "req");
 	assert_int_equal(freezer(fd), '0');
 	instance_let_go(instance);
@@ -357,7 +361,7 @@ whatever_init_says_wrongly_ends_only_its_instance(void **state)
 	bring_up(-1, -1);
 	garbage(&bad, sizeof(bad));
 	bad = good;
-	bad.type = INIT_MEMORY + 1;
+	bad.type = INIT_HELD + 1;
 	bring_up(-1, -1);
 	garbage(&bad, sizeof(bad));
 	bad = good;

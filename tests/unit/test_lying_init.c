@@ -117,6 +117,72 @@ a_flood_of_measures_that_nobody_asked_for_changes_nothing(void **state)
 	only_itself(play, actor, "ok");
 }
 
+static struct instance *
+of(struct actor *actor)
+{
+	return (struct instance *)actor->instance;
+}
+
+static void
+what_it_holds_can_be_asked_in_mid_execution_and_nothing_else_changes(
+    void **state)
+{
+	struct play *play = *state;
+	struct actor *actor = play_dispatch(play, "GET", "");
+	struct init_order running = actor->order;
+	enum ctl_memory_source source;
+
+	assert_int_equal(instance_memory_held(of(actor), &source), 0);
+	assert_int_equal(source, CTL_MEMORY_UNKNOWN);
+	instance_look(of(actor));
+	instance_look(of(actor)); /* one is on its way already */
+	assert_int_equal(play->stage.fleet.looks_due, 1);
+	assert_true(actor_order(actor));
+	assert_int_equal(actor->order.type, INIT_LOOK);
+	actor_report(actor, INIT_HELD, 0);
+	play_turn(play, 0);
+	assert_false(actor_order(actor));
+	assert_int_equal(play->stage.fleet.looks_due, 0);
+	assert_int_equal(instance_memory_held(of(actor), &source), 512);
+	assert_int_equal(source, CTL_MEMORY_PSS);
+	of(actor)->share_kib = 0; /* one of its processes did not show it */
+	assert_int_equal(instance_memory_held(of(actor), &source), 400);
+	assert_int_equal(source, CTL_MEMORY_RSS);
+	actor->order = running;
+	play_say(play, actor, PLAIN "hello");
+	play_end(play, actor, 0);
+	assert_int_equal(play->web.ends, 1);
+	only_itself(play, actor, "ok");
+}
+
+static void
+one_that_goes_without_its_answer_is_waited_for_no_longer(void **state)
+{
+	struct play *play = *state;
+	struct actor *actor = play_dispatch(play, "GET", "");
+
+	instance_look(of(actor));
+	assert_int_equal(play->stage.fleet.looks_due, 1);
+	play_gone(play, actor, 9);
+	assert_int_equal(play->stage.fleet.looks_due, 0);
+	only_itself(play, actor, "crash");
+}
+
+static void
+what_it_holds_that_nobody_asked_for_costs_the_instance(void **state)
+{
+	struct play *play = *state;
+	struct actor *actor = play_dispatch(play, "GET", "");
+
+	play_say(play, actor, PLAIN "half of");
+	actor_report(actor, INIT_HELD, 0);
+	play_turn(play, 0);
+	assert_true(actor->is_killed);
+	play_gone(play, actor, 9);
+	assert_true(play->web.is_cut);
+	only_itself(play, actor, "crash");
+}
+
 static void
 garbage_in_mid_execution_ends_it_with_a_cut(void **state)
 {
@@ -147,6 +213,10 @@ main(void)
 		TEST(an_end_that_is_reported_again_later_costs_the_instance),
 		TEST(an_end_while_the_pipe_is_held_open_waits_for_the_deadline),
 		TEST(a_flood_of_measures_that_nobody_asked_for_changes_nothing),
+		TEST(
+		    what_it_holds_can_be_asked_in_mid_execution_and_nothing_else_changes),
+		TEST(one_that_goes_without_its_answer_is_waited_for_no_longer),
+		TEST(what_it_holds_that_nobody_asked_for_costs_the_instance),
 		TEST(garbage_in_mid_execution_ends_it_with_a_cut),
 	};
 
