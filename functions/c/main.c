@@ -123,8 +123,11 @@ main(void)
 		    program_invocation_short_name);
 		return EXIT_USAGE;
 	}
-	/* a line in the log is one when it ends, also in a long request */
+	/* A line in the log is one when it ends, also in a long request.  On one
+	 * descriptor what is printed to either stays in order, and the host, which
+	 * looks at stderr before a request is over, sees it as that request's. */
 	(void)setvbuf(stdout, NULL, _IOLBF, 0);
+	(void)dup2(STDERR_FILENO, STDOUT_FILENO);
 	fd = listener_take();
 	error = fd < 0 ? fd : libfcgi_init();
 	if (error == 0)

@@ -57,8 +57,23 @@ def test_a_function_reads_the_body_while_it_comes(host):
 def test_what_is_printed_is_in_the_log_with_the_request_s_id(host):
     answer, record = host.execute("/fn/work/print")
     assert answer.text == "printed" and answer.stderr == b""
-    for line in ("a line for the log", "and one for stderr", "without an end"):
+    for line in ("a line for the log", "and one for stderr"):
         host.wait_log(rf'{record["request_id"]}.*{line}')
+    log = host.log()
+    assert log.index("a line for the log") < log.index("and one for stderr")
+
+
+def test_the_first_thing_that_is_printed_is_its_request_s(host, kit):
+    """Each by a program that has said nothing before."""
+    program = kit.build("#include <stdio.h>\n" + chost.HANDLER %
+                        '\tputs("first words");\n'
+                        '\treturn fcgi_puts(request, "said");', "first")
+    for turn in range(10):
+        host.add(f"first-{turn}.fcgi", program)
+    for turn in range(10):
+        host.wait_served(f"/fn/first-{turn}")
+    found = re.findall(r"request=(\S*) function=first-\d .*first words", host.log())
+    assert "" not in found and len(found) == 10, found
 
 
 @pytest.mark.parametrize("path", ["fail", "header?name=X&value=a%0ab", "alloc"])
