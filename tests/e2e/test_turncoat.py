@@ -432,6 +432,7 @@ def test_numbers_past_every_bound_are_brought_to_the_administrators(
     # another version, so that the instance is made anew
     assert host.turn.put("alice/one", ("version", version), *fields) == "done"
     await_version(host, version)
+    await_inits(host, 3)  # while one is busy, who waits for that starts another
     asked = threads.begin(host.fetch, "/fn/alice/one?sleep=1000&head")
     now = bounds_of(host)
     assert set(now) == set(before)
