@@ -26,6 +26,7 @@ function* eachHeader(headers) {
 	}
 }
 
+/* A header called Status, as some servers send it, would be a second one of CGI's. */
 function headOf(response) {
 	const { status, statusText } = response;
 	let head = `Status: ${status} ${statusText}`.trimEnd();
@@ -35,6 +36,8 @@ function headOf(response) {
 	if (UNCLEAN.test(head))
 		throw new TypeError('a line break in the statusText');
 	for (const [name, value] of eachHeader(response.headers)) {
+		if (name.toLowerCase() === 'status')
+			continue;
 		if (UNCLEAN.test(name) || UNCLEAN.test(value))
 			throw new TypeError(`a line break in the header ${name}`);
 		head += `\r\n${name}: ${value}`;

@@ -11,8 +11,8 @@ const { Duplex } = require('node:stream');
 const { headersOf, isSecure, targetOf } = require('./request.cjs');
 
 const HEAD_END = '\r\n\r\n';
-/* Of the connection, which is the web server's. */
-const HOP = /^(connection|keep-alive|transfer-encoding|trailer):/i;
+/* Of the connection, which is the web server's; and CGI has a Status of its own. */
+const HOP = /^(connection|keep-alive|transfer-encoding|trailer|status):/i;
 
 /* The head of an HTTP answer as CGI has it; null: an interim one. */
 function cgiHead(head) {

@@ -125,6 +125,13 @@ def test_a_fetch_handler_has_the_whole_url_and_the_params(host):
     assert said["url"] == "https://a.example:1/fn/fetch/facts"
 
 
+@pytest.mark.parametrize("name", ["fetch", "plain"])
+def test_a_header_called_status_is_no_status(host, name):
+    answer, record = host.execute(f"/fn/{name}/status")
+    assert (answer.status, answer.text) == (201, "made"), host.log()[-2000:]
+    assert (answer.header("X-Other"), record["outcome"]) == ("too", "ok")
+
+
 def test_a_req_is_mounted_at_the_functions_route(host):
     said = facts(host, "/fn/plain/facts?q=%C3%A4", HTTP_X_ONE="1", HTTPS="on",
                  REQUEST_ID="an-id")

@@ -109,6 +109,10 @@ const acts = {
 		context.waitUntil(Promise.reject(new Error('in waitUntil')));
 		return new Response('answered');
 	},
+	status() {
+		return new Response('made', { status: 201,
+			headers: { Status: '404 Not Found', 'X-Other': 'too' } });
+	},
 	flood() {
 		let pulls = 0;
 

@@ -18,6 +18,10 @@ const acts = {
 			'Transfer-Encoding': 'chunked' });
 		pipeline(req, res, () => {});
 	},
+	status(req, res) {
+		res.writeHead(201, { Status: '404 Not Found', 'X-Other': 'too' });
+		res.end('made');
+	},
 	length(req, res) {
 		res.setHeader('Content-Length', 12);
 		res.end('twelve bytes');
