@@ -16,6 +16,7 @@
 
 #include "fcgi-host/cmd.h"
 #include "fcgi-host/ctl_msg.h"
+#include "fcgi-host/log.h"
 #include "fcgi-host/sock.h"
 
 #define FILE_NAME_MAX 255
@@ -86,6 +87,17 @@ is_taken_by(const struct made *made, const char *file)
 	return false;
 }
 
+/* The file's name is the tenant's, and rules no terminal. */
+static int
+in_function(const struct made *made, const char *file)
+{
+	char shown[4 * FILE_NAME_MAX + 5];
+
+	return cmd_fail("%s is in a folder that is a function itself, by its "
+	    "%s; choose another name", made->name, log_value(shown,
+	    sizeof(shown), file, strlen(file)));
+}
+
 /* Of the last folder: whether the name is free; of one on the way: whether it is
  * none that is a function. */
 static int
@@ -105,9 +117,7 @@ look_through(int fd, struct made *made, bool is_last)
 			    entry->d_name);
 		else if (!is_last && is_main(entry->d_name,
 		    strcspn(entry->d_name, ".")))
-			code = cmd_fail("%s is in a folder that is a function "
-			    "itself, by its %s; choose another name",
-			    made->name, entry->d_name);
+			code = in_function(made, entry->d_name);
 	}
 	(void)closedir(dir);
 	return code;

@@ -1,6 +1,7 @@
 """`fcgi-host new`: a starter of each language, served at once."""
 import json
 import os
+import shutil
 import stat
 
 import pytest
@@ -92,6 +93,10 @@ def test_below_a_function_s_folder_nothing_is_written(host):
     error = new(host, "sh", "whole/part", code=1)
     assert "whole/part is in a folder that is a function itself" in error
     assert [p.name for p in folder.iterdir()] == ["main.py"]
+    (folder / "main.py").rename(folder / "main.\x1b]0;title\x07\xe9")
+    error = new(host, "sh", "whole/part", code=1)
+    assert r"by its main.\x1b]0;title\x07\xc3\xa9;" in error
+    shutil.rmtree(folder)
 
 
 @pytest.mark.parametrize("words,sentence", [
