@@ -3,7 +3,10 @@
 <!DOCTYPE html>
 <meta charset="utf-8">
 <title>A PHP page</title>
-<?php $name = trim($_POST['name'] ?? ''); ?>
+<?php
+$name = $_POST['name'] ?? '';
+// name[]=x would make it an array.
+$name = is_string($name) ? trim($name) : ''; ?>
 <?php if ($name !== ''): ?>
 <p>Good day, <?= htmlspecialchars($name) ?>.
 <?php endif; ?>
@@ -11,6 +14,8 @@
 <?php if ($file['error'] === UPLOAD_ERR_OK): ?>
 <p><?= htmlspecialchars($file['name']) ?> has <?= $file['size'] ?> bytes,
 SHA-256 <?= hash_file('sha256', $file['tmp_name']) ?>.
+<?php elseif ($file['error'] !== UPLOAD_ERR_NO_FILE): ?>
+<p>A file could not be taken.
 <?php endif; ?>
 <?php endforeach; ?>
 <form method="post" enctype="multipart/form-data">

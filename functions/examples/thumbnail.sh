@@ -17,7 +17,8 @@ esac
 command -v convert > /dev/null || fail 501 'ImageMagick is not installed'
 
 # A client's bytes decide what is read: only these formats, by their first bytes.
-cat > /tmp/in
+# Half a photo would become half a picture.
+cat > /tmp/in || fail 507 'there is no room for the picture'
 case $(head -c 12 /tmp/in | od -An -tx1 | tr -d ' \n') in
 89504e470d0a1a0a*) kind=png ;;
 ffd8ff*) kind=jpeg ;;

@@ -17,8 +17,8 @@ import sys
 
 
 def answer(status, **words):
-    print(f"Status: {status}\nContent-Type: application/json\n")
-    print(json.dumps(words))
+    text = json.dumps(words)
+    print(f"Status: {status}\nContent-Type: application/json\n\n{text}")
     sys.exit(0)
 
 
@@ -31,7 +31,8 @@ if not hmac.compare_digest(expected.encode(), given.encode("utf-8", "replace")):
     answer(403, error="the signature is wrong")
 try:
     event = json.loads(body)
-except ValueError:
+# The second: lists in lists in lists, thousands deep.
+except (ValueError, RecursionError):
     answer(400, error="the body is no JSON")
 with open("/data/webhook.jsonl", "a", encoding="utf-8") as file:
     file.write(json.dumps(event) + "\n")

@@ -16,5 +16,5 @@ answer = {
     "distinct": len(set(words)),
     "most_common": collections.Counter(words).most_common(5),
 }
-print("Content-Type: application/json\n")
-print(json.dumps(answer))
+text = json.dumps(answer)
+print(f"Content-Type: application/json\n\n{text}")

@@ -3,6 +3,7 @@ lines of its file say."""
 import hashlib
 import hmac
 import json
+import os
 import re
 import shutil
 import subprocess
@@ -13,6 +14,8 @@ from lib import fcgi, programs, scripted, web
 
 EXAMPLES = programs.TREE / "functions/examples"
 TEXT = "text/plain; charset=utf-8"
+# Lists in lists, deeper than a parser of JSON likes to go.
+DEEP = b"[" * 5000
 
 
 def form(**fields):
@@ -34,7 +37,9 @@ def shelf():
 
 @pytest.fixture(scope="module")
 def host(start, shelf):
-    host = start.host(is_started=False, runtimes=shelf.all())
+    host = start.host({}, {f"function {name}": {"tmp_size": "1M"}
+                           for name in ("thumbnail", "page")},
+                      is_started=False, runtimes=shelf.all())
     shutil.copytree(EXAMPLES, host.functions, dirs_exist_ok=True)
     # its program is compiled, and tests/e2e/test_fastcgi.py has such
     (host.functions / "counter.ini").unlink()
@@ -85,7 +90,8 @@ def signed(body, secret=b"change me"):
 
 @pytest.mark.parametrize("body,status,answer", [
     (b'{"a": 1}', 200, {"accepted": True, "event": {"a": 1}}),
-    (b"{", 400, {"error": "the body is no JSON"})])
+    (b"{", 400, {"error": "the body is no JSON"}),
+    pytest.param(DEEP, 400, {"error": "the body is no JSON"}, id="deep")])
 def test_javascript_believes_a_signature_too(host, body, status, answer):
     assert ask_json(host, "signed", body, status,
                     HTTP_X_HUB_SIGNATURE_256=signed(body)) == answer
@@ -98,6 +104,14 @@ def test_a_signed_event_is_accepted_and_kept(host):
     assert answer == {"accepted": True}
     kept = host.state / "data/default/webhook.jsonl"
     assert json.loads(kept.read_text().splitlines()[-1]) == {"action": "push"}
+
+
+@pytest.mark.parametrize("body", [
+    b"{", pytest.param(DEEP, id="deep"), b"\xff"])
+def test_a_signed_event_that_is_no_json_is_told_so(host, body):
+    assert ask_json(host, "webhook", body, 400,
+                    HTTP_X_HUB_SIGNATURE_256=signed(body)) == \
+        {"error": "the body is no JSON"}
 
 
 @pytest.mark.parametrize("signature", ["", "sha256=", "sha256=ä",
@@ -139,6 +153,16 @@ def test_what_is_no_picture_is_refused(host):
     assert ask(host, "thumbnail?size=1%3B", picture("png")).status == 400
 
 
+def test_half_a_picture_is_none(host):
+    convert, = programs.need("convert")
+    noise = subprocess.run([convert, "-size", "900x700", "plasma:", "png:-"],
+                           check=True, stdout=subprocess.PIPE).stdout
+    assert len(noise) > 1 << 20
+    answer = ask(host, "thumbnail?size=64", noise)
+    assert (answer.status, answer.text) == \
+        (507, "there is no room for the picture\n")
+
+
 # -------------------------------------------------------------------------- form
 
 
@@ -149,6 +173,20 @@ def test_a_form_with_an_upload_is_answered(host):
     digest = hashlib.sha256(b"some bytes").hexdigest()
     assert f"a.txt has 10 bytes,\nSHA-256 {digest}" in answer.text
     assert answer.text.startswith("<!DOCTYPE html>")
+
+
+def test_a_name_that_is_a_list_is_none(host):
+    kind, body = form(**{"name[]": "Ada"})
+    answer = ask(host, "page", body, CONTENT_TYPE=kind)
+    assert answer.status == 200 and "Good day" not in answer.text
+
+
+def test_a_file_that_there_is_no_room_for_is_told(host):
+    kind, body = form(name="Ada", file=("a.txt", bytes(1500000)))
+    answer = ask(host, "page", body, CONTENT_TYPE=kind)
+    assert "Good day, Ada" in answer.text
+    assert "A file could not be taken." in answer.text
+    assert "SHA-256" not in answer.text
 
 
 # ------------------------------------------------------------------------- tasks
@@ -169,6 +207,8 @@ def test_tasks_are_added_changed_listed_and_removed(host):
 
 @pytest.mark.parametrize("url,body,status", [
     ("tasks", b"{", 400), ("tasks", b"[]", 400), ("tasks", b'{"text": 1}', 422),
+    pytest.param("tasks", DEEP, 400, id="deep"),
+    ("tasks", b'{"text": "\\ud800"}', 422),
     ("tasks/x", b"", 404), ("tasks/99999999999999999999", b"", 404),
     ("tasks/1%27", b"", 404)])
 def test_what_is_no_task_is_refused_in_words(host, url, body, status):
@@ -237,6 +277,18 @@ def test_words_are_counted_and_notes_are_kept(host):
     assert "milk and bread" in ask(host, "notes", b"milk and bread").text
     assert "Hello from /fn/hello!" in ask(host, "hello").text
     assert "/etc/shadow: absent" in ask(host, "whoami").text
+
+
+def test_notes_that_there_is_no_memory_for_are_no_empty_ones(host):
+    ask(host, "notes", b"one")
+    notes = host.state / "data/default/notes.txt"
+    text = notes.read_bytes()
+    os.truncate(notes, 1 << 30)
+    answer, record = host.execute("/fn/notes")
+    os.truncate(notes, len(text))
+    assert record["outcome"] != "ok"
+    assert not answer.is_complete or answer.status >= 500, answer
+    assert ask(host, "notes").body == text
 
 
 def test_nginx_serves_them_too(host, start):

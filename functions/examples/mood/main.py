@@ -27,5 +27,6 @@ def classify(text):
 
 length = int(os.environ.get("CONTENT_LENGTH") or 0)
 body = sys.stdin.buffer.read(length).decode("utf-8", "replace")
-print("Content-Type: application/json\n")
-print(json.dumps(classify(body)))
+# Made before anything is printed: what fails behind a head looks whole.
+answer = json.dumps(classify(body))
+print(f"Content-Type: application/json\n\n{answer}")

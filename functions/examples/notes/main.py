@@ -15,7 +15,9 @@ if os.environ["REQUEST_METHOD"] == "POST":
     with open(PATH, "ab") as file:
         file.write(line + b"\n")
 
-print("Content-Type: text/plain; charset=utf-8\n", flush=True)
+notes = b""
 if os.path.exists(PATH):
     with open(PATH, "rb") as file:
-        sys.stdout.buffer.write(file.read())
+        notes = file.read()
+# Behind all that may fail: an answer that has begun looks whole.
+sys.stdout.buffer.write(b"Content-Type: text/plain; charset=utf-8\n\n" + notes)

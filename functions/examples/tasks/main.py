@@ -33,7 +33,7 @@ def body():
     try:
         length = int(os.environ.get("CONTENT_LENGTH") or 0)
         given = json.loads(sys.stdin.buffer.read(length))
-    except ValueError:
+    except (ValueError, RecursionError):
         raise Refused(400, "the body is no JSON") from None
     if not isinstance(given, dict):
         raise Refused(400, "the body is no object")
@@ -42,7 +42,9 @@ def body():
 
 def add(db):
     text = body().get("text")
-    if not isinstance(text, str) or not 0 < len(text) <= 1000:
+    # JSON can name half a character, as "\ud800", which is no text to keep
+    if (not isinstance(text, str) or not 0 < len(text) <= 1000 or
+            any("\ud800" <= letter <= "\udfff" for letter in text)):
         raise Refused(422, "text: 1 to 1000 characters")
     return 201, row(db, db.execute("INSERT INTO tasks (text) VALUES (?)",
                                    (text,)).lastrowid)
@@ -91,8 +93,8 @@ def main():
                                   int(path) if path else None)
     except Refused as refused:
         status, found = refused.args[0], {"error": refused.args[1]}
-    print(f"Status: {status}\nContent-Type: application/json\n")
-    print(json.dumps(found))
+    text = json.dumps(found)
+    print(f"Status: {status}\nContent-Type: application/json\n\n{text}")
 
 
 main()
