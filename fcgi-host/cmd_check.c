@@ -231,6 +231,7 @@ look(struct report *report)
 	check_enter(conf, findings);
 	check_accounts(conf, findings);
 	check_places(conf, findings);
+	check_function_logs(conf, findings);
 	check_numbers(conf, findings);
 	check_listen(conf, findings);
 	check_network(conf, findings);

@@ -44,6 +44,8 @@ void check_accounts(const struct conf *conf, struct findings *findings);
 void check_numbers(const struct conf *conf, struct findings *findings);
 /* Directories and their owners and modes. */
 void check_places(const struct conf *conf, struct findings *findings);
+/* Where functions log. */
+void check_function_logs(const struct conf *conf, struct findings *findings);
 /* The namespaces that egress names. */
 void check_network(const struct conf *conf, struct findings *findings);
 /* TCP addresses on which another program listens. */

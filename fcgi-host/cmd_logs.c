@@ -10,14 +10,22 @@
 
 #define LAST_MAX 100000
 #define LAST_FOLLOWED 10
+/* {"time":"2026-11-27T10:00:00.000001Z" */
+#define TIME_END 36
+
+struct kept {
+	char *text;
+	uint64_t serial;
+};
 
 struct show {
 	struct logs_want want;
 	struct buf line; /* in the making */
-	/* the last ones, until all that there was has been read; NULL: none are
-	 * kept back */
-	char **last;
+	/* the last ones by time, until all that there was has been read; room for
+	 * twice as many as are wanted; NULL: none are kept back */
+	struct kept *last;
 	size_t last_size, last_count;
+	uint64_t serial;
 	bool is_past_read;
 };
 
@@ -29,18 +37,47 @@ print(const char *text, size_t n)
 	return -EPIPE;
 }
 
-/* In the place of the oldest. */
+/* A line begins with its time, and in JSON with as many signs before it. */
+static int
+compare_kept(const void *a, const void *b)
+{
+	const struct kept *left = a, *right = b;
+	int order = strncmp(left->text, right->text, TIME_END);
+
+	if (order != 0)
+		return order;
+	return left->serial < right->serial ? -1 : 1;
+}
+
+/* Those that stay are the last of what several files have. */
+static void
+keep_last(struct show *show)
+{
+	size_t too_many = show->last_count > show->last_size ?
+	    show->last_count - show->last_size : 0;
+
+	if (show->last_count > 1)
+		qsort(show->last, show->last_count, sizeof(*show->last),
+		    compare_kept);
+	for (size_t i = 0; i < too_many; i++)
+		free(show->last[i].text);
+	memmove(show->last, show->last + too_many,
+	    (show->last_count - too_many) * sizeof(*show->last));
+	show->last_count -= too_many;
+}
+
 static int
 keep(struct show *show)
 {
-	char **place = &show->last[show->last_count++ % show->last_size];
 	char *text = strndup((const char *)buf_head(&show->line),
 	    buf_len(&show->line));
 
 	if (text == NULL)
 		return -ENOMEM;
-	free(*place);
-	*place = text;
+	show->last[show->last_count++] = (struct kept){ text,
+		show->serial++ };
+	if (show->last_count == 2 * show->last_size)
+		keep_last(show);
 	return 0;
 }
 
@@ -64,16 +101,13 @@ static int
 take_end(void *arg)
 {
 	struct show *show = arg;
-	size_t count = show->last_count < show->last_size ? show->last_count :
-	    show->last_size;
 	int error = 0;
 
-	for (size_t i = show->last_count - count; show->last != NULL &&
-	    !show->is_past_read && i < show->last_count && error == 0; i++) {
-		const char *text = show->last[i % show->last_size];
-
-		error = print(text, strlen(text));
-	}
+	if (show->last != NULL && !show->is_past_read)
+		keep_last(show);
+	for (size_t i = 0; !show->is_past_read && i < show->last_count &&
+	    error == 0; i++)
+		error = print(show->last[i].text, strlen(show->last[i].text));
 	show->is_past_read = true;
 	if (error == 0 && fflush(stdout) != 0)
 		error = -EPIPE;
@@ -91,18 +125,24 @@ make_last(struct show *show, const char *text, bool is_followed)
 		return false;
 	show->last_size = (size_t)count;
 	if (count > 0)
-		show->last = calloc(count, sizeof(*show->last));
+		show->last = calloc(2 * count, sizeof(*show->last));
 	return count == 0 || show->last != NULL;
 }
 
 static int
-show_logs(const struct conf *conf, struct show *show, bool is_followed)
+show_logs(const struct conf *conf, struct show *show, bool is_followed,
+    bool is_host)
 {
 	const struct logs_taker taker = { take_line, take_end, show };
-	int result = strcmp(conf->log, "stderr") == 0 ?
-	    logs_read_journal(is_followed, &taker) :
-	    logs_read_file(conf->log, is_followed, &taker);
+	int result;
 
+	if (conf->function_logs != NULL && !is_host)
+		result = logs_read_functions(conf, show->want.function,
+		    is_followed, &taker);
+	else if (strcmp(conf->log, "stderr") == 0)
+		result = logs_read_journal(is_followed, &taker);
+	else
+		result = logs_read_file(conf->log, is_followed, &taker);
 	if (result == -ENOMEM)
 		(void)cmd_fail("out of memory");
 	if (result == -EPIPE)
@@ -115,7 +155,7 @@ cmd_logs(const struct cmd_verb *verb, int argc, char **argv)
 {
 	const char *path = DEFAULT_CONFIG, *last = NULL;
 	struct show show = { .last_count = 0 };
-	bool is_followed = false;
+	bool is_followed = false, is_host = false;
 	const struct cmd_option options[] = {
 		CMD_OPTION_CONF(&path),
 		{ 'f', "follow", NULL, "show the lines that come, too",
@@ -124,6 +164,8 @@ cmd_logs(const struct cmd_verb *verb, int argc, char **argv)
 		    "with -f 10)", NULL, &last, NULL },
 		{ 0, "request", "ID", "only those of one request", NULL,
 		    &show.want.request, NULL },
+		{ 0, "host", NULL, "the host's own log, where functions have "
+		    "theirs", &is_host, NULL, NULL },
 		CMD_OPTION_JSON(&show.want.is_json),
 	};
 	struct conf *conf;
@@ -144,11 +186,11 @@ cmd_logs(const struct cmd_verb *verb, int argc, char **argv)
 	conf = cmd_conf_running(path);
 	if (conf == NULL)
 		return CMD_WRONG;
-	code = show_logs(conf, &show, is_followed);
+	code = show_logs(conf, &show, is_followed, is_host);
 	conf_unref(conf);
 	buf_free(&show.line);
-	for (size_t i = 0; i < show.last_size; i++)
-		free(show.last[i]);
+	for (size_t i = 0; i < show.last_count; i++)
+		free(show.last[i].text);
 	free(show.last);
 	return code;
 }

@@ -27,16 +27,8 @@
 /* A file that was renamed is written to until the host has the new one. */
 #define OLD_TURNS 100
 
-/* An open source of lines, and the beginning of one that is not whole yet. */
-struct lines {
-	int fd;
-	struct buf rest;
-	bool is_too_long;
-	off_t offset;
-};
-
 static int
-feed(struct lines *lines, const char *data, size_t n,
+feed(struct logs_source *lines, const char *data, size_t n,
     const struct logs_taker *taker)
 {
 	int result = 0;
@@ -64,8 +56,8 @@ feed(struct lines *lines, const char *data, size_t n,
 }
 
 /* All that is there now. */
-static int
-drain(struct lines *lines, const struct logs_taker *taker)
+int
+logs_drain(struct logs_source *lines, const struct logs_taker *taker)
 {
 	char data[65536];
 	int result = 0;
@@ -85,12 +77,20 @@ drain(struct lines *lines, const struct logs_taker *taker)
 	return result;
 }
 
-static void
-lines_close(struct lines *lines)
+void
+logs_source_close(struct logs_source *lines)
 {
 	close_fd(&lines->fd);
 	buf_free(&lines->rest);
-	*lines = (struct lines){ .fd = -1 };
+	*lines = (struct logs_source){ .fd = -1 };
+}
+
+void
+logs_pause(void)
+{
+	const struct timespec turn = { 0, POLL_MS * 1000000L };
+
+	(void)nanosleep(&turn, NULL);
 }
 
 /* ------------------------------------------------------------ other programs */
@@ -135,7 +135,7 @@ begin_program(char *const argv[], int in_fd, pid_t *pid)
 static int
 read_program(char *const argv[], int in_fd, const struct logs_taker *taker)
 {
-	struct lines lines = { .fd = -1 };
+	struct logs_source lines = { .fd = -1 };
 	int status = 0, result;
 	pid_t pid = -1;
 
@@ -145,8 +145,8 @@ read_program(char *const argv[], int in_fd, const struct logs_taker *taker)
 		    strerror(-lines.fd));
 		return lines.fd;
 	}
-	result = drain(&lines, taker);
-	lines_close(&lines);
+	result = logs_drain(&lines, taker);
+	logs_source_close(&lines);
 	while (waitpid(pid, &status, 0) < 0 && errno == EINTR)
 		continue;
 	if (result != 0 || (WIFEXITED(status) && WEXITSTATUS(status) == 0))
@@ -261,7 +261,7 @@ find_old(const char *path, struct old **olds, size_t *count)
 static int
 read_old(const struct old *old, const struct logs_taker *taker)
 {
-	struct lines lines = { .fd = open(old->path, O_RDONLY | O_CLOEXEC) };
+	struct logs_source lines = { .fd = open(old->path, O_RDONLY | O_CLOEXEC) };
 	int result;
 
 	if (lines.fd < 0 && errno == ENOENT) /* rotated away meanwhile */
@@ -278,9 +278,9 @@ read_old(const struct old *old, const struct logs_taker *taker)
 
 		result = read_program(argv, lines.fd, taker);
 	} else {
-		result = drain(&lines, taker);
+		result = logs_drain(&lines, taker);
 	}
-	lines_close(&lines);
+	logs_source_close(&lines);
 	return result;
 }
 
@@ -313,39 +313,38 @@ was_replaced(const char *path, int fd)
 }
 
 static int
-follow(const char *path, struct lines *now, const struct logs_taker *taker)
+follow(const char *path, struct logs_source *now, const struct logs_taker *taker)
 {
-	const struct timespec turn = { 0, POLL_MS * 1000000L };
-	struct lines before = { .fd = -1 };
+	struct logs_source before = { .fd = -1 };
 	int result = 0, turns = 0;
 	struct stat st;
 
 	while (result == 0) {
-		(void)nanosleep(&turn, NULL);
+		logs_pause();
 		if (before.fd >= 0) {
-			result = drain(&before, taker);
+			result = logs_drain(&before, taker);
 			if (++turns == OLD_TURNS)
-				lines_close(&before);
+				logs_source_close(&before);
 		}
 		if (fstat(now->fd, &st) == 0 && st.st_size < now->offset)
 			now->offset = lseek(now->fd, 0, SEEK_SET);
 		if (result == 0)
-			result = drain(now, taker);
+			result = logs_drain(now, taker);
 		if (result == 0 && was_replaced(path, now->fd)) {
-			lines_close(&before);
+			logs_source_close(&before);
 			before = *now;
 			turns = 0;
-			*now = (struct lines){ .fd = open(path,
+			*now = (struct logs_source){ .fd = open(path,
 			    O_RDONLY | O_CLOEXEC) };
 			if (now->fd < 0) { /* renamed again */
 				*now = before;
-				before = (struct lines){ .fd = -1 };
+				before = (struct logs_source){ .fd = -1 };
 			}
 		}
 		if (result == 0)
 			result = taker->end(taker->arg);
 	}
-	lines_close(&before);
+	logs_source_close(&before);
 	return result;
 }
 
@@ -353,7 +352,7 @@ int
 logs_read_file(const char *path, bool is_followed,
     const struct logs_taker *taker)
 {
-	struct lines lines = { .fd = open(path, O_RDONLY | O_CLOEXEC) };
+	struct logs_source lines = { .fd = open(path, O_RDONLY | O_CLOEXEC) };
 	int result;
 
 	if (lines.fd < 0) {
@@ -365,12 +364,12 @@ logs_read_file(const char *path, bool is_followed,
 	}
 	result = read_all_old(path, taker);
 	if (result == 0)
-		result = drain(&lines, taker);
+		result = logs_drain(&lines, taker);
 	if (result == 0)
 		result = taker->end(taker->arg);
 	if (result == 0 && is_followed)
 		result = follow(path, &lines, taker);
-	lines_close(&lines);
+	logs_source_close(&lines);
 	return result;
 }
 

@@ -73,6 +73,7 @@ conf_unref(struct conf *conf)
 	free(conf->user);
 	free(conf->require);
 	free(conf->log);
+	free(conf->function_logs);
 	settings_free(&conf->defaults);
 	for (i = 0; i < conf->runtime_count; i++)
 		free_runtime(&conf->runtimes[i]);
@@ -235,6 +236,62 @@ conf_tenant_of(const char *function, char tenant[CTL_NAME_MAX + 1])
 		strcpy(tenant, "default");
 	else
 		snprintf(tenant, CTL_NAME_MAX + 1, "%.*s", (int)n, function);
+}
+
+void
+conf_function_log(const char *function, char out[CONF_LOG_NAME_MAX])
+{
+	const char *slash = strchr(function, '/');
+	const char *name = slash == NULL ? function : slash + 1;
+	size_t n = strnlen(name, CTL_NAME_MAX), i;
+
+	for (i = 0; i < n; i++)
+		out[i] = name[i] == '/' ? '+' : name[i];
+	memcpy(out + n, ".log", 5);
+}
+
+/* The length of what stands before ".log" or (*is_old) ".log.7"; 0: neither. */
+static size_t
+stem_of_log(const char *file, bool *is_old)
+{
+	size_t n = strlen(file), digits = 0;
+
+	while (digits < n && file[n - digits - 1] >= '0' &&
+	    file[n - digits - 1] <= '9')
+		digits++;
+	*is_old = digits > 0;
+	if (digits > 0 && digits + 1 < n && file[n - digits - 1] == '.')
+		n -= digits + 1;
+	else if (digits > 0)
+		return 0;
+	return n > 4 && memcmp(file + n - 4, ".log", 4) == 0 ? n - 4 : 0;
+}
+
+bool
+conf_function_of_log(const char *tenant, const char *file,
+    char function[CTL_NAME_MAX + 1], bool *is_old)
+{
+	size_t n = stem_of_log(file, is_old), used = 0;
+	bool is_default = strcmp(tenant, "default") == 0;
+
+	if (!is_default)
+		used = strlen(tenant) + 1;
+	if (n == 0 || used + n > CTL_NAME_MAX)
+		return false;
+	if (!is_default)
+		snprintf(function, CTL_NAME_MAX + 1, "%s/", tenant);
+	for (size_t i = 0; i < n; i++)
+		function[used + i] = file[i] == '+' ? '/' : file[i];
+	function[used + n] = '\0';
+	return ctl_name_ok(function);
+}
+
+uint64_t
+conf_function_log_reserve(uint64_t whole)
+{
+	const uint64_t most = UINT64_C(1) << 30;
+
+	return whole / 20 < most ? whole / 20 : most;
 }
 
 /* The sections that speak of a function, the weakest first; NULL: none. */

@@ -69,6 +69,10 @@ struct conf {
 	bool has_hot_nice; /* the same */
 	char *log; /* "stderr" or a path */
 	enum log_level log_level;
+	char *function_logs; /* a directory; NULL: functions log where the host does */
+	/* of one file, how many older ones, and of a tenant's all together */
+	uint64_t function_log_bytes, function_log_keep, function_log_total;
+	bool has_function_log_keep; /* 0 is a value */
 	/* the rest */
 	struct settings defaults;
 	struct conf_runtime *runtimes;
@@ -108,6 +112,17 @@ const struct settings *conf_function(const struct conf *conf, const char *name);
 
 /* The tenant of a function, by its name as the scanner cuts it. */
 void conf_tenant_of(const char *function, char tenant[CTL_NAME_MAX + 1]);
+
+/* What a function's log is called in its tenant's folder of function_logs: its name
+ * below the tenant, a slash as '+', and ".log". */
+#define CONF_LOG_NAME_MAX (CTL_NAME_MAX + 5)
+void conf_function_log(const char *function, char out[CONF_LOG_NAME_MAX]);
+/* The function of which a file in a tenant's folder is the log, or (*is_old) an older
+ * one.  False: it is neither. */
+bool conf_function_of_log(const char *tenant, const char *file,
+    char function[CTL_NAME_MAX + 1], bool *is_old);
+/* What functions' logs leave free on a file system of so many bytes. */
+uint64_t conf_function_log_reserve(uint64_t whole);
 
 /* True when the extension belongs to a runtime or is "cgi" or "fcgi". */
 bool conf_extension_known(const struct conf *conf, const char *extension);

@@ -29,6 +29,14 @@
 #define PREPARED_MAX 1024u
 #define HOT_NICE_DEFAULT 10u
 #define HOT_NICE_MAX 19u
+#define FUNCTION_LOG_DEFAULT (8u << 20)
+#define FUNCTION_LOG_MIN (64u << 10)
+#define FUNCTION_LOG_MAX (1u << 30)
+#define FUNCTION_LOG_KEEP_DEFAULT 4u
+#define FUNCTION_LOG_KEEP_MAX 99u
+#define FUNCTION_LOG_TOTAL_DEFAULT (256u << 20)
+#define FUNCTION_LOG_TOTAL_MIN (1u << 20)
+#define FUNCTION_LOG_TOTAL_MAX (UINT64_C(1) << 44)
 
 #define SET(name) static int set_##name(struct conf *conf, \
     const char *value, char *problem, size_t size)
@@ -360,6 +368,51 @@ SET(log)
 	return settings_put_text(&conf->log, value);
 }
 
+SET(function_logs)
+{
+	if (strcmp(value, "log") == 0) {
+		free(conf->function_logs);
+		conf->function_logs = NULL;
+		return 0;
+	}
+	if (!settings_path_ok(value) || value[1] == '\0')
+		return settings_problem(problem, size, "function_logs: "
+		    "\"%.80s\" is neither log nor the absolute path of a "
+		    "directory", value);
+	return settings_put_text(&conf->function_logs, value);
+}
+
+static int
+put_size(uint64_t *field, const char *key, const char *value, uint64_t min,
+    uint64_t max, const char *bounds, char *problem, size_t size)
+{
+	if (settings_parse_size(value, field) != 0 || *field < min ||
+	    *field > max)
+		return settings_problem(problem, size, "%s: \"%.40s\" is no "
+		    "size from %s", key, value, bounds);
+	return 0;
+}
+
+SET(function_log_size)
+{
+	return put_size(&conf->function_log_bytes, "function_log_size", value,
+	    FUNCTION_LOG_MIN, FUNCTION_LOG_MAX, "64K to 1G", problem, size);
+}
+
+SET(function_log_keep)
+{
+	conf->has_function_log_keep = true;
+	return put_count(&conf->function_log_keep, "function_log_keep", value,
+	    0, FUNCTION_LOG_KEEP_MAX, problem, size);
+}
+
+SET(function_log_total)
+{
+	return put_size(&conf->function_log_total, "function_log_total", value,
+	    FUNCTION_LOG_TOTAL_MIN, FUNCTION_LOG_TOTAL_MAX, "1M to 16384G",
+	    problem, size);
+}
+
 SET(log_level)
 {
 	if (log_level_parse(value, &conf->log_level) != 0)
@@ -396,6 +449,10 @@ static const struct host_key {
 	{ "hot_nice", set_hot_nice },
 	{ "log", set_log },
 	{ "log_level", set_log_level },
+	{ "function_logs", set_function_logs },
+	{ "function_log_size", set_function_log_size },
+	{ "function_log_keep", set_function_log_keep },
+	{ "function_log_total", set_function_log_total },
 };
 
 static int
@@ -472,6 +529,12 @@ conf_host_defaults(struct conf *conf)
 		conf->max_instances = INSTANCES_DEFAULT;
 	if (!conf->has_max_prepared)
 		conf->max_prepared = PREPARED_DEFAULT;
+	if (conf->function_log_bytes == 0)
+		conf->function_log_bytes = FUNCTION_LOG_DEFAULT;
+	if (!conf->has_function_log_keep)
+		conf->function_log_keep = FUNCTION_LOG_KEEP_DEFAULT;
+	if (conf->function_log_total == 0)
+		conf->function_log_total = FUNCTION_LOG_TOTAL_DEFAULT;
 	if (!conf->has_hot_nice)
 		conf->hot_nice = HOT_NICE_DEFAULT;
 	return error;

@@ -70,6 +70,7 @@ check_bind_path(struct check *c, unsigned line, const struct conf_bind *bind)
 		{ "accounting", c->conf->accounting, false },
 		{ "chain_key", c->conf->chain_key, false },
 		{ "log", c->conf->log, false },
+		{ "function_logs", c->conf->function_logs, false },
 		{ "functions", c->conf->functions, !bind->is_writable } };
 	size_t i;
 
@@ -343,6 +344,27 @@ check_part(struct check *c, const struct conf_part *part)
 	}
 }
 
+/* What a tenant's logs may take has room for one. */
+static void
+check_function_logs(struct check *c)
+{
+	const char *key = "function_log_total";
+	unsigned line = conf_scan_line(c->scan, "host", key);
+	char size[32], total[32];
+
+	if (c->conf->function_log_bytes <= c->conf->function_log_total / 2)
+		return;
+	if (line == 0) {
+		key = "function_log_size";
+		line = conf_scan_line(c->scan, "host", key);
+	}
+	WRONG(c, line, "%s: one log may have %s here, and all of a tenant "
+	    "%s, which is not twice that; lower the one or raise the other",
+	    key, settings_size_text(c->conf->function_log_bytes, size,
+	    sizeof(size)), settings_size_text(c->conf->function_log_total,
+	    total, sizeof(total)));
+}
+
 int
 conf_check_whole(const struct conf *conf, const struct conf_scan *scan,
     struct conf_errors *errors)
@@ -359,5 +381,6 @@ conf_check_whole(const struct conf *conf, const struct conf_scan *scan,
 			    "function; use a socket's path, or add allow_tcp "
 			    "= yes when only the web server reaches it",
 			    conf->listen[i]);
+	check_function_logs(&c);
 	return c.error;
 }

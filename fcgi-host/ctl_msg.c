@@ -129,6 +129,23 @@ check_log_switched(const struct ctl_msg *msg)
 }
 
 static int
+check_function_log_ask(const struct ctl_msg *msg)
+{
+	return IS_TEXT(msg->u.name.name) && ctl_name_ok(msg->u.name.name) ? 0 :
+	    -EPROTO;
+}
+
+static int
+check_function_log(const struct ctl_msg *msg)
+{
+	const struct ctl_function_log *log = &msg->u.function_log;
+
+	return log->error >= 0 && (log->room != 0) == (log->error == 0) &&
+	    IS_TEXT(log->name) && ctl_name_ok(log->name) &&
+	    IS_ZERO(log->pad) ? 0 : -EPROTO;
+}
+
+static int
 check_start(const struct ctl_msg *msg)
 {
 	const struct ctl_start *start = &msg->u.start;
@@ -401,6 +418,10 @@ static const struct type_rule rules[CTL_TYPE_COUNT] = {
 	[CTL_SHELL_GONE] = { "shell_gone", SIZE_OF(shell_gone), S2G, 0,
 	    check_shell_gone },
 	[CTL_BUSY] = { "busy", CTL_HEAD_SIZE, G2S, 0, NULL },
+	[CTL_FUNCTION_LOG_ASK] = { "function_log_ask", SIZE_OF(name), G2S, 0,
+	    check_function_log_ask },
+	[CTL_FUNCTION_LOG] = { "function_log", SIZE_OF(function_log), S2G,
+	    FDS_BY_BODY, check_function_log },
 };
 
 void
@@ -421,6 +442,8 @@ fds_of_body(const struct ctl_msg *msg)
 		return msg->u.function.has_env;
 	case CTL_LOG:
 		return 1u + msg->u.log.has_chain;
+	case CTL_FUNCTION_LOG:
+		return msg->u.function_log.error == 0;
 	case CTL_INSTANCE_UP:
 		return 1 + (size_t)__builtin_popcount(msg->u.instance_up.has);
 	case CTL_DRAIN:

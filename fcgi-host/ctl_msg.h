@@ -12,7 +12,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define CTL_MAGIC 0x66637437u /* changes with every change of a struct */
+#define CTL_MAGIC 0x66637438u /* changes with every change of a struct */
 #define CTL_NAME_MAX 200      /* a function's name */
 #define CTL_SEGMENTS_MAX 8    /* parts of a name between slashes */
 #define CTL_PATH_MAX 216      /* its file below the functions directory */
@@ -159,6 +159,12 @@ enum ctl_type {
 	CTL_SHELL_GONE,
 	/* gateway → spawner: executions go on; once a second while they do */
 	CTL_BUSY,
+	/* gateway → spawner (struct ctl_name): lines of this function are to be
+	 * written; answered by CTL_FUNCTION_LOG */
+	CTL_FUNCTION_LOG_ASK,
+	/* spawner → gateway; fd, unless there is an error: the function's log,
+	 * O_APPEND|O_WRONLY */
+	CTL_FUNCTION_LOG,
 	CTL_TYPE_COUNT
 };
 
@@ -224,6 +230,16 @@ struct ctl_log_switched {
 	uint8_t has_chain;
 	uint8_t pad[3];
 	uint8_t head[CTL_MAC_SIZE];
+};
+
+/* error: 0, or a positive errno; EOPNOTSUPP: functions log where the host does;
+ * EDQUOT: the tenant's logs are as large as they may be; ENOSPC: the disk has not
+ * enough left. */
+struct ctl_function_log {
+	int32_t error;
+	uint32_t room; /* bytes that may be written to it before it is asked for anew */
+	char name[CTL_NAME_MAX + 1];
+	uint8_t pad[3];
 };
 
 struct ctl_start {
@@ -429,6 +445,7 @@ struct ctl_msg {
 		struct ctl_name name;
 		struct ctl_log log;
 		struct ctl_log_switched log_switched;
+		struct ctl_function_log function_log;
 		struct ctl_start start;
 		struct ctl_instance_start instance_start;
 		struct ctl_instance_kill instance_kill;

@@ -17,10 +17,11 @@ funclog_init(struct funclog *log, const char *function, uint64_t instance,
 }
 
 static void
-dropped_tell(struct funclog *log, const char *request_id)
+dropped_tell(struct funclog *log, const char *request_id, uint64_t now_us)
 {
 	if (log->dropped > 0)
-		log_event(LOG_WARN, "stderr_dropped",
+		logfiles_event(log->quota->files, log->function, now_us,
+		    LOG_WARN, "stderr_dropped",
 		    "request=%s function=%s instance=%" PRIu64
 		    " lines=%" PRIu64, request_id, log->function,
 		    log->instance, log->dropped);
@@ -41,6 +42,27 @@ quota_take(struct funclog_quota *quota, uint64_t now_us)
 	return true;
 }
 
+#define LINE_FORMAT "request=%s function=%s instance=%" PRIu64 \
+    " cut=%d text=\"%s\""
+
+static void
+line_put(const struct funclog *log, const char *request_id, const char *text,
+    uint64_t now_us)
+{
+	struct logfiles *files = log->quota->files;
+	char line[LOG_LINE_MAX];
+	size_t n;
+
+	if (!logfiles_is_on(files)) {
+		log_output("stderr", LINE_FORMAT, request_id, log->function,
+		    log->instance, log->is_cut, text);
+		return;
+	}
+	n = log_text(line, LOG_INFO, "stderr", LINE_FORMAT, request_id,
+	    log->function, log->instance, log->is_cut, text);
+	logfiles_line(files, log->function, line, n, now_us);
+}
+
 static void
 line_write(struct funclog *log, const char *request_id, uint64_t now_us)
 {
@@ -49,12 +71,9 @@ line_write(struct funclog *log, const char *request_id, uint64_t now_us)
 	if (!quota_take(log->quota, now_us)) {
 		log->dropped++;
 	} else {
-		dropped_tell(log, request_id);
+		dropped_tell(log, request_id, now_us);
 		log_value(text, sizeof(text), log->line, log->used);
-		log_output("stderr",
-		    "request=%s function=%s instance=%" PRIu64
-		    " cut=%d text=\"%s\"", request_id, log->function,
-		    log->instance, log->is_cut, text);
+		line_put(log, request_id, text, now_us);
 	}
 	log->used = 0;
 }
@@ -92,7 +111,7 @@ funclog_end(struct funclog *log, const char *request_id, uint64_t now_us)
 {
 	if (log->used > 0 && !log->is_cut)
 		line_write(log, request_id, now_us);
-	dropped_tell(log, request_id);
+	dropped_tell(log, request_id, now_us);
 	log->used = 0;
 	log->is_cut = 0;
 }

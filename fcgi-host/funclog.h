@@ -1,6 +1,7 @@
 /*
  * What a function writes to stderr (and a FastCGI program to stdout), cut into
- * lines and put into the host's log with function, instance and request id.
+ * lines and put into the function's log, or the host's, with function, instance and
+ * request id.
  * Bounded in length and rate: a megabyte without a newline or a flood costs
  * its writer lines and nobody else anything.
  */
@@ -10,6 +11,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "fcgi-host/logfiles.h"
+
 #define FUNCLOG_LINE_MAX 1024
 /* lines that one function may log in a window; the rest is counted */
 #define FUNCLOG_BURST 1000
@@ -18,6 +21,7 @@
 /* What all executions and instances of a function share: else a function that
  * is called often would have as many bursts. */
 struct funclog_quota {
+	struct logfiles *files; /* borrowed; NULL: the host's log */
 	uint64_t window_start_us, lines;
 };
 
@@ -31,7 +35,8 @@ struct funclog {
 	char line[FUNCLOG_LINE_MAX];
 };
 
-/* Borrows function and quota (zeroed before its first use). */
+/* Borrows function and quota (zeroed, but for `files`, before its
+ * first use). */
 void funclog_init(struct funclog *log, const char *function, uint64_t instance,
     struct funclog_quota *quota);
 /* n more bytes, written on behalf of request_id ("" between requests). */

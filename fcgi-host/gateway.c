@@ -35,6 +35,8 @@
 /* for the spawner's messages and for a client of `status`, when web servers and
  * instances have taken all the others */
 #define RESERVE 32
+#define FUNCTION_LOGS_LEAST 4
+#define FUNCTION_LOGS_MOST 256
 
 static void
 open_add(const struct instance *instance, void *arg)
@@ -377,6 +379,8 @@ iteration_end(void *arg)
 
 	if (ledger == NULL)
 		return;
+	/* before what was answered is told: who reads then finds its lines */
+	logfiles_flush(gateway->files, loop_now_us(gateway->loop));
 	if (!ledger_is_failing(ledger) || gateway->retry_timer.place == 0)
 		ledger_flush(ledger);
 	if ((ledger_is_failing(ledger) || ledger_refused(ledger) > 0) &&
@@ -467,6 +471,16 @@ ceilings_set(struct gateway *gateway)
 	gateway->fd_pause = all_but(daily, 16, 16);
 }
 
+/* Of the functions' logs so many are open: a sixteenth of all descriptors. */
+static size_t
+function_logs_max(const struct gateway *gateway)
+{
+	rlim_t part = gateway->reserve.daily / 16;
+
+	return part < FUNCTION_LOGS_LEAST ? FUNCTION_LOGS_LEAST :
+	    part > FUNCTION_LOGS_MOST ? FUNCTION_LOGS_MOST : (size_t)part;
+}
+
 static int
 gateway_init(struct gateway *gateway)
 {
@@ -481,13 +495,16 @@ gateway_init(struct gateway *gateway)
 	gateway->server.loop = gateway->loop;
 	gateway->server.spool_fd = GATEWAY_SPOOL_FD;
 	gateway->server.catalog = catalog_new();
+	gateway->files = logfiles_new(function_logs_max(gateway),
+	    gateway_function_log_ask, gateway);
+	gateway->fleet.files = gateway->server.files = gateway->files;
 	gateway->server.pools = pools_new(&gateway->fleet);
 	gateway->conns = conn_list_new(&gateway->server);
 	if (gateway->server.pools != NULL)
 		pools_set_memory(gateway->server.pools, is_memory_short,
 		    gateway);
 	if (gateway->server.catalog == NULL || gateway->server.pools == NULL ||
-	    gateway->conns == NULL)
+	    gateway->conns == NULL || gateway->files == NULL)
 		return -ENOMEM;
 	loop_set_begin(gateway->loop, iteration_begin, gateway);
 	loop_set_hook(gateway->loop, iteration_end, gateway);
@@ -504,6 +521,7 @@ gateway_free(struct gateway *gateway)
 	conn_list_free(gateway->conns);
 	pools_free(gateway->server.pools);
 	catalog_free(gateway->server.catalog);
+	logfiles_free(gateway->files);
 	ledger_free(gateway->server.ledger);
 	inflight_close(gateway->inflight);
 	budgets_free(gateway->budgets);

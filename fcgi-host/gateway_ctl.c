@@ -208,6 +208,8 @@ on_conf(struct gateway *gateway, const struct ctl_msg *msg, int *fds,
 	}
 	change.new = gateway->conf = gateway->server.conf = conf;
 	log_set_level(conf->log_level);
+	logfiles_set(gateway->files, conf->function_logs != NULL,
+	    loop_now_us(gateway->loop));
 	ledger_set_sync(gateway->server.ledger, conf->is_sync);
 	budgets_set_conf(gateway->budgets, conf);
 	gateway_prices_switch(gateway);
@@ -240,6 +242,9 @@ on_log(struct gateway *gateway, const struct ctl_msg *msg, int *fds,
 	if (fd_count == 1u + msg->u.log.has_chain && gateway->inflight != NULL)
 		gateway_log(gateway, &msg->u.log, steal_fd(&fds[0]),
 		    fd_count > 1 ? fds[1] : -1);
+	/* a reopen is for whatever was moved away */
+	if (!msg->u.log.is_first)
+		logfiles_close(gateway->files, loop_now_us(gateway->loop));
 }
 
 static void
@@ -390,6 +395,14 @@ on_up(struct gateway *gateway, const struct ctl_msg *msg, int *fds,
 }
 
 static void
+on_function_log(struct gateway *gateway, const struct ctl_msg *msg, int *fds,
+    size_t fd_count)
+{
+	gateway_function_log_take(gateway, &msg->u.function_log,
+	    fd_count == 1 ? steal_fd(&fds[0]) : -1);
+}
+
+static void
 on_failed(struct gateway *gateway, const struct ctl_msg *msg, int *fds,
     size_t fd_count)
 {
@@ -433,6 +446,7 @@ on_totals(struct gateway *gateway, const struct ctl_msg *msg, int *fds,
 		gateway_host_record(gateway, "totals");
 	if (!msg->u.totals.is_final)
 		return;
+	logfiles_flush(gateway->files, loop_now_us(gateway->loop));
 	gateway_host_record(gateway, "stop");
 	ledger_flush(gateway->server.ledger);
 	gateway_log_head(gateway);
@@ -498,6 +512,7 @@ static handler_fn *const handlers[CTL_TYPE_COUNT] = {
 	[CTL_CLIENT] = on_client,
 	[CTL_SHELL_ASK] = on_shell_ask,
 	[CTL_SHELL_GONE] = on_shell_gone,
+	[CTL_FUNCTION_LOG] = on_function_log,
 };
 
 static void
@@ -530,6 +545,8 @@ descriptors_lost(struct gateway *gateway, const struct ctl_msg *msg)
 		on_up(gateway, msg, NULL, 0);
 	} else if (msg->type == CTL_CLIENT) {
 		shortage_log(gateway, CTL_CLIENT);
+	} else if (msg->type == CTL_FUNCTION_LOG && gateway->conf != NULL) {
+		on_function_log(gateway, msg, NULL, 0);
 	} else {
 		log_fatal("descriptors", "message=%u mend=\"raise "
 		    "LimitNOFILE\"", (unsigned)msg->type);

@@ -18,6 +18,7 @@
 #include "fcgi-host/gateway_memory.h"
 #include "fcgi-host/inflight.h"
 #include "fcgi-host/ledger.h"
+#include "fcgi-host/logfiles.h"
 #include "fcgi-host/loop.h"
 #include "fcgi-host/pool.h"
 #include "fcgi-host/request.h"
@@ -32,6 +33,7 @@ struct gateway {
 	struct server server;
 	struct fleet fleet;
 	struct conn_list *conns;
+	struct logfiles *files;
 	struct inflight *inflight;
 	struct budgets *budgets;
 	struct prices *prices, *prices_next; /* of the next configuration */
@@ -94,6 +96,12 @@ void gateway_log(struct gateway *gateway, const struct ctl_log *log, int fd,
     int key_fd);
 /* Says the chain's head, for whoever keeps the host's log elsewhere. */
 void gateway_log_head(const struct gateway *gateway);
+
+/* As logfiles_ask_fn. */
+void gateway_function_log_ask(void *gateway, const char *function);
+/* The answer; fd (taken) is -1 where there is an error, or it was lost. */
+void gateway_function_log_take(struct gateway *gateway,
+    const struct ctl_function_log *log, int fd);
 
 /* gateway_day.c: from now on at the end of each day of UTC there is a record of
  * each instance. */

@@ -1,10 +1,14 @@
 /*
  * The accounting log as the spawner gives it: the first, with what a predecessor
  * left to record, and its successors at rotations; and the chain's key with each.
+ * And the functions' logs, which are asked for.
  */
 #include "fcgi-host/gateway_impl.h"
 
+#include <errno.h>
+#include <fcntl.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "fcgi-host/chain_file.h"
 #include "fcgi-host/log.h"
@@ -139,4 +143,47 @@ gateway_log(struct gateway *gateway, const struct ctl_log *log, int fd,
 	 * successor could go on in the old one behind it */
 	if (!log->is_first)
 		log_reply(gateway, -error, has_head ? &head : NULL);
+}
+
+/* ----------------------------------------------------------- functions' logs */
+
+void
+gateway_function_log_ask(void *arg, const char *function)
+{
+	struct ctl_msg msg;
+
+	ctl_msg_init(&msg, CTL_FUNCTION_LOG_ASK);
+	memcpy(msg.u.name.name, function, strlen(function) + 1);
+	gateway_send(arg, &msg);
+}
+
+/* Into a number that was given up meanwhile. */
+static int
+move_down(int fd)
+{
+	int lower = fcntl(fd, F_DUPFD_CLOEXEC, 3);
+
+	if (lower < 0)
+		return fd;
+	close(lower < fd ? fd : lower);
+	return lower < fd ? lower : fd;
+}
+
+/* A line more is no reason to refuse a request: where descriptors are short,
+ * another's log gives way, or the line is dropped. */
+void
+gateway_function_log_take(struct gateway *gateway,
+    const struct ctl_function_log *log, int fd)
+{
+	uint64_t now_us = loop_now_us(gateway->loop);
+	int error = log->error;
+
+	if (fd >= gateway->fd_pause &&
+	    logfiles_give_way(gateway->files, now_us))
+		fd = move_down(fd);
+	if (error == 0 && (fd < 0 || fd >= gateway->fd_pause))
+		error = EMFILE;
+	if (error != 0)
+		close_fd(&fd);
+	logfiles_give(gateway->files, log->name, fd, log->room, error, now_us);
 }

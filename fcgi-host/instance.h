@@ -61,6 +61,7 @@ struct fleet {
 	uint64_t count;      /* instances that are not gone */
 	uint64_t looks_due;  /* of them, whose init was asked what it holds */
 	int fd_ceiling; /* descriptors from this number on keep nothing; 0 */
+	struct logfiles *files; /* of the functions' lines; NULL: none */
 };
 
 /* What of an instance stands in its records so far. */

@@ -71,15 +71,13 @@ is_printable(unsigned char byte)
 	return byte >= 0x20 && byte < 0x7f;
 }
 
-/* Escapes raw and writes it as one line.  A line that cannot be written is
- * lost: a log that blocks or fails must not stop the service. */
-static void
-write_line(const char *raw, size_t n, int also_fd)
+/* Escapes raw as one line, with its newline. */
+static size_t
+put_line(char line[LOG_LINE_MAX], const char *raw, size_t n)
 {
-	char line[LOG_LINE_MAX];
 	size_t used = 0;
 
-	for (size_t i = 0; i < n && used + 5 <= sizeof(line); i++) {
+	for (size_t i = 0; i < n && used + 5 <= LOG_LINE_MAX; i++) {
 		unsigned char byte = (unsigned char)raw[i];
 
 		if (is_printable(byte))
@@ -88,10 +86,17 @@ write_line(const char *raw, size_t n, int also_fd)
 			used += put_hex(line + used, byte);
 	}
 	line[used++] = '\n';
-	while (write(STDERR_FILENO, line, used) < 0 && errno == EINTR)
+	return used;
+}
+
+/* A line that cannot be written is lost: a log that blocks or fails must not
+ * stop the service. */
+static void
+write_line(const char *line, size_t n, int also_fd)
+{
+	while (write(STDERR_FILENO, line, n) < 0 && errno == EINTR)
 		continue;
-	while (also_fd >= 0 && write(also_fd, line, used) < 0 &&
-	    errno == EINTR)
+	while (also_fd >= 0 && write(also_fd, line, n) < 0 && errno == EINTR)
 		continue;
 }
 
@@ -104,15 +109,14 @@ stored(int wanted, size_t size)
 	return (size_t)wanted < size ? (size_t)wanted : size - 1;
 }
 
-static void
-log_eventv(enum log_level level, const char *event, const char *fmt,
-    va_list args) __attribute__((format(printf, 3, 0)));
+static size_t
+log_textv(char out[LOG_LINE_MAX], enum log_level level, const char *event,
+    const char *fmt, va_list args) __attribute__((format(printf, 4, 0)));
 
-static void
-log_eventv(enum log_level level, const char *event, const char *fmt,
-    va_list args)
+static size_t
+log_textv(char out[LOG_LINE_MAX], enum log_level level, const char *event,
+    const char *fmt, va_list args)
 {
-	int saved_errno = errno;
 	char raw[LOG_LINE_MAX], when[CIVIL_TIME_MAX];
 	struct timespec now;
 	size_t used;
@@ -128,7 +132,35 @@ log_eventv(enum log_level level, const char *event, const char *fmt,
 	else
 		used += stored(vsnprintf(raw + used, sizeof(raw) - used, fmt,
 		    args), sizeof(raw) - used);
-	write_line(raw, used, level == LOG_ERROR ? log_also_fd : -1);
+	return put_line(out, raw, used);
+}
+
+size_t
+log_text(char out[LOG_LINE_MAX], enum log_level level, const char *event,
+    const char *fmt, ...)
+{
+	va_list args;
+	size_t n;
+
+	va_start(args, fmt);
+	n = log_textv(out, level, event, fmt, args);
+	va_end(args);
+	return n;
+}
+
+static void
+log_eventv(enum log_level level, const char *event, const char *fmt,
+    va_list args) __attribute__((format(printf, 3, 0)));
+
+static void
+log_eventv(enum log_level level, const char *event, const char *fmt,
+    va_list args)
+{
+	int saved_errno = errno;
+	char line[LOG_LINE_MAX];
+	size_t n = log_textv(line, level, event, fmt, args);
+
+	write_line(line, n, level == LOG_ERROR ? log_also_fd : -1);
 	errno = saved_errno;
 }
 

@@ -43,6 +43,11 @@ void log_event(enum log_level level, const char *event, const char *fmt, ...)
 void log_output(const char *event, const char *fmt, ...)
 	__attribute__((format(printf, 2, 3)));
 
+/* The same line, with its newline, into out instead of descriptor 2, whatever the
+ * threshold is.  Its length. */
+size_t log_text(char out[LOG_LINE_MAX], enum log_level level, const char *event,
+    const char *fmt, ...) __attribute__((format(printf, 4, 5)));
+
 /* Escapes quotes, backslashes and unprintable bytes of text[0..n) into out
  * (size bytes, always terminated); returns out. */
 const char *log_value(char *out, size_t size, const char *text, size_t n);

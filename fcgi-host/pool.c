@@ -77,6 +77,7 @@ pool_new(struct pools *pools, struct function *function)
 	if (pool == NULL)
 		return NULL;
 	pool->pools = pools;
+	pool->log_quota.files = pools->fleet->files;
 	memcpy(pool->name, function->info.name, sizeof(pool->name));
 	TAILQ_INIT(&pool->all);
 	TAILQ_INIT(&pool->idle);

@@ -30,6 +30,7 @@ struct server {
 	struct ledger *ledger;
 	struct inflight *inflight;
 	struct budgets *budgets; /* NULL: nobody has one */
+	struct logfiles *files; /* the functions' logs; NULL: none */
 	uint64_t run_id;
 	int spool_fd;
 	uint64_t written_all; /* for relay_init */

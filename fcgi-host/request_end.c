@@ -465,7 +465,9 @@ end_log(const struct request *request)
 
 	if (record->outcome == OUTCOME_OK || record->outcome == OUTCOME_ABORTED)
 		return;
-	log_event(record->outcome == OUTCOME_REFUSED ? LOG_DEBUG : LOG_INFO,
+	logfiles_event(request->server->files, record->function,
+	    loop_now_us(request->server->loop),
+	    record->outcome == OUTCOME_REFUSED ? LOG_DEBUG : LOG_INFO,
 	    "execution", "request=%s function=%s instance=%" PRIu64
 	    " outcome=%s status=%d why=\"%s\"", record->request_id,
 	    record->function, record->instance,

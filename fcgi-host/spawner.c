@@ -245,6 +245,13 @@ open_logs(struct spawner *spawner)
 	    O_RDWR, spawner->places.gid, problem, sizeof(problem));
 	if (spawner->accounting_fd < 0)
 		give_up(spawner, "accounting", "%s", problem);
+	if (spawner->conf->function_logs != NULL) {
+		CLEANUP_FD int dir = tenant_logs_directory(spawner->conf,
+		    problem, sizeof(problem));
+
+		if (dir < 0)
+			give_up(spawner, "function_logs", "%s", problem);
+	}
 	if (spawner->conf->chain_key == NULL)
 		return;
 	spawner->chain_fd = chain_file_open(spawner->conf->chain_key, problem,
@@ -350,6 +357,7 @@ make_rooms(struct spawner *spawner, const struct programs *programs)
 		.again_exit = EX_TEMPFAIL };
 
 	spawner->registry = registry_new(envs_max);
+	spawner->tenant_logs = tenant_logs_new();
 	spawner->sandboxes = sandboxes_new(spawner->loop, &spawner->cgroup,
 	    places->instances_fd, spawner_gateway_gone, spawner);
 	spawner->gateway = child_new(spawner->loop, &gateway,
@@ -361,7 +369,8 @@ make_rooms(struct spawner *spawner, const struct programs *programs)
 	    &spawner_control_ops, spawner);
 	spawner->takeover = takeover_new(spawner->loop, places->takeover_fd,
 	    &places->listeners, &places->carried, spawner_go, spawner);
-	if (spawner->registry == NULL || spawner->sandboxes == NULL ||
+	if (spawner->registry == NULL || spawner->tenant_logs == NULL ||
+	    spawner->sandboxes == NULL ||
 	    spawner->gateway == NULL || spawner->scanner == NULL ||
 	    spawner->control == NULL || spawner->takeover == NULL)
 		give_up(spawner, "memory", "not enough to start");
@@ -401,6 +410,7 @@ end(struct spawner *spawner)
 	    spawner->is_end_for_good ? LISTENERS_FOR_GOOD : LISTENERS_STOP);
 	takeover_free(spawner->takeover);
 	registry_free(spawner->registry);
+	tenant_logs_free(spawner->tenant_logs);
 	tenants_free(spawner->tenants);
 	images_free(spawner->site.images);
 	sandbox_host_free(spawner->host);

@@ -21,6 +21,7 @@
 #include "fcgi-host/reserve.h"
 #include "fcgi-host/sandboxes.h"
 #include "fcgi-host/takeover.h"
+#include "fcgi-host/tenant_logs.h"
 #include "fcgi-host/tenants.h"
 #include "sandbox/cgroup.h"
 #include "sandbox/plan.h"
@@ -67,6 +68,7 @@ struct spawner {
 	struct tenants *tenants;
 	struct registry *registry;
 	struct sandboxes *sandboxes;
+	struct tenant_logs *tenant_logs;
 	struct launch_site site;
 	struct control *control;
 	struct takeover *takeover;
@@ -166,6 +168,10 @@ void spawner_log_switched(struct spawner *spawner,
 void spawner_switch_problem(const struct spawner *spawner, char *problem,
     size_t size);
 void spawner_reopen(struct spawner *spawner, struct control_client *client);
+
+/* spawner_function_logs.c: an entry of the gateway's permit table. */
+int spawner_function_log_ask(struct spawner *spawner,
+    const struct ctl_msg *msg);
 
 /* spawner_command.c */
 extern const struct control_ops spawner_control_ops;

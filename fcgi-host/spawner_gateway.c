@@ -372,6 +372,7 @@ static const struct {
 	{ CTL_DRAINED, on_drained },
 	{ CTL_SHELL_ANSWER, spawner_shell_answer },
 	{ CTL_BUSY, on_busy },
+	{ CTL_FUNCTION_LOG_ASK, spawner_function_log_ask },
 };
 
 static int

@@ -29,7 +29,16 @@ spawner_logs_open(const struct spawner *spawner, const struct conf *conf,
     bool is_accounting, bool is_log, struct spawner_logs *logs, char *problem,
     size_t size)
 {
+	int dir;
+
 	logs->accounting_fd = logs->log_fd = logs->chain_fd = -1;
+	/* opened again for each file; here it is only looked at */
+	if (conf->function_logs != NULL) {
+		dir = tenant_logs_directory(conf, problem, size);
+		if (dir < 0)
+			return dir;
+		close_fd(&dir);
+	}
 	if (is_accounting) {
 		logs->accounting_fd = places_open_log(conf->accounting, O_RDWR,
 		    spawner->places.gid, problem, size);

@@ -467,6 +467,20 @@ free_number(const struct tenants *tenants, const struct conf *conf, uid_t *uid)
 	return -ENOSPC;
 }
 
+bool
+tenants_share_group(const struct tenants *tenants, const char *tenant,
+    gid_t gid)
+{
+	const struct accounts *accounts = tenants->accounts;
+	size_t i;
+
+	for (i = 0; accounts != NULL && i < accounts->count; i++)
+		if (accounts->at[i].id.gid == gid &&
+		    strcmp(accounts->at[i].name, tenant) != 0)
+			return true;
+	return false;
+}
+
 int
 tenants_take(struct tenants *tenants, const struct conf *conf,
     const char *tenant, struct tenants_id *id)

@@ -8,6 +8,7 @@
 #ifndef FCGI_HOST_TENANTS_H
 #define FCGI_HOST_TENANTS_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <sys/types.h>
@@ -46,6 +47,10 @@ int tenants_set_accounts(struct tenants *tenants, const struct conf *conf,
 /* How often a tenant's account came to stand for other ids than before. */
 uint16_t tenants_ids_changed(const struct tenants *tenants,
     const char *tenant);
+
+/* Whether another tenant's account has this group too. */
+bool tenants_share_group(const struct tenants *tenants, const char *tenant,
+    gid_t gid);
 
 /*
  * Whether uid_range of a configuration still has the numbers of all tenants that

@@ -39,7 +39,8 @@ may_say(enum ctl_type type, size_t way)
 		return type == CTL_INSTANCE_START ||
 		    type == CTL_INSTANCE_KILL || type == CTL_LOG_SWITCHED ||
 		    type == CTL_DRAINED || type == CTL_FN_SYNC ||
-		    type == CTL_SHELL_ANSWER || type == CTL_BUSY;
+		    type == CTL_SHELL_ANSWER || type == CTL_BUSY ||
+		    type == CTL_FUNCTION_LOG_ASK;
 	case CTL_WAY_SCANNER_TO_SPAWNER:
 		return type == CTL_FN_PUT || type == CTL_FN_DEL ||
 		    type == CTL_FN_SYNC;
@@ -80,6 +81,15 @@ check_accepted(const struct ctl_msg *msg, size_t fd_count)
 	switch (msg->type) {
 	case CTL_FN_PUT:
 		check_function(&msg->u.function, fd_count);
+		break;
+	case CTL_FUNCTION_LOG_ASK:
+		CHECK_STRING(msg->u.name.name);
+		CLAIM(ctl_name_ok(msg->u.name.name));
+		break;
+	case CTL_FUNCTION_LOG:
+		CHECK_STRING(msg->u.function_log.name);
+		CLAIM(ctl_name_ok(msg->u.function_log.name));
+		CLAIM(fd_count == (msg->u.function_log.error == 0));
 		break;
 	case CTL_FN_DEL:
 		CHECK_STRING(msg->u.name.name);

@@ -94,6 +94,7 @@ make_message(struct ctl_msg *msg, const enum ctl_type *types, size_t count)
 		make_function(&msg->u.function);
 		break;
 	case CTL_FN_DEL:
+	case CTL_FUNCTION_LOG_ASK:
 		PICK(msg->u.name.name, names);
 		break;
 	case CTL_INSTANCE_START:
@@ -230,6 +231,7 @@ gateway_may(const struct sent *sent)
 		    (msg->u.shell_answer.error != 0 ||
 		    msg->u.shell_answer.id > spawner->last_id);
 	case CTL_BUSY:
+	case CTL_FUNCTION_LOG_ASK:
 		return true;
 	default:
 		return false;
@@ -240,7 +242,7 @@ static void
 gateway_speaks(void)
 {
 	static const enum ctl_type types[] = { CTL_INSTANCE_START,
-		CTL_INSTANCE_START, CTL_INSTANCE_START, CTL_INSTANCE_KILL,
+		CTL_INSTANCE_START, CTL_FUNCTION_LOG_ASK, CTL_INSTANCE_KILL,
 		CTL_LOG_SWITCHED, CTL_DRAINED, CTL_FN_SYNC, CTL_BUSY };
 	struct sent sent;
 	struct asked *asked = NULL;

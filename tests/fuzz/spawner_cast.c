@@ -463,6 +463,7 @@ open_spawner(struct spawner *spawner, bool is_refused)
 	spawner->tenants = tenants_new(spawner->places.state_fd, problem,
 	    sizeof(problem));
 	spawner->registry = registry_new(spawner->file_limit / 4);
+	spawner->tenant_logs = tenant_logs_new();
 	spawner->sandboxes = sandboxes_new(spawner->loop, &spawner->cgroup, -1,
 	    spawner_gateway_gone, spawner);
 	make_children(spawner);
@@ -510,6 +511,7 @@ close_spawner(struct spawner *spawner)
 	spawner_wait_end(spawner, &spawner->reopen, 0, "ended");
 	control_free(spawner->control);
 	registry_free(spawner->registry);
+	tenant_logs_free(spawner->tenant_logs);
 	tenants_free(spawner->tenants);
 	images_free(spawner->site.images);
 	close_fd(&spawner->places.state_fd);

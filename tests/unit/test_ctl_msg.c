@@ -34,6 +34,14 @@ set_shell(struct ctl_msg *msg)
 	msg->u.shell.has_terminal = 1;
 }
 
+static size_t
+set_function_log(struct ctl_msg *msg)
+{
+	strcpy(msg->u.function_log.name, "alice/resize");
+	msg->u.function_log.room = 4096;
+	return 1;
+}
+
 /* The least that makes a body of the type acceptable, and how many
  * descriptors come with it. */
 static size_t
@@ -54,6 +62,7 @@ make_valid(struct ctl_msg *msg, enum ctl_type type)
 		set_served(msg);
 		return 0;
 	case CTL_FN_DEL:
+	case CTL_FUNCTION_LOG_ASK:
 		strcpy(msg->u.name.name, "alice/resize");
 		return 0;
 	case CTL_INSTANCE_START:
@@ -62,11 +71,9 @@ make_valid(struct ctl_msg *msg, enum ctl_type type)
 		strcpy(msg->u.instance_start.version, "0123456789abcdef");
 		return 0;
 	case CTL_INSTANCE_KILL:
-		msg->u.instance_kill.id = 1;
-		return 0;
 	case CTL_INSTANCE_UP:
-		msg->u.instance_up.id = 1;
-		return 1;
+		msg->u.instance_kill.id = 1; /* it stands first in both */
+		return type == CTL_INSTANCE_UP;
 	case CTL_INSTANCE_FAILED:
 		msg->u.instance_failed.id = 1;
 		msg->u.instance_failed.error = ENOMEM;
@@ -106,6 +113,8 @@ make_valid(struct ctl_msg *msg, enum ctl_type type)
 		strcpy(msg->u.shell_gone.name, "alice/resize");
 		strcpy(msg->u.shell_gone.version, "0123456789abcdef");
 		return 0;
+	case CTL_FUNCTION_LOG:
+		return set_function_log(msg);
 	case CTL_STATUS_BUDGET:
 		strcpy(msg->u.status_budget.owner, "alice");
 		msg->u.status_budget.most = 1;
@@ -172,6 +181,7 @@ every_type_goes_only_its_way(void **state)
 		[CTL_SHELL_ANSWER] = G2S, [CTL_SHELL_UP] = OUT,
 		[CTL_SHELL_GONE] = S2G,
 		[CTL_BUSY] = G2S,
+		[CTL_FUNCTION_LOG_ASK] = G2S, [CTL_FUNCTION_LOG] = S2G,
 	};
 	int type;
 	unsigned way;
