@@ -1,11 +1,8 @@
 """Functions in JavaScript against node itself."""
-import copy
-import re
 import shutil
 import statistics
 
 import rows as rows_room
-from lib import runtimes
 from rig import PATH, Process, Trouble
 
 INSTANCES = 2
@@ -23,24 +20,7 @@ SERVER = """require('node:http').createServer((req, res) => {
 """
 
 
-def installed_with(rig, place, **keys):
-    """The programs, and a sample whose [runtime node] is this tree's."""
-    made = copy.copy(rig.installed)
-    text = re.sub(r"/\S+/fcgi-host/runtimes", str(place.dir),
-                  made.sample.read_text())
-    more = "".join(f"{key} = {value}\n" for key, value in keys.items())
-    if f"bind = {place.dir}" not in text:
-        more += f"bind = {place.dir}\n"
-    text, count = re.subn(r"(?m)^(command = .* /usr/bin/node .*\n)", rf"\1{more}",
-                          text)
-    if count != 1:
-        raise Trouble("the sample has no [runtime node]")
-    made.sample = rig.dir / f"node{len(rig.hosts)}.ini"
-    made.sample.write_text(text)
-    return made
-
-
-def cold_rows(rig, times, place):
+def cold_rows(rig, times):
     """The first byte where no program is warm."""
     if shutil.which("node", path=PATH) is None:
         raise Trouble("node is missing: install it with: apt-get install nodejs")
@@ -48,7 +28,7 @@ def cold_rows(rig, times, place):
     script.write_text(SCRIPT)
     script.chmod(0o755)
     host = rig.host({"cold.mjs": FUNCTION}, rows_room.function("cold", idle=0),
-                    installed=installed_with(rig, place, spare=4))
+                    installed=rig.installed_with(node={"spare": 4}))
     count = max(3, round(times.seconds * 3))
     rows = {}
     for number in range(times.rounds):
@@ -67,7 +47,7 @@ def cold_rows(rig, times, place):
     return list(rows.values())
 
 
-def warm_rows(rig, times, place):
+def warm_rows(rig, times):
     """Requests through nginx; the peer has one process, and so have we."""
     server = rig.dir / "server.cjs"
     server.write_text(SERVER)
@@ -76,7 +56,7 @@ def warm_rows(rig, times, place):
     path.chmod(0o666)
     host = rig.host({"hello.mjs": FUNCTION},
                     rows_room.function("hello", instances=1),
-                    installed=installed_with(rig, place))
+                    installed=rig.installed_with(node={}))
     # a location of its own beside the one that nginx() makes
     proxy = (f"}} location = /hello {{ proxy_pass http://unix:{path}:/; "
              "proxy_http_version 1.1; } location /nowhere {")
@@ -93,17 +73,4 @@ def warm_rows(rig, times, place):
 
 def node(rig, times):
     """(n) functions in JavaScript."""
-    place = runtimes.Place()
-    try:
-        return [*cold_rows(rig, times, place), *warm_rows(rig, times, place)]
-    finally:
-        # the hosts that use it end with the rig
-        rig.made.insert(0, Removal(place))
-
-
-class Removal:
-    def __init__(self, place):
-        self.place = place
-
-    def stop(self):
-        self.place.remove()
+    return [*cold_rows(rig, times), *warm_rows(rig, times)]

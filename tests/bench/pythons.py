@@ -1,11 +1,7 @@
 """Python: warm against uWSGI, and cold against `python3 SCRIPT`."""
-import pathlib
 import re
-import shutil
 import statistics
-import tempfile
 
-from lib import pyhost
 from rig import HELLO, Process, Trouble, need
 
 INSTANCES = 2
@@ -22,25 +18,11 @@ BARS = {("spare", ""): 1 / 15, ("spare", IMPORTS): 1 / 50,
         ("prepared", ""): 1.3, ("fresh", ""): None}
 
 
-class Shelf:
-    """The runtime where a sandbox can show it, which has a /tmp of its own."""
-
-    def __init__(self, rig):
-        self.dir = pathlib.Path(tempfile.mkdtemp(prefix="fhbench-",
-                                                 dir="/var/lib"))
-        self.dir.chmod(0o755)
-        rig.made.append(self)
-        shutil.copy(pyhost.program(rig.installed), self.dir)
-
-    def stop(self):
-        shutil.rmtree(self.dir, ignore_errors=True)
-
-    def section(self, name, **keys):
-        lines = [f"[runtime {name}]", f"extensions = {name}",
-                 "protocol = fastcgi", f"bind = {self.dir}",
-                 f"command = {self.dir}/{pyhost.NAME} %f",
-                 *(f"{key} = {value}" for key, value in keys.items())]
-        return "\n".join(lines) + "\n"
+def section(rig, name, **keys):
+    """[runtime wsgi] by another name."""
+    text = rig.place().section("wsgi", **keys)
+    return text.replace("[runtime wsgi]", f"[runtime {name}]").replace(
+        "extensions = wsgi", f"extensions = {name}")
 
 
 def uwsgi(rig, file):
@@ -57,7 +39,7 @@ def warm(rig, times, tools):
     """The same application, equal numbers of processes."""
     file = rig.dir / "hello.py"
     file.write_text(WSGI)
-    host = rig.host({"hello.measured": WSGI}, Shelf(rig).section("measured") +
+    host = rig.host({"hello.measured": WSGI}, section(rig, "measured") +
                     f"[function hello]\ninstances = {INSTANCES}\n")
     ports = rig.nginx({
         "kept": (host.socket, True, ""), "plain": (host.socket, False, ""),
@@ -79,14 +61,14 @@ def cold(rig, times, tools):
     """The first byte of a handler that has scaled to zero, by what it found, against
     the first byte of a script that prints the same."""
     count = max(5, round(times.seconds * 5))
-    shelf, rows = Shelf(rig), {}
+    rows = {}
     for imports in ("", IMPORTS):
         script = rig.dir / "script.py"
         script.write_text(SCRIPT % (imports, HELLO))
         script.chmod(0o755)
         modules = " ".join(re.findall(r"[a-z]+\.?[a-z]*", imports[7:]))
         hosts = [rig.host({"cold.measured": HANDLER % (imports, HELLO)},
-                          shelf.section("measured", **keys) +
+                          section(rig, "measured", **keys) +
                           "[function cold]\nidle = 0\n", host_keys)
                  for keys, host_keys in (
                      ({"spare": 1, "preload": modules}, {}), ({}, {}),

@@ -1,5 +1,6 @@
 """What a benchmark drives: this host with its sample configuration, and the
 others.  Every process here ends with the benchmark."""
+import copy
 import json
 import os
 import pathlib
@@ -17,7 +18,7 @@ HERE = pathlib.Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parent / "e2e"))
 
 from lib import host as host_room  # noqa: E402
-from lib import programs, servers  # noqa: E402
+from lib import programs, runtimes, servers  # noqa: E402
 
 PATH = "/usr/sbin:/usr/bin:/sbin:/bin"
 HELLO = "hello world\n"
@@ -136,6 +137,7 @@ class Rig:
                                                  dir="/tmp"))
         self.dir.chmod(0o755)
         self.made, self.hosts = [], []
+        self.runtimes = None
 
     def end(self):
         for made in reversed(self.made):
@@ -143,6 +145,8 @@ class Rig:
         for host in self.hosts:
             host.stop()
             host.remove()
+        if self.runtimes is not None:
+            self.runtimes.remove()
         shutil.rmtree(self.dir, ignore_errors=True)
 
     def tool(self, name):
@@ -158,6 +162,31 @@ class Rig:
         shutil.copy(self.tool("unaccounted"),
                     installed.libexec / "fcgi-host-gateway")
         return installed
+
+    def place(self):
+        """The runtimes of this tree, where a sandbox can show them."""
+        if self.runtimes is None:
+            self.runtimes = runtimes.Place(self.installed)
+        return self.runtimes
+
+    def installed_with(self, **runtimes_keys):
+        """The programs, and a sample whose runtimes are this tree's, with more keys:
+        installed_with(node={"spare": 4})."""
+        place, made = self.place(), copy.copy(self.installed)
+        text = re.sub(r"/\S+/fcgi-host/runtimes", str(place.dir),
+                      made.sample.read_text())
+        for name, keys in runtimes_keys.items():
+            head, section, rest = re.split(
+                rf"(?ms)^(\[runtime {name}\]\n.*?)(?=^\[|\Z)", text)
+            command = re.search(r"(?m)^command = .*", section)[0]
+            if str(place.dir) in command and "\nbind" not in section:
+                keys = {**keys, "bind": place.dir}
+            more = "".join(f"{key} = {value}\n" for key, value in keys.items())
+            text = head + re.sub(r"(?m)^(protocol = .*\n)", rf"\1{more}",
+                                 section, count=1) + rest
+        made.sample = self.dir / f"sample{len(self.hosts)}.ini"
+        made.sample.write_text(text)
+        return made
 
     def host(self, functions, more="", host_keys=None, installed=None):
         """A host with functions {"hello.fcgi": path or text}."""

@@ -16,6 +16,7 @@ sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent))
 from lib import host as host_room  # noqa: E402
 from lib import lists  # noqa: E402
 from lib import programs as programs_room  # noqa: E402
+from lib import runtimes  # noqa: E402
 from lib import schema as schema_room  # noqa: E402
 from lib import servers as servers_room  # noqa: E402
 from lib import shipped as shipped_room  # noqa: E402
@@ -68,6 +69,13 @@ def installed():
         return programs_room.Installed()
     except programs_room.Missing as error:
         pytest.exit(str(error), returncode=2)
+
+
+@pytest.fixture(scope="session")
+def place(installed):
+    """The runtimes of functions/ where a sandbox can show them."""
+    with runtimes.Place(installed) as made:
+        yield made
 
 
 @pytest.fixture(scope="session")

@@ -10,7 +10,7 @@ import subprocess
 
 import pytest
 
-from lib import fcgi, programs, scripted, web
+from lib import fcgi, programs, web
 
 EXAMPLES = programs.TREE / "functions/examples"
 TEXT = "text/plain; charset=utf-8"
@@ -30,16 +30,10 @@ def form(**fields):
 
 
 @pytest.fixture(scope="module")
-def shelf():
-    with scripted.Shelf() as made:
-        yield made
-
-
-@pytest.fixture(scope="module")
-def host(start, shelf):
+def host(start, place):
     host = start.host({}, {f"function {name}": {"tmp_size": "1M"}
                            for name in ("thumbnail", "page")},
-                      is_started=False, runtimes=shelf.all())
+                      is_started=False, runtimes=place.all())
     shutil.copytree(EXAMPLES, host.functions, dirs_exist_ok=True)
     # its program is compiled, and tests/e2e/test_fastcgi.py has such
     (host.functions / "counter.ini").unlink()

@@ -6,7 +6,6 @@ import stat
 
 import pytest
 
-from lib import scripted
 
 # language: (extension, mode)
 STARTERS = {
@@ -17,14 +16,8 @@ FIRST = 1900000000
 
 
 @pytest.fixture(scope="module")
-def shelf():
-    with scripted.Shelf() as made:
-        yield made
-
-
-@pytest.fixture(scope="module")
-def host(start, shelf):
-    return start.host(runtimes=shelf.all())
+def host(start, place):
+    return start.host(runtimes=place.all())
 
 
 def new(host, *words, code=0):

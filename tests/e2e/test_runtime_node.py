@@ -56,13 +56,6 @@ def folder_of(name):
 
 
 @pytest.fixture(scope="module")
-def place():
-    made = runtimes.Place()
-    yield made
-    made.remove()
-
-
-@pytest.fixture(scope="module")
 def host(start, place):
     host = start.host({
         "fetch.mjs": SOURCES / "fetch.mjs", "plain.js": SOURCES / "plain.js",
@@ -70,7 +63,7 @@ def host(start, place):
         **{f"folder/{name}": text for name, text in FOLDER.items()},
         "express/main.js": EXPRESS, "express/words.txt": "from a file\n",
     }, {"defaults": {"instances": "1", "env.greeting": "good day"}},
-        text=place.sections("node"), is_started=False)
+        text=place.section("node"), is_started=False)
     return host.start()
 
 
@@ -324,7 +317,7 @@ def test_v8_knows_of_the_memory_that_the_function_has(start, place, own, limit):
                        "export default () => new Response("
                        "String(heap_size_limit >> 20))"},
                       {"function heap": {"env.node_options": own}},
-                      text=place.sections("node"))
+                      text=place.section("node"))
     # and three of the spaces for what is young
     assert int(host.fetch("/fn/heap").text) in range(limit, limit + 8)
 
@@ -385,8 +378,8 @@ def test_a_spare_serves_the_first_request_behind_a_rest(start_once, place):
     host = start_once.host(
         {"f.mjs": SOURCES / "fetch.mjs"},
         {"defaults": {"idle": "150ms", "instances": "1"}},
-        text=f"{place.sections('node').rstrip()}\nspare = 1\n"
-             "preload = node:zlib node:crypto\n")
+        text=place.section("node", spare=1,
+                           preload="node:zlib node:crypto"))
     _, first = host.execute("/fn/f/facts")
     until = time.monotonic() + 30
     while [i["state"] for i in json.loads(host.verb(

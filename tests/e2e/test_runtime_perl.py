@@ -8,7 +8,7 @@ import subprocess
 
 import pytest
 
-from lib import fcgi, programs, scripted, web
+from lib import fcgi, programs, runtimes, scripted, web
 
 WORK = scripted.FUNCTIONS / "work.psgi"
 ERROR = "Internal Server Error\n"
@@ -36,20 +36,14 @@ BROKEN = {
 
 
 @pytest.fixture(scope="module")
-def shelf():
-    with scripted.Shelf() as made:
-        yield made
-
-
-@pytest.fixture(scope="module")
-def host(start, shelf):
+def host(start, place):
     return start.host({
         "app.psgi": WORK, "lint.psgi": LINT, "beside/main.psgi": USES,
         "beside/lib/Beside.pm": LIBRARY,
         "beside/local/lib/perl5/Local.pm": LOCAL,
         **{f"{name}.psgi": text for name, (text, _) in BROKEN.items()}},
         {"defaults": {"instances": "1", "memory": "64M"}},
-        text=shelf.section("psgi"))
+        text=place.section("psgi"))
 
 
 @pytest.fixture(scope="module")
@@ -367,10 +361,10 @@ def test_sigterm_ends_a_spare():
         assert program.end() == 0
 
 
-def test_a_function_that_scaled_to_zero_is_answered_by_a_spare(start, shelf):
+def test_a_function_that_scaled_to_zero_is_answered_by_a_spare(start, place):
     host = start.host({"app.psgi": WORK},
                       {"defaults": {"idle": "150ms", "instances": "1"}},
-                      text=shelf.section("psgi", spare=2,
+                      text=place.section("psgi", spare=2,
                                          preload="Text::Wrap"))
     first, _ = host.execute("/fn/app/loaded")
     scripted.wait_spare(host)
@@ -382,41 +376,40 @@ def test_a_function_that_scaled_to_zero_is_answered_by_a_spare(start, shelf):
 # ----------------------------------------------------------------------- --check
 
 
-def check(installed, shelf, *files):
+def check(installed, place, *files):
     """--check in a sandbox; (code, stdout, stderr)."""
-    shelf.section("psgi")
     done = subprocess.run(
-        [installed.sandbox, "--bind", shelf.dir, "--", "/usr/bin/perl",
-         shelf.dir / "fcgi-host-perl", "--check", *files],
+        [installed.sandbox, "--bind", place.dir, "--", "/usr/bin/perl",
+         place.dir / "fcgi-host-perl", "--check", *files],
         env=installed.environment(), text=True, capture_output=True,
         stdin=subprocess.DEVNULL, timeout=60, check=False)
     return done.returncode, done.stdout, done.stderr
 
 
-def test_a_sound_file_is_ok_and_is_not_run(installed, shelf):
-    sound = shelf.dir / "sound.psgi"
+def test_a_sound_file_is_ok_and_is_not_run(installed, place):
+    sound = place.dir / "sound.psgi"
     sound.write_text("print STDERR 'it ran'; sub { [200, [], []] };\n")
-    code, out, err = check(installed, shelf, sound)
+    code, out, err = check(installed, place, sound)
     assert (code, out) == (0, "ok\n")
     assert "it ran" not in err
 
 
-def test_an_unsound_file_is_named_with_its_line(installed, shelf):
-    unsound = shelf.dir / "unsound.psgi"
+def test_an_unsound_file_is_named_with_its_line(installed, place):
+    unsound = place.dir / "unsound.psgi"
     unsound.write_text("sub {\n    my $x = ;\n}\n")
-    code, out, err = check(installed, shelf, unsound)
+    code, out, err = check(installed, place, unsound)
     assert (code, out) == (1, "")
     assert re.search(rf"^{unsound}:2: syntax error", err, re.MULTILINE), err
 
 
 def test_outside_of_a_sandbox_nothing_is_compiled():
-    done = subprocess.run([*scripted.command("psgi"), "--check", WORK],
+    done = subprocess.run([*runtimes.command("psgi"), "--check", WORK],
                           text=True, capture_output=True, check=False)
     assert done.returncode == 1
     assert "do it in a sandbox" in done.stderr
 
 
 def test_wrong_use_is_told():
-    done = subprocess.run(scripted.command("psgi"), text=True,
+    done = subprocess.run(runtimes.command("psgi"), text=True,
                           capture_output=True, check=False)
     assert done.returncode == 2 and done.stderr.startswith("usage: ")

@@ -28,15 +28,12 @@ LONG_AGO = 1600000000
 
 
 @pytest.fixture(scope="module")
-def host(start):
-    place = runtimes.Place()
-    host = start.host({"page.php": PAGE},
+def host(start, place):
+    return start.host({"page.php": PAGE},
                       {"defaults": {"instances": "1",
                                     "env.greeting": "good day"}},
-                      text=place.sections("php") +
+                      text=place.section("php") +
                       CACHED.format(place=place.dir))
-    yield host
-    place.remove()
 
 
 @pytest.fixture(scope="module")

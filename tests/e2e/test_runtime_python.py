@@ -9,7 +9,7 @@ import time
 
 import pytest
 
-from lib import host as host_room, pyhost, web
+from lib import host as host_room, pyhost, runtimes, web
 
 WSGI = pyhost.SOURCES / "wsgi.py"
 BROKEN = {"syntax.wsgi": ("def application(:\n", "SyntaxError"),
@@ -31,15 +31,14 @@ application = validator(plain)
 
 
 @pytest.fixture(scope="module")
-def host(start, installed):
-    with pyhost.Place(installed) as section:
-        yield start.host({
-            "app.wsgi": WSGI, "handle.wsgi": pyhost.SOURCES / "handler.py",
-            "valid.wsgi": VALIDATED, **{name: text for name, (text, _) in
-                                      BROKEN.items()}},
-            {"defaults": {"instances": "2", "env.own_variable": "the function's"},
-             "function by-name": {"runtime": "wsgi"}},
-            runtimes=host_room.RUNTIMES + section)
+def host(start, place):
+    return start.host({
+        "app.wsgi": WSGI, "handle.wsgi": pyhost.SOURCES / "handler.py",
+        "valid.wsgi": VALIDATED,
+        **{name: text for name, (text, _) in BROKEN.items()}},
+        {"defaults": {"instances": "2", "env.own_variable": "the function's"},
+         "function by-name": {"runtime": "wsgi"}},
+        runtimes=host_room.RUNTIMES + place.section("wsgi"))
 
 
 def test_a_warm_application_answers_request_after_request(host):
@@ -328,12 +327,11 @@ def handler(request):
 
 
 @pytest.fixture(scope="module")
-def spares(start, installed):
+def spares(start, place):
     """Whatever was used scales to zero at once, and a spare is booted."""
-    with pyhost.Place(installed) as section:
-        yield start.host({"cold.wsgi": SPARE % 1}, {
-            "defaults": {"idle": "0", "instances": "1"}},
-            runtimes=section + "spare = 2\npreload = urllib.request\n")
+    return start.host({"cold.wsgi": SPARE % 1}, {
+        "defaults": {"idle": "0", "instances": "1"}},
+        runtimes=place.section("wsgi", spare=2, preload="urllib.request"))
 
 
 def from_spare(host):
@@ -444,5 +442,5 @@ def test_a_handler_s_fault_is_500(host, form):
 
 
 def test_the_runtime_is_built_and_installed_beside_the_others(installed):
-    program = pyhost.program(installed)
+    program = runtimes.python(installed)
     assert shutil.which(str(program)), program

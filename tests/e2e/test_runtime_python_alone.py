@@ -8,7 +8,7 @@ import time
 
 import pytest
 
-from lib import fcgi, proc, pyhost
+from lib import fcgi, proc, pyhost, runtimes
 
 WSGI = pyhost.SOURCES / "wsgi.py"
 SPARE = {"FCGI_HOST_SPARE": "1"}
@@ -332,7 +332,7 @@ def test_check_says_where_the_syntax_is_wrong(installed, tmp_path, text, line):
 
 
 def check(installed, file):
-    done = subprocess.run([pyhost.program(installed), "--check", file], text=True,
+    done = subprocess.run([runtimes.python(installed), "--check", file], text=True,
                           stdout=subprocess.PIPE, stderr=subprocess.PIPE,
                           stdin=subprocess.DEVNULL, check=False, timeout=60)
     return done.returncode, done.stdout, done.stderr
@@ -340,7 +340,7 @@ def check(installed, file):
 
 @pytest.mark.parametrize("words", [[], ["--help"], ["a", "b"], ["/a/file.py"]])
 def test_a_person_is_told_how_it_is_started(installed, words):
-    done = subprocess.run([pyhost.program(installed), *words], text=True,
+    done = subprocess.run([runtimes.python(installed), *words], text=True,
                           stderr=subprocess.PIPE, stdin=subprocess.DEVNULL,
                           check=False, timeout=60)
     assert done.returncode == 2

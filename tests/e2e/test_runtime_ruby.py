@@ -8,7 +8,7 @@ import subprocess
 
 import pytest
 
-from lib import fcgi, scripted, web
+from lib import fcgi, runtimes, scripted, web
 
 WORK = scripted.FUNCTIONS / "work.ru"
 FILE = "/usr/lib/ruby/3.1.0/set.rb"
@@ -73,13 +73,7 @@ def below(folder, files):
 
 
 @pytest.fixture(scope="module")
-def shelf():
-    with scripted.Shelf() as made:
-        yield made
-
-
-@pytest.fixture(scope="module")
-def host(start, shelf):
+def host(start, place):
     return start.host({
         "app.ru": WORK, "lint.ru": LINT,
         **below("beside", {"main.ru": USES, "lib/word.rb": "Word = 'word'\n",
@@ -88,7 +82,7 @@ def host(start, shelf):
                           **gem("rack", "3.0.0", RACK3)}),
         **{f"{name}.ru": text for name, (text, _) in BROKEN.items()}},
         {"defaults": {"instances": "1", "memory": "96M"}},
-        text=shelf.section("rack"))
+        text=place.section("rack"))
 
 
 @pytest.fixture(scope="module")
@@ -458,10 +452,10 @@ def test_sigterm_ends_a_spare():
         assert program.end() == 0
 
 
-def test_a_function_that_scaled_to_zero_is_answered_by_a_spare(start, shelf):
+def test_a_function_that_scaled_to_zero_is_answered_by_a_spare(start, place):
     host = start.host({"app.ru": WORK},
                       {"defaults": {"idle": "150ms", "instances": "1"}},
-                      text=shelf.section("rack", spare=2,
+                      text=place.section("rack", spare=2,
                                          preload="rack matrix"))
     first, _ = host.execute("/fn/app/loaded")
     scripted.wait_spare(host)
@@ -474,7 +468,7 @@ def test_a_function_that_scaled_to_zero_is_answered_by_a_spare(start, shelf):
 
 
 def check(*words):
-    done = subprocess.run([*scripted.command("rack"), *map(str, words)],
+    done = subprocess.run([*runtimes.command("rack"), *map(str, words)],
                           text=True, capture_output=True, check=False,
                           stdin=subprocess.DEVNULL, timeout=60)
     return done.returncode, done.stdout, done.stderr
