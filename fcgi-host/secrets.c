@@ -18,7 +18,9 @@ static int
 open_beneath(int dir_fd, const char *path, uint64_t flags)
 {
 	struct open_how how = {
-		.flags = O_CLOEXEC | O_NOCTTY | O_NONBLOCK | flags,
+		/* beside O_PATH the kernel refuses what is of no use there */
+		.flags = O_CLOEXEC | flags | (flags & O_PATH ? 0 :
+		    O_NOCTTY | O_NONBLOCK),
 		.resolve = RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS |
 		    RESOLVE_NO_MAGICLINKS,
 	};

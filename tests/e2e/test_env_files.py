@@ -129,6 +129,27 @@ def test_the_functions_file_wins_over_the_sidecars_and_that_over_the_tenants(hos
     wait_body(host, "/fn/bob/show", "later|sidecar")
 
 
+def test_a_reload_retires_who_has_an_old_secret_of_the_administrators(
+        host, programs):
+    path = host.dir / "warm.env"
+    path.write_text("KEY=one\n")
+    path.chmod(0o600)
+    host.own(path)
+    host.add("warm.fcgi", programs.fcgi)
+    host.add("other.fcgi", programs.fcgi)
+    host.configure({"function warm": {"env_file": path, "idle": "1h"},
+                    "function other": {"idle": "1h"}})
+    assert host.verb("reload").returncode == 0
+    host.wait_served("/fn/warm")
+    host.wait_served("/fn/other?head")
+    assert "KEY=one\n" in host.fetch("/fn/warm?head&process").text
+    path.write_text("KEY=two\n")
+    assert host.verb("reload").returncode == 0
+    # who asks then is served by it; whom it does not concern goes on
+    assert "KEY=two\n" in host.fetch("/fn/warm?head&process").text
+    assert host.execute("/fn/other?head")[1]["start"] == "warm"
+
+
 @pytest.mark.parametrize("make, part", [
     (lambda path: path.chmod(0o644), "chmod 600"),
     (lambda path: path.unlink(), "no such file"),

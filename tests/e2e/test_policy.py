@@ -19,21 +19,6 @@ def status(host):
     return json.loads(host.verb("status", "--json").stdout)
 
 
-def instances_of(host, name):
-    return [i for i in status(host)["instances"] if i["function"] == name]
-
-
-def wait_states(host, name, wanted, timeout=30):
-    """Until the function's instances have exactly these states."""
-    until = time.monotonic() + timeout
-    while True:
-        found = sorted(i["state"] for i in instances_of(host, name))
-        if found == sorted(wanted):
-            return instances_of(host, name)
-        assert time.monotonic() < until, f"{name}: {found}, not {wanted}"
-        time.sleep(0.03)
-
-
 def crowd(host, url, count):
     """count requests at once, not waited for."""
     return [threads.begin(host.execute, url) for _ in range(count)]
@@ -54,7 +39,7 @@ def host(start, programs):
 @pytest.mark.parametrize("name", ["a", "b"])
 def test_a_function_that_scaled_to_zero_finds_a_prepared_sandbox(host, name):
     assert host.execute(f"/fn/{name}?head")[1]["start"] == "fresh"
-    wait_states(host, name, ["prepared"])
+    host.wait_states(name, ["prepared"])
     # the second waits for the first
     got = threads.all_of(host.execute, [f"/fn/{name}?head&sleep=300"] * 2)
     assert sorted((record["start"], record["cold"]) for _, record in got) == [
@@ -63,7 +48,7 @@ def test_a_function_that_scaled_to_zero_finds_a_prepared_sandbox(host, name):
 
 def test_a_request_that_finds_one_does_not_need_the_spawner(host):
     host.execute("/fn/a?head")
-    wait_states(host, "a", ["prepared"])
+    host.wait_states("a", ["prepared"])
     spawner = host.roles().get("spawner", host.pid)
     os.kill(spawner, signal.SIGSTOP)
     try:
@@ -75,7 +60,7 @@ def test_a_request_that_finds_one_does_not_need_the_spawner(host):
 
 def test_status_shows_prepared_instances_with_their_memory(host):
     host.execute("/fn/a?head")
-    one, = wait_states(host, "a", ["prepared"])
+    one, = host.wait_states("a", ["prepared"])
     assert 20 < one["memory_kib"] < 2048
     assert one["memory_source"] in ("cgroup", "pss")
     assert one["executions"] == 0
@@ -85,12 +70,12 @@ def test_status_shows_prepared_instances_with_their_memory(host):
 
 
 def test_a_function_that_nobody_used_costs_nothing(host):
-    assert instances_of(host, "never") == []
+    assert host.instances_of("never") == []
 
 
 def test_a_prepared_sandbox_never_serves_an_old_version(host, programs):
     host.execute("/fn/changing?head")
-    old, = wait_states(host, "changing", ["prepared"])
+    old, = host.wait_states("changing", ["prepared"])
     host.add("changing.cgi", "#!/bin/sh\nprintf 'Content-Type: text/plain\\n"
              "\\nsecond'\n")
     until = time.monotonic() + 30
@@ -98,20 +83,20 @@ def test_a_prepared_sandbox_never_serves_an_old_version(host, programs):
         assert time.monotonic() < until
         time.sleep(0.02)
     assert old["instance"] not in [
-        i["instance"] for i in instances_of(host, "changing")]
-    wait_states(host, "changing", ["prepared"])
+        i["instance"] for i in host.instances_of("changing")]
+    host.wait_states("changing", ["prepared"])
     answer, record = host.execute("/fn/changing")
     assert (answer.text, record["start"]) == ("second", "prepared")
 
 
 def test_a_reload_with_other_settings_makes_prepared_ones_anew(host):
     host.execute("/fn/last?head")
-    old, = wait_states(host, "last", ["prepared"])
+    old, = host.wait_states("last", ["prepared"])
     host.configure({"function last": {"env.word": "new"}})
     assert host.verb("reload").returncode == 0
     until = time.monotonic() + 30
     while True:
-        found = instances_of(host, "last")
+        found = host.instances_of("last")
         if [i["state"] for i in found] == ["prepared"] and \
                 found[0]["instance"] != old["instance"]:
             break
@@ -261,18 +246,18 @@ def test_min_instances_are_booted_before_the_first_request(start_once,
     host = start_once.host({"kept.fcgi": programs.fcgi},
                            {"function kept": {"min_instances": "2",
                                               "idle": "100ms"}})
-    wait_states(host, "kept", ["idle", "idle"])
+    host.wait_states("kept", ["idle", "idle"])
     answer, record = host.execute("/fn/kept?head&self")
     assert (record["cold"], record["start"]) == (False, "warm")
     assert "served=1" in answer.text
     # they outlast the idle window, and one is prepared for a third request
-    wait_states(host, "kept", ["idle", "idle", "prepared"])
+    host.wait_states("kept", ["idle", "idle", "prepared"])
     time.sleep(0.4)
-    before = wait_states(host, "kept", ["idle", "idle", "prepared"])
+    before = host.wait_states("kept", ["idle", "idle", "prepared"])
     # one that dies is made good
     _, record = host.execute("/fn/kept?head&kill=9")
     assert record["outcome"] == "crash"
-    after = wait_states(host, "kept", ["idle", "idle", "prepared"])
+    after = host.wait_states("kept", ["idle", "idle", "prepared"])
     assert {i["instance"] for i in after} != {i["instance"] for i in before}
 
 
@@ -285,7 +270,7 @@ def test_min_instances_of_a_changed_function_run_the_new_version(start_once,
     host.wait_log("event=program_ended function=kept .*exit=3")
     assert {r["exit"] for r in host.books.of_type("instance")} == {3}
     host.add("kept.fcgi", programs.fcgi)
-    wait_states(host, "kept", ["idle"])
+    host.wait_states("kept", ["idle"])
     _, record = host.execute("/fn/kept?head")
     assert (record["outcome"], record["start"]) == ("ok", "warm")
 
@@ -313,7 +298,7 @@ def test_a_tenant_that_fills_the_host_gives_places_to_another(start_once,
                                      "max_prepared": "0"}})
     alice = crowd(host, "/fn/alice/f?head&sleep=300", 40)
     until = time.monotonic() + 30
-    while len(instances_of(host, "alice/f")) < 3:
+    while len(host.instances_of("alice/f")) < 3:
         assert time.monotonic() < until
         time.sleep(0.02)
     begun = time.monotonic()
@@ -335,7 +320,7 @@ def test_a_tenant_at_its_own_ceiling_waits_alone(start_once, programs):
          "tenant alice": {"max_instances": "2", "queue_timeout": "30s"}})
     slow = crowd(host, "/fn/alice/f?head&sleep=3000", 2)
     until = time.monotonic() + 30
-    while [i["state"] for i in instances_of(host, "alice/f")] != ["busy"] * 2:
+    while [i["state"] for i in host.instances_of("alice/f")] != ["busy"] * 2:
         assert time.monotonic() < until
         time.sleep(0.02)
     answer, record = host.execute("/fn/alice/hasty?head")

@@ -26,9 +26,12 @@ cat /proc/net/dev 2>&1
 hostname
 df /tmp /dev/shm | sed 1d
 cat /proc/sys/vm/memfd_noexec 2>&1
-env | grep -E '^(PATH|HOME|TMPDIR|LANG|OWN|ALL|SECRET)=' | sort
+env | grep -E '^(PATH|HOME|TMPDIR|LANG|OWN|ALL|SECRET|KEY)=' | sort
 """
 LOOKS = "#!/bin/sh\nprintf 'Content-Type: text/plain\\n\\n'\n" + LOOK
+
+
+KEY = "a-word-of-the-env-file"
 
 
 @pytest.fixture(scope="module")
@@ -37,7 +40,9 @@ def host(start):
                       {"defaults": {"env.ALL": "1", "memory": "96M",
                                     "tmp_size": "2M", "processes": "20"},
                        "function alice/look": {"env.OWN": "admin"}})
-    made.sidecar("alice/look", **{"env.SECRET": "s3", "env.OWN": "tenant"})
+    made.put("alice/look.env", f"KEY={KEY}\n", 0o600)
+    made.sidecar("alice/look", **{"env.SECRET": "s3", "env.OWN": "tenant",
+                                  "env_file": "look.env"})
     made.wait_served("/fn/alice/look")
     leaks.at_rest(made)  # the next sandbox is made ahead
     return made
@@ -104,6 +109,15 @@ def test_the_sandbox_is_that_of_the_function(host):
     assert out.splitlines() == seen.splitlines()
     assert "OWN=admin" in out and "SECRET=s3" in out and "ALL=1" in out
     assert "Seccomp:\t2" in out and "Seccomp_filters:\t2" in out
+
+
+def test_it_has_the_secrets_of_the_function_and_of_no_other(host):
+    before = shells(host)
+    assert run(host, "alice/look", "printenv", "KEY")[:2] == (0, f"{KEY}\n")
+    assert run(host, "alice/plain", "printenv", "KEY")[:2] == (1, "")
+    told = str(new_shell(host, before)) + host.log() + \
+        host.accounting.read_text()
+    assert "alice/look" in told and KEY not in told
 
 
 @pytest.mark.any_user

@@ -22,24 +22,9 @@ def runtime(spare, **keys):
             "defaults": FAST}
 
 
-def instances_of(host, name):
-    status = json.loads(host.verb("status", "--json").stdout)
-    return [i for i in status["instances"] if i["function"] == name]
-
-
 def number(record):
     """Of a record's instance, as `status` has it."""
     return int(record["instance"].rsplit("-", 1)[1])
-
-
-def wait_states(host, name, wanted, timeout=30):
-    until = time.monotonic() + timeout
-    while True:
-        found = instances_of(host, name)
-        if sorted(i["state"] for i in found) == sorted(wanted):
-            return found
-        assert time.monotonic() < until, f"{name}: {found}, not {wanted}"
-        time.sleep(0.03)
 
 
 def function(programs, name):
@@ -56,13 +41,13 @@ def host(start, programs):
 def test_a_function_that_scaled_to_zero_finds_its_program_booted(host):
     _, first = host.execute("/fn/a?head&self")
     assert first["start"] == "fresh"
-    waiting, = wait_states(host, "a", ["spare"])
+    waiting, = host.wait_states("a", ["spare"])
     assert waiting["executions"] == 0
     _, second = host.execute("/fn/a?head&self")
     assert (second["start"], second["cold"], number(second)) == \
         ("spare", True, waiting["instance"])
     # as long as it is warm it is no more than that
-    waiting, = wait_states(host, "a", ["spare"])
+    waiting, = host.wait_states("a", ["spare"])
     assert waiting["instance"] != number(second)
 
 
@@ -80,12 +65,12 @@ def pids_of(host, instance):
 
 def test_status_says_what_a_spare_holds_and_how_that_is_known(host):
     host.execute("/fn/a?head")
-    spare, = wait_states(host, "a", ["spare"])
+    spare, = host.wait_states("a", ["spare"])
     is_counted = (leaf_of(host, spare) / "memory.current").exists()
     assert spare["memory_source"] == ("cgroup" if is_counted else "pss")
     # more than an init alone
     host.execute("/fn/b?head")
-    prepared, = wait_states(host, "b", ["prepared"])
+    prepared, = host.wait_states("b", ["prepared"])
     assert spare["memory_kib"] > prepared["memory_kib"] > 0
     rows = host.verb("status").stdout
     assert re.search(rf" spare .* {spare['memory_source']}$", rows, re.M), rows
@@ -93,20 +78,20 @@ def test_status_says_what_a_spare_holds_and_how_that_is_known(host):
 
 def test_an_init_that_does_not_answer_keeps_nobodys_status(host):
     host.execute("/fn/a?head")
-    spare, = wait_states(host, "a", ["spare"])
+    spare, = host.wait_states("a", ["spare"])
     if spare["memory_source"] == "cgroup":
         pytest.skip("NOT RUN: the kernel counts the memory here")
     init = min(pids_of(host, spare))
     os.kill(init, signal.SIGSTOP)
     try:
-        silent, = instances_of(host, "a")
+        silent, = host.instances_of("a")
     finally:
         os.kill(init, signal.SIGCONT)
     assert silent["instance"] == spare["instance"]
     assert (silent["memory_kib"], silent["memory_source"]) == (None, None)
     # what it says late is heard, and it goes on
     until = time.monotonic() + 30
-    while instances_of(host, "a")[0]["memory_source"] != "pss":
+    while host.instances_of("a")[0]["memory_source"] != "pss":
         assert time.monotonic() < until
     _, record = host.execute("/fn/a?head")
     assert (record["start"], number(record)) == ("spare", spare["instance"])
@@ -114,7 +99,7 @@ def test_an_init_that_does_not_answer_keeps_nobodys_status(host):
 
 def test_a_request_that_finds_a_spare_does_not_need_the_spawner(host):
     host.execute("/fn/a?head")
-    wait_states(host, "a", ["spare"])
+    host.wait_states("a", ["spare"])
     spawner = host.roles().get("spawner", host.pid)
     os.kill(spawner, signal.SIGSTOP)
     try:
@@ -127,7 +112,7 @@ def test_a_request_that_finds_a_spare_does_not_need_the_spawner(host):
 def test_its_program_is_told_to_wait_and_what_to_load_and_no_request_says_so(
         host):
     host.execute("/fn/a?head")
-    wait_states(host, "a", ["spare"])
+    host.wait_states("a", ["spare"])
     answer, record = host.execute("/fn/a?head&process&raw=%0A&environ")
     assert record["start"] == "spare"
     process, request = answer.text.split("\n\n", 1) \
@@ -146,30 +131,24 @@ def test_one_that_is_started_by_its_request_is_told_nothing(host):
 
 def test_a_sidecar_can_refuse_it(host):
     host.execute("/fn/b?head")
-    wait_states(host, "b", ["prepared"])
+    host.wait_states("b", ["prepared"])
 
 
 def test_a_spare_never_serves_an_old_version(host):
     host.execute("/fn/c?head")
-    old, = wait_states(host, "c", ["spare"])
+    old, = host.wait_states("c", ["spare"])
     host.add("c/main.box", "two\n")
-    until = time.monotonic() + 30
-    while old["instance"] in [i["instance"] for i in instances_of(host, "c")]:
-        assert time.monotonic() < until
-        time.sleep(0.03)
-    new, = wait_states(host, "c", ["spare"])
+    host.wait_retired("c", old)
+    new, = host.wait_states("c", ["spare"])
     _, record = host.execute("/fn/c?head")
     assert (record["start"], number(record)) == ("spare", new["instance"])
 
 
 def test_one_that_dies_while_it_waits_keeps_nobody_from_being_served(host):
     host.execute("/fn/a?head")
-    old, = wait_states(host, "a", ["spare"])
+    old, = host.wait_states("a", ["spare"])
     os.kill(pids_of(host, old)[-1], signal.SIGKILL)
-    until = time.monotonic() + 30
-    while old["instance"] in [i["instance"] for i in instances_of(host, "a")]:
-        assert time.monotonic() < until
-        time.sleep(0.03)
+    host.wait_retired("a", old)
     answer, record = host.execute("/fn/a?head")
     assert (answer.status, record["outcome"]) == (200, "ok")
 
@@ -179,7 +158,7 @@ def test_what_spares_used_stands_in_the_books_and_they_balance(start_once,
     host = start_once.host(function(programs, "a"), runtime(1))
     for _ in range(3):
         host.execute("/fn/a?head&cpu=5")
-        wait_states(host, "a", ["spare"])
+        host.wait_states("a", ["spare"])
     host.stop()
     records = books.Books(host.accounting).all()
     ended = {r["instance"]: r for r in records if r["type"] == "instance"}
@@ -199,10 +178,10 @@ def test_what_spares_used_stands_in_the_books_and_they_balance(start_once,
 def test_a_reload_without_spares_ends_them(start_once, programs):
     host = start_once.host(function(programs, "a"), runtime(1))
     host.execute("/fn/a?head")
-    wait_states(host, "a", ["spare"])
+    host.wait_states("a", ["spare"])
     host.configure(runtime(0))
     assert host.verb("reload").returncode == 0
-    wait_states(host, "a", ["prepared"])
+    host.wait_states("a", ["prepared"])
 
 
 def test_a_cgi_runtime_cannot_have_them(start_once, programs):

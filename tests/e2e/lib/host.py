@@ -413,6 +413,30 @@ class Host:
             assert time.monotonic() < until, rows
             time.sleep(0.02)
 
+    def instances_of(self, name):
+        """A function's rows of `status`."""
+        status = json.loads(self.verb("status", "--json").stdout)
+        return [i for i in status["instances"] if i["function"] == name]
+
+    def wait_states(self, name, wanted, timeout=30):
+        """Until the function's instances have exactly these states; their rows."""
+        until = time.monotonic() + timeout
+        while True:
+            found = self.instances_of(name)
+            if sorted(i["state"] for i in found) == sorted(wanted):
+                return found
+            assert time.monotonic() < until, \
+                f"{name}: {found}, not {wanted}\n{self.log()[-2000:]}"
+            time.sleep(0.03)
+
+    def wait_retired(self, name, instance, timeout=30):
+        """Until it is none of the function's any more."""
+        until = time.monotonic() + timeout
+        while instance["instance"] in [i["instance"] for i in
+                                       self.instances_of(name)]:
+            assert time.monotonic() < until, f"{instance} goes on"
+            time.sleep(0.03)
+
     def wait_prepared(self, count, timeout=30):
         """Until all that is left of instances is so many prepared ones."""
         until = time.monotonic() + timeout
