@@ -236,6 +236,7 @@ look(struct report *report)
 	check_listen(conf, findings);
 	check_network(conf, findings);
 	check_programs(conf, findings);
+	check_spares(conf, findings);
 	check_web_servers(conf, "", findings);
 	check_rotation(conf, "", findings);
 	probe_layers(report);

@@ -62,6 +62,9 @@ void check_binds(const struct conf *conf, struct findings *findings);
 /* The files of `env_file` in [tenant] and [function]. */
 void check_env_files(const struct conf *conf, struct findings *findings);
 
+/* Spares of the runtimes that can never be, or take too much memory. */
+void check_spares(const struct conf *conf, struct findings *findings);
+
 /* A tenant's user and group: his account's, or the number that he has already.
  * False: none yet. */
 bool check_number_of(const struct conf *conf, const char *tenant, uid_t *uid,

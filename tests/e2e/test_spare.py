@@ -184,6 +184,40 @@ def test_a_reload_without_spares_ends_them(start_once, programs):
     host.wait_states("a", ["prepared"])
 
 
+@pytest.mark.parametrize("spare, sections, said", [
+    (17, {}, "17 spares of all [runtime] sections together, but [host] "
+     "max_prepared = 16, of which they are: no more than that"),
+    (1, {"host": {"max_prepared": "0"}},
+     "1 spares of all [runtime] sections together, but [host] max_prepared = 0, "
+     "of which they are: there are none"),
+    (1, {"defaults": {"spare": "no"}},
+     "[runtime] has spare, but no function may have one"),
+    (1, {"defaults": {"spare": "no"}, "tenant t": {"spare": "yes"}}, None),
+    (1, {"defaults": {"spare": "no"}, "function f": {"spare": "yes"}}, None),
+    (16, {}, None),
+    (0, {"host": {"max_prepared": "0"}}, None)])
+def test_check_tells_of_spares_that_can_never_be(start_once, spare, sections,
+                                                 said):
+    host = start_once.host({}, {**runtime(spare), **sections},
+                           is_started=False)
+    found = json.loads(host.verb("check", "--json").stdout)
+    spares = [text for text in found["warnings"] if "spare" in text]
+    if said is None:
+        assert spares == []
+    else:
+        assert len(spares) == 1 and spares[0].startswith(said), spares
+
+
+def test_check_tells_of_spares_that_fill_the_machine(start_once):
+    host = start_once.host({}, {**runtime(1024), "host": {
+        "max_prepared": "1024"}}, is_started=False)
+    mib = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGESIZE") >> 20
+    found = json.loads(host.verb("check", "--json").stdout)
+    spares = [text for text in found["warnings"] if "spares" in text]
+    assert len(spares) == (5 * 1024 > mib // 8), spares
+    assert all("1024 spares hold 5120 MiB at least" in text for text in spares)
+
+
 def test_a_cgi_runtime_cannot_have_them(start_once, programs):
     host = start_once.host(function(programs, "a"), runtime(0))
     host.configure(runtime(1, protocol="cgi"))
