@@ -2,7 +2,6 @@
 file is taken, and what is said of one that is not."""
 import json
 import os
-import pathlib
 import subprocess
 import time
 
@@ -236,7 +235,7 @@ def test_no_other_user_sees_the_environment_of_the_process(host):
     wait_answer(host, "/fn/alice/swiss?head&process",
                 lambda text: f"KEY={SECRET}\n" in text)
     mine = [pid for pid in host.instances()
-            if SECRET.encode() in environ_of(pid)]
+            if SECRET.encode() in proc.environ(pid)]
     assert mine
     for pid in mine:
         done = subprocess.run(
@@ -245,13 +244,6 @@ def test_no_other_user_sees_the_environment_of_the_process(host):
             stdout=subprocess.PIPE, stderr=subprocess.PIPE, check=False)
         assert b"Permission denied" in done.stderr
         assert SECRET.encode() not in done.stdout
-
-
-def environ_of(pid):
-    try:
-        return pathlib.Path(f"/proc/{pid}/environ").read_bytes()
-    except OSError:
-        return b""
 
 
 def test_a_secret_is_in_no_memory_of_the_host_and_in_nothing_that_it_writes(

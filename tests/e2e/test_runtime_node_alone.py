@@ -106,8 +106,7 @@ def test_what_cannot_be_served_is_refused_in_words(shared):
         answer = connection.read_answer(2)
         assert answer.protocol_status == fcgi.CANT_MPX_CONN
         # one of the same id would end the first
-        connection.send(request("/facts", 1))
-        connection.send(fcgi.record(fcgi.ABORT, 1))
+        connection.send(request("/facts", 1) + fcgi.record(fcgi.ABORT, 1))
         assert connection.read_answer(1).is_complete
     with shared.connect() as connection:
         connection.send(fcgi.begin(1, role=3))

@@ -51,22 +51,10 @@ def test_a_function_that_scaled_to_zero_finds_its_program_booted(host):
     assert waiting["instance"] != number(second)
 
 
-def leaf_of(host, instance):
-    leaf, = [path for path in host.find_cgroup().glob("**/i*")
-             if path.name == f"i{instance['instance']}"]
-    return leaf
-
-
-def pids_of(host, instance):
-    """Its init, and the program."""
-    return sorted(map(int, (leaf_of(host, instance) /
-                            "cgroup.procs").read_text().split()))
-
-
 def test_status_says_what_a_spare_holds_and_how_that_is_known(host):
     host.execute("/fn/a?head")
-    spare, = host.wait_states("a", ["spare"])
-    is_counted = (leaf_of(host, spare) / "memory.current").exists()
+    spare, _, _ = host.wait_booted("a")
+    is_counted = (host.leaf_of(spare) / "memory.current").exists()
     assert spare["memory_source"] == ("cgroup" if is_counted else "pss")
     # more than an init alone
     host.execute("/fn/b?head")
@@ -78,10 +66,9 @@ def test_status_says_what_a_spare_holds_and_how_that_is_known(host):
 
 def test_an_init_that_does_not_answer_keeps_nobodys_status(host):
     host.execute("/fn/a?head")
-    spare, = host.wait_states("a", ["spare"])
+    spare, init, _ = host.wait_booted("a")
     if spare["memory_source"] == "cgroup":
         pytest.skip("NOT RUN: the kernel counts the memory here")
-    init = min(pids_of(host, spare))
     os.kill(init, signal.SIGSTOP)
     try:
         silent, = host.instances_of("a")
@@ -146,8 +133,8 @@ def test_a_spare_never_serves_an_old_version(host):
 
 def test_one_that_dies_while_it_waits_keeps_nobody_from_being_served(host):
     host.execute("/fn/a?head")
-    old, = host.wait_states("a", ["spare"])
-    os.kill(pids_of(host, old)[-1], signal.SIGKILL)
+    old, _, program = host.wait_booted("a")
+    os.kill(program, signal.SIGKILL)
     host.wait_retired("a", old)
     answer, record = host.execute("/fn/a?head")
     assert (answer.status, record["outcome"]) == (200, "ok")

@@ -101,15 +101,6 @@ def test_no_spare_has_random_numbers_hashes_or_an_address_of_another(host, runti
         assert len(set(values)) == len(found), (what, values)
 
 
-def environ_of(host, instance):
-    """Of the program that waits, as root or its own user sees it; its pid."""
-    init, program = sorted(pid for pid in host.instances()
-                           if f"/i{instance['instance']}\n" in
-                           pathlib.Path(f"/proc/{pid}/cgroup").read_text())
-    assert proc.stat(program)[2] == init
-    return program, pathlib.Path(f"/proc/{program}/environ").read_bytes()
-
-
 @pytest.mark.parametrize("runtime", FUNCTIONS)
 def test_a_spare_has_the_secrets_and_a_change_of_them_retires_it(host, runtime):
     function = f"{runtime}1"
@@ -124,9 +115,8 @@ def test_a_spare_has_the_secrets_and_a_change_of_them_retires_it(host, runtime):
                 answer.text).get("key") == first:
             break
         assert time.monotonic() < until, answer
-    old = wait_spare(host, function)
-    pid, environ = environ_of(host, old)
-    assert f"KEY={first}".encode() in environ.split(b"\0")
+    old, _, pid = host.wait_booted(function)
+    assert f"KEY={first}".encode() in proc.environ(pid).split(b"\0")
     if os.geteuid() == 0:
         other = subprocess.run(
             ["setpriv", "--reuid=65534", "--clear-groups", "cat",

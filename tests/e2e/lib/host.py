@@ -429,6 +429,26 @@ class Host:
                 f"{name}: {found}, not {wanted}\n{self.log()[-2000:]}"
             time.sleep(0.03)
 
+    def leaf_of(self, instance):
+        """The cgroup of an instance, by its row of `status`."""
+        leaf, = self.find_cgroup().glob(f"**/i{instance['instance']}")
+        return leaf
+
+    def wait_booted(self, name, timeout=30):
+        """Until the program of the function's spare is executed, which `status`
+        does not wait for; (its row, init's pid, the program's)."""
+        until = time.monotonic() + timeout
+        while True:
+            found, = self.wait_states(name, ["spare"])
+            pids = sorted(map(int, (self.leaf_of(found) / "cgroup.procs")
+                              .read_text().split()))
+            if len(pids) == 2 and \
+                    b"FCGI_HOST_SPARE=1" in proc.environ(pids[1]):
+                found, = self.instances_of(name)
+                return found, *pids
+            assert time.monotonic() < until, (pids, self.log()[-2000:])
+            time.sleep(0.02)
+
     def wait_retired(self, name, instance, timeout=30):
         """Until it is none of the function's any more."""
         until = time.monotonic() + timeout

@@ -58,6 +58,14 @@ def command_line(pid):
         return ""
 
 
+def environ(pid):
+    """As it was at its exec; nothing of one that is gone or not to be read."""
+    try:
+        return pathlib.Path(f"/proc/{pid}/environ").read_bytes()
+    except OSError:
+        return b""
+
+
 def status(pid):
     """/proc/PID/status as a dict of texts."""
     text = pathlib.Path(f"/proc/{pid}/status").read_text()
