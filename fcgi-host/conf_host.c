@@ -386,10 +386,13 @@ static int
 put_size(uint64_t *field, const char *key, const char *value, uint64_t min,
     uint64_t max, const char *bounds, char *problem, size_t size)
 {
-	if (settings_parse_size(value, field) != 0 || *field < min ||
-	    *field > max)
+	uint64_t bytes;
+
+	if (settings_parse_size(value, &bytes) != 0 || bytes < min ||
+	    bytes > max)
 		return settings_problem(problem, size, "%s: \"%.40s\" is no "
 		    "size from %s", key, value, bounds);
+	*field = bytes;
 	return 0;
 }
 

@@ -344,6 +344,24 @@ check_part(struct check *c, const struct conf_part *part)
 	}
 }
 
+/* A folder of logs would be a tenant, and a tenant's folder is no place for what is
+ * root's alone. */
+static void
+check_function_logs_place(struct check *c)
+{
+	const struct { const char *key, *path; } own[] = {
+		{ "functions", c->conf->functions }, { "run", c->conf->run } };
+	size_t i;
+
+	for (i = 0; c->conf->function_logs != NULL && i < 2; i++)
+		if (is_entangled(c->conf->function_logs, own[i].path))
+			WRONG(c, conf_scan_line(c->scan, "host",
+			    "function_logs"), "function_logs: of %.80s and %s "
+			    "= %.80s one is in the other; give the logs a "
+			    "directory of their own", c->conf->function_logs,
+			    own[i].key, own[i].path);
+}
+
 /* What a tenant's logs may take has room for one. */
 static void
 check_function_logs(struct check *c)
@@ -352,6 +370,7 @@ check_function_logs(struct check *c)
 	unsigned line = conf_scan_line(c->scan, "host", key);
 	char size[32], total[32];
 
+	check_function_logs_place(c);
 	if (c->conf->function_log_bytes <= c->conf->function_log_total / 2)
 		return;
 	if (line == 0) {

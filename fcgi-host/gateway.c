@@ -380,7 +380,11 @@ iteration_end(void *arg)
 	if (ledger == NULL)
 		return;
 	/* before what was answered is told: who reads then finds its lines */
-	logfiles_flush(gateway->files, loop_now_us(gateway->loop));
+	if (logfiles_flush(gateway->files, loop_now_us(gateway->loop)) &&
+	    gateway->files_timer.place == 0)
+		(void)loop_timer_set(gateway->loop, &gateway->files_timer,
+		    loop_now_us(gateway->loop) + LOGFILES_ASKS_US, busy_again,
+		    gateway);
 	if (!ledger_is_failing(ledger) || gateway->retry_timer.place == 0)
 		ledger_flush(ledger);
 	if ((ledger_is_failing(ledger) || ledger_refused(ledger) > 0) &&

@@ -446,7 +446,7 @@ on_totals(struct gateway *gateway, const struct ctl_msg *msg, int *fds,
 		gateway_host_record(gateway, "totals");
 	if (!msg->u.totals.is_final)
 		return;
-	logfiles_flush(gateway->files, loop_now_us(gateway->loop));
+	(void)logfiles_flush(gateway->files, loop_now_us(gateway->loop));
 	gateway_host_record(gateway, "stop");
 	ledger_flush(gateway->server.ledger);
 	gateway_log_head(gateway);

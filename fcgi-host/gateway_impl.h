@@ -34,6 +34,7 @@ struct gateway {
 	struct fleet fleet;
 	struct conn_list *conns;
 	struct logfiles *files;
+	struct loop_timer files_timer;
 	struct inflight *inflight;
 	struct budgets *budgets;
 	struct prices *prices, *prices_next; /* of the next configuration */

@@ -15,6 +15,7 @@
 #include "fcgi-host/sock.h"
 
 #define PLACES 256
+#define SHARES 64
 /* Of the memory of one that has been written. */
 #define KEEP_SIZE 4096
 /* How far the oldest are looked at for one that may go. */
@@ -22,6 +23,7 @@
 #define TOLD_WINDOW_MS 10000
 
 enum file_state {
+	FILE_WAITING, /* to be asked for */
 	FILE_ASKED, /* a descriptor will come, or an error */
 	FILE_OPEN,
 	FILE_FAILED /* until retry_us */
@@ -29,10 +31,11 @@ enum file_state {
 
 struct logfile {
 	TAILQ_ENTRY(logfile) in;     /* the one used last at the end */
-	TAILQ_ENTRY(logfile) in_due; /* open, with lines */
+	TAILQ_ENTRY(logfile) in_due; /* open, with lines; or waiting */
 	struct logfile *next;        /* of the same place */
 	enum file_state state;
 	bool is_due;
+	struct share *share;
 	int fd;
 	uint64_t room, retry_us;
 	uint64_t dropped; /* lines, of which its file is to tell */
@@ -42,13 +45,21 @@ struct logfile {
 
 TAILQ_HEAD(logfile_list, logfile);
 
+/* What one tenant has; or a few together, if their names fall so. */
+struct share {
+	size_t count, held;
+};
+
 struct logfiles {
 	bool is_on;
 	size_t open_max, open_count, count;
 	size_t held; /* bytes in all `lines` */
 	logfiles_ask_fn *ask;
 	void *arg;
-	struct logfile_list all, due;
+	struct logfile_list all, due, waiting;
+	struct share shares[SHARES];
+	uint64_t window_us; /* began then */
+	unsigned asked;     /* in it */
 	struct logfile *places[PLACES];
 	uint64_t untold; /* lines dropped that the host's log knows nothing of */
 	struct log_limit failed_limit, again_limit;
@@ -66,6 +77,7 @@ logfiles_new(size_t open_max, logfiles_ask_fn *ask, void *arg)
 	files->arg = arg;
 	TAILQ_INIT(&files->all);
 	TAILQ_INIT(&files->due);
+	TAILQ_INIT(&files->waiting);
 	return files;
 }
 
@@ -77,15 +89,30 @@ logfiles_is_on(const struct logfiles *files)
 
 /* ----------------------------------------------------------------- one file */
 
+/* FNV-1a, of the name up to a sign or its end. */
+static uint32_t
+sum_of(const char *name, char end)
+{
+	uint32_t sum = 2166136261u;
+
+	for (; *name != '\0' && *name != end; name++)
+		sum = (sum ^ (uint8_t)*name) * 16777619u;
+	return sum;
+}
+
+/* All that stand at the top have one tenant. */
+static struct share *
+share_of(struct logfiles *files, const char *name)
+{
+	return &files->shares[strchr(name, '/') == NULL ? 0 :
+	    sum_of(name, '/') % SHARES];
+}
+
 static struct logfile **
 place_of(struct logfiles *files, const char *name)
 {
-	uint32_t sum = 2166136261u;
-	struct logfile **place;
+	struct logfile **place = &files->places[sum_of(name, '\0') % PLACES];
 
-	for (const char *at = name; *at != '\0'; at++)
-		sum = (sum ^ (uint8_t)*at) * 16777619u;
-	place = &files->places[sum % PLACES];
 	while (*place != NULL && strcmp((*place)->name, name) != 0)
 		place = &(*place)->next;
 	return place;
@@ -111,6 +138,22 @@ file_close(struct logfiles *files, struct logfile *file)
 	close_fd(&file->fd);
 	file->room = 0;
 	due_set(files, file, false);
+	if (file->state == FILE_WAITING)
+		TAILQ_REMOVE(&files->waiting, file, in_due);
+}
+
+static void
+held_add(struct logfiles *files, struct logfile *file, size_t n)
+{
+	files->held += n;
+	file->share->held += n;
+}
+
+static void
+held_drop(struct logfiles *files, struct logfile *file, size_t n)
+{
+	files->held -= n;
+	file->share->held -= n;
 }
 
 static void
@@ -122,17 +165,35 @@ file_free(struct logfiles *files, struct logfile *file)
 	*place = file->next;
 	TAILQ_REMOVE(&files->all, file, in);
 	files->count--;
-	files->held -= buf_len(&file->lines);
+	file->share->count--;
+	held_drop(files, file, buf_len(&file->lines));
 	buf_free(&file->lines);
 	free(file);
 }
 
+/* Whether one more may be asked for. */
+static bool
+may_ask(struct logfiles *files, uint64_t now_us)
+{
+	if (now_us - files->window_us >= LOGFILES_ASKS_US) {
+		files->window_us = now_us;
+		files->asked = 0;
+	}
+	return files->asked < LOGFILES_ASKS;
+}
+
 static void
-file_ask(struct logfiles *files, struct logfile *file)
+file_ask(struct logfiles *files, struct logfile *file, uint64_t now_us)
 {
 	file_close(files, file);
-	file->state = FILE_ASKED;
-	files->ask(files->arg, file->name);
+	if (may_ask(files, now_us)) {
+		files->asked++;
+		file->state = FILE_ASKED;
+		files->ask(files->arg, file->name);
+	} else {
+		file->state = FILE_WAITING;
+		TAILQ_INSERT_TAIL(&files->waiting, file, in_due);
+	}
 }
 
 static uint64_t
@@ -157,7 +218,7 @@ count_lines(struct buf *lines)
 static void
 lines_consume(struct logfiles *files, struct logfile *file, size_t n)
 {
-	files->held -= n;
+	held_drop(files, file, n);
 	buf_consume(&file->lines, n);
 }
 
@@ -194,7 +255,7 @@ file_fail(struct logfiles *files, struct logfile *file, int error,
 
 	file->dropped += lines;
 	files->untold += lines;
-	files->held -= buf_len(&file->lines);
+	held_drop(files, file, buf_len(&file->lines));
 	buf_free(&file->lines);
 	file_close(files, file);
 	file->state = FILE_FAILED;
@@ -299,18 +360,22 @@ file_write(struct logfiles *files, struct logfile *file, uint64_t now_us)
 	if (error != 0)
 		file_fail(files, file, error, now_us);
 	else if (buf_len(&file->lines) > 0)
-		file_ask(files, file);
+		file_ask(files, file, now_us);
 	else
 		buf_reset(&file->lines, KEEP_SIZE);
 }
 
-void
+bool
 logfiles_flush(struct logfiles *files, uint64_t now_us)
 {
 	struct logfile *file;
 
-	while (files != NULL && (file = TAILQ_FIRST(&files->due)) != NULL)
+	while ((file = TAILQ_FIRST(&files->waiting)) != NULL &&
+	    may_ask(files, now_us))
+		file_ask(files, file, now_us);
+	while ((file = TAILQ_FIRST(&files->due)) != NULL)
 		file_write(files, file, now_us);
+	return !TAILQ_EMPTY(&files->waiting);
 }
 
 /* ------------------------------------------------------------------ the host's */
@@ -333,16 +398,18 @@ write_to_host(struct logfile *file)
 
 /* ------------------------------------------------------------------ giving way */
 
-/* One that nothing is waited for. */
+/* One that nothing is waited for; of a tenant who has his share, his own. */
 static bool
-make_place(struct logfiles *files, uint64_t now_us)
+make_place(struct logfiles *files, const struct share *share, uint64_t now_us)
 {
+	bool is_own = share->count >= LOGFILES_MAX / LOGFILES_SHARE;
 	struct logfile *file = TAILQ_FIRST(&files->all);
 
 	for (int i = 0; i < LOOK_MAX && file != NULL; i++) {
 		if (file->state == FILE_OPEN && file->is_due)
 			file_write(files, file, now_us);
-		if (file->state != FILE_ASKED) {
+		if ((file->state == FILE_OPEN || file->state == FILE_FAILED) &&
+		    (!is_own || file->share == share)) {
 			file_free(files, file);
 			return true;
 		}
@@ -400,14 +467,17 @@ static struct logfile *
 file_get(struct logfiles *files, const char *name, uint64_t now_us)
 {
 	struct logfile *file = *place_of(files, name), **place;
+	struct share *share = share_of(files, name);
 
 	if (file != NULL) {
 		TAILQ_REMOVE(&files->all, file, in);
 		TAILQ_INSERT_TAIL(&files->all, file, in);
 		return file;
 	}
-	if (files->count >= LOGFILES_MAX && !make_place(files, now_us))
-		return NULL;
+	if (share->count >= LOGFILES_MAX / LOGFILES_SHARE ||
+	    files->count >= LOGFILES_MAX)
+		if (!make_place(files, share, now_us))
+			return NULL;
 	file = calloc(1, sizeof(*file));
 	if (file == NULL)
 		return NULL;
@@ -418,6 +488,8 @@ file_get(struct logfiles *files, const char *name, uint64_t now_us)
 	file->next = NULL;
 	*place = file;
 	TAILQ_INSERT_TAIL(&files->all, file, in);
+	file->share = share;
+	share->count++;
 	files->count++;
 	return file;
 }
@@ -442,18 +514,19 @@ logfiles_line(struct logfiles *files, const char *function, const char *line,
 		return;
 	}
 	if (file->state == FILE_FAILED)
-		file_ask(files, file);
+		file_ask(files, file, now_us);
 	if (file->state == FILE_OPEN &&
 	    buf_len(&file->lines) + n > LOGFILES_HELD_MAX)
 		file_write(files, file, now_us);
 	if (file->state == FILE_FAILED ||
 	    buf_len(&file->lines) + n > LOGFILES_HELD_MAX ||
 	    files->held + n > LOGFILES_HELD_ALL ||
+	    file->share->held + n > LOGFILES_HELD_ALL / LOGFILES_SHARE ||
 	    buf_add(&file->lines, line, n) != 0) {
 		drop(files, file);
 		return;
 	}
-	files->held += n;
+	held_add(files, file, n);
 	if (file->state == FILE_OPEN)
 		due_set(files, file, true);
 }
@@ -487,7 +560,7 @@ logfiles_give(struct logfiles *files, const char *function, int fd,
 		return;
 	}
 	if (error == EOPNOTSUPP) {
-		files->held -= buf_len(&file->lines);
+		held_drop(files, file, buf_len(&file->lines));
 		write_to_host(file);
 		file->state = FILE_FAILED;
 		file_free(files, file);

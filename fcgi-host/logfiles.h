@@ -18,6 +18,12 @@
 #define LOGFILES_HELD_MAX (64u * 1024)
 #define LOGFILES_HELD_ALL (4u * 1024 * 1024)
 #define LOGFILES_MAX 2048 /* that are open, or waited for */
+/* Of the two above, what one tenant has at most: else who writes to a thousand logs
+ * would leave the others no place. */
+#define LOGFILES_SHARE 2
+/* Who answers has other work: so many are asked for in a window, the others wait. */
+#define LOGFILES_ASKS 200
+#define LOGFILES_ASKS_US 100000
 /* One that could not be written is not tried again before. */
 #define LOGFILES_RETRY_US 1000000
 
@@ -54,8 +60,9 @@ void logfiles_event(struct logfiles *files, const char *function,
 void logfiles_give(struct logfiles *files, const char *function, int fd,
     uint64_t room, int error, uint64_t now_us);
 
-/* Writes what was gathered. */
-void logfiles_flush(struct logfiles *files, uint64_t now_us);
+/* Writes what was gathered, and asks for what may be asked for.  True: something
+ * waits for its turn, in LOGFILES_ASKS_US. */
+bool logfiles_flush(struct logfiles *files, uint64_t now_us);
 
 /* Closes the file that was written to longest ago.  False: none is open. */
 bool logfiles_give_way(struct logfiles *files, uint64_t now_us);

@@ -130,3 +130,40 @@ def test_what_ends_in_one_turn_of_the_loop_is_written_at_once(host):
         connection.close()
     assert calls.of(*WRITES) < 16, calls
     assert 64 <= calls.of(*SENDS) < 2 * 64, calls
+
+
+@pytest.fixture
+def file_host(start_once, programs):
+    """One whose functions log to files of their own."""
+    made = start_once.host({"fast.fcgi": programs.hello_fcgi,
+                            "lines.fcgi": programs.fcgi}, is_started=False)
+    made.configure({"host": {"function_logs": made.dir / "flogs",
+                             "max_prepared": "0"},
+                    "defaults": {"idle": "1h", "instances": "1"}})
+    made.start()
+    return made
+
+
+def ask_lines(connection, times):
+    """Five lines in one piece."""
+    for _ in range(times):
+        connection.send(fcgi.request_bytes(
+            "/fn/lines?head&raw=x&err=1%0A2%0A3%0A4%0A5", flags=fcgi.KEEP_CONN))
+        assert connection.read_answer().text == "x"
+
+
+def test_lines_of_a_function_that_come_together_are_one_write(file_host):
+    """And a request without any costs what it costs elsewhere."""
+    with file_host.connect() as connection:
+        ask(connection, "fast", 10)
+        with counted(file_host) as calls:
+            ask(connection, "fast", REQUESTS)
+    assert calls.all() <= BOUNDS["fast"][0] * REQUESTS, calls
+    with file_host.connect() as connection:
+        ask_lines(connection, 10)
+        with counted(file_host) as calls:
+            ask_lines(connection, 80)  # not so many that some are dropped
+    text = (file_host.dir / "flogs/default/lines.log").read_text()
+    assert text.count("event=stderr") == 5 * 90
+    # the record's, and the lines'; six where each is written by itself
+    assert 2 * 80 <= calls.of(*WRITES) <= 2.25 * 80, calls

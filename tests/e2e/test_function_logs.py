@@ -309,6 +309,25 @@ def test_no_function_sees_a_log_in_its_sandbox(host):
     assert host.wait_served("/fn/alice/looks").text == "looked\n"
 
 
+@pytest.mark.any_user
+def test_who_starts_a_host_of_his_own_has_its_functions_logs(start_once, programs):
+    made = start_once.host({"top.cgi": programs.cgi, "alice/one.cgi": programs.cgi},
+                           is_started=False, as_user=True)
+    made.function_logs = made.dir / "flogs"
+    made.configure({"host": {"function_logs": made.function_logs,
+                             "function_log_size": "64K"}})
+    made.start()
+    write(made, "his", "alice/one")
+    folder = (made.function_logs / "alice").stat()
+    assert folder.st_uid == made.functions.stat().st_uid
+    assert stat.S_IMODE(folder.st_mode) == 0o700
+    flood(made, "alice/one", 13)
+    write(made, "end", "alice/one")
+    assert "one.log.1" in files_of(made.function_logs / "alice")
+    assert numbers(logs(made, "alice/one")) == ALL
+    assert "up to 64K each" in made.verb("check").stdout
+
+
 def test_accounts_that_share_a_group_do_not_read_each_other(start_once, programs):
     """The group would let both in."""
     with function_host(start_once, {"alice/one.cgi": programs.cgi,
@@ -536,6 +555,31 @@ def test_what_was_moved_away_is_made_anew_by_a_reopen(host):
     write(host, "second", "alice/one")
     text = wait_text(host.function_logs / "alice/one.log", "second")
     assert "first" not in text
+
+
+def test_a_tenant_with_very_many_functions_does_not_silence_another(
+        start_once, programs):
+    """More of them than there are files open, all at once."""
+    crowd = [f"alice/f{i}" for i in range(40)]
+    with function_host(start_once, {"bob/one.cgi": programs.cgi,
+                                    **{f"{name}.cgi": programs.cgi
+                                       for name in crowd}}) as made:
+        made.stop()
+        made.wrap = ["prlimit", "--nofile=512", *made.wrap]  # 32 files are open
+        made.start()
+        for lap in range(3):
+            for name in crowd:
+                ask(made, f"lap-{lap}", name)
+            write(made, f"bob-{lap}", "bob/one")
+        for name in crowd:
+            wait_text(log_of(made, name), "lap-2")
+            assert marks(logs(made, name)) == ["lap-0", "lap-1", "lap-2"]
+        gateway = made.roles()["gateway"]
+        held = [os.readlink(f"/proc/{gateway}/fd/{fd}")
+                for fd in os.listdir(f"/proc/{gateway}/fd")]
+        assert len([path for path in held if path.endswith(".log") and
+                    "/flogs/" in path]) <= 32
+        assert "event=function_log" not in made.log()
 
 
 def test_check_says_where_functions_log(host):

@@ -52,6 +52,40 @@ each_section_is_blamed_for_itself_alone(void **state)
 }
 
 static void
+functions_logs_have_a_place_and_a_size_that_can_be(void **state)
+{
+	(void)state;
+	conf_refused("[host]\nfunctions = /srv/f\nfunction_logs = /srv/f/logs\n",
+	    "f.ini:3: function_logs: of /srv/f/logs and functions = /srv/f one "
+	    "is in the other; give the logs a directory of their own\n");
+	conf_refused("[host]\nfunction_logs = logs\nfunction_log_keep = 100\n"
+	    "function_log_size = 1K\nfunction_log_total = 1T\n",
+	    "f.ini:2: function_logs: \"logs\" is neither log nor the absolute "
+	    "path of a directory\n"
+	    "f.ini:3: function_log_keep: \"100\" is no number from 0 to 99\n"
+	    "f.ini:4: function_log_size: \"1K\" is no size from 64K to 1G\n"
+	    "f.ini:5: function_log_total: \"1T\" is no size from 1M to "
+	    "16384G\n");
+	conf_refused("[host]\nfunction_log_size = 200M\n",
+	    "f.ini:2: function_log_size: one log may have 200M here, and all of "
+	    "a tenant 256M, which is not twice that; lower the one or raise the "
+	    "other\n");
+	conf_refused("[host]\nfunction_log_total = 10M\n",
+	    "f.ini:2: function_log_total: one log may have 8M here, and all of "
+	    "a tenant 10M, which is not twice that; lower the one or raise the "
+	    "other\n");
+	conf_refused("[host]\nfunction_logs = /var/log/f\n[runtime x]\n"
+	    "extensions = x\ncommand = /bin/sh\nbind = /var/log\n",
+	    "f.ini:6: bind: /var/log would show [host] accounting = "
+	    "/var/log/fcgi-host/accounting.log, which is the host's alone; name "
+	    "something beside it\n"
+	    "f.ini:6: bind: /var/log would show [host] function_logs = "
+	    "/var/log/f, which is the host's alone; name something beside it\n");
+	conf_unref(conf_of("[host]\nfunction_logs = log\nfunction_log_keep = 0\n"
+	    "function_log_size = 1G\nfunction_log_total = 2G\n"));
+}
+
+static void
 a_way_out_is_named_where_one_is_asked_for_or_above(void **state)
 {
 	static const char needs[] = ": network: egress needs a network "
@@ -188,6 +222,8 @@ main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(
 		    more_kept_than_there_may_be_is_an_error_with_its_line),
+		cmocka_unit_test(
+		    functions_logs_have_a_place_and_a_size_that_can_be),
 		cmocka_unit_test(each_section_is_blamed_for_itself_alone),
 		cmocka_unit_test(
 		    more_for_one_instance_than_for_its_tenant_is_an_error),

@@ -24,7 +24,7 @@
 #define PLENTY (1u << 20)
 
 static struct logfiles *files;
-static char asked[4096]; /* the names, each with a blank behind it */
+static char asked[LOGFILES_MAX * 16]; /* the names, each with a blank behind it */
 static int log_fd = -1, saved_fd = -1;
 
 static void
@@ -72,8 +72,13 @@ put(const char *function, const char *line, uint64_t now_us)
 static void
 give(const char *function, uint64_t room)
 {
-	int fd = folder_open(function, O_APPEND);
+	char name[64];
+	int fd;
 
+	snprintf(name, sizeof(name), "%s", function);
+	if (strchr(name, '/') != NULL)
+		*strchr(name, '/') = '+';
+	fd = folder_open(name, O_APPEND);
 	assert_true(fd >= 0);
 	logfiles_give(files, function, fd, room, 0, START_US);
 }
@@ -117,12 +122,12 @@ a_file_is_asked_for_once_and_gets_what_came_meanwhile(void **state)
 	put("f", "one\n", START_US);
 	put("f", "two\n", START_US);
 	assert_asked("f ");
-	logfiles_flush(files, START_US);
+	(void)logfiles_flush(files, START_US);
 	give("f", PLENTY);
 	assert_written("f", "one\ntwo\n");
 	put("f", "three\n", START_US);
 	assert_written("f", "one\ntwo\n"); /* with the turn's other lines */
-	logfiles_flush(files, START_US);
+	(void)logfiles_flush(files, START_US);
 	assert_written("f", "one\ntwo\nthree\n");
 	assert_asked("");
 }
@@ -136,7 +141,7 @@ no_line_is_split_between_a_file_and_its_successor(void **state)
 	put("f", "second\n", START_US);
 	put("f", "third\n", START_US);
 	assert_asked("f ");
-	logfiles_flush(files, START_US);
+	(void)logfiles_flush(files, START_US);
 	assert_written("f", "first\n"); /* there was room for six more bytes */
 	assert_asked("f ");
 	give("f", 7);
@@ -175,7 +180,7 @@ as_many_files_are_open_as_may_be(void **state)
 	put("a", "anew\n", START_US);
 	assert_asked("a ");
 	give("a", PLENTY);
-	logfiles_flush(files, START_US);
+	(void)logfiles_flush(files, START_US);
 	assert_written("a", "x\nanew\n");
 	assert_written("e", "x\nstill open\n");
 }
@@ -209,7 +214,7 @@ what_waits_is_bounded_and_what_is_too_much_is_counted(void **state)
 		put("f", line, START_US);
 	give("f", PLENTY);
 	put("f", "end\n", START_US);
-	logfiles_flush(files, START_US);
+	(void)logfiles_flush(files, START_US);
 	text = folder_text("f", &n);
 	assert_true(n < LOGFILES_HELD_MAX + 4096);
 	assert_non_null(strstr(text, "event=lines_dropped request= function=f "
@@ -220,6 +225,7 @@ what_waits_is_bounded_and_what_is_too_much_is_counted(void **state)
 	    1);
 }
 
+/* Of two tenants, so that not the one's share is the bound. */
 static void
 all_that_wait_are_bounded_together(void **state)
 {
@@ -231,15 +237,15 @@ all_that_wait_are_bounded_together(void **state)
 	memset(line, 'x', 3999);
 	line[3999] = '\n';
 	for (i = 0; i < 100; i++) {
-		snprintf(name, sizeof(name), "f%zu", i);
+		snprintf(name, sizeof(name), i % 2 ? "a/f%zu" : "f%zu", i);
 		for (size_t j = 0; j < 16; j++)
 			put(name, line, START_US);
 		asked[0] = '\0';
 	}
 	for (i = 0; i < 100; i++) {
-		snprintf(name, sizeof(name), "f%zu", i);
+		snprintf(name, sizeof(name), i % 2 ? "a/f%zu" : "f%zu", i);
 		give(name, PLENTY);
-		logfiles_flush(files, START_US);
+		(void)logfiles_flush(files, START_US);
 		asked[0] = '\0';
 	}
 	dropped = told("event=function_log_again");
@@ -270,7 +276,7 @@ one_that_cannot_be_had_is_told_once_and_tried_again_later(void **state)
 	assert_int_equal(told("event=function_log "), 1);
 	put("f", "there\n", later_us + LOGFILES_RETRY_US);
 	give("f", PLENTY);
-	logfiles_flush(files, later_us);
+	(void)logfiles_flush(files, later_us);
 	assert_int_equal(told("function_log_again function=f dropped=3"), 1);
 }
 
@@ -289,7 +295,7 @@ a_line_that_fits_in_part_is_taken_back(void **state)
 	assert_int_equal(setrlimit(RLIMIT_FSIZE, &small), 0);
 	put("f", "x\n", START_US);
 	put("f", "not the whole line\n", START_US);
-	logfiles_flush(files, START_US);
+	(void)logfiles_flush(files, START_US);
 	assert_int_equal(setrlimit(RLIMIT_FSIZE, &before), 0);
 	assert_written("f", "whole line\nx\n");
 	put("f", "next\n", START_US + LOGFILES_RETRY_US);
@@ -342,22 +348,83 @@ what_the_host_says_stands_in_both(void **state)
 	assert_int_equal(told("event=execution function=f status=502\n"), 1);
 }
 
+/* Writes to so many functions of a tenant. */
 static void
-more_names_than_there_are_places_for_cost_lines_and_no_more(void **state)
+put_many(const char *tenant, unsigned count, uint64_t now_us)
 {
-	char name[16];
+	char name[32];
+
+	for (unsigned i = 0; i < count; i++) {
+		snprintf(name, sizeof(name), "%s/f%u", tenant, i);
+		put(name, "x\n", now_us);
+	}
+}
+
+static unsigned
+asked_count(void)
+{
+	unsigned count = 0;
+
+	for (const char *at = asked; (at = strchr(at, ' ')) != NULL; at++)
+		count++;
+	asked[0] = '\0';
+	return count;
+}
+
+static void
+so_many_are_asked_for_in_a_window_and_the_others_in_the_next(void **state)
+{
+	uint64_t next_us = START_US + LOGFILES_ASKS_US;
 
 	(void)state;
-	for (unsigned i = 0; i < LOGFILES_MAX + 10; i++) {
-		snprintf(name, sizeof(name), "f%u", i);
-		put(name, "x\n", START_US);
-		asked[0] = '\0';
+	put_many("alice", LOGFILES_ASKS + 10, START_US);
+	assert_int_equal(asked_count(), LOGFILES_ASKS);
+	assert_true(logfiles_flush(files, next_us - 1));
+	assert_int_equal(asked_count(), 0);
+	assert_false(logfiles_flush(files, next_us));
+	assert_int_equal(asked_count(), 10);
+}
+
+static void
+a_tenant_who_writes_to_very_many_leaves_places_for_the_others(void **state)
+{
+	uint64_t now_us = START_US;
+	unsigned count = 0;
+
+	(void)state;
+	put_many("alice", LOGFILES_MAX + 10, now_us);
+	while (logfiles_flush(files, now_us)) {
+		count += asked_count();
+		now_us += LOGFILES_ASKS_US;
 	}
-	give("f0", PLENTY);
-	assert_written("f0", "x\n");
-	snprintf(name, sizeof(name), "f%u", LOGFILES_MAX);
-	put(name, "now\n", START_US); /* in f0's place */
-	assert_asked("f2048 ");
+	count += asked_count();
+	assert_int_equal(count, LOGFILES_MAX / LOGFILES_SHARE);
+	put("bob/f", "x\n", now_us + LOGFILES_ASKS_US);
+	assert_asked("bob/f ");
+	/* where one of hers is open, it gives way to the next */
+	logfiles_give(files, "alice/f0", folder_open("f0", O_APPEND), PLENTY,
+	    0, now_us);
+	put("alice/late", "x\n", now_us + LOGFILES_ASKS_US);
+	assert_asked("alice/late ");
+}
+
+static void
+a_tenant_whose_lines_wait_leaves_room_for_the_others(void **state)
+{
+	static char line[4001];
+	char name[32];
+
+	(void)state;
+	memset(line, 'x', 3999);
+	line[3999] = '\n';
+	for (unsigned i = 0; i < 100; i++) {
+		snprintf(name, sizeof(name), "alice/f%u", i);
+		for (unsigned j = 0; j < 16; j++)
+			put(name, line, START_US);
+	}
+	put("bob/f", "kept\n", START_US);
+	give("bob/f", PLENTY);
+	assert_written("bob+f", "kept\n");
 }
 
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
@@ -377,7 +444,9 @@ main(void)
 		TEST(a_reload_loses_nothing_of_what_waits),
 		TEST(an_answer_that_nobody_waits_for_is_closed),
 		TEST(what_the_host_says_stands_in_both),
-		TEST(more_names_than_there_are_places_for_cost_lines_and_no_more),
+		TEST(so_many_are_asked_for_in_a_window_and_the_others_in_the_next),
+		TEST(a_tenant_who_writes_to_very_many_leaves_places_for_the_others),
+		TEST(a_tenant_whose_lines_wait_leaves_room_for_the_others),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
