@@ -42,7 +42,19 @@ function_unref(struct function *function)
 	if (function == NULL || --function->refs > 0)
 		return;
 	buf_free(&function->env);
+	free(function->check_text);
 	free(function);
+}
+
+int
+function_set_check(struct function *function, enum ctl_check state,
+    const char *text)
+{
+	function->check = state;
+	free(function->check_text);
+	function->check_text = text[0] == '\0' ? NULL :
+	    strndup(text, CTL_CHECK_TEXT_MAX);
+	return text[0] != '\0' && function->check_text == NULL ? -ENOMEM : 0;
 }
 
 /* The place of the name, or where it belongs. */
@@ -76,13 +88,13 @@ is_same(struct function *function, const struct ctl_function *info,
 
 	return strcmp(old->path, info->path) == 0 &&
 	    strcmp(old->tenant, info->tenant) == 0 &&
-	    strcmp(old->runtime, info->runtime) == 0 &&
+	    strcmp(function->reported_runtime, info->runtime) == 0 &&
 	    strcmp(old->version, info->version) == 0 &&
 	    strcmp(old->pass_params, info->pass_params) == 0 &&
 	    strcmp(old->detail, info->detail) == 0 &&
 	    old->problem == info->problem &&
 	    old->is_folder == info->is_folder &&
-	    old->is_fastcgi == info->is_fastcgi &&
+	    function->is_reported_fastcgi == info->is_fastcgi &&
 	    old->has_env == info->has_env && old->note == info->note &&
 	    old->ids_changed == info->ids_changed &&
 	    old->image_changed == info->image_changed &&
@@ -104,6 +116,9 @@ new_function(const struct ctl_function *info, const char *env,
 		return NULL;
 	function->refs = 1;
 	function->info = *info;
+	memcpy(function->reported_runtime, info->runtime,
+	    sizeof(function->reported_runtime));
+	function->is_reported_fastcgi = info->is_fastcgi;
 	if (env_length > 0 && buf_add(&function->env, env, env_length) != 0) {
 		free(function);
 		return NULL;
@@ -155,6 +170,53 @@ catalog_put(struct catalog *catalog, const struct ctl_function *info,
 		catalog->count++;
 	}
 	*at = function;
+	return 0;
+}
+
+static struct function *
+copy_function(const struct function *function)
+{
+	const struct buf *env = &function->env;
+	struct function *copy = new_function(&function->info,
+	    env->data == NULL ? NULL : (const char *)env->data + env->start,
+	    env->end - env->start);
+
+	if (copy == NULL)
+		return NULL;
+	memcpy(copy->reported_runtime, function->reported_runtime,
+	    sizeof(copy->reported_runtime));
+	copy->is_reported_fastcgi = function->is_reported_fastcgi;
+	copy->is_single_use = function->is_single_use;
+	if (function_set_check(copy, function->check,
+	    function->check_text == NULL ? "" : function->check_text) == 0)
+		return copy;
+	function_unref(copy);
+	return NULL;
+}
+
+int
+catalog_serve_by(struct catalog *catalog, const struct function *function,
+    const char *runtime, bool is_fastcgi)
+{
+	bool is_there;
+	size_t place = find_place(catalog, function->info.name, &is_there);
+	struct function *copy;
+
+	if (!is_there || catalog->functions[place] != function)
+		return -ENOENT;
+	copy = copy_function(function);
+	if (copy == NULL)
+		return -ENOMEM;
+	copy->info.is_otherwise = runtime != NULL;
+	copy->info.is_fastcgi = runtime != NULL ? is_fastcgi :
+	    copy->is_reported_fastcgi;
+	if (runtime == NULL)
+		runtime = copy->reported_runtime;
+	memset(copy->info.runtime, 0, sizeof(copy->info.runtime));
+	memcpy(copy->info.runtime, runtime, strnlen(runtime,
+	    CTL_RUNTIME_MAX));
+	function_unref(catalog->functions[place]);
+	catalog->functions[place] = copy;
 	return 0;
 }
 

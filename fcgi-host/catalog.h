@@ -16,7 +16,14 @@
 
 struct function {
 	unsigned refs;
-	struct ctl_function info; /* as reported; all strings terminated */
+	/* as reported; all strings terminated.  With is_otherwise runtime and
+	 * protocol are those that a check has found instead. */
+	struct ctl_function info;
+	char reported_runtime[CTL_RUNTIME_MAX + 1];
+	bool is_reported_fastcgi;
+	/* what its runtime's `check` found of this version */
+	enum ctl_check check;
+	char *check_text; /* NULL: nothing to say; hostile, printable */
 	struct buf env;           /* the sidecar's "NAME=VALUE\0"… */
 	/* a request was lost on a kept connection: no more are kept */
 	bool is_single_use;
@@ -31,6 +38,11 @@ void catalog_free(struct catalog *catalog);
 #define CATALOG_MAX 20000
 int catalog_put(struct catalog *catalog, const struct ctl_function *info,
     const char *env, size_t env_length);
+/* The same function, served by another runtime than was reported, or (NULL) by
+ * that again; what was learnt of it stays.  0; -ENOENT: another one has the name
+ * by now; -ENOMEM. */
+int catalog_serve_by(struct catalog *catalog, const struct function *function,
+    const char *runtime, bool is_fastcgi);
 /* 0 or -ENOENT. */
 int catalog_del(struct catalog *catalog, const char *name);
 /* Borrowed; NULL: not known.  Finds what is not served too: look at
@@ -39,6 +51,11 @@ struct function *catalog_find(const struct catalog *catalog, const char *name);
 size_t catalog_count(const struct catalog *catalog);
 void catalog_each(const struct catalog *catalog,
     void (*fn)(const struct function *function, void *arg), void *arg);
+
+/* Notes what was found; text: printable, "" for none, CTL_CHECK_TEXT_MAX at most
+ * are kept.  0 or -ENOMEM: nothing is said of it. */
+int function_set_check(struct function *function, enum ctl_check state,
+    const char *text);
 
 struct function *function_ref(struct function *function);
 void function_unref(struct function *function);

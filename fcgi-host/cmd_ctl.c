@@ -55,32 +55,57 @@ connect_failed(const char *path, int error, pid_t owner)
 	return -error;
 }
 
+/* The address in any case. */
+static int
+connect_quietly(const struct conf *conf, struct sockaddr_un *address)
+{
+	struct timeval patience = { .tv_sec = SEND_TIMEOUT_S };
+	CLEANUP_FD int sock = -1;
+	int n;
+
+	*address = (struct sockaddr_un){ .sun_family = AF_UNIX };
+	n = snprintf(address->sun_path, sizeof(address->sun_path), "%s/%s",
+	    conf->run, CONTROL_SOCKET);
+	if (n < 0 || (size_t)n >= sizeof(address->sun_path))
+		return -ENAMETOOLONG;
+	sock = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
+	/* A host that hangs must not hang who asks it. */
+	if (sock < 0 || setsockopt(sock, SOL_SOCKET, SO_SNDTIMEO, &patience,
+	    sizeof(patience)) != 0 ||
+	    connect(sock, (const struct sockaddr *)address,
+	    sizeof(*address)) != 0)
+		return -errno;
+	return steal_fd(&sock);
+}
+
 static int
 connect_control(const struct conf *conf)
 {
-	struct sockaddr_un address = { .sun_family = AF_UNIX };
-	struct timeval patience = { .tv_sec = SEND_TIMEOUT_S };
-	CLEANUP_FD int sock = -1;
+	struct sockaddr_un address;
 	struct stat run;
-	int n = snprintf(address.sun_path, sizeof(address.sun_path), "%s/%s",
-	    conf->run, CONTROL_SOCKET);
+	int sock = connect_quietly(conf, &address);
 
-	if (n < 0 || (size_t)n >= sizeof(address.sun_path))
-		return connect_failed(conf->run, ENAMETOOLONG, 0);
-	sock = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
+	if (sock >= 0)
+		return sock;
+	return connect_failed(address.sun_path, -sock,
+	    stat(conf->run, &run) == 0 ? lock_owner(&run) : 0);
+}
+
+int
+ctl_try(const struct conf *conf, enum ctl_verb verb)
+{
+	struct sockaddr_un address;
+	CLEANUP_FD int sock = connect_quietly(conf, &address);
+	struct ctl_msg msg;
+	int error;
+
 	if (sock < 0)
-		return connect_failed(address.sun_path, errno, 0);
-	/* A host that hangs must not hang who asks it. */
-	if (setsockopt(sock, SOL_SOCKET, SO_SNDTIMEO, &patience,
-	    sizeof(patience)) != 0 ||
-	    connect(sock, (const struct sockaddr *)&address,
-	    sizeof(address)) != 0) {
-		int error = errno;
-
-		return connect_failed(address.sun_path, error,
-		    stat(conf->run, &run) == 0 ? lock_owner(&run) : 0);
-	}
-	return steal_fd(&sock);
+		return sock;
+	ctl_msg_init(&msg, CTL_COMMAND);
+	msg.u.command.verb = verb;
+	error = sock_send(sock, &msg, msg.size, NULL, 0);
+	/* one that hung up has perhaps said why */
+	return error != 0 && error != -EPIPE ? error : steal_fd(&sock);
 }
 
 int

@@ -18,6 +18,10 @@
  */
 int ctl_ask(const struct conf *conf, enum ctl_verb verb, int fd);
 
+/* The same without a descriptor and without a sentence: -ENOENT and
+ * -ECONNREFUSED, no host runs. */
+int ctl_try(const struct conf *conf, enum ctl_verb verb);
+
 /* The same with a message of any kind. */
 int ctl_send(const struct conf *conf, const struct ctl_msg *msg, int fd);
 

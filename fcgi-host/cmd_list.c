@@ -13,6 +13,7 @@
 #include "fcgi-host/cmd.h"
 #include "fcgi-host/cmd_program.h"
 #include "fcgi-host/cmd_unused.h"
+#include "fcgi-host/cmd_verdicts.h"
 #include "fcgi-host/sock.h"
 #include "sandbox/userns.h"
 
@@ -209,6 +210,7 @@ struct row {
 struct table {
 	const struct conf *conf;
 	char **missing; /* of each runtime */
+	struct verdicts verdicts;
 	struct known known;
 	struct row *rows;
 	size_t count, size;
@@ -291,6 +293,37 @@ detail_of(const struct conf *conf, char *const *missing,
 	return detail;
 }
 
+/* As it is served: a check may have found another runtime for it. */
+static struct ctl_function
+as_served(const struct ctl_function *function,
+    const struct ctl_status_check *verdict)
+{
+	struct ctl_function served = *function;
+
+	if (verdict == NULL || verdict->state != CTL_CHECK_OTHERWISE)
+		return served;
+	served.is_fastcgi = verdict->is_fastcgi;
+	memset(served.runtime, 0, sizeof(served.runtime));
+	memcpy(served.runtime, verdict->text,
+	    strnlen(verdict->text, CTL_RUNTIME_MAX));
+	return served;
+}
+
+/* Both; takes them.  NULL: no memory. */
+static char *
+join_notes(char *first, char *second)
+{
+	char *both = NULL;
+
+	if (first != NULL && second != NULL && asprintf(&both, "%s%s%s",
+	    first, first[0] != '\0' && second[0] != '\0' ? "; " : "",
+	    second) < 0)
+		both = NULL;
+	free(first);
+	free(second);
+	return both;
+}
+
 /* What is wrong, or a note about what is served all the same. */
 static char *
 note_of(const struct table *table, const struct ctl_function *function)
@@ -325,9 +358,13 @@ table_free(struct table *table)
 }
 
 static int
-table_add(const struct ctl_function *function, void *arg)
+table_add(const struct ctl_function *found, void *arg)
 {
 	struct table *table = arg;
+	const struct ctl_status_check *verdict = verdicts_find(
+	    &table->verdicts, found);
+	const struct ctl_function served = as_served(found, verdict);
+	const struct ctl_function *function = &served;
 	struct row row = { .cells = {
 		[COLUMN_FUNCTION] = strdup(function->name),
 		[COLUMN_ROUTE] = route_of(table->conf, function),
@@ -337,7 +374,8 @@ table_add(const struct ctl_function *function, void *arg)
 		[COLUMN_PROTOCOL] = strdup(protocol_of(function)),
 		[COLUMN_VERSION] = strdup(function->version[0] == '\0' ? "-" :
 		    function->version),
-	}, .note = note_of(table, function) };
+	}, .note = join_notes(verdict_note(verdict),
+	    note_of(table, function)) };
 	bool is_whole = row.note != NULL &&
 	    known_add(&table->known, function->name) == 0;
 
@@ -420,6 +458,7 @@ table_print(struct table *table)
 struct json {
 	const struct conf *conf;
 	char **missing; /* of each runtime */
+	struct verdicts verdicts;
 	struct known known;
 	struct buf out;
 };
@@ -438,9 +477,13 @@ put_text(struct buf *out, const char *key, const char *value)
 }
 
 static int
-json_add(const struct ctl_function *function, void *arg)
+json_add(const struct ctl_function *found, void *arg)
 {
 	struct json *json = arg;
+	const struct ctl_status_check *verdict = verdicts_find(
+	    &json->verdicts, found);
+	const struct ctl_function served = as_served(found, verdict);
+	const struct ctl_function *function = &served;
 	struct buf *out = &json->out;
 	bool is_served = function->problem == CTL_PROBLEM_NONE;
 	char *route = route_of(json->conf, function);
@@ -470,6 +513,12 @@ json_add(const struct ctl_function *function, void *arg)
 	if (err == 0)
 		err = put_text(out, "detail", detail);
 	if (err == 0)
+		err = put_text(out, "check", verdict_word(verdict));
+	if (err == 0)
+		err = put_text(out, "check_detail", verdict == NULL ||
+		    verdict->state == CTL_CHECK_OTHERWISE ? NULL :
+		    verdict->text);
+	if (err == 0)
 		err = buf_add_str(out, "}\n");
 	free(detail);
 	free(route);
@@ -490,12 +539,15 @@ print_json(const struct conf *conf, int *collect_err)
 	struct json json = { .conf = conf, .missing = programs_look(conf) };
 	int code = CMD_DONE;
 
+	verdicts_ask(conf, &json.verdicts);
 	*collect_err = json.missing == NULL ? -ENOMEM :
 	    list_collect(conf, json_add, &json);
 	if (*collect_err == 0)
 		code = cmd_print(&json.out);
 	if (*collect_err == 0)
 		known_each_unused(&json.known, conf, warn, NULL);
+	verdicts_say_why(&json.verdicts);
+	verdicts_free(&json.verdicts);
 	known_free(&json.known);
 	programs_free(conf, json.missing);
 	buf_free(&json.out);
@@ -508,12 +560,15 @@ print_table(const struct conf *conf, int *collect_err)
 	struct table table = { .conf = conf, .missing = programs_look(conf) };
 	int code = CMD_DONE;
 
+	verdicts_ask(conf, &table.verdicts);
 	*collect_err = table.missing == NULL ? -ENOMEM :
 	    list_collect(conf, table_add, &table);
 	if (*collect_err == 0)
 		code = table_print(&table);
 	if (*collect_err == 0)
 		known_each_unused(&table.known, conf, warn, NULL);
+	verdicts_say_why(&table.verdicts);
+	verdicts_free(&table.verdicts);
 	known_free(&table.known);
 	programs_free(conf, table.missing);
 	table_free(&table);

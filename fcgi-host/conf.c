@@ -33,6 +33,8 @@ free_runtime(struct conf_runtime *runtime)
 	free(runtime->name);
 	free_words(runtime->extensions);
 	free_words(runtime->command);
+	free_words(runtime->check);
+	free(runtime->otherwise);
 	free(runtime->rootfs);
 	free(runtime->bind);
 	free(runtime->preload);

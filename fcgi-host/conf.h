@@ -24,6 +24,8 @@ struct conf_runtime {
 	char **extensions; /* NULL-terminated, without dots */
 	bool is_fastcgi;
 	char **command; /* argv, split at blanks, quotes honoured; NULL-terminated */
+	char **check;   /* likewise: looks at a file's syntax; NULL: nobody does */
+	char *otherwise; /* the runtime of files that `check` gives back; or NULL */
 	char *rootfs;   /* a directory; NULL: the host's own tree */
 	char *bind;     /* or NULL */
 	uint64_t spare; /* prepared instances whose program waits booted */

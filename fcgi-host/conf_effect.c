@@ -154,16 +154,29 @@ add_env_files(const struct conf *conf, const char *tenant, const char *name,
 	    paths[1] == NULL ? "" : paths[1], '\0');
 }
 
+/* A command's word may be empty, and is told from the end. */
+static int
+add_words(char mark, char *const *word, struct buf *out)
+{
+	int error = 0;
+
+	for (; word != NULL && *word != NULL && error == 0; word++)
+		error = buf_addf(out, "%c%c%s", '\0', mark, *word);
+	return error;
+}
+
 static int
 add_runtime(const struct conf_runtime *runtime, struct buf *out)
 {
-	char **word = runtime == NULL ? NULL : runtime->command;
 	int error = buf_add_str(out, runtime == NULL ? "none" :
 	    runtime->is_fastcgi ? "fastcgi" : "cgi");
 
-	/* a command's word may be empty, and is told from the end */
-	for (; word != NULL && *word != NULL && error == 0; word++)
-		error = buf_addf(out, "%c+%s", '\0', *word);
+	if (error == 0 && runtime != NULL)
+		error = add_words('+', runtime->command, out);
+	if (error == 0 && runtime != NULL)
+		error = add_words('?', runtime->check, out);
+	if (error == 0 && runtime != NULL && runtime->otherwise != NULL)
+		error = buf_addf(out, "%c:%s", '\0', runtime->otherwise);
 	if (error == 0 && runtime != NULL && runtime->rootfs != NULL)
 		error = buf_addf(out, "%c/%s", '\0', runtime->rootfs);
 	if (error == 0 && runtime != NULL && runtime->preload != NULL)

@@ -478,8 +478,6 @@ conf_host_set(struct conf *conf, const char *key, const char *value,
 	const char *names[COUNT(host_keys)];
 	size_t i;
 
-	if (settings_check_known(SCOPE_HOST, key, problem, size) != 0)
-		return -EINVAL;
 	for (i = 0; i < COUNT(host_keys); i++) {
 		names[i] = host_keys[i].name;
 		if (strcmp(names[i], key) == 0)

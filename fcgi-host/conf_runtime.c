@@ -128,28 +128,50 @@ SET(protocol)
 	return 0;
 }
 
-SET(command)
+static int
+set_words(char ***place, const char *key, const char *value, char *problem,
+    size_t size)
 {
 	char **words = NULL;
 	int error = split(value, &words);
 
 	if (error == -EINVAL)
-		return settings_problem(problem, size, "command: no program, "
+		return settings_problem(problem, size, "%s: no program, "
 		    "an open quote, or more than %d words; write "
-		    "/path/of/program and its arguments", WORDS_MAX);
+		    "/path/of/program and its arguments", key, WORDS_MAX);
 	if (error != 0)
 		return error;
 	/* A search along PATH would depend on what a tenant can write. */
 	if (!settings_path_ok(words[0]) || words[0][1] == '\0') {
-		(void)settings_problem(problem, size, "command: \"%.60s\" is "
+		(void)settings_problem(problem, size, "%s: \"%.60s\" is "
 		    "no absolute path; write it in full, as /usr/bin/php-cgi",
-		    words[0]);
+		    key, words[0]);
 		free_words(words);
 		return -EINVAL;
 	}
-	free_words(runtime->command);
-	runtime->command = words;
+	free_words(*place);
+	*place = words;
 	return 0;
+}
+
+SET(command)
+{
+	return set_words(&runtime->command, "command", value, problem, size);
+}
+
+SET(check)
+{
+	return set_words(&runtime->check, "check", value, problem, size);
+}
+
+/* That there is such a section is seen when all are read. */
+SET(otherwise)
+{
+	if (strlen(value) > CTL_RUNTIME_MAX)
+		return settings_problem(problem, size, "otherwise: \"%.60s\" "
+		    "is no name; write the NAME of a [runtime NAME] section",
+		    value);
+	return settings_put_text(&runtime->otherwise, value);
 }
 
 SET(rootfs)
@@ -201,6 +223,8 @@ static const struct runtime_key {
 	{ "extensions", set_extensions },
 	{ "protocol", set_protocol },
 	{ "command", set_command },
+	{ "check", set_check },
+	{ "otherwise", set_otherwise },
 	{ "rootfs", set_rootfs },
 	{ "bind", set_bind },
 	{ "spare", set_spare },
@@ -217,8 +241,6 @@ conf_runtime_set(struct conf_runtime *runtime, const char *key,
 	if (strncmp(key, "env.", 4) == 0)
 		return settings_set_env(&runtime->env, key + 4, value,
 		    problem, size);
-	if (settings_check_known(SCOPE_RUNTIME, key, problem, size) != 0)
-		return -EINVAL;
 	for (i = 0; i < COUNT(runtime_keys); i++) {
 		names[i] = runtime_keys[i].name;
 		if (strcmp(names[i], key) == 0)

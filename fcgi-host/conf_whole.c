@@ -107,6 +107,40 @@ check_section_bind(struct check *c, const struct conf_part *part,
 		check_bind(c, part, own->bind);
 }
 
+static bool
+is_named_otherwise(const struct conf *conf, const char *name)
+{
+	for (size_t i = 0; i < conf->runtime_count; i++)
+		if (conf->runtimes[i].otherwise != NULL &&
+		    strcmp(conf->runtimes[i].otherwise, name) == 0)
+			return true;
+	return false;
+}
+
+/* One that is asked again what it is could go round for ever. */
+static void
+check_otherwise(struct check *c, const struct conf_part *part,
+    const struct conf_runtime *runtime)
+{
+	unsigned line = conf_scan_line(c->scan, part->name, "otherwise");
+	const char *name = runtime->otherwise;
+	const struct conf_runtime *other;
+
+	if (name == NULL)
+		return;
+	other = conf_runtime_by_name(c->conf, name);
+	if (other == NULL)
+		WRONG(c, line, "otherwise: there is no [runtime %.60s]; add "
+		    "that section", name);
+	else if (other == runtime || other->otherwise != NULL)
+		WRONG(c, line, "otherwise: [runtime %.60s] must be another "
+		    "one, without otherwise of its own", name);
+	if (runtime->check == NULL)
+		WRONG(c, line, "otherwise: without check nobody says which "
+		    "files are meant; write check = COMMAND, which exits "
+		    "with 2 for them");
+}
+
 static void
 check_runtime(struct check *c, const struct conf_part *part,
     const struct conf_runtime *runtime)
@@ -116,13 +150,15 @@ check_runtime(struct check *c, const struct conf_part *part,
 	if (conf_scan_line(c->scan, part->name, "command") == 0)
 		WRONG(c, part->line, "[%.60s] has no command; write command = "
 		    "/path/of/program", part->name);
-	if (conf_scan_line(c->scan, part->name, "extensions") == 0)
+	if (conf_scan_line(c->scan, part->name, "extensions") == 0 &&
+	    !is_named_otherwise(c->conf, runtime->name))
 		WRONG(c, part->line, "[%.60s] has no extensions; write "
 		    "extensions = py", part->name);
 	if (!runtime->is_fastcgi && runtime->spare > 0)
 		WRONG(c, conf_scan_line(c->scan, part->name, "spare"),
 		    "spare: a program of protocol = cgi is started by its "
 		    "request and cannot wait; take the line out");
+	check_otherwise(c, part, runtime);
 	check_rootfs(c, part, runtime);
 	check_bind(c, part, runtime->bind);
 	for (i = 0; runtime->extensions != NULL &&

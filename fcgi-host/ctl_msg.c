@@ -88,7 +88,7 @@ check_function(const struct ctl_msg *msg)
 	    f->limits.value[LIMIT_FREEZE_IDLE] > 1 ||
 	    f->limits.value[LIMIT_SPARE] > 1 || f->name[0] == '\0')
 		return -EPROTO;
-	if (!is_segment_or_empty(f->runtime) || f->pad != 0 ||
+	if (!is_segment_or_empty(f->runtime) || f->is_otherwise != 0 ||
 	    (f->env_file[0] != '\0' && !ctl_env_file_ok(f->env_file)))
 		return -EPROTO;
 	is_served = f->problem == CTL_PROBLEM_NONE;
@@ -162,7 +162,9 @@ check_instance_start(const struct ctl_msg *msg)
 
 	return start->id != 0 && IS_TEXT(start->name) &&
 	    ctl_name_ok(start->name) && IS_TEXT(start->version) &&
-	    is_version(start->version) ? 0 : -EPROTO;
+	    is_version(start->version) &&
+	    start->purpose < CTL_PURPOSE_COUNT && IS_ZERO(start->pad) ? 0 :
+	    -EPROTO;
 }
 
 static int
@@ -234,7 +236,8 @@ check_client(const struct ctl_msg *msg)
 {
 	uint32_t verb = msg->u.command.verb;
 
-	if (verb != CTL_VERB_STATUS && verb != CTL_VERB_INVOKE)
+	if (verb != CTL_VERB_STATUS && verb != CTL_VERB_INVOKE &&
+	    verb != CTL_VERB_CHECKS)
 		return -EPROTO;
 	return check_command(msg);
 }
@@ -353,6 +356,17 @@ check_status_budget(const struct ctl_msg *msg)
 	    budget->most != 0 ? 0 : -EPROTO;
 }
 
+static int
+check_status_check(const struct ctl_msg *msg)
+{
+	const struct ctl_status_check *check = &msg->u.status_check;
+
+	return IS_TEXT(check->name) && ctl_name_ok(check->name) &&
+	    IS_TEXT(check->version) && is_version(check->version) &&
+	    check->state < CTL_CHECK_COUNT && check->is_fastcgi <= 1 &&
+	    IS_TEXT(check->text) ? 0 : -EPROTO;
+}
+
 enum {
 	S2G = CTL_WAY_SPAWNER_TO_GATEWAY,
 	G2S = CTL_WAY_GATEWAY_TO_SPAWNER,
@@ -407,6 +421,8 @@ static const struct type_rule rules[CTL_TYPE_COUNT] = {
 	    OUT, 0, check_status_instance },
 	[CTL_STATUS_BUDGET] = { "status_budget", SIZE_OF(status_budget), OUT,
 	    0, check_status_budget },
+	[CTL_STATUS_CHECK] = { "status_check", SIZE_OF(status_check), OUT, 0,
+	    check_status_check },
 	[CTL_SHELL] = { "shell", SIZE_OF(shell), CMD, FDS_BY_BODY,
 	    check_shell },
 	[CTL_SHELL_ASK] = { "shell_ask", SIZE_OF(shell_ask), S2G, 0,

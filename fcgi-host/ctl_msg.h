@@ -145,6 +145,7 @@ enum ctl_type {
 	CTL_STATUS_FN,
 	CTL_STATUS_INSTANCE,
 	CTL_STATUS_BUDGET,
+	CTL_STATUS_CHECK,
 	/* root's command → spawner; fd: a terminal's end, if has_terminal */
 	CTL_SHELL,
 	/* spawner → gateway: may one run, of which a line will tell? */
@@ -208,7 +209,9 @@ struct ctl_function {
 	/* the spawner's: what the files of the administrator's `env_file` were
 	 * at the last reload; another number, other files */
 	uint32_t secrets;
-	uint32_t pad;
+	/* the gateway's, and 0 in every message: its runtime is the one that the
+	 * reported one names as `otherwise` */
+	uint32_t is_otherwise;
 	struct limits limits; /* effective: merged and clamped */
 };
 
@@ -251,10 +254,20 @@ struct ctl_start {
 	uint32_t file_limit, pad2;
 };
 
+/* What an instance is for, and so which of the administrator's commands it runs. */
+enum ctl_purpose {
+	CTL_PURPOSE_SERVE,     /* its runtime's `command` */
+	CTL_PURPOSE_OTHERWISE, /* that of the runtime named by `otherwise` */
+	CTL_PURPOSE_CHECK,     /* its runtime's `check`; it serves nobody */
+	CTL_PURPOSE_COUNT
+};
+
 struct ctl_instance_start {
 	uint64_t id; /* chosen by the gateway, never used before in this run */
 	char name[CTL_NAME_MAX + 1];
 	char version[CTL_VERSION_LENGTH + 1]; /* refused when not the current one */
+	uint8_t purpose; /* enum ctl_purpose */
+	uint8_t pad[5];
 };
 
 struct ctl_instance_kill {
@@ -331,6 +344,7 @@ enum ctl_verb {
 	CTL_VERB_REOPEN,
 	CTL_VERB_DRAIN,
 	CTL_VERB_INVOKE,
+	CTL_VERB_CHECKS, /* what checks found; answered when all are done, or late */
 	CTL_VERB_COUNT
 };
 
@@ -436,6 +450,24 @@ struct ctl_status_budget {
 	uint64_t ends_us;    /* CLOCK_REALTIME */
 };
 
+enum ctl_check {
+	CTL_CHECK_NONE,      /* not yet */
+	CTL_CHECK_SOUND,
+	CTL_CHECK_UNSOUND,   /* text says what is wrong */
+	CTL_CHECK_OTHERWISE, /* sound, and served by another runtime: text is its name */
+	CTL_CHECK_FAILED,    /* it cannot be checked: text says why */
+	CTL_CHECK_COUNT
+};
+#define CTL_CHECK_TEXT_MAX 200
+
+struct ctl_status_check {
+	char name[CTL_NAME_MAX + 1];
+	char version[CTL_VERSION_LENGTH + 1];
+	uint8_t state;      /* enum ctl_check */
+	uint8_t is_fastcgi; /* as it is served */
+	char text[CTL_CHECK_TEXT_MAX + 1];
+};
+
 struct ctl_msg {
 	uint32_t magic;
 	uint16_t type;
@@ -465,6 +497,7 @@ struct ctl_msg {
 		struct ctl_status_fn status_fn;
 		struct ctl_status_instance status_instance;
 		struct ctl_status_budget status_budget;
+		struct ctl_status_check status_check;
 	} u;
 };
 

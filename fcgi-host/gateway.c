@@ -65,6 +65,7 @@ gateway_host_record(struct gateway *gateway, const char *event)
 		record.cgroup_sys_us = gateway->totals.cpu_sys_us;
 		pools_each(gateway->server.pools, pool_pass, open_add,
 		    &record.open_cpu_us);
+		checks_each(gateway->checks, open_add, &record.open_cpu_us);
 		gateway->has_totals = false;
 	}
 	gateway->lost_cpu_us = 0;
@@ -219,6 +220,7 @@ drain_over(void *arg)
 
 	log_event(LOG_WARN, "drain", "why=\"executions were cut short\"");
 	gateway->server.is_overdue = true;
+	checks_end(gateway->checks);
 	conn_list_hurry(gateway->conns);
 	pools_end(gateway->server.pools);
 }
@@ -242,6 +244,7 @@ gateway_drain(struct gateway *gateway, uint64_t longest_ms, int next_fd)
 	}
 	gateway->listener_count = 0;
 	conn_list_drain(gateway->conns, next_fd);
+	checks_drain(gateway->checks);
 	pools_drain(gateway->server.pools);
 	if (longest_ms > 0 && loop_timer_set(gateway->loop,
 	    &gateway->drain_timer, loop_now_us(gateway->loop) +
@@ -260,6 +263,7 @@ drained_check(struct gateway *gateway)
 		return;
 	gateway->is_drained_said = true;
 	/* a client that was on its way here would have one started */
+	checks_end(gateway->checks);
 	pools_end(gateway->server.pools);
 	loop_timer_cancel(gateway->loop, &gateway->drain_timer);
 	ctl_msg_init(&msg, CTL_DRAINED);
@@ -508,7 +512,8 @@ gateway_init(struct gateway *gateway)
 		pools_set_memory(gateway->server.pools, is_memory_short,
 		    gateway);
 	if (gateway->server.catalog == NULL || gateway->server.pools == NULL ||
-	    gateway->conns == NULL || gateway->files == NULL)
+	    gateway->conns == NULL || gateway->files == NULL ||
+	    gateway_checks_init(gateway) < 0)
 		return -ENOMEM;
 	loop_set_begin(gateway->loop, iteration_begin, gateway);
 	loop_set_hook(gateway->loop, iteration_end, gateway);
@@ -523,6 +528,7 @@ static void
 gateway_free(struct gateway *gateway)
 {
 	conn_list_free(gateway->conns);
+	checks_free(gateway->checks);
 	pools_free(gateway->server.pools);
 	catalog_free(gateway->server.catalog);
 	logfiles_free(gateway->files);

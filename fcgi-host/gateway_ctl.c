@@ -9,10 +9,8 @@
 #include <sys/epoll.h>
 #include <unistd.h>
 
-#include "fcgi-host/backend.h"
 #include "fcgi-host/budget_file.h"
 #include "fcgi-host/conf_effect.h"
-#include "fcgi-host/exec_env.h"
 #include "fcgi-host/log.h"
 #include "fcgi-host/sock.h"
 
@@ -64,82 +62,6 @@ gateway_send(struct gateway *gateway, const struct ctl_msg *msg)
 		log_fatal("spawner", "mend=\"the spawner does not read\"");
 	queue_flush(gateway);
 }
-
-/* ---- what instances need ---- */
-
-static int
-instance_ask(void *arg, const struct instance *instance)
-{
-	struct ctl_msg msg;
-
-	ctl_msg_init(&msg, CTL_INSTANCE_START);
-	msg.u.instance_start.id = instance->id;
-	memcpy(msg.u.instance_start.name, instance->function->info.name,
-	    sizeof(msg.u.instance_start.name));
-	memcpy(msg.u.instance_start.version, instance->function->info.version,
-	    sizeof(msg.u.instance_start.version));
-	gateway_send(arg, &msg);
-	return 0;
-}
-
-static void
-instance_end(void *arg, const struct instance *instance)
-{
-	struct ctl_msg msg;
-
-	ctl_msg_init(&msg, CTL_INSTANCE_KILL);
-	msg.u.instance_kill.id = instance->id;
-	gateway_send(arg, &msg);
-}
-
-static uint64_t
-instance_spares(void *arg, const struct function *function)
-{
-	const struct gateway *gateway = arg;
-	const struct conf_runtime *runtime = conf_runtime_by_name(gateway->conf,
-	    function->info.runtime);
-
-	return runtime == NULL ? 0 : runtime->spare;
-}
-
-/* What tells a runtime's program to boot, and no more. */
-static int
-env_add_spare(struct cgi_env *env, const struct gateway *gateway,
-    const struct function *function)
-{
-	const struct conf_runtime *runtime = conf_runtime_by_name(gateway->conf,
-	    function->info.runtime);
-	int error = cgi_env_set(env, "FCGI_HOST_SPARE", "1");
-
-	if (error == 0 && runtime != NULL && runtime->preload != NULL)
-		error = cgi_env_set(env, "FCGI_HOST_PRELOAD",
-		    runtime->preload);
-	return error;
-}
-
-static int
-instance_boot(void *arg, struct instance *instance, bool is_spare)
-{
-	const struct gateway *gateway = arg;
-	const struct route route = { .function = instance->function };
-	const struct exec_env exec = { .conf = gateway->conf,
-		.route = &route };
-	struct cgi_env *env = exec_env_program(&exec);
-	int error = env == NULL ? -ENOMEM : is_spare ?
-	    env_add_spare(env, gateway, instance->function) : 0;
-
-	if (error == 0)
-		error = backend_boot(instance, env);
-	cgi_env_free(env);
-	return error;
-}
-
-const struct fleet_ops gateway_fleet_ops = {
-	.start = instance_ask,
-	.kill = instance_end,
-	.boot = instance_boot,
-	.spares = instance_spares,
-};
 
 /* ---- what the spawner says ---- */
 
@@ -221,6 +143,7 @@ on_conf(struct gateway *gateway, const struct ctl_msg *msg, int *fds,
 	    conf->max_prepared);
 	if (change.old == NULL)
 		return;
+	gateway_check_conf(gateway, change.old);
 	pools_new_generation(gateway->server.pools, is_same, &change);
 	gateway_host_record(gateway, "reload");
 	conf_unref(change.old);
@@ -298,6 +221,7 @@ on_fn_put(struct gateway *gateway, const struct ctl_msg *msg, int *fds,
 	if (error != 0)
 		return;
 	function = catalog_find(gateway->server.catalog, info->name);
+	gateway_check_put(gateway, info->name);
 	pools_change(gateway->server.pools, info->name,
 	    info->problem == CTL_PROBLEM_NONE ? function : NULL);
 }
@@ -309,6 +233,7 @@ on_fn_del(struct gateway *gateway, const struct ctl_msg *msg, int *fds,
 	(void)fds;
 	(void)fd_count;
 	catalog_del(gateway->server.catalog, msg->u.name.name);
+	gateway_check_put(gateway, msg->u.name.name);
 	pools_change(gateway->server.pools, msg->u.name.name, NULL);
 }
 
@@ -318,6 +243,7 @@ on_fn_sync(struct gateway *gateway, const struct ctl_msg *msg, int *fds,
 {
 	(void)fds;
 	(void)fd_count;
+	gateway_check_sync(gateway);
 	gateway_send(gateway, msg);
 }
 
@@ -384,11 +310,13 @@ on_up(struct gateway *gateway, const struct ctl_msg *msg, int *fds,
 	/* else it is ended as if its descriptors had been lost */
 	if (!has_room(gateway, fds, fd_count)) {
 		shortage_log(gateway, CTL_INSTANCE_UP);
-		pools_instance_up(gateway->server.pools, &msg->u.instance_up,
-		    NULL, 0);
+		if (!checks_up(gateway->checks, &msg->u.instance_up, NULL, 0))
+			pools_instance_up(gateway->server.pools,
+			    &msg->u.instance_up, NULL, 0);
 		return;
 	}
-	if (pools_instance_up(gateway->server.pools, &msg->u.instance_up, fds,
+	if (checks_up(gateway->checks, &msg->u.instance_up, fds, fd_count) ||
+	    pools_instance_up(gateway->server.pools, &msg->u.instance_up, fds,
 	    fd_count) == 0)
 		for (size_t i = 0; i < fd_count; i++)
 			fds[i] = -1;
@@ -408,8 +336,9 @@ on_failed(struct gateway *gateway, const struct ctl_msg *msg, int *fds,
 {
 	(void)fds;
 	(void)fd_count;
-	pools_instance_failed(gateway->server.pools,
-	    &msg->u.instance_failed);
+	if (!checks_failed(gateway->checks, &msg->u.instance_failed))
+		pools_instance_failed(gateway->server.pools,
+		    &msg->u.instance_failed);
 }
 
 static void
@@ -418,7 +347,9 @@ on_gone(struct gateway *gateway, const struct ctl_msg *msg, int *fds,
 {
 	(void)fds;
 	(void)fd_count;
-	pools_instance_gone(gateway->server.pools, &msg->u.instance_gone);
+	if (!checks_gone(gateway->checks, &msg->u.instance_gone))
+		pools_instance_gone(gateway->server.pools,
+		    &msg->u.instance_gone);
 }
 
 static void
@@ -489,6 +420,8 @@ on_client(struct gateway *gateway, const struct ctl_msg *msg, int *fds,
 		close_fd(&fd);
 	else if (msg->u.command.verb == CTL_VERB_INVOKE)
 		conn_new(gateway->conns, fd, sock_is_unix(fd), "invoke");
+	else if (msg->u.command.verb == CTL_VERB_CHECKS)
+		gateway_checks(gateway, fd);
 	else
 		gateway_status(gateway, fd);
 }

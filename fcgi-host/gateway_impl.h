@@ -2,7 +2,7 @@
  * What the files of the gateway role share: gateway.c (start, loop, stop),
  * gateway_ctl.c (the spawner's messages), gateway_log.c (which log is the log),
  * gateway_status.c (what `status` shows), gateway_day.c, gateway_shell.c,
- * gateway_prices.c.
+ * gateway_check.c, gateway_fleet.c, gateway_prices.c.
  * Included by nobody else.
  */
 #ifndef FCGI_HOST_GATEWAY_IMPL_H
@@ -12,6 +12,7 @@
 #include <stdint.h>
 
 #include "fcgi-host/catalog.h"
+#include "fcgi-host/checks.h"
 #include "fcgi-host/conf.h"
 #include "fcgi-host/conn.h"
 #include "fcgi-host/ctl_msg.h"
@@ -27,6 +28,7 @@
 #define GATEWAY_SPAWNER_FD 3
 #define GATEWAY_ROOT_FD 4
 #define GATEWAY_SPOOL_FD 5
+#define GATEWAY_LISTINGS_MAX 8 /* who wait for checks; more do not wait */
 
 struct gateway {
 	struct loop *loop;
@@ -35,6 +37,12 @@ struct gateway {
 	struct conn_list *conns;
 	struct logfiles *files;
 	struct loop_timer files_timer;
+	struct checks *checks;
+	bool has_synced; /* all functions of the start are known */
+	struct log_limit check_limit;
+	int listings[GATEWAY_LISTINGS_MAX];
+	size_t listing_count;
+	struct loop_timer listing_timer;
 	struct inflight *inflight;
 	struct budgets *budgets;
 	struct prices *prices, *prices_next; /* of the next configuration */
@@ -90,6 +98,26 @@ void gateway_host_record(struct gateway *gateway, const char *event);
 void gateway_drain(struct gateway *gateway, uint64_t longest_ms, int next_fd);
 /* Writes the status to a client's socket (taken). */
 void gateway_status(struct gateway *gateway, int fd);
+/* The same of what checks have found so far. */
+void gateway_check_rows(struct gateway *gateway, int fd);
+
+/* gateway_check.c */
+int gateway_checks_init(struct gateway *gateway);
+/* Whether what a check finds of it is still to come. */
+bool gateway_is_to_check(const struct gateway *gateway,
+    const struct function *function);
+/* Of struct fleet_ops. */
+bool gateway_holds(void *arg, struct function *function, bool is_waited_for);
+/* The function is new, another, or gone. */
+void gateway_check_put(struct gateway *gateway, const char *name);
+/* All functions of the start are known. */
+void gateway_check_sync(struct gateway *gateway);
+/* gateway->conf has taken the place of old: where that means something else for a
+ * function it is checked anew. */
+void gateway_check_conf(struct gateway *gateway, const struct conf *old);
+/* A client's socket (taken) is told what checks have found, when there is nothing
+ * left to find or it took too long. */
+void gateway_checks(struct gateway *gateway, int fd);
 
 /* gateway_log.c: goes on in the accounting log fd (taken), chained by the key in
  * key_fd (borrowed; -1: not chained). */
@@ -118,6 +146,7 @@ void gateway_shell_gone(struct gateway *gateway,
 void gateway_prices_take(struct gateway *gateway, int fd);
 void gateway_prices_switch(struct gateway *gateway);
 
+/* gateway_fleet.c */
 extern const struct fleet_ops gateway_fleet_ops;
 
 #endif

@@ -252,11 +252,48 @@ host_row(struct client *client)
 	row_add(client, &msg);
 }
 
+/* Takes fd; NULL: no memory. */
+static struct client *
+client_new(struct gateway *gateway, int fd)
+{
+	struct client *client = calloc(1, sizeof(*client));
+
+	if (client == NULL) {
+		close_fd(&fd);
+		return NULL;
+	}
+	client->gateway = gateway;
+	client->fd = fd;
+	client->io.fd = -1;
+	return client;
+}
+
+static void
+check_row(const struct function *function, void *arg)
+{
+	struct client *client = arg;
+	struct ctl_msg msg;
+	struct ctl_status_check *row = &msg.u.status_check;
+
+	if (function->info.problem != CTL_PROBLEM_NONE ||
+	    (function->check == CTL_CHECK_NONE &&
+	    !gateway_is_to_check(client->gateway, function)))
+		return;
+	ctl_msg_init(&msg, CTL_STATUS_CHECK);
+	memcpy(row->name, function->info.name, sizeof(row->name));
+	memcpy(row->version, function->info.version, sizeof(row->version));
+	row->state = (uint8_t)function->check;
+	row->is_fastcgi = function->info.is_fastcgi;
+	strncpy(row->text, function->check == CTL_CHECK_OTHERWISE ?
+	    function->info.runtime : function->check_text == NULL ? "" :
+	    function->check_text, sizeof(row->text) - 1);
+	row_add(client, &msg);
+}
+
 static void
 rows_make(struct client *client)
 {
 	struct gateway *gateway = client->gateway;
-	struct ctl_msg msg;
 
 	host_row(client);
 	pools_each(gateway->server.pools, pool_row, instance_row, client);
@@ -264,8 +301,22 @@ rows_make(struct client *client)
 	client->tallies = NULL;
 	budgets_tell_begin(gateway->budgets);
 	catalog_each(gateway->server.catalog, budget_rows, client);
+}
+
+/* All rows are there: 0 or negative errno. */
+static int
+client_begin(struct client *client)
+{
+	struct loop *loop = client->gateway->loop;
+	struct ctl_msg msg;
+	int error;
+
 	ctl_msg_init(&msg, CTL_REPLY);
 	row_add(client, &msg);
+	error = loop_timer_set(loop, &client->timer, loop_now_us(loop) +
+	    CLIENT_TIMEOUT_US, client_close, client);
+	return error != 0 ? error : loop_io_add(loop, &client->io, client->fd,
+	    EPOLLOUT, client_ready, client);
 }
 
 /* The rows are made when all have said what they hold. */
@@ -282,12 +333,7 @@ client_look(void *arg)
 		    loop_now_us(loop) + LOOK_US, client_look, client);
 	} else {
 		rows_make(client);
-		error = loop_timer_set(loop, &client->timer,
-		    loop_now_us(loop) + CLIENT_TIMEOUT_US, client_close,
-		    client);
-		if (error == 0)
-			error = loop_io_add(loop, &client->io, client->fd,
-			    EPOLLOUT, client_ready, client);
+		error = client_begin(client);
 	}
 	if (error < 0)
 		client_close(client);
@@ -296,15 +342,22 @@ client_look(void *arg)
 void
 gateway_status(struct gateway *gateway, int fd)
 {
-	struct client *client = calloc(1, sizeof(*client));
+	struct client *client = client_new(gateway, fd);
 
-	if (client == NULL) {
-		close_fd(&fd);
+	if (client == NULL)
 		return;
-	}
-	client->gateway = gateway;
-	client->fd = fd;
-	client->io.fd = -1;
 	pools_ask_memory(gateway->server.pools);
 	client_look(client);
+}
+
+void
+gateway_check_rows(struct gateway *gateway, int fd)
+{
+	struct client *client = client_new(gateway, fd);
+
+	if (client == NULL)
+		return;
+	catalog_each(gateway->server.catalog, check_row, client);
+	if (client_begin(client) < 0)
+		client_close(client);
 }

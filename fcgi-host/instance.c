@@ -71,9 +71,9 @@ instance_step(struct instance *instance, enum instance_event event)
 	instance->state = (enum instance_state)next;
 }
 
-struct instance *
-instance_new(struct fleet *fleet, struct function *function, void *pool,
-    struct funclog_quota *log_quota, int *error)
+static struct instance *
+make(struct fleet *fleet, struct function *function, void *pool,
+    enum ctl_purpose purpose, struct funclog_quota *log_quota, int *error)
 {
 	struct instance *instance = calloc(1, sizeof(*instance));
 
@@ -83,6 +83,7 @@ instance_new(struct fleet *fleet, struct function *function, void *pool,
 	instance->fleet = fleet;
 	instance->function = function_ref(function);
 	instance->pool = pool;
+	instance->purpose = purpose;
 	instance->log_quota = log_quota;
 	instance->id = ++fleet->next_id;
 	instance->asked_us = loop_now_us(fleet->loop);
@@ -102,6 +103,21 @@ instance_new(struct fleet *fleet, struct function *function, void *pool,
 	instance->state = INSTANCE_GONE;
 	instance_free(instance);
 	return NULL;
+}
+
+struct instance *
+instance_new(struct fleet *fleet, struct function *function, void *pool,
+    struct funclog_quota *log_quota, int *error)
+{
+	return make(fleet, function, pool, CTL_PURPOSE_SERVE, log_quota,
+	    error);
+}
+
+struct instance *
+instance_new_apart(struct fleet *fleet, struct function *function,
+    enum ctl_purpose purpose, struct funclog_quota *log_quota, int *error)
+{
+	return make(fleet, function, NULL, purpose, log_quota, error);
 }
 
 void
@@ -356,12 +372,20 @@ has_clock(const struct instance *instance)
 	return instance->cpu_fd >= 0 || instance->gone.has_cgroup;
 }
 
+/* What it uses is no execution's, nor that of a start for one. */
+static bool
+is_apart(const struct instance *instance)
+{
+	return instance->purpose != CTL_PURPOSE_SERVE;
+}
+
 /* Without a clock the time of a FastCGI program is known at its end only, and
  * cannot be cut into executions: the last of them does not pay for all. */
 static bool
 is_users_time(const struct instance *instance)
 {
-	return instance->user != NULL && (has_clock(instance) ||
+	return instance->user != NULL && !is_apart(instance) &&
+	    (has_clock(instance) ||
 	    !instance->function->info.is_fastcgi);
 }
 
@@ -382,7 +406,7 @@ cpu_attribute(struct instance *instance, const struct cgroup_cpu *now)
 		    now->system_us > mark->system_us ?
 		    now->system_us - mark->system_us : 0;
 		instance->exec_cpu_us += spent;
-	} else if (instance->served == 0) {
+	} else if (instance->served == 0 && !is_apart(instance)) {
 		instance->start_cpu_us += spent;
 	} else {
 		instance->idle_cpu_us += spent;
@@ -430,21 +454,6 @@ instance_cpu_charge(struct instance *instance)
 		return false;
 	cpu_attribute(instance, &now);
 	return true;
-}
-
-uint64_t
-instance_cpu_open(const struct instance *instance)
-{
-	uint64_t recorded_us = instance->exec_cpu_us;
-	struct cgroup_cpu now = instance->cpu_mark;
-
-	recorded_us += instance->told.start_cpu_us +
-	    instance->told.idle_cpu_us;
-	if (instance->user != NULL)
-		recorded_us -= instance->last_cpu.usage_us;
-	if (instance->cpu_fd >= 0)
-		(void)cgroup_cpu_read(instance->cpu_fd, &now);
-	return now.usage_us > recorded_us ? now.usage_us - recorded_us : 0;
 }
 
 void

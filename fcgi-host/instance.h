@@ -49,6 +49,10 @@ struct fleet_ops {
 	int (*boot)(void *arg, struct instance *instance, bool is_spare);
 	/* How many spares all functions of its runtime have together. */
 	uint64_t (*spares)(void *arg, const struct function *function);
+	/* Whether nothing of it may be started yet, since a check is to say by
+	 * which runtime; is_waited_for: somebody has asked for it.  NULL: never. */
+	bool (*holds)(void *arg, struct function *function,
+	    bool is_waited_for);
 };
 
 /* Shared by all instances and pools of a gateway. */
@@ -89,6 +93,7 @@ struct instance {
 	int role;                  /* the pool's, too: enum policy_role */
 	struct funclog_quota *log_quota; /* the pool's: of all instances */
 	uint64_t id;
+	enum ctl_purpose purpose; /* CTL_PURPOSE_SERVE; else it serves nobody */
 	enum instance_state state;
 	uint64_t generation; /* the pool's, when it was asked for */
 	uint64_t asked_us, up_us, taken_us, idle_since_us;
@@ -146,6 +151,11 @@ struct instance {
  * reserved (-ENOSPC). */
 struct instance *instance_new(struct fleet *fleet, struct function *function,
     void *pool, struct funclog_quota *log_quota, int *error);
+/* The same for another purpose than to serve: it executes nothing, and all that it
+ * uses is waiting. */
+struct instance *instance_new_apart(struct fleet *fleet,
+    struct function *function, enum ctl_purpose purpose,
+    struct funclog_quota *log_quota, int *error);
 /* Only in state GONE and without a user. */
 void instance_free(struct instance *instance);
 

@@ -13,6 +13,21 @@ cpu_source(const struct instance *instance)
 	return has_clock ? SOURCE_CGROUP : SOURCE_PROCESS;
 }
 
+uint64_t
+instance_cpu_open(const struct instance *instance)
+{
+	uint64_t recorded_us = instance->exec_cpu_us;
+	struct cgroup_cpu now = instance->cpu_mark;
+
+	recorded_us += instance->told.start_cpu_us +
+	    instance->told.idle_cpu_us;
+	if (instance->user != NULL)
+		recorded_us -= instance->last_cpu.usage_us;
+	if (instance->cpu_fd >= 0)
+		(void)cgroup_cpu_read(instance->cpu_fd, &now);
+	return now.usage_us > recorded_us ? now.usage_us - recorded_us : 0;
+}
+
 void
 instance_waited(struct instance *instance, uint64_t until_us)
 {

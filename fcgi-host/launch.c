@@ -24,6 +24,7 @@ struct start {
 	const struct ctl_function *function;
 	uint64_t id;
 	struct launch_shell *shell; /* NULL: the function itself */
+	enum ctl_purpose purpose;
 	const struct conf_runtime *runtime; /* NULL: executed directly */
 	struct limits limits;
 	struct cgroup_limits ceilings; /* of the tenant */
@@ -62,8 +63,10 @@ step_room(struct start *s)
 
 	s->step = "room for an instance";
 	function.limits = s->limits;
-	return (s->shell != NULL ? sandboxes_add_shell : sandboxes_add)(
-	    s->site->sandboxes, &function, s->id, &s->instance);
+	return (s->shell != NULL ? sandboxes_add_shell :
+	    s->purpose == CTL_PURPOSE_CHECK ? sandboxes_add_check :
+	    sandboxes_add)(s->site->sandboxes, &function, s->id,
+	    &s->instance);
 }
 
 /* The file first: only a folder that is there can cost a number. */
@@ -88,18 +91,52 @@ step_file(struct start *s)
 	return resolve_check(&s->file, s->ids.uid);
 }
 
+/* The gateway says which of the administrator's commands is run, never what it
+ * is.  -ESTALE: it speaks of another configuration. */
 static int
-step_runtime(struct start *s)
+find_runtime(struct start *s)
 {
-	int error;
-
-	s->step = "runtime";
 	if (s->function->runtime[0] != '\0') {
 		s->runtime = conf_runtime_by_name(s->conf,
 		    s->function->runtime);
 		if (s->runtime == NULL)
 			return -ESTALE;
 	}
+	if (s->purpose == CTL_PURPOSE_OTHERWISE)
+		s->runtime = s->runtime == NULL ||
+		    s->runtime->otherwise == NULL ? NULL :
+		    conf_runtime_by_name(s->conf, s->runtime->otherwise);
+	return s->purpose != CTL_PURPOSE_SERVE && (s->runtime == NULL ||
+	    (s->purpose == CTL_PURPOSE_CHECK && s->runtime->check == NULL)) ?
+	    -ESTALE : 0;
+}
+
+static char **
+make_argv(const struct start *s)
+{
+	return resolve_argv(s->runtime == NULL ? NULL :
+	    s->purpose == CTL_PURPOSE_CHECK ? s->runtime->check :
+	    s->runtime->command, s->file.name,
+	    s->limits.value[LIMIT_MEMORY_BYTES]);
+}
+
+static bool
+is_fastcgi(const struct start *s)
+{
+	return s->shell == NULL && s->purpose != CTL_PURPOSE_CHECK &&
+	    (s->runtime != NULL ? s->runtime->is_fastcgi :
+	    s->function->is_fastcgi != 0);
+}
+
+static int
+step_runtime(struct start *s)
+{
+	int error;
+
+	s->step = "runtime";
+	error = find_runtime(s);
+	if (error != 0)
+		return error;
 	if (s->runtime != NULL && s->runtime->rootfs != NULL) {
 		error = images_find(s->site->images, s->runtime->rootfs,
 		    &s->plan.image, &s->step);
@@ -107,8 +144,7 @@ step_runtime(struct start *s)
 			return error;
 	}
 	if (s->shell == NULL)
-		s->argv = resolve_argv(s->runtime, s->file.name,
-		    s->limits.value[LIMIT_MEMORY_BYTES]);
+		s->argv = make_argv(s);
 	if (s->shell == NULL && s->argv == NULL)
 		return -ENOMEM;
 	return 0;
@@ -137,9 +173,13 @@ step_data(struct start *s)
 static int
 step_secrets(struct start *s)
 {
-	int error = secrets_open(s->conf, s->site->functions_fd, s->function,
-	    s->ids.uid, s->plan.secret_fds, s->words, sizeof(s->words));
+	int error;
 
+	/* who reads a file's syntax needs none */
+	if (s->purpose == CTL_PURPOSE_CHECK)
+		return 0;
+	error = secrets_open(s->conf, s->site->functions_fd, s->function,
+	    s->ids.uid, s->plan.secret_fds, s->words, sizeof(s->words));
 	if (error != 0)
 		s->step = s->words;
 	return error;
@@ -160,7 +200,8 @@ step_binds(struct start *s)
 
 	s->step = "bind";
 	s->bind_count = conf_binds(s->conf, s->function->tenant,
-	    s->function->name, s->function->runtime, s->binds);
+	    s->function->name, s->runtime == NULL ? "" : s->runtime->name,
+	    s->binds);
 	error = resolve_binds(s->binds, s->bind_count, &s->plan, &path);
 	if (error != 0)
 		say_bind(s, path, error == -ELOOP ? "a link is on the way to "
@@ -178,8 +219,9 @@ step_home(struct start *s)
 	};
 
 	s->step = "network namespace and cgroup of the function";
-	s->plan.network = kinds[conf_network(s->conf, s->function->tenant,
-	    s->function->name)];
+	s->plan.network = s->purpose == CTL_PURPOSE_CHECK ?
+	    SANDBOX_NETWORK_NONE : kinds[conf_network(s->conf,
+	    s->function->tenant, s->function->name)];
 	s->plan.netns_fd = instance_take_home(s->instance, &s->ceilings,
 	    s->plan.network);
 	if (s->plan.netns_fd < 0)
@@ -267,7 +309,7 @@ step_sockets(struct start *s)
 	error = sock_pair(s->sock);
 	if (error == 0)
 		sock_refuse_descriptors(s->sock[0]);
-	if (error != 0 || !s->function->is_fastcgi || s->shell != NULL)
+	if (error != 0 || !is_fastcgi(s))
 		return error;
 	s->step = "listening socket";
 	s->listen_fd = instance_make_socket(s->instance, s->site->gateway_gid);
@@ -466,11 +508,12 @@ launch(const struct start *begin, struct parcel *up, char *step, size_t size)
 
 int
 launch_start(const struct launch_site *site, const struct conf *conf,
-    const struct ctl_function *function, uint64_t id, struct parcel *up,
-    char *step, size_t size)
+    const struct ctl_function *function, uint64_t id,
+    enum ctl_purpose purpose, struct parcel *up, char *step, size_t size)
 {
 	const struct start begin = { .site = site, .conf = conf,
-		.function = function, .id = id, START_INIT };
+		.function = function, .id = id, .purpose = purpose,
+		START_INIT };
 
 	return launch(&begin, up, step, size);
 }

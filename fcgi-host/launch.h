@@ -35,12 +35,15 @@ struct launch_site {
 /*
  * Starts an instance of the function (accepted and served).  0, and `up` (of
  * CTL_INSTANCE_UP) has its message and descriptors; else a negative errno, and
- * step[0..size) says which step failed, with nothing left behind.  Blocks for
- * a few milliseconds.
+ * step[0..size) says which step failed, with nothing left behind: -ESTALE, the
+ * configuration has no command for that purpose.  Blocks for a few milliseconds.
+ *
+ * One that checks has the function's sandbox with another command: without a
+ * socket to listen on, without secrets, and without a network.
  */
 int launch_start(const struct launch_site *site, const struct conf *conf,
-    const struct ctl_function *function, uint64_t id, struct parcel *up,
-    char *step, size_t size);
+    const struct ctl_function *function, uint64_t id,
+    enum ctl_purpose purpose, struct parcel *up, char *step, size_t size);
 
 /* A person's program in the place of the function's. */
 struct launch_shell {

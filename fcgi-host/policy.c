@@ -31,8 +31,19 @@ tenant_compare(const void *a, const void *b)
 	    ((const struct policy_tenant *)b)->name);
 }
 
-static struct policy_tenant *
-tenant_take(struct policy *policy, const char *name)
+struct policy_tenant *
+policy_tenant_find(const struct policy *policy, const char *name)
+{
+	struct policy_tenant key, **found;
+
+	strncpy(key.name, name, sizeof(key.name) - 1);
+	key.name[sizeof(key.name) - 1] = '\0';
+	found = tfind(&key, &policy->tenants, tenant_compare);
+	return found == NULL ? NULL : *found;
+}
+
+struct policy_tenant *
+policy_tenant_take(struct policy *policy, const char *name)
 {
 	struct policy_tenant *tenant = calloc(1, sizeof(*tenant));
 	struct policy_tenant **found;
@@ -49,8 +60,8 @@ tenant_take(struct policy *policy, const char *name)
 	return *found;
 }
 
-static void
-tenant_drop(struct policy *policy, struct policy_tenant *tenant)
+void
+policy_tenant_drop(struct policy *policy, struct policy_tenant *tenant)
 {
 	if (--tenant->pools > 0)
 		return;
@@ -65,7 +76,7 @@ policy_join(struct policy *policy, struct policy_pool *pool,
     const char *tenant, const struct limits *limits)
 {
 	memset(pool, 0, sizeof(*pool));
-	pool->tenant = tenant_take(policy, tenant);
+	pool->tenant = policy_tenant_take(policy, tenant);
 	if (pool->tenant == NULL)
 		return -ENOMEM;
 	pool->policy = policy;
@@ -95,7 +106,7 @@ policy_leave(struct policy_pool *pool)
 	if (pool->policy->room_of == pool)
 		pool->policy->room_of = NULL;
 	TAILQ_REMOVE(&pool->policy->used, pool, in_used);
-	tenant_drop(pool->policy, pool->tenant);
+	policy_tenant_drop(pool->policy, pool->tenant);
 }
 
 void
@@ -211,7 +222,7 @@ enum policy_act
 policy_next(const struct policy_pool *pool, uint64_t now_us)
 {
 	if (pool->waiting == 0 || pool->limits == NULL ||
-	    pool->policy->is_over)
+	    pool->policy->is_over || pool->is_held)
 		return POLICY_WAIT;
 	if (pool->count[POLICY_IDLE] > 0)
 		return pool->is_cgi && pool->policy->is_short ? POLICY_WAIT :
@@ -236,7 +247,8 @@ policy_lacks(const struct policy_pool *pool)
 {
 	uint64_t least;
 
-	if (pool->limits == NULL || pool->policy->is_draining)
+	if (pool->limits == NULL || pool->policy->is_draining ||
+	    pool->is_held)
 		return false;
 	least = limit(pool, LIMIT_MIN_INSTANCES);
 	if (least > limit(pool, LIMIT_INSTANCES))
@@ -251,7 +263,7 @@ waits_for_memory(const struct policy_pool *pool, uint64_t now_us)
 	const uint64_t *count = pool->count;
 
 	if (!pool->policy->is_short || pool->limits == NULL ||
-	    pool->policy->is_over || is_paused(pool, now_us))
+	    pool->policy->is_over || pool->is_held || is_paused(pool, now_us))
 		return false;
 	if (pool->waiting > 0 && count[POLICY_IDLE] > 0)
 		return true;
@@ -280,6 +292,7 @@ wants_prepared(const struct policy_pool *pool, uint64_t now_us)
 	const struct policy *policy = pool->policy;
 
 	return pool->limits != NULL && policy->max_prepared > 0 &&
+	    !pool->is_held &&
 	    !policy->is_draining && pool->used_us != 0 &&
 	    now_us < pool->used_us + POLICY_USED_LATELY_US &&
 	    (limit(pool, LIMIT_IDLE_MS) > 0 || pool->count[POLICY_BUSY] == 0) &&

@@ -112,6 +112,7 @@ struct policy_pool {
 	const struct limits *limits; /* borrowed; NULL: the function is gone */
 	uint64_t count[POLICY_ROLE_COUNT];
 	bool is_cgi; /* each execution starts a program */
+	bool is_held; /* its owner does not know yet by what it is served */
 	/* kept by the owner */
 	uint64_t waiting;
 	uint64_t oldest_us;      /* since when the first of them waits */
@@ -128,6 +129,18 @@ struct policy_pool {
 	uint64_t failed_us, throttled_until_us;
 	uint64_t paused_until_us;
 };
+
+/*
+ * A check runs for a tenant: in no ceiling but that of his memory, where the sum
+ * is held here.  policy_may_check: whether that leaves room for it.
+ * policy_check_begin: 0 or -ENOMEM; the sum has it until policy_check_over.
+ */
+bool policy_may_check(const struct policy *policy, const char *tenant,
+    const struct limits *limits);
+int policy_check_begin(struct policy *policy, const char *tenant,
+    uint64_t memory_bytes);
+void policy_check_over(struct policy *policy, const char *tenant,
+    uint64_t memory_bytes);
 
 void policy_init(struct policy *policy);
 /* When no pool is left. */

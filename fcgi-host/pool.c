@@ -97,6 +97,7 @@ pool_new(struct pools *pools, struct function *function)
 	memcpy(pool->policy.runtime, function->info.runtime,
 	    sizeof(pool->policy.runtime));
 	pool->policy.is_cgi = !function->info.is_fastcgi;
+	pool_look_held(pool);
 	TAILQ_INSERT_TAIL(&pools->all, pool, in);
 	return pool;
 }
@@ -556,6 +557,7 @@ pool_run(void *arg)
 	struct pool *pool = arg;
 	struct pools *pools = pool->pools;
 
+	pool_look_held(pool);
 	if (pool->function == NULL) {
 		pool_refuse_all(pool, POOL_FUNCTION_GONE);
 		policy_update(&pool->policy, pool_now_us(pool));

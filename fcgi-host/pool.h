@@ -110,6 +110,18 @@ int pools_instance_failed(struct pools *pools,
 int pools_instance_gone(struct pools *pools,
     const struct ctl_instance_gone *gone);
 
+/* What held a function (struct fleet_ops) may do so no longer. */
+void pools_look_again(struct pools *pools, const char *name);
+
+/* For checks.  Whether one of the function may begin: by the memory of its
+ * tenant, whose idle instances give way if it is waited for, and of the machine. */
+bool pools_may_check(struct pools *pools, const struct function *function);
+/* 0 or -ENOMEM; and its end, after which there may be room for a start. */
+int pools_check_begin(struct pools *pools, const struct function *function);
+void pools_check_over(struct pools *pools, const struct function *function);
+/* Whether an instance is being started, which a check would delay. */
+bool pools_is_starting(const struct pools *pools);
+
 size_t pools_queued(const struct pools *pools);
 
 /* instance_account for all. */

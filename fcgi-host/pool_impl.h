@@ -1,6 +1,7 @@
 /*
  * What the files of the pool room share: pool.c (who waits, who is served),
- * pool_start.c (who is started), pool_boot.c (whose program is booted), pool_life.c (the spawner's answers, changes of
+ * pool_start.c (who is started), pool_boot.c (whose program is booted), pool_check.c
+ * (who waits for a check), pool_life.c (the spawner's answers, changes of
  * functions and configuration).  Included by nobody else.
  */
 #ifndef FCGI_HOST_POOL_IMPL_H
@@ -95,6 +96,8 @@ struct instance *pool_spare(struct pool *pool);
 void pool_count_spares(struct pool *pool);
 /* Boots the program of a prepared one, or ends one too many. */
 void pool_spare_boot(struct pool *pool);
+/* Notes whether nothing of it may be started yet. */
+void pool_look_held(struct pool *pool);
 void pool_refuse_first(struct pool *pool, enum pool_refusal why);
 void pool_refuse_all(struct pool *pool, enum pool_refusal why);
 

@@ -59,6 +59,7 @@ pools_change(struct pools *pools, const char *name, struct function *function)
 		memcpy(pool->policy.runtime, function->info.runtime,
 		    sizeof(pool->policy.runtime));
 	pool->policy.is_cgi = function != NULL && !function->info.is_fastcgi;
+	pool_look_held(pool);
 	pool_retire_idle(pool);
 	policy_change(&pool->policy, function == NULL ? NULL :
 	    &function->info.limits, pool_now_us(pool));
@@ -96,6 +97,7 @@ pools_new_generation(struct pools *pools,
 	struct pool *pool;
 
 	TAILQ_FOREACH(pool, &pools->all, in) {
+		pool_look_held(pool);
 		if (pool->function == NULL || is_same(pool->function, arg))
 			continue;
 		pool->generation++;

@@ -206,17 +206,18 @@ room_of(const char *text, const struct marks *marks)
 }
 
 char **
-resolve_argv(const struct conf_runtime *runtime, const char *file_name,
+resolve_argv(char *const *command, const char *file_name,
     uint64_t memory_bytes)
 {
 	char path[sizeof(SANDBOX_FN_DIR) + 1 + CTL_PATH_MAX], memory[24];
 	const struct marks marks = { path, memory };
 	char *none[] = { NULL };
-	char **command = runtime != NULL ? runtime->command : none;
 	struct strings out = { 0 };
 	size_t count = 0, bytes = 0;
 	bool is_placed = false;
 
+	if (command == NULL)
+		command = none;
 	snprintf(path, sizeof(path), "%s/%s", SANDBOX_FN_DIR, file_name);
 	snprintf(memory, sizeof(memory), "%" PRIu64,
 	    memory_bytes / (1024 * 1024));

@@ -44,11 +44,11 @@ int resolve_binds(const struct conf_bind *binds, size_t count,
 void resolve_binds_close(struct sandbox_plan *plan);
 
 /*
- * The program's arguments: the runtime's command with the function's path in
- * the place of %f and its memory, in whole MiB, in that of %m; or the path itself
- * (runtime NULL).  Allocated in one piece: free() it.  NULL: no memory.
+ * The program's arguments: a runtime's words with the function's path in the
+ * place of %f, or behind them, and its memory, in whole MiB, in that of %m; or the
+ * path itself (NULL).  Allocated in one piece: free() it.  NULL: no memory.
  */
-char **resolve_argv(const struct conf_runtime *runtime, const char *file_name,
+char **resolve_argv(char *const *command, const char *file_name,
     uint64_t memory_bytes);
 
 #endif

@@ -89,13 +89,26 @@ share_of(const struct sandboxes *sandboxes, const struct ctl_function *function)
 		if (other->is_killed || other->is_shell ||
 		    strcmp(other->tenant, function->tenant) != 0)
 			continue;
-		share.of_tenant++;
 		share.memory_bytes += other->memory_bytes;
+		if (other->is_check)
+			continue;
+		share.of_tenant++;
 		share.of_function +=
 		    strcmp(other->name, function->name) == 0 &&
 		    strcmp(other->version, function->version) == 0;
 	}
 	return share;
+}
+
+static int
+may_add_memory(const struct sandboxes *sandboxes,
+    const struct ctl_function *function, uint64_t used_bytes)
+{
+	const uint64_t *limits = function->limits.value;
+	uint64_t most = limits[LIMIT_MAX_MEMORY_BYTES];
+
+	return most != 0 && !sandboxes->cgroup->has_memory &&
+	    used_bytes + limits[LIMIT_MEMORY_BYTES] > 2 * most ? -EAGAIN : 0;
 }
 
 /* Twice of each: the gateway replaces instances that it saw end (by init's
@@ -106,16 +119,13 @@ may_add(const struct sandboxes *sandboxes, const struct ctl_function *function)
 {
 	const uint64_t *limits = function->limits.value;
 	struct share share = share_of(sandboxes, function);
-	uint64_t memory = limits[LIMIT_MAX_MEMORY_BYTES];
 
 	if (share.of_function >= 2 * limits[LIMIT_INSTANCES])
 		return -EAGAIN;
 	if (limits[LIMIT_MAX_INSTANCES] != 0 &&
 	    share.of_tenant >= 2 * limits[LIMIT_MAX_INSTANCES])
 		return -EAGAIN;
-	return memory != 0 && !sandboxes->cgroup->has_memory &&
-	    share.memory_bytes + limits[LIMIT_MEMORY_BYTES] > 2 * memory ?
-	    -EAGAIN : 0;
+	return may_add_memory(sandboxes, function, share.memory_bytes);
 }
 
 static int
@@ -148,6 +158,35 @@ sandboxes_add(struct sandboxes *sandboxes, const struct ctl_function *function,
 	if (error == 0)
 		error = may_add(sandboxes, function);
 	return error != 0 ? error : add(sandboxes, function, id, out);
+}
+
+/* Of those that end, too: one that cannot be killed makes no room for more. */
+static int
+may_add_check(const struct sandboxes *sandboxes,
+    const struct ctl_function *function)
+{
+	struct share share = share_of(sandboxes, function);
+	size_t count = 0;
+
+	for (size_t i = 0; i < sandboxes->count; i++)
+		count += sandboxes->live[i]->is_check;
+	return count >= SANDBOXES_CHECKS_MAX ? -EAGAIN :
+	    may_add_memory(sandboxes, function, share.memory_bytes);
+}
+
+int
+sandboxes_add_check(struct sandboxes *sandboxes,
+    const struct ctl_function *function, uint64_t id, struct instance **out)
+{
+	int error = may_add_any(sandboxes, id);
+
+	if (error == 0)
+		error = may_add_check(sandboxes, function);
+	if (error == 0)
+		error = add(sandboxes, function, id, out);
+	if (error == 0)
+		(*out)->is_check = true;
+	return error;
 }
 
 int

@@ -39,6 +39,7 @@ struct instance {
 	struct loop_task free_task;
 	bool is_killed;
 	bool is_shell;    /* a person's; in no ceiling of the function */
+	bool is_check;    /* it serves nobody; in no ceiling but of memory */
 	bool is_disowned; /* killed, and nobody is told of its end */
 	struct instance *next; /* among the disowned */
 };
@@ -56,6 +57,12 @@ void sandboxes_free(struct sandboxes *sandboxes);
  * rise; -ENOMEM.
  */
 int sandboxes_add(struct sandboxes *sandboxes,
+    const struct ctl_function *function, uint64_t id, struct instance **out);
+/* At a time, of all tenants: the gateway asks for half as many. */
+#define SANDBOXES_CHECKS_MAX 4
+/* The same for a check, of which there are few at a time, whosesoever (-EAGAIN), and
+ * which takes no other instance's place. */
+int sandboxes_add_check(struct sandboxes *sandboxes,
     const struct ctl_function *function, uint64_t id, struct instance **out);
 /* The same for a person's shell, which takes no function's place. */
 int sandboxes_add_shell(struct sandboxes *sandboxes,

@@ -92,14 +92,6 @@ static const struct number_key numbers[LIMIT_COUNT] = {
 	    false },
 };
 
-/* Keys of the plan that nothing honours yet, and the kinds of section that
- * will have them: refused, never ignored. */
-static const struct {
-	unsigned scope;
-	const char *name;
-} not_yet[] = {
-	{ SCOPE_RUNTIME, "check" },
-};
 static const char *const networks[] = { [NETWORK_NONE] = "none",
 	[NETWORK_LOOPBACK] = "loopback", [NETWORK_EGRESS] = "egress" };
 
@@ -372,21 +364,6 @@ settings_set_env(struct buf *env, const char *key, const char *value,
 	return error != 0 ? error : buf_add(env, "", 1);
 }
 
-int
-settings_check_known(unsigned scope, const char *key, char *problem,
-    size_t size)
-{
-	size_t i;
-
-	for (i = 0; i < COUNT(not_yet); i++)
-		if ((not_yet[i].scope & scope) != 0 &&
-		    strcmp(key, not_yet[i].name) == 0)
-			return settings_problem(problem, size, "%s: not "
-			    "available in this version; take the line out",
-			    key);
-	return 0;
-}
-
 static int
 refuse_scope(const char *key, unsigned scope, char *problem, size_t size)
 {
@@ -427,8 +404,6 @@ settings_set(struct settings *settings, unsigned scope, const char *key,
 	if (strncmp(key, "env.", 4) == 0)
 		return settings_set_env(&settings->env, key + 4, value,
 		    problem, size);
-	if (settings_check_known(scope, key, problem, size) != 0)
-		return -EINVAL;
 	for (i = 0; i < LIMIT_COUNT; i++)
 		if (strcmp(key, numbers[i].name) == 0)
 			return numbers[i].is_tenants && (scope &

@@ -56,11 +56,6 @@ void settings_free(struct settings *settings);
 int settings_set(struct settings *settings, unsigned scope, const char *key,
     const char *value, char *problem, size_t size);
 
-/* -EINVAL and a sentence when the key is one that this version does not honour
- * yet in that kind of section; else 0. */
-int settings_check_known(unsigned scope, const char *key, char *problem,
-    size_t size);
-
 /* The built-in defaults of every limit (DESIGN's "Defaults"). */
 void settings_defaults(struct limits *limits);
 

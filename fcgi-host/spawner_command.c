@@ -506,6 +506,7 @@ on_command(void *arg, struct control_client *client, enum ctl_verb verb,
 		spawner_drain(spawner, client);
 		return;
 	case CTL_VERB_STATUS:
+	case CTL_VERB_CHECKS:
 	case CTL_VERB_INVOKE:
 		break;
 	default:
@@ -515,7 +516,7 @@ on_command(void *arg, struct control_client *client, enum ctl_verb verb,
 	if (!child_is_up(spawner->gateway)) {
 		control_reply(client, EAGAIN,
 		    "the gateway is being started; try again");
-	} else if (verb == CTL_VERB_STATUS) {
+	} else if (verb == CTL_VERB_STATUS || verb == CTL_VERB_CHECKS) {
 		client_fd = control_take(client);
 		hand_over(spawner, verb, &client_fd);
 	} else if (!is_stream(*fd)) {

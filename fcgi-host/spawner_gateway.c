@@ -235,7 +235,8 @@ on_instance_start(struct spawner *spawner, const struct ctl_msg *msg)
 		up = parcel_new(CTL_INSTANCE_UP);
 		reserve_close(&spawner->reserve);
 		error = up == NULL ? -ENOMEM : launch_start(&spawner->site,
-		    spawner->conf, function, wanted->id, up, step,
+		    spawner->conf, function, wanted->id,
+		    (enum ctl_purpose)wanted->purpose, up, step,
 		    sizeof(step));
 		reserve_open(&spawner->reserve);
 	}

@@ -22,7 +22,8 @@
 #include "functions/python/report.h"
 #include "functions/python/serve.h"
 
-#define EXIT_USAGE 2
+/* not 2, by which --check tells a script */
+#define EXIT_USAGE 64
 
 static void
 say(const char *what, int error)

@@ -430,7 +430,8 @@ def _kind(tree):
 
 
 def check(file):
-    """Prints what a file is, from its syntax alone; the exit code."""
+    """Prints what a file is, from its syntax alone; the exit code: 0, 1 of one with
+    an error, 2 of a script, which is another runtime's."""
     sys.stderr.flush()
     try:
         with open(file, "rb") as source:
@@ -442,5 +443,6 @@ def check(file):
     except (ValueError, RecursionError, MemoryError, OSError) as error:
         print(f"{file}:1: {error or type(error).__name__}", file=sys.stderr)
         return 1
-    print(_kind(tree))
-    return 0
+    kind = _kind(tree)
+    print(kind)
+    return 2 if kind == "script" else 0

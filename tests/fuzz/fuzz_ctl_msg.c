@@ -63,6 +63,7 @@ check_function(const struct ctl_function *f, size_t fd_count)
 	CHECK_STRING(f->detail);
 	CLAIM(fd_count == f->has_env);
 	CLAIM(f->problem < CTL_PROBLEM_COUNT);
+	CLAIM(f->is_otherwise == 0);
 	if (f->problem != CTL_PROBLEM_NONE)
 		return;
 	CLAIM(ctl_name_ok(f->name));
@@ -99,6 +100,7 @@ check_accepted(const struct ctl_msg *msg, size_t fd_count)
 		CLAIM(ctl_name_ok(msg->u.instance_start.name));
 		CHECK_STRING(msg->u.instance_start.version);
 		check_version(msg->u.instance_start.version);
+		CLAIM(msg->u.instance_start.purpose < CTL_PURPOSE_COUNT);
 		break;
 	case CTL_INSTANCE_FAILED:
 		CHECK_STRING(msg->u.instance_failed.step);
@@ -115,6 +117,13 @@ check_accepted(const struct ctl_msg *msg, size_t fd_count)
 	case CTL_STATUS_INSTANCE:
 		CHECK_STRING(msg->u.status_instance.function);
 		CHECK_STRING(msg->u.status_instance.state);
+		break;
+	case CTL_STATUS_CHECK:
+		CHECK_STRING(msg->u.status_check.name);
+		CLAIM(ctl_name_ok(msg->u.status_check.name));
+		check_version(msg->u.status_check.version);
+		CHECK_STRING(msg->u.status_check.text);
+		CLAIM(msg->u.status_check.state < CTL_CHECK_COUNT);
 		break;
 	case CTL_STATUS_BUDGET:
 		CHECK_STRING(msg->u.status_budget.owner);

@@ -84,7 +84,7 @@ make_function(struct ctl_function *function)
 static void
 make_message(struct ctl_msg *msg, const enum ctl_type *types, size_t count)
 {
-	uint8_t type = next();
+	uint8_t type = next(), how;
 	size_t n;
 
 	ctl_msg_init(msg, type < 224 ? types[type % count] :
@@ -98,8 +98,10 @@ make_message(struct ctl_msg *msg, const enum ctl_type *types, size_t count)
 		PICK(msg->u.name.name, names);
 		break;
 	case CTL_INSTANCE_START:
+		how = next();
 		msg->u.instance_start.id = play.spawner.last_id +
-		    (next() + 1u) % 4;
+		    (how + 1u) % 4;
+		msg->u.instance_start.purpose = (how >> 2) & 3;
 		PICK(msg->u.instance_start.name, names);
 		PICK(msg->u.instance_start.version, versions);
 		break;

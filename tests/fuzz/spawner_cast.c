@@ -158,11 +158,22 @@ check_ceiling(const struct play *play, const struct ctl_function *function)
 
 	for (i = 0; i < play->alive_count; i++)
 		same += !play->alive[i]->is_killed &&
-		    !play->alive[i]->is_shell &&
+		    !play->alive[i]->is_shell && !play->alive[i]->is_check &&
 		    !play->alive[i]->is_disowned &&
 		    strcmp(play->alive[i]->name, function->name) == 0 &&
 		    strcmp(play->alive[i]->version, function->version) == 0;
 	CLAIM(same < 2 * function->limits.value[LIMIT_INSTANCES]);
+}
+
+static void
+check_checks(const struct play *play)
+{
+	size_t i, checks = 0;
+
+	for (i = 0; i < play->alive_count; i++)
+		checks += play->alive[i]->is_check &&
+		    !play->alive[i]->is_disowned;
+	CLAIM(checks < SANDBOXES_CHECKS_MAX);
 }
 
 static void
@@ -204,20 +215,23 @@ launch_shell(const struct launch_site *site, const struct conf *conf,
 /* The books of the real one, and no process. */
 int
 launch_start(const struct launch_site *site, const struct conf *conf,
-    const struct ctl_function *function, uint64_t id, struct parcel *up,
-    char *step, size_t size)
+    const struct ctl_function *function, uint64_t id,
+    enum ctl_purpose purpose, struct parcel *up, char *step, size_t size)
 {
 	struct play *play = cast.play;
 	struct instance *instance = NULL;
-	int error = play->alive_count == ALIVE_MAX ? -EMFILE : sandboxes_add(
-	    site->sandboxes, function, id, &instance);
+	int error = play->alive_count == ALIVE_MAX ? -EMFILE :
+	    (purpose == CTL_PURPOSE_CHECK ? sandboxes_add_check :
+	    sandboxes_add)(site->sandboxes, function, id, &instance);
 	int fd;
 
 	(void)conf;
 	CLAIM(function->problem == CTL_PROBLEM_NONE);
 	CLAIM(ctl_name_ok(function->name));
-	if (error == 0)
+	if (error == 0 && purpose != CTL_PURPOSE_CHECK)
 		check_ceiling(play, function);
+	else if (error == 0)
+		check_checks(play);
 	if (error == 0 && play->launch_error != 0) {
 		instance_drop(instance);
 		error = play->launch_error;

@@ -13,6 +13,7 @@
 #include <stdint.h>
 
 #include "fcgi-host/buf.h"
+#include "fcgi-host/checks.h"
 #include "fcgi-host/conn.h"
 #include "fcgi-host/pool.h"
 #include "fcgi-host/request.h"
@@ -46,6 +47,9 @@ struct stage {
 	int start_error;   /* what the next asking gives */
 	int boot_error;    /* and the next boot ahead of a request */
 	unsigned boots;
+	struct checks *checks; /* the test's, or NULL */
+	bool is_holding;   /* nothing is started before its check */
+	unsigned holds_waited; /* asked for while somebody waited */
 	uint64_t spares;   /* of each runtime */
 	uint64_t cpu_us;   /* of those that go, by wait4 */
 	int cpu_stat_fd;   /* the cpu.stat of all that come up; 0: none */

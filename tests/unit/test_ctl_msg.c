@@ -42,6 +42,26 @@ set_function_log(struct ctl_msg *msg)
 	return 1;
 }
 
+static void
+set_status(struct ctl_msg *msg)
+{
+	switch (msg->type) {
+	case CTL_STATUS_TENANT:
+		strcpy(msg->u.status_tenant.tenant, "alice");
+		break;
+	case CTL_STATUS_FN:
+		strcpy(msg->u.status_fn.name, "alice/resize");
+		break;
+	case CTL_STATUS_CHECK:
+		strcpy(msg->u.status_check.name, "alice/resize");
+		strcpy(msg->u.status_check.version, "0123456789abcdef");
+		break;
+	default:
+		strcpy(msg->u.status_budget.owner, "alice");
+		msg->u.status_budget.most = 1;
+	}
+}
+
 /* The least that makes a body of the type acceptable, and how many
  * descriptors come with it. */
 static size_t
@@ -88,10 +108,10 @@ make_valid(struct ctl_msg *msg, enum ctl_type type)
 		msg->u.command.verb = CTL_VERB_RELOAD;
 		return 0;
 	case CTL_STATUS_TENANT:
-		strcpy(msg->u.status_tenant.tenant, "alice");
-		return 0;
 	case CTL_STATUS_FN:
-		strcpy(msg->u.status_fn.name, "alice/resize");
+	case CTL_STATUS_CHECK:
+	case CTL_STATUS_BUDGET:
+		set_status(msg);
 		return 0;
 	case CTL_SHELL:
 		set_shell(msg);
@@ -115,10 +135,6 @@ make_valid(struct ctl_msg *msg, enum ctl_type type)
 		return 0;
 	case CTL_FUNCTION_LOG:
 		return set_function_log(msg);
-	case CTL_STATUS_BUDGET:
-		strcpy(msg->u.status_budget.owner, "alice");
-		msg->u.status_budget.most = 1;
-		return 0;
 	default:
 		return 0;
 	}
@@ -176,6 +192,7 @@ every_type_goes_only_its_way(void **state)
 		[CTL_STATUS_HOST] = OUT, [CTL_STATUS_FN] = OUT,
 		[CTL_STATUS_TENANT] = OUT,
 		[CTL_STATUS_INSTANCE] = OUT, [CTL_STATUS_BUDGET] = OUT,
+		[CTL_STATUS_CHECK] = OUT,
 		[CTL_PRICES] = S2G,
 		[CTL_SHELL] = CMD, [CTL_SHELL_ASK] = S2G,
 		[CTL_SHELL_ANSWER] = G2S, [CTL_SHELL_UP] = OUT,
@@ -355,7 +372,7 @@ an_instance_comes_with_a_descriptor_for_each_bit(void **state)
 }
 
 static void
-a_command_brings_what_its_verb_says_and_only_two_reach_the_gateway(
+a_command_brings_what_its_verb_says_and_only_three_reach_the_gateway(
     void **state)
 {
 	struct ctl_msg msg;
@@ -382,8 +399,62 @@ a_command_brings_what_its_verb_says_and_only_two_reach_the_gateway(
 		ctl_msg_init(&msg, CTL_CLIENT);
 		msg.u.command.verb = verb;
 		assert_int_equal(ctl_msg_check(&msg, msg.size, 1, ANY_WAY),
-		    is_invoke || verb == CTL_VERB_STATUS ? 0 : -EPROTO);
+		    is_invoke || verb == CTL_VERB_STATUS ||
+		    verb == CTL_VERB_CHECKS ? 0 : -EPROTO);
 	}
+}
+
+static void
+an_instance_is_for_a_purpose_that_there_is(void **state)
+{
+	struct ctl_msg msg;
+	unsigned purpose;
+
+	(void)state;
+	for (purpose = 0; purpose <= UINT8_MAX; purpose++) {
+		make_valid(&msg, CTL_INSTANCE_START);
+		msg.u.instance_start.purpose = (uint8_t)purpose;
+		assert_int_equal(ctl_msg_check(&msg, msg.size, 0, ANY_WAY),
+		    purpose < CTL_PURPOSE_COUNT ? 0 : -EPROTO);
+	}
+	make_valid(&msg, CTL_INSTANCE_START);
+	msg.u.instance_start.pad[4] = 1;
+	assert_int_equal(ctl_msg_check(&msg, msg.size, 0, ANY_WAY), -EPROTO);
+}
+
+static void
+nobody_but_the_gateway_says_that_another_runtime_serves(void **state)
+{
+	struct ctl_msg msg;
+
+	(void)state;
+	set_served(&msg);
+	msg.u.function.is_otherwise = 1;
+	assert_int_equal(check_put(&msg), -EPROTO);
+}
+
+static void
+what_a_check_found_is_printable_and_of_a_version(void **state)
+{
+	struct ctl_msg msg;
+	struct ctl_status_check *row = &msg.u.status_check;
+
+	(void)state;
+	make_valid(&msg, CTL_STATUS_CHECK);
+	strcpy(row->text, "a.py:1: invalid syntax");
+	row->state = CTL_CHECK_UNSOUND;
+	assert_int_equal(ctl_msg_check(&msg, msg.size, 0, ANY_WAY), 0);
+	row->state = CTL_CHECK_COUNT;
+	assert_int_equal(ctl_msg_check(&msg, msg.size, 0, ANY_WAY), -EPROTO);
+	row->state = CTL_CHECK_UNSOUND;
+	row->text[0] = '\033';
+	assert_int_equal(ctl_msg_check(&msg, msg.size, 0, ANY_WAY), -EPROTO);
+	make_valid(&msg, CTL_STATUS_CHECK);
+	row->version[0] = 'x';
+	assert_int_equal(ctl_msg_check(&msg, msg.size, 0, ANY_WAY), -EPROTO);
+	make_valid(&msg, CTL_STATUS_CHECK);
+	row->is_fastcgi = 2;
+	assert_int_equal(ctl_msg_check(&msg, msg.size, 0, ANY_WAY), -EPROTO);
 }
 
 static void
@@ -500,7 +571,12 @@ main(void)
 		cmocka_unit_test(
 		    an_instance_comes_with_a_descriptor_for_each_bit),
 		cmocka_unit_test(
-		    a_command_brings_what_its_verb_says_and_only_two_reach_the_gateway),
+		    a_command_brings_what_its_verb_says_and_only_three_reach_the_gateway),
+		cmocka_unit_test(an_instance_is_for_a_purpose_that_there_is),
+		cmocka_unit_test(
+		    nobody_but_the_gateway_says_that_another_runtime_serves),
+		cmocka_unit_test(
+		    what_a_check_found_is_printable_and_of_a_version),
 		cmocka_unit_test(names_follow_the_pattern),
 		cmocka_unit_test(a_path_is_its_name_with_at_most_one_extension),
 		cmocka_unit_test(every_problem_has_a_text_of_its_own),

@@ -227,6 +227,37 @@ what_ends_is_counted_once_more(void **state)
 	assert_int_equal(ceiling(0), POLICY_CEILING_NONE);
 }
 
+static bool
+may_check(int pool)
+{
+	return policy_may_check(&world.policy, pool < 2 ? "t0" : "t1",
+	    &world.pools[pool].limits);
+}
+
+/* A check takes no instance's place, but its tenant's memory. */
+static void
+what_a_check_may_use_is_counted_until_its_end(void **state)
+{
+	(void)state;
+	alice(128, 128, 256);
+	assert_true(may_check(0));
+	assert_int_equal(policy_check_begin(&world.policy, "t0", 128 * MIB),
+	    0);
+	world_play((const struct row[]) {
+		{ 0, COME, 0, 2, 2, 1, 0, 0, 0, 0 },
+		{ 1, UP, 0, 0, 1, 0, 0, 0, 1, 0 },
+		{ 0, END, 0, 0, 0, 0, 0, 0, 0, 0 },
+	});
+	assert_int_equal(ceiling(0), POLICY_CEILING_MEMORY);
+	assert_false(may_check(0));
+	assert_true(may_check(2));
+	policy_check_over(&world.policy, "t0", 128 * MIB);
+	assert_int_equal(ceiling(0), POLICY_CEILING_NONE);
+	assert_true(may_check(0));
+	world.policy.is_short = true;
+	assert_false(may_check(2));
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, world_open, world_close)
 
 int
@@ -243,6 +274,7 @@ main(void)
 		TEST(it_holds_back_no_other_tenant),
 		TEST(none_is_prepared_beyond_it),
 		TEST(what_ends_is_counted_once_more),
+		TEST(what_a_check_may_use_is_counted_until_its_end),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

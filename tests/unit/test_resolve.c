@@ -267,15 +267,15 @@ the_path_takes_the_place_of_its_mark_or_stands_last(void **state)
 	assert_string_equal(argv[0], "/fn/hello.cgi");
 	assert_null(argv[1]);
 	free(argv);
-	argv = resolve_argv(conf_runtime_by_name(conf, "a"), "main.a",
-	    0);
+	argv = resolve_argv(conf_runtime_by_name(conf, "a")->command,
+	    "main.a", 0);
 	assert_string_equal(argv[0], "/bin/a");
 	assert_string_equal(argv[1], "-x");
 	assert_string_equal(argv[2], "/fn/main.a");
 	assert_null(argv[3]);
 	free(argv);
-	argv = resolve_argv(conf_runtime_by_name(conf, "b"), "main.b",
-	    0);
+	argv = resolve_argv(conf_runtime_by_name(conf, "b")->command,
+	    "main.b", 0);
 	assert_string_equal(argv[0], "/bin/b");
 	assert_string_equal(argv[1], "--file=/fn/main.b");
 	assert_string_equal(argv[2], "-v");
@@ -295,7 +295,7 @@ the_memory_takes_the_place_of_its_mark_in_whole_mib(void **state)
 	char **argv;
 
 	(void)state;
-	argv = resolve_argv(conf_runtime_by_name(conf, "a"), "main.a",
+	argv = resolve_argv(conf_runtime_by_name(conf, "a")->command, "main.a",
 	    UINT64_C(128) << 20);
 	assert_string_equal(argv[1], "128");
 	assert_string_equal(argv[2], "--heap=128M,128");
@@ -305,7 +305,7 @@ the_memory_takes_the_place_of_its_mark_in_whole_mib(void **state)
 	assert_null(argv[6]);
 	free(argv);
 	/* the most that there can be */
-	argv = resolve_argv(conf_runtime_by_name(conf, "b"), "main.b",
+	argv = resolve_argv(conf_runtime_by_name(conf, "b")->command, "main.b",
 	    UINT64_MAX);
 	assert_string_equal(argv[1], "17592186044415/fn/main.b%f");
 	assert_null(argv[2]);

@@ -193,17 +193,6 @@ every_key_that_is_named_is_taken_where_it_belongs(void **state)
 }
 
 static void
-what_this_version_does_not_honour_is_refused(void **state)
-{
-	(void)state;
-	assert_int_equal(settings_check_known(SCOPE_RUNTIME, "check",
-	    problem, sizeof(problem)), -EINVAL);
-	assert_non_null(strstr(problem, "not available"));
-	assert_int_equal(settings_check_known(SCOPE_HOST, "check", problem,
-	    sizeof(problem)), 0);
-}
-
-static void
 an_env_file_is_a_path_of_the_administrators_or_a_name_of_a_sidecars(
     void **state)
 {
@@ -496,7 +485,6 @@ main(void)
 		cmocka_unit_test(the_built_in_numbers_are_those_of_the_manual),
 		cmocka_unit_test(
 		    every_key_that_is_named_is_taken_where_it_belongs),
-		cmocka_unit_test(what_this_version_does_not_honour_is_refused),
 		cmocka_unit_test(
 		    an_env_file_is_a_path_of_the_administrators_or_a_name_of_a_sidecars),
 		cmocka_unit_test(a_network_is_one_of_those_that_there_are),
