@@ -8,7 +8,8 @@ import subprocess
 
 import pytest
 
-from lib import fcgi, programs, runtimes, scripted, web
+from lib import fcgi, runtimes, scripted
+from lib.scripted import ask, logged
 
 WORK = scripted.FUNCTIONS / "work.psgi"
 ERROR = "Internal Server Error\n"
@@ -46,21 +47,6 @@ def host(start, place):
         text=place.section("psgi"))
 
 
-@pytest.fixture(scope="module")
-def nginx(start, host):
-    return start.nginx(host)
-
-
-def ask(host, part, body=b"", **more):
-    return host.execute(f"/fn/app/{part}", body, **more)
-
-
-def logged(host, record, pattern):
-    """The line of the log with the pattern and the request's id."""
-    found = host.wait_log(rf"^.*{record['request_id']}.*{pattern}.*$")
-    return found[0]
-
-
 # ---------------------------------------------------------------- what is served
 
 
@@ -68,14 +54,6 @@ def test_list_has_nothing_to_say_about_an_application(host):
     done = host.verb("list")
     line, = re.findall(r"^app\s.*$", done.stdout, re.MULTILINE)
     assert re.search(r"psgi\s+default\s+fastcgi", line), line
-
-
-def test_one_program_answers_again_and_again(host):
-    first, one = ask(host, "hello")
-    second, two = ask(host, "hello")
-    pid, count = first.text.split()[1:]
-    assert second.text.split()[1:] == [pid, str(int(count) + 1)]
-    assert (one["instance"], two["start"]) == (two["instance"], "warm")
 
 
 def test_the_environment_is_the_requests(host):
@@ -99,35 +77,6 @@ def test_the_program_s_environment_holds_nothing_of_a_request(host):
     assert "HTTP_" not in answer.text and "REQUEST_METHOD" not in answer.text
 
 
-def test_a_mebibyte_of_any_bytes_comes_back_as_it_was(host, nginx):
-    body = os.urandom(1 << 20)
-    answer, record = ask(host, "echo", body)
-    assert answer.body == body
-    assert record["bytes_in"] == len(body)
-    reply = web.get(nginx.plain, "/fn/app/echo", "POST", body=body)
-    assert reply.body == body
-
-
-def test_a_line_is_read_before_the_next_is_sent(host):
-    with host.connect() as connection:
-        scripted.begin_body(connection, "/fn/app/lines", 12)
-        for word in ("one", "two"):
-            scripted.send_body(connection, f"{word}\n".encode())
-            host.wait_log(f"heard {word}")
-        scripted.end_body(connection, b"end\n")
-        answer = connection.read_answer()
-        host.wait_log("heard end")
-    assert (answer.text, answer.is_complete) == ("ONE\nTWO\nEND\n", True)
-
-
-def test_an_event_reaches_nginx_s_client_before_the_next_is_made(host, nginx):
-    with web.Client(nginx.stream) as client:
-        client.ask("/fn/app/events", headers=[("Connection", "close")])
-        scripted.read_until(client, b"data: 1\n\n")
-        (host.state / "data/default/go").touch()
-        scripted.read_until(client, b"data: 2\n\n")
-
-
 def test_a_file_handle_is_a_body(host):
     answer, _ = ask(host, "handle")
     assert answer.body == open("/usr/share/perl/5.36/strict.pm", "rb").read()
@@ -142,17 +91,6 @@ def test_an_object_with_getline_is_a_body_and_is_closed(host):
 def test_characters_up_to_255_are_bytes(host):
     answer, _ = ask(host, "latin")
     assert answer.body == b"\xe4"
-
-
-def test_head_has_the_head_alone(host):
-    answer, _ = host.execute("/fn/app/sized", method="HEAD")
-    assert (answer.header("Content-Length"), answer.body) == ("6", b"")
-    assert answer.is_complete
-
-
-def test_a_status_passes(host):
-    answer, _ = ask(host, "gone")
-    assert (answer.status, answer.text) == (410, "gone\n")
 
 
 def test_several_cookies_stay_several(host):
@@ -211,14 +149,6 @@ def test_what_cannot_be_sent_is_a_500(host, part, words):
     logged(host, record, words)
 
 
-def test_an_exception_in_mid_answer_cuts_it(host):
-    answer, record = ask(host, "late")
-    assert answer.text == "half of it\n" and not answer.is_complete
-    assert record["outcome"] != "ok"
-    logged(host, record, "a late failure")
-    assert ask(host, "hello")[0].status == 200
-
-
 @pytest.mark.parametrize("name", BROKEN)
 def test_what_cannot_be_loaded_is_a_500_and_is_tried_anew(host, name):
     seen = []
@@ -252,16 +182,6 @@ def alone(function=WORK, **env):
     return scripted.Alone("psgi", function, **env)
 
 
-def test_requests_come_on_one_connection_that_is_kept():
-    with alone() as program, program.connect() as connection:
-        for count in range(1, 6):
-            connection.send(scripted.request("/hello", request_id=count,
-                                             flags=fcgi.KEEP_CONN))
-            answer = connection.read_answer(count)
-            assert answer.is_complete
-            assert answer.text.split()[2] == str(count)
-
-
 def test_who_has_kept_an_answer_writes_into_no_later_one():
     with alone() as program, program.connect() as connection:
         answers = []
@@ -283,17 +203,6 @@ def test_a_line_is_answered_before_the_next_is_sent():
     assert (answer.text, answer.is_complete) == ("ONE\nTWO\nEND\n", True)
 
 
-def test_a_client_that_takes_nothing_holds_the_writer_up():
-    with alone() as program, program.connect() as connection:
-        connection.send(scripted.request("/flood"))
-        connection.read_answer(stop=lambda answer: answer.body)
-        program.wait_asleep()
-        assert "all of the flood" not in program.log()
-        answer = connection.read_answer(answer=fcgi.Answer())
-        assert answer.is_complete
-        program.wait_log("all of the flood is written")
-
-
 def test_who_writes_to_a_client_that_has_left_is_told_and_lives():
     with alone() as program:
         pid = program.process.pid
@@ -302,20 +211,6 @@ def test_who_writes_to_a_client_that_has_left_is_told_and_lives():
             connection.read_answer(stop=lambda answer: answer.body)
         program.wait_log("the write said: the client has left")
         assert program.fetch("/hello").text.split()[1] == str(pid)
-
-
-def test_sigterm_ends_an_idle_program_at_once():
-    with alone() as program:
-        program.wait_asleep()
-        assert program.end() == 0
-    with alone() as program:
-        program.fetch("/hello")
-        assert program.end() == 0
-    with alone() as program, program.connect() as connection:
-        connection.send(scripted.request("/hello", flags=fcgi.KEEP_CONN))
-        assert connection.read_answer().is_complete
-        program.wait_asleep()
-        assert program.end() == 0
 
 
 def test_sigterm_lets_a_request_end():
@@ -353,12 +248,6 @@ def test_a_spare_reads_nothing_of_the_function_before_its_first_request(
         shutil.copy(WORK, function)
         assert "Text/Wrap.pm" in program.fetch("/loaded").text
         assert "FCGI_HOST_" not in program.fetch("/process").text
-        assert program.end() == 0
-
-
-def test_sigterm_ends_a_spare():
-    with alone(FCGI_HOST_SPARE="1") as program:
-        program.wait_asleep()
         assert program.end() == 0
 
 

@@ -14,6 +14,17 @@ class Alone(alone.Alone):
         super().__init__([*runtimes.command(name), str(function)], **env)
 
 
+def ask(host, part, body=b"", **more):
+    """(answer, record) of a part of the function app."""
+    return host.execute(f"/fn/app/{part}", body, **more)
+
+
+def logged(host, record, pattern):
+    """The line of the log with the pattern and the request's id."""
+    found = host.wait_log(rf"^.*{record['request_id']}.*{pattern}.*$")
+    return found[0]
+
+
 def talk(connection, lines, answers):
     """Sends each line when the answer to the one before is there."""
     answer = None

@@ -1,4 +1,5 @@
-# What tests/e2e/test_runtime_perl.py asks for, one part for each path.
+# What tests/e2e/test_runtime_perl.py and test_runtime_scripted.py
+# ask for, one part for each path.
 use strict;
 use warnings;
 

@@ -1,6 +1,7 @@
 # frozen_string_literal: true
 
-# What tests/e2e/test_runtime_ruby.py asks for, one part for each path.
+# What tests/e2e/test_runtime_ruby.py and test_runtime_scripted.py
+# ask for, one part for each path.
 
 # Calls its block with what takes the pieces of a body.
 class Pieces
