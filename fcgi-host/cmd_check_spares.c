@@ -74,6 +74,6 @@ check_spares(const struct conf *conf, struct findings *findings)
 	if (count * SPARE_MIB_LEAST > mib / MEMORY_PART)
 		findings_add(findings, FINDING_WARNING, "%" PRIu64 " spares "
 		    "hold %" PRIu64 " MiB at least, and those of some "
-		    "languages three times as much, of the machine's %" PRIu64
+		    "languages four times as much, of the machine's %" PRIu64
 		    " MiB; lower spare", count, count * SPARE_MIB_LEAST, mib);
 }
