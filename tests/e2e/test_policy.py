@@ -230,7 +230,8 @@ def test_a_request_that_ends_its_program_does_not_keep_it_from_others(
         time.sleep(0.1)
     for one in attackers:
         one.result()
-    assert set(crashes) == {502} and len(crashes) > 4
+    told = {r["status"]: r["reason"] for r in host.books.of_type("exec")}
+    assert set(crashes) == {502} and len(crashes) > 4, told
     assert set(good) == {"x"}, f"{good.count('x')} of {len(good)} answered"
     # and what it costs is bounded: a pause of 250 ms behind the second death
     # in a row, where an answer between begins a new row
