@@ -195,6 +195,23 @@ def test_who_has_kept_an_answer_writes_into_no_later_one():
     assert answers[2].text.startswith("hello ")
 
 
+@pytest.mark.parametrize("part", ["exits", "fills"])
+def test_an_answer_in_which_the_program_ends_is_cut(host, part):
+    answer, record = ask(host, part)
+    assert (answer.text, answer.is_complete) == ("begun\n", False)
+    assert record["outcome"] != "ok"
+
+
+@pytest.mark.parametrize("part", ["child", "childdies", "childleaves"])
+def test_a_child_that_was_forked_answers_nobody(part):
+    with alone() as program:
+        pid = program.fetch("/hello").text.split()[1]
+        answer = program.fetch(f"/{part}")
+        assert (answer.text, answer.is_complete) == ("begun\nparent\n", True)
+        assert program.fetch("/hello").text.split()[1] == pid
+        assert program.end() == 0
+
+
 def test_a_line_is_answered_before_the_next_is_sent():
     with alone() as program, program.connect() as connection:
         scripted.begin_body(connection, "/lines", 12, PATH_INFO="/lines")

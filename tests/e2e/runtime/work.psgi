@@ -119,8 +119,28 @@ my %parts = (
 		    return text("the write said: $@");
 		text('it could be written');
 	},
+	map({ my $act = $_; $act => sub {
+		my ($env) = @_;
+		return sub {
+			my $writer = $_[0]->([200, ['Content-Type' => 'text/plain']]);
+			$writer->write("begun\n");
+			acts()->{$act}->($env, $writer);
+			$writer->write("parent\n");
+		};
+	} } qw(exits fills child childdies childleaves)),
 	loaded => sub { text(join ' ', sort keys %INC) },
 );
+
+# What is done in the midst of an answer.
+sub acts {
+	return {
+		exits => sub { exit 0 },
+		fills => sub { my $all = 'x' x 1_000_000; $all .= $all while 1 },
+		child => sub { $_[1]->write("child\n") if !fork; wait },
+		childdies => sub { die "of a child\n" if !fork; wait },
+		childleaves => sub { exit 0 if !fork; wait },
+	};
+}
 
 sub inner {
 	die "a deep failure";
