@@ -214,8 +214,8 @@ module FcgiHost
   end
 
   # One request on a connection: its params, its body, its answer's bytes.  A thread
-  # of the function may write too, but none behind the end: there the connection is
-  # the next request's.
+  # of the function may write too, but none behind the end, where the connection is
+  # the next request's, and no child: it is the parent's.
   class Request
     attr_reader :params, :input
 
@@ -243,6 +243,7 @@ module FcgiHost
       @is_kept = flags.to_i.anybits?(KEEP_CONN)
       @is_body_ended = @is_deaf = @has_left = @is_over = false
       @writer = Mutex.new
+      @owner = Process.pid
       @params = {}
       @input = Input.new(self)
       text = String.new(encoding: Encoding::BINARY)
@@ -252,6 +253,11 @@ module FcgiHost
       raise ClientLeft, 'the client has left' unless piece
 
       take_pairs(text)
+    end
+
+    # For a child that the function has forked.
+    def foreign?
+      Process.pid != @owner
     end
 
     def kept?
@@ -290,7 +296,7 @@ module FcgiHost
 
     def as_writer
       @writer.synchronize do
-        over! if @is_over
+        over! if @is_over || foreign?
         yield
       rescue ClientLeft
         @has_left = true

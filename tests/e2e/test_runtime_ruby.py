@@ -250,6 +250,18 @@ def test_who_has_kept_an_answer_writes_into_no_later_one():
     assert answers[2].text.startswith("hello ")
 
 
+@pytest.mark.parametrize("part,end", [
+    ("child", "parent\n"), ("childdies", "parent\n"),
+    ("childleaves", "parent 7\n")])
+def test_a_child_that_was_forked_answers_nobody(part, end):
+    with alone() as program:
+        pid = program.fetch("/hello").text.split()[1]
+        answer = program.fetch(f"/{part}")
+        assert (answer.text, answer.is_complete) == (f"begun\n{end}", True)
+        assert program.fetch("/hello").text.split()[1] == pid
+        assert program.end() == 0
+
+
 def test_a_broken_answer_ends_a_kept_connection_and_not_the_program():
     with alone() as program:
         pid = program.fetch("/hello").text.split()[1]

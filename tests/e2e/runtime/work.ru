@@ -198,6 +198,35 @@ module Parts
     text("the write said: #{error.message}")
   end
 
+  # The next three: a child of the function comes back from it, or does not.
+  def child(_env)
+    pieces do |taker|
+      taker.call("begun\n")
+      taker.call("child\n") unless (pid = fork)
+      Process.wait(pid)
+      taker.call("parent\n")
+    end
+  end
+
+  def childdies(_env)
+    pieces do |taker|
+      taker.call("begun\n")
+      raise 'of a child' unless (pid = fork)
+
+      Process.wait(pid)
+      taker.call("parent\n")
+    end
+  end
+
+  def childleaves(_env)
+    pieces do |taker|
+      taker.call("begun\n")
+      exit(7) unless (pid = fork)
+      Process.wait(pid)
+      taker.call("parent #{$?.exitstatus}\n")
+    end
+  end
+
   def loaded(_env)
     text($LOADED_FEATURES.join("\n"))
   end
