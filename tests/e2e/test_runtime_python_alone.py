@@ -115,6 +115,46 @@ def test_a_function_s_own_stream_over_stdout_is_flushed_with_the_request(alone):
     alone.wait_log("by the buffer\n")
 
 
+FORKING = """
+import os, sys
+
+def application(environ, start_response):
+    if environ["PATH_INFO"] == "/pid":
+        start_response("200 OK", [])
+        return [b"%d" % os.getpid()]
+    return parts(environ["PATH_INFO"], start_response)
+
+def parts(path, start_response):
+    start_response("200 OK", [])
+    yield b"begun "
+    pid = os.fork()
+    if pid == 0:
+        if path == "/dies":
+            raise ValueError("of a child")
+        if path == "/exits":
+            sys.exit(7)
+        yield b"child "
+    else:
+        code = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+        yield b"parent %d" % code
+"""
+
+
+@pytest.mark.parametrize("path, code", [("/comes", 0), ("/dies", 1),
+                                        ("/exits", 7)])
+def test_a_child_that_was_forked_answers_nobody(installed, tmp_path, path,
+                                                code):
+    file = tmp_path / "forks.py"
+    file.write_text(FORKING)
+    with pyhost.Alone(installed, file) as program:
+        answer = program.fetch(path)
+        assert answer.is_complete and \
+            answer.text == f"begun parent {code}", answer
+        for _ in range(5):
+            assert program.fetch("/pid").text == str(program.process.pid)
+        assert program.end() == 0
+
+
 def test_a_child_has_no_socket_of_ours(alone):
     found = alone.fetch("/child").text
     assert "socket:" not in found and "0 -> /dev/null" in found, found
