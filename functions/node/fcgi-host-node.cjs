@@ -9,9 +9,35 @@
  * names, and reads nothing of the function before the first connection.
  */
 
+/*
+ * What fcgi-host-node says of the heap has been heard when this runs.  While such a
+ * flag stands, V8 holds what is compiled in node itself for another program's, and
+ * compiles it anew: half of a start.  So it is taken back, before all else is
+ * loaded; by the binding, since node:v8 would be the first to be compiled.
+ */
+(function forgetFlags() {
+	if (!process.execArgv.some((word) => word.startsWith('--max-semi-space')))
+		return;
+	const { noDeprecation } = process;
+	let v8 = null;
+
+	process.noDeprecation = true;
+	try {
+		v8 = process.binding('v8');
+	} catch {
+		/* this node has none */
+	}
+	process.noDeprecation = noDeprecation;
+	if (typeof v8?.setFlagsFromString !== 'function')
+		v8 = require('node:v8');
+	v8.setFlagsFromString('--max-semi-space-size=0');
+	v8.setFlagsFromString('--max-old-space-size=0');
+})();
+
 const net = require('node:net');
 const { writeSync } = require('node:fs');
 const { Connection } = require('./fastcgi.cjs');
+const { checkSyntax, load } = require('./load.cjs');
 
 const EXIT_FAILED = 1, EXIT_USAGE = 2;
 const LOG_FD = 2;
@@ -69,6 +95,12 @@ function redirect() {
 
 /* ---- serving ---- */
 
+/* What serves a kind of handler is loaded when there is one. */
+function serveOf(kind) {
+	return kind === 'fetch' ? require('./fetch.cjs').serve :
+	    require('./incoming.cjs').serve;
+}
+
 /* One request is executed at a time, whatever connection it came on. */
 class Server {
 	constructor(file, isSpare) {
@@ -111,12 +143,9 @@ class Server {
 	}
 
 	async load() {
-		const { load } = require('./load.cjs');
-
 		try {
 			const { kind, handler } = await load(this.file);
-			const { serve } = require(kind === 'fetch' ? './fetch.cjs' :
-			    './incoming.cjs');
+			const serve = serveOf(kind);
 
 			this.serveOne = (exchange) => serve(exchange, handler, tell);
 		} catch (error) {
@@ -130,7 +159,7 @@ class Server {
 	/* The trace of a syntax error in a module does not say where it is. */
 	tellWhere(error) {
 		const where = error instanceof SyntaxError ?
-		    require('./load.cjs').checkSyntax(this.file) : null;
+		    checkSyntax(this.file) : null;
 
 		if (where !== null)
 			say(Buffer.from(`${where}\n`));
@@ -238,7 +267,7 @@ async function ready(preload) {
 }
 
 function check(file) {
-	const problem = require('./load.cjs').checkSyntax(file);
+	const problem = checkSyntax(file);
 
 	if (problem === null) {
 		writeSync(1, 'ok\n');

@@ -122,8 +122,9 @@ async function importAsModule(url) {
 	return import(url);
 }
 
-async function exportsOf(file) {
-	const url = require('node:url').pathToFileURL(file).href;
+/* query: behind its URL, for a further copy of a module. */
+async function exportsOf(file, query = '') {
+	const url = require('node:url').pathToFileURL(file).href + query;
 
 	try {
 		return await import(url);
@@ -147,4 +148,4 @@ async function load(file) {
 	return found;
 }
 
-module.exports = { checkSyntax, load };
+module.exports = { checkSyntax, exportsOf, handlerOf, load };

@@ -227,7 +227,11 @@ function lookAtRequest() {
 function requestOf(exchange) {
 	const source = new Source(exchange);
 
-	isLazy ??= lookAtRequest();
+	if (isLazy === null) {
+		/* it costs as much as the first request itself */
+		isLazy = false;
+		setImmediate(() => { isLazy = lookAtRequest(); });
+	}
 	exchange.onGone = () => source.leave();
 	if (exchange.isGone)
 		exchange.onGone();

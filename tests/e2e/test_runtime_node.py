@@ -1,6 +1,7 @@
 """Functions in JavaScript: fetch handlers and (req, res), in a host."""
 import json
 import os
+import subprocess
 import time
 
 import pytest
@@ -313,13 +314,18 @@ def test_a_program_that_leaves_garbage_stays_within_its_memory(host):
                                        ("--max_old_space_size=70", 70)])
 def test_v8_knows_of_the_memory_that_the_function_has(start, place, own, limit):
     host = start.host({"heap.mjs": "import v8 from 'node:v8'\n"
-                       "const { heap_size_limit } = v8.getHeapStatistics()\n"
-                       "export default () => new Response("
-                       "String(heap_size_limit >> 20))"},
+                       "export default () => Response.json(["
+                       "v8.getHeapStatistics().heap_size_limit >> 20,"
+                       "v8.cachedDataVersionTag()])"},
                       {"function heap": {"env.node_options": own}},
                       text=place.section("node"))
+    said, tag = json.loads(host.fetch("/fn/heap").text)
     # and three of the spaces for what is young
-    assert int(host.fetch("/fn/heap").text) in range(limit, limit + 8)
+    assert said in range(limit, limit + 8)
+    # what node has compiled of itself is good for it, as for a bare node
+    assert tag == int(subprocess.run(
+        ["/usr/bin/node", "-p", "v8.cachedDataVersionTag()"],
+        stdout=subprocess.PIPE, check=True, env={}).stdout)
 
 
 def test_a_new_version_by_rename_is_served(host):
