@@ -64,6 +64,21 @@ def test_status_says_what_a_spare_holds_and_how_that_is_known(host):
     assert re.search(rf" spare .* {spare['memory_source']}$", rows, re.M), rows
 
 
+@pytest.mark.any_user
+def test_so_it_does_in_an_ordinary_users_host(start_once, reachable, programs):
+    start_once.installed = reachable
+    host = start_once.host(function(programs, "a"), runtime(1), as_user=True)
+    host.execute("/fn/a?head")
+    until = time.monotonic() + 30
+    while True:
+        spare, = host.wait_states("a", ["spare"])
+        # an init alone has some 40 KiB
+        if (spare["memory_kib"] or 0) > 100:
+            break
+        assert time.monotonic() < until, spare
+    assert spare["memory_source"] in ("cgroup", "pss")
+
+
 def test_an_init_that_does_not_answer_keeps_nobodys_status(host):
     host.execute("/fn/a?head")
     spare, init, _ = host.wait_booted("a")

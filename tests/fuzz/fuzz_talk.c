@@ -382,6 +382,8 @@ init_acts(void)
 		if (1 + how % 4 == INIT_EXIT)
 			note_lie(program);
 		actor_report(actor, 1 + how % 4, status);
+	} else if (how < 244) { /* that nobody has asked for */
+		actor_report(actor, INIT_HELD, 0);
 	} else if (how < 248) {
 		(void)sock_send(actor->init_fd, &status, 1, NULL, 0);
 	} else {
