@@ -72,6 +72,7 @@ def test_the_first_thing_that_is_printed_is_its_request_s(host, kit):
         host.add(f"first-{turn}.fcgi", program)
     for turn in range(10):
         host.wait_served(f"/fn/first-{turn}")
+        host.wait_log(f"function=first-{turn} .*first words")
     found = re.findall(r"request=(\S*) function=first-\d .*first words", host.log())
     assert "" not in found and len(found) == 10, found
 
