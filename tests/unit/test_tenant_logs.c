@@ -323,6 +323,8 @@ nothing_is_written_through_what_the_host_did_not_make(void **state)
 	assert_int_equal(ask("alice/folder", &room), -EISDIR);
 	assert_int_equal(chown(path_of("alice/f.log"), ALICE, ALICE), 0);
 	assert_int_equal(ask("alice/f", &room), -EPERM);
+	assert_int_equal(chown(path_of("alice/f.log"), 0, ALICE), 0);
+	assert_int_not_equal(fill("alice/f"), 0);
 	assert_int_equal(chown(path_of("alice"), ALICE, ALICE), 0);
 	assert_int_equal(ask("alice/f", &room), -EPERM);
 	assert_int_equal(symlink("alice", path_of("bob")), 0);

@@ -23,6 +23,7 @@ def setting(key):
 SOCKET = setting("listen")
 FUNCTIONS = pathlib.Path(setting("functions"))
 BOOKS = books_room.Books(setting("accounting"))
+LOGS = pathlib.Path(setting("accounting")).parent
 
 
 def run(*command, timeout=90, is_checked=True):

@@ -78,6 +78,33 @@ def test_a_required_layer_that_is_missing_is_a_start_refused():
         "kernel" in service.journal(200)
 
 
+def test_a_tenant_reads_the_log_of_his_function_and_no_record(programs):
+    """Where the unit's own directory lets him pass, and only that."""
+    before = service.INI.read_text()
+    place = service.LOGS / "functions"
+    service.INI.write_text(before.replace(
+        "[host]\n", f"[host]\nfunction_logs = {place}\n", 1))
+    try:
+        service.systemctl("reload", service.UNIT)
+        service.add("alice/says.cgi", programs.cgi)
+        service.fetch("/fn/alice/says?err=for-alice&head")
+        log = place / "alice/says.log"
+        service.wait(lambda: log.exists() and "for-alice" in log.read_text(),
+                     what="the line")
+        number = str(log.stat().st_gid)
+        assert number != "0" and log.parent.stat().st_mode & 0o777 == 0o750
+        as_alice = ("setpriv", "--reuid", number, "--regid", number,
+                    "--clear-groups")
+        said = service.run(*as_alice, "fcgi-host", "logs", "alice/says").stdout
+        assert said.rstrip().endswith("for-alice")
+        done = service.run(*as_alice, "cat", service.setting("accounting"),
+                           is_checked=False)
+        assert done.returncode == 1 and "Permission denied" in done.stdout
+    finally:
+        service.INI.write_text(before)
+        service.systemctl("reload", service.UNIT)
+
+
 # ----------------------------------------------------------------- cgroup
 
 @contextlib.contextmanager
