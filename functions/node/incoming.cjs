@@ -8,7 +8,7 @@
 
 const http = require('node:http');
 const { Duplex } = require('node:stream');
-const { headersOf, isSecure, targetOf } = require('./request.cjs');
+const { encodePath, headersOf, isSecure, targetOf } = require('./request.cjs');
 
 const HEAD_END = '\r\n\r\n';
 /* Of the connection, which is the web server's; and CGI has a Status of its own. */
@@ -131,7 +131,7 @@ function localUrl(params, whole) {
 
 	if (whole.startsWith(base) && /^([/?]|$)/.test(whole.slice(base.length)))
 		return whole.slice(base.length).replace(/^(?!\/)/, '/');
-	return (encodeURI(params.PATH_INFO ?? '') || '/') +
+	return (encodePath(params.PATH_INFO ?? '') || '/') +
 	    (params.QUERY_STRING ? `?${params.QUERY_STRING}` : '');
 }
 

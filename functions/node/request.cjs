@@ -11,6 +11,12 @@
 
 const TOKEN = /^[!#$%&'*+.^_`|~0-9a-z-]+$/;
 const UNCLEAN = /[\r\n\0]/;
+/* new URL() makes a slash of the first and leaves the others out: what is a name to the
+ * web server, which may guard a path, would be another path here. */
+const NO_TARGET = /[\\\0- ]/g;
+/* In a URL these end its host, or its user: what a Host says behind one would be
+ * taken for the path. */
+const NO_HOST = /[\s/\\?#@]/;
 /* Those that stay as they are written. */
 const METHODS = new Set(['GET', 'HEAD', 'POST', 'PUT', 'DELETE', 'OPTIONS']);
 /* So much of a body is read ahead of who reads the stream. */
@@ -39,21 +45,28 @@ function isSecure(params) {
 	return params.HTTPS === 'on' || params.REQUEST_SCHEME === 'https';
 }
 
+/* A path that was decoded. */
+function encodePath(path) {
+	return encodeURI(path).replace(/[?#]/g, encodeURIComponent);
+}
+
 /* The path and query as the client sent them. */
 function targetOf(params) {
 	const target = params.REQUEST_URI;
 
 	if (target?.startsWith('/'))
-		return target;
-	return (params.SCRIPT_NAME ?? '') + (params.PATH_INFO ?? '') +
+		return target.replace(NO_TARGET, encodeURIComponent);
+	return encodePath((params.SCRIPT_NAME ?? '') + (params.PATH_INFO ?? '')) +
 	    (params.QUERY_STRING ? `?${params.QUERY_STRING}` : '');
 }
 
 function urlOf(params) {
 	const scheme = isSecure(params) ? 'https' : 'http';
+	const host = params.HTTP_HOST || params.SERVER_NAME || 'localhost';
 
-	return `${scheme}://${params.HTTP_HOST || params.SERVER_NAME ||
-	    'localhost'}${targetOf(params)}`;
+	if (NO_HOST.test(host))
+		throw new TypeError('the Host is none');
+	return `${scheme}://${host}${targetOf(params)}`;
 }
 
 function bodyOf(exchange) {
@@ -240,4 +253,4 @@ function requestOf(exchange) {
 	return source.make({ signal: source.controller.signal });
 }
 
-module.exports = { headersOf, isSecure, requestOf, targetOf };
+module.exports = { encodePath, headersOf, isSecure, requestOf, targetOf };

@@ -121,6 +121,32 @@ def test_a_header_called_status_is_no_status(host, name):
     assert (answer.header("X-Other"), record["outcome"]) == ("too", "ok")
 
 
+@pytest.mark.parametrize("name", [
+    "a/fn/fetch/b?", "a\\fn\\fetch\\b?", "a?", "a#", "a@b", "a b", "a\tb", "[::1"])
+def test_no_host_says_where_the_path_begins(host, nginx, name):
+    answer = host.fetch("/fn/fetch/facts", HTTP_HOST=name)
+    assert (answer.status, answer.text) == (400, "Bad Request\n")
+    with web.Client(nginx.plain) as client:
+        client.send(f"GET /fn/fetch/facts HTTP/1.1\r\nHost: {name}\r\n"
+                    "Connection: close\r\n\r\n".encode())
+        assert client.read().status == 400
+
+
+def test_no_path_is_another_to_the_function_than_to_the_web_server(host, nginx):
+    reply = web.get(nginx.plain, "/fn/fetch/x\\..\\y/facts")
+    assert json.loads(reply.text)["url"] == \
+        "http://localhost/fn/fetch/x%5C..%5Cy/facts"
+    for route in ("plain", "%70lain"):
+        assert web.get(nginx.plain, f"/fn/{route}/facts").status == 200
+        assert web.get(nginx.plain, f"/fn/{route}/facts%3Fx").status == 500
+
+
+@pytest.mark.parametrize("name", ["a.example", "a.example:8080", "[::1]:80"])
+def test_a_host_is_that_of_the_url(host, name):
+    assert facts(host, "/fn/fetch/facts", HTTP_HOST=name, HTTPS="on")["url"] == \
+        f"https://{name}/fn/fetch/facts"
+
+
 def test_a_req_is_mounted_at_the_functions_route(host):
     said = facts(host, "/fn/plain/facts?q=%C3%A4", HTTP_X_ONE="1", HTTPS="on",
                  REQUEST_ID="an-id")
