@@ -57,7 +57,8 @@ function endRecord(id, appStatus, protocolStatus) {
 
 /* A header's bytes are Latin-1, as in node's own http; all else is UTF-8. */
 function text(bytes, name) {
-	return name.startsWith('HTTP_') ? bytes.latin1Slice() : bytes.utf8Slice();
+	return name.startsWith('HTTP_') || name === 'CONTENT_TYPE' ?
+	    bytes.latin1Slice() : bytes.utf8Slice();
 }
 
 /* Name-value pairs as an object without a prototype; null: malformed. */

@@ -141,6 +141,12 @@ def test_no_path_is_another_to_the_function_than_to_the_web_server(host, nginx):
         assert web.get(nginx.plain, f"/fn/{route}/facts%3Fx").status == 500
 
 
+def test_a_content_type_may_be_of_any_bytes(host):
+    answer = host.fetch("/fn/fetch/echo", b"x", CONTENT_TYPE=b"a/\xff\xfe")
+    assert (answer.status, answer.body) == (200, b"x"), host.log()[-2000:]
+    assert answer.header("Content-Type") == "a/\xff\xfe"
+
+
 @pytest.mark.parametrize("name", ["a.example", "a.example:8080", "[::1]:80"])
 def test_a_host_is_that_of_the_url(host, name):
     assert facts(host, "/fn/fetch/facts", HTTP_HOST=name, HTTPS="on")["url"] == \
