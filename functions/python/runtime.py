@@ -113,7 +113,10 @@ class Request:
     def json(self):
         """The body as JSON; ValueError if it is none."""
         import json
-        return json.loads(self.body)
+        try:
+            return json.loads(self.body)
+        except RecursionError:
+            raise ValueError("the JSON is nested too deeply") from None
 
     def form(self):
         """The fields of a form, str or Upload; of several with one name the first.

@@ -395,6 +395,13 @@ def test_a_handler_is_told_of_the_request(host):
         "names": ["content-length", "content-type", "x-own-field"]}
 
 
+@pytest.mark.parametrize("body", [b"{", b"\xff", b"", pytest.param(
+    b"[" * 100000, id="deep")])
+def test_a_body_that_is_no_json_is_a_valueerror(host, body):
+    answer, record = host.execute("/fn/handle/json", body)
+    assert (answer.status, record["outcome"]) == (400, "ok"), answer
+
+
 def test_a_handler_reads_json_forms_and_lines(host):
     found, _ = host.execute("/fn/handle/json", b'{"a": "\xc3\xbc"}')
     assert json.loads(found.text) == {"a": "ü"}

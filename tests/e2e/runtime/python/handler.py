@@ -21,7 +21,7 @@ def handler(request):
             "phrase": lambda: ("404 Nowhere", {"Content-Type": "text/html"},
                                "<p>"),
             "empty": lambda: (204, {}, None),
-            "stream": lambda: parts(), "json": lambda: request.json(),
+            "stream": lambda: parts(), "json": lambda: body(request),
             "form": lambda: request.form(), "none": lambda: None,
             "upload": lambda: upload(request),
             "number": lambda: 7, "short": lambda: (200, "x"),
@@ -29,6 +29,13 @@ def handler(request):
             "lines": lambda: (b"<" + line.strip() + b">"
                               for line in request.stream),
             }[form]()
+
+
+def body(request):
+    try:
+        return request.json()
+    except ValueError as error:
+        return 400, {}, str(error)
 
 
 def upload(request):
