@@ -95,6 +95,7 @@ is_same(struct function *function, const struct ctl_function *info,
 	    old->problem == info->problem &&
 	    old->is_folder == info->is_folder &&
 	    function->is_reported_fastcgi == info->is_fastcgi &&
+	    old->is_chosen == info->is_chosen &&
 	    old->has_env == info->has_env && old->note == info->note &&
 	    old->ids_changed == info->ids_changed &&
 	    old->image_changed == info->image_changed &&

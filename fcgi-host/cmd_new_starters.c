@@ -13,8 +13,8 @@ static const char sh_text[] =
 static const char python_text[] =
 "\"\"\"A WSGI application (PEP 3333).\n"
 "\n"
-"It is run as a CGI program; with `runtime = wsgi` in its .ini file it stays\n"
-"loaded between requests, where that runtime is configured.\n"
+"It stays loaded between requests; where there is no runtime for that it is run as\n"
+"a CGI program.\n"
 "\"\"\"\n"
 "\n"
 "\n"

@@ -89,6 +89,7 @@ check_function(const struct ctl_msg *msg)
 	    f->limits.value[LIMIT_SPARE] > 1 || f->name[0] == '\0')
 		return -EPROTO;
 	if (!is_segment_or_empty(f->runtime) || f->is_otherwise != 0 ||
+	    f->is_chosen > 1 || f->pad != 0 ||
 	    (f->env_file[0] != '\0' && !ctl_env_file_ok(f->env_file)))
 		return -EPROTO;
 	is_served = f->problem == CTL_PROBLEM_NONE;

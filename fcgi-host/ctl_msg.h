@@ -12,7 +12,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define CTL_MAGIC 0x66637438u /* changes with every change of a struct */
+#define CTL_MAGIC 0x66637439u /* changes with every change of a struct */
 #define CTL_NAME_MAX 200      /* a function's name */
 #define CTL_SEGMENTS_MAX 8    /* parts of a name between slashes */
 #define CTL_PATH_MAX 216      /* its file below the functions directory */
@@ -211,7 +211,9 @@ struct ctl_function {
 	uint32_t secrets;
 	/* the gateway's, and 0 in every message: its runtime is the one that the
 	 * reported one names as `otherwise` */
-	uint32_t is_otherwise;
+	uint8_t is_otherwise;
+	uint8_t is_chosen; /* its runtime was named, and is no extension's */
+	uint16_t pad;
 	struct limits limits; /* effective: merged and clamped */
 };
 

@@ -41,6 +41,7 @@ gateway_holds(void *arg, struct function *function, bool is_waited_for)
 	const struct conf_runtime *runtime = runtime_of(gateway, function);
 
 	if (runtime == NULL || runtime->otherwise == NULL ||
+	    function->info.is_chosen ||
 	    !gateway_is_to_check(gateway, function))
 		return false;
 	if (is_waited_for)
@@ -126,6 +127,9 @@ check_found(void *arg, struct function *function, enum ctl_check state,
 	if (catalog_find(gateway->server.catalog, function->info.name) !=
 	    function)
 		return;
+	/* whose runtime somebody has named is asked nothing but the syntax */
+	if (state == CTL_CHECK_OTHERWISE && function->info.is_chosen)
+		state = CTL_CHECK_SOUND;
 	(void)function_set_check(function, state, text);
 	log_found(gateway, function);
 	if (state != CTL_CHECK_OTHERWISE || runtime == NULL ||

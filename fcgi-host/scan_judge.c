@@ -317,6 +317,7 @@ choose_runtime(struct judgement *j)
 	const char *name = named_runtime(j, extension);
 	const struct conf_runtime *runtime;
 
+	j->entry->info.is_chosen = name != NULL;
 	if (name != NULL)
 		return use_named(j, name);
 	if (extension != NULL) {
@@ -459,7 +460,7 @@ judge(struct judgement *j)
 	/* A problem's message carries no half of a good one. */
 	memset(info->version, 0, sizeof(info->version));
 	memset(info->runtime, 0, sizeof(info->runtime));
-	info->is_fastcgi = 0;
+	info->is_fastcgi = info->is_chosen = 0;
 	memset(info->pass_params, 0, sizeof(info->pass_params));
 	memset(info->env_file, 0, sizeof(info->env_file));
 }

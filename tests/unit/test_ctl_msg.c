@@ -431,6 +431,11 @@ nobody_but_the_gateway_says_that_another_runtime_serves(void **state)
 	set_served(&msg);
 	msg.u.function.is_otherwise = 1;
 	assert_int_equal(check_put(&msg), -EPROTO);
+	set_served(&msg);
+	msg.u.function.is_chosen = 1;
+	assert_int_equal(check_put(&msg), 0);
+	msg.u.function.is_chosen = 2;
+	assert_int_equal(check_put(&msg), -EPROTO);
 }
 
 static void

@@ -430,8 +430,14 @@ class Host:
             time.sleep(0.03)
 
     def leaf_of(self, instance):
-        """The cgroup of an instance, by its row of `status`."""
-        leaf, = self.find_cgroup().glob(f"**/i{instance['instance']}")
+        """The cgroup of a FastCGI instance, by its row of `status`: the one whose
+        processes have its listening socket."""
+        with open("/proc/net/unix", encoding="utf-8") as table:
+            sockets = {f"socket:[{line.split()[6]}]" for line in table
+                       if line.rstrip().endswith(f"/{instance['instance']}.sock")}
+        leaf, = {leaf for leaf in self.find_cgroup().glob("**/i[0-9]*")
+                 for pid in (leaf / "cgroup.procs").read_text().split()
+                 if sockets & set(proc.links(pid))}
         return leaf
 
     def wait_booted(self, name, timeout=30):

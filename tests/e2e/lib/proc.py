@@ -99,17 +99,25 @@ def wakeups(pid):
     return total
 
 
-def descriptors(pid):
-    """What each open descriptor leads to, numbers left out: the instances of
-    today are not those of before."""
+def links(pid):
+    """What each open descriptor leads to, as the kernel says it."""
     found = []
-    for fd in os.listdir(f"/proc/{pid}/fd"):
-        try:
-            target = os.readlink(f"/proc/{pid}/fd/{fd}")
-        except OSError:
-            continue
-        found.append(re.sub(r"\d+", "N", target.split(":[")[0]))
-    return sorted(found)
+    try:
+        for fd in os.listdir(f"/proc/{pid}/fd"):
+            try:
+                found.append(os.readlink(f"/proc/{pid}/fd/{fd}"))
+            except OSError:
+                continue
+    except FileNotFoundError:  # it has ended
+        pass
+    return found
+
+
+def descriptors(pid):
+    """The same with the numbers left out: the instances of today are not those of
+    before."""
+    return sorted(re.sub(r"\d+", "N", target.split(":[")[0])
+                  for target in links(pid))
 
 
 def listening(pid):

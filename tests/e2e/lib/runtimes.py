@@ -81,10 +81,13 @@ class Place:
         shutil.rmtree(self.dir, ignore_errors=True)
 
     def section(self, name, **more):
-        """That of the sample with its places filled in, and more keys."""
+        """That of the sample with its places filled in, and more keys.  Beside the
+        runtimes of lib/host.py a .py is Python's, without a question."""
         assert name != "wsgi" or (self.dir / PYTHON).exists(), \
             f"{PYTHON} was not built: ./check installs what it needs"
-        text = self.fill(section(name))
+        text = self.fill(section(name)).replace(
+            "extensions = py wsgi\n", "extensions = wsgi\n").replace(
+            "otherwise = python\n", "")
         return "\n" + text + "".join(f"{key} = {value}\n"
                                      for key, value in more.items())
 
