@@ -14,6 +14,8 @@ const UNCLEAN = /[\r\n\0]/;
 /* new URL() makes a slash of the first and leaves the others out: what is a name to the
  * web server, which may guard a path, would be another path here. */
 const NO_TARGET = /[\\\0- ]/g;
+/* Dots and slashes that a web server resolves. */
+const RESOLVED = /\/[./]|%2[ef]/i;
 /* In a URL these end its host, or its user: what a Host says behind one would be
  * taken for the path. */
 const NO_HOST = /[\s/\\?#@]/;
@@ -50,13 +52,27 @@ function encodePath(path) {
 	return encodeURI(path).replace(/[?#]/g, encodeURIComponent);
 }
 
-/* The path and query as the client sent them. */
+/* Whether the web server has resolved dots or slashes in the URL's path otherwise
+ * than they stand there. */
+function isResolved(target, path) {
+	if (!RESOLVED.test(target))
+		return false;
+	try {
+		return decodeURIComponent(/^[^?#]*/.exec(target)[0]) !== path;
+	} catch {
+		return true;
+	}
+}
+
+/* The path and query as the client sent them; or, where they would mean another
+ * path here, as the web server has understood them. */
 function targetOf(params) {
 	const target = params.REQUEST_URI;
+	const path = (params.SCRIPT_NAME ?? '') + (params.PATH_INFO ?? '');
 
-	if (target?.startsWith('/'))
+	if (target?.startsWith('/') && !isResolved(target, path))
 		return target.replace(NO_TARGET, encodeURIComponent);
-	return encodePath((params.SCRIPT_NAME ?? '') + (params.PATH_INFO ?? '')) +
+	return encodePath(path) +
 	    (params.QUERY_STRING ? `?${params.QUERY_STRING}` : '');
 }
 

@@ -132,6 +132,20 @@ def test_no_host_says_where_the_path_begins(host, nginx, name):
         assert client.read().status == 400
 
 
+@pytest.mark.parametrize("path, seen", [
+    ("guarded/../facts", "facts"), ("guarded/..%2ffacts", "facts"),
+    ("guarded/%2e%2e/facts?a=b", "facts?a=b"),
+    ("guarded/x//../../facts", "facts"), ("/facts", "facts"),
+    ("./facts", "facts"), ("a%2Fb/facts", "a%2Fb/facts"),
+    (".a/%C3%A4.b/facts?//", ".a/%C3%A4.b/facts?//")])
+def test_a_path_is_resolved_as_the_web_server_does(host, nginx, path, seen):
+    said = web.get(nginx.plain, f"/fn/fetch/{path}")
+    assert json.loads(said.text)["url"] == f"http://localhost/fn/fetch/{seen}"
+    if seen == "facts":
+        said = json.loads(web.get(nginx.plain, f"/fn/plain/{path}").text)
+        assert (said["url"], said["original"]) == ("/facts", "/fn/plain/facts")
+
+
 def test_no_path_is_another_to_the_function_than_to_the_web_server(host, nginx):
     reply = web.get(nginx.plain, "/fn/fetch/x\\..\\y/facts")
     assert json.loads(reply.text)["url"] == \
