@@ -24,6 +24,9 @@ struct function {
 	/* what its runtime's `check` found of this version */
 	enum ctl_check check;
 	char *check_text; /* NULL: nothing to say; hostile, printable */
+	/* that it lacked something (memory, time): by this another try may go
+	 * well; 0: none would */
+	uint64_t check_again_us;
 	struct buf env;           /* the sidecar's "NAME=VALUE\0"… */
 	/* a request was lost on a kept connection: no more are kept */
 	bool is_single_use;

@@ -86,8 +86,8 @@ on_report(void *arg, const struct init_report *report)
 	    report->type == INIT_MEMORY) {
 		check_tell(check, CTL_CHECK_UNSOUND, "init sent a report out of turn");
 	} else if (report->type == INIT_EXEC_FAILED) {
-		snprintf(why, sizeof(why), "the program of its runtime's check "
-		    "cannot be executed: %s", strerror(report->value));
+		snprintf(why, sizeof(why), "the program of its runtime's %s "
+		    "cannot be executed: %s", check_word(check), strerror(report->value));
 		check_tell(check, CTL_CHECK_FAILED, why);
 	} else {
 		check->instance->has_program_status = true;
@@ -102,9 +102,16 @@ on_gone(void *arg)
 {
 	struct check *check = arg;
 
+	char why[60];
+
 	check_output_read(check, READS_AT_END);
-	check_tell_unsound(check, check->instance->gone.oom_kills > 0 ?
-	    "the check had not enough memory" : "the check was killed");
+	if (check->is_sound)
+		check_tell(check, CTL_CHECK_SOUND, "");
+	check_lacks(check);
+	snprintf(why, sizeof(why), "the %s %s", check_word(check),
+	    check->instance->gone.oom_kills > 0 ? "had not enough memory" :
+	    "was killed");
+	check_tell_unsound(check, why);
 }
 
 static const struct instance_user as_user = {
@@ -157,9 +164,13 @@ static void
 on_deadline(void *arg)
 {
 	struct check *check = arg;
+	char why[60];
 
 	check_output_read(check, 1);
-	check_tell(check, CTL_CHECK_UNSOUND, "the check did not end within 10 s");
+	check_lacks(check);
+	snprintf(why, sizeof(why), "the %s did not end within 10 s",
+	    check_word(check));
+	check_tell(check, CTL_CHECK_UNSOUND, why);
 	end(check);
 }
 
@@ -270,8 +281,8 @@ checks_failed(struct checks *checks, const struct ctl_instance_failed *failed)
 	    failed->error == EAGAIN || sock_is_shortage(failed->error)) {
 		again(check);
 	} else {
-		snprintf(why, sizeof(why), "the sandbox of its check cannot be "
-		    "made: %.63s: %s", failed->step, strerror(failed->error));
+		snprintf(why, sizeof(why), "the sandbox of its %s cannot be "
+		    "made: %.63s: %s", check_word(check), failed->step, strerror(failed->error));
 		check_tell(check, CTL_CHECK_FAILED, why);
 	}
 	bury(check);
@@ -327,8 +338,10 @@ begin(struct checks *checks, struct function *function,
 	check->function = function_ref(function);
 	check->urgency = urgency;
 	check->used = check->taken = 0;
-	check->is_told = check->is_forgotten = false;
-	instance->end_reason = "check";
+	check->is_told = check->is_forgotten = check->is_sound = false;
+	function->check_again_us = 0;
+	check->is_build = checks->ops->is_build(checks->arg, function);
+	instance->end_reason = check->is_build ? "build" : "check";
 	check_queue_begin(checks->queue, info->name, now_of(checks));
 	return 0;
 }

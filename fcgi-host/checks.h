@@ -12,6 +12,8 @@
 #include "fcgi-host/pool.h"
 
 #define CHECKS_DEADLINE_US 10000000
+/* A build that lacked something is not tried again before. */
+#define CHECKS_BUILD_AGAIN_US 60000000
 /* Its exit code for a file that another runtime is to serve. */
 #define CHECKS_EXIT_OTHERWISE 2
 
@@ -22,6 +24,10 @@ struct checks_ops {
 	struct function *(*find)(void *arg, const char *name);
 	/* Whether its runtime says who serves it otherwise. */
 	bool (*has_otherwise)(void *arg, const struct function *function);
+	/* Whether it is a build: then what it has found is told when none of its
+	 * processes lives, who might write still, and what it lacked may be there
+	 * at another time. */
+	bool (*is_build)(void *arg, const struct function *function);
 	/* The program's environment; NULL: no memory. */
 	struct cgi_env *(*env)(void *arg, const struct function *function);
 	/* text: printable, "" for none.  Called from the loop. */

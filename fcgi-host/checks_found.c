@@ -40,6 +40,20 @@ text_make(const struct check *check, char out[CTL_CHECK_TEXT_MAX + 1])
 	out[n] = '\0';
 }
 
+const char *
+check_word(const struct check *check)
+{
+	return check->is_build ? "build" : "check";
+}
+
+void
+check_lacks(struct check *check)
+{
+	if (check->is_build && !check->is_told)
+		check->function->check_again_us = loop_now_us(
+		    check->checks->fleet->loop) + CHECKS_BUILD_AGAIN_US;
+}
+
 void
 check_tell(struct check *check, enum ctl_check state, const char *text)
 {
@@ -47,6 +61,11 @@ check_tell(struct check *check, enum ctl_check state, const char *text)
 
 	if (check->is_told)
 		return;
+	if (check->is_build && state == CTL_CHECK_SOUND &&
+	    check->instance->state != INSTANCE_GONE) {
+		check->is_sound = true;
+		return;
+	}
 	check->is_told = true;
 	if (!check->is_forgotten)
 		checks->ops->found(checks->arg, check->function, state, text);
@@ -79,11 +98,13 @@ check_tell_status(struct check *check, int status)
 		return;
 	}
 	if (code >= 0)
-		snprintf(why, sizeof(why), "the check exits with %d and says "
-		    "nothing", code);
+		snprintf(why, sizeof(why), "the %s exits with %d and says "
+		    "nothing", check_word(check), code);
 	else
-		snprintf(why, sizeof(why), "the check was ended by signal %d",
-		    WTERMSIG(status));
+		snprintf(why, sizeof(why), "the %s was ended by signal %d",
+		    check_word(check), WTERMSIG(status));
+	if (code < 0)
+		check_lacks(check);
 	check_tell_unsound(check, why);
 }
 

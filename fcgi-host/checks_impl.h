@@ -23,6 +23,8 @@ struct check {
 	struct loop_io out_io;
 	char text[CHECK_TEXT_BYTES];
 	size_t used, taken;
+	bool is_build;
+	bool is_sound;     /* a build, which is told of when it is gone */
 	bool is_told;      /* what it found */
 	bool is_forgotten; /* nobody wants to know */
 };
@@ -40,6 +42,10 @@ struct checks {
 	bool has_begun, is_draining, is_over;
 };
 
+/* "check" or "build". */
+const char *check_word(const struct check *check);
+/* It ended for want of something: a build is tried again, later. */
+void check_lacks(struct check *check);
 /* Once: what was found of the function. */
 void check_tell(struct check *check, enum ctl_check state, const char *text);
 /* By its last words, or where there are none why. */

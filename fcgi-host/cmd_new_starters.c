@@ -83,6 +83,22 @@ static const char ruby_text[] =
 "    \"You asked for #{env['REQUEST_METHOD']} #{path}\\n\"]]\n"
 "end)\n";
 
+static const char c_text[] =
+"/* A handler; /build/program is made of this file whenever it has changed. */\n"
+"#include <fcgi-host/function.h>\n"
+"#include <stdio.h>\n"
+"\n"
+"int\n"
+"handler(struct fcgi_request *request)\n"
+"{\n"
+"\t/* What is printed is in the log, with the request's id. */\n"
+"\tputs(\"somebody was here\");\n"
+"\tfcgi_printf(request, \"Hello from %s\\n\",\n"
+"\t    fcgi_param(request, \"SCRIPT_NAME\"));\n"
+"\treturn fcgi_printf(request, \"You asked for %s %s\\n\",\n"
+"\t    fcgi_method(request), fcgi_path(request));\n"
+"}\n";
+
 const struct starter starters[] = {
 	{ "sh", "sh", 0755, sh_text },
 	{ "python", "py", 0644, python_text },
@@ -90,6 +106,7 @@ const struct starter starters[] = {
 	{ "php", "php", 0644, php_text },
 	{ "perl", "psgi", 0644, perl_text },
 	{ "ruby", "ru", 0644, ruby_text },
+	{ "c", "c", 0644, c_text },
 };
 const size_t starter_count = sizeof(starters) / sizeof(starters[0]);
 

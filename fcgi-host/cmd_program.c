@@ -10,6 +10,14 @@
 
 #define WHY_MAX 512
 
+/* What `build` makes is there when it is needed. */
+static const char *
+program_of(const struct conf_runtime *runtime)
+{
+	return runtime->build != NULL ? runtime->build[0] :
+	    runtime->command[0];
+}
+
 /* What stands at a path of `bind` is the host's, also beside an image. */
 static bool
 is_bound(const struct conf *conf, const struct conf_runtime *runtime)
@@ -20,7 +28,7 @@ is_bound(const struct conf *conf, const struct conf_runtime *runtime)
 
 	for (i = 0; i < count; i++) {
 		size_t n = strlen(binds[i].path);
-		const char *command = runtime->command[0];
+		const char *command = program_of(runtime);
 
 		is_found |= strncmp(command, binds[i].path, n) == 0 &&
 		    (command[n] == '/' || command[n] == '\0');
@@ -37,7 +45,7 @@ look_in_image(const struct conf_runtime *runtime, char *why, size_t size)
 
 	if (error != 0)
 		return PROGRAM_NO_IMAGE;
-	error = image_find_program(&image, runtime->command[0]);
+	error = image_find_program(&image, program_of(runtime));
 	image_close(&image);
 	if (error == 0)
 		return PROGRAM_THERE;
@@ -52,7 +60,7 @@ program_look(const struct conf *conf, const struct conf_runtime *runtime,
 {
 	if (runtime->rootfs != NULL && !is_bound(conf, runtime))
 		return look_in_image(runtime, why, size);
-	if (access(runtime->command[0], X_OK) == 0)
+	if (access(program_of(runtime), X_OK) == 0)
 		return PROGRAM_THERE;
 	(void)snprintf(why, size, "is not installed");
 	return PROGRAM_MISSING;
@@ -67,11 +75,13 @@ judge(const struct conf *conf, const struct conf_runtime *runtime, char **out)
 	switch (program_look(conf, runtime, why, sizeof(why))) {
 	case PROGRAM_MISSING:
 		n = asprintf(out, "%s of its runtime %s, so that it is "
-		    "answered by 502", runtime->command[0], why);
+		    "answered by %d", program_of(runtime), why,
+		    runtime->build != NULL ? 500 : 502);
 		break;
 	case PROGRAM_NO_IMAGE:
 		n = asprintf(out, "the image of its runtime cannot be used, so "
-		    "that it is answered by 502: %s", why);
+		    "that it is answered by %d: %s",
+		    runtime->build != NULL ? 500 : 502, why);
 		break;
 	case PROGRAM_THERE:
 	default:

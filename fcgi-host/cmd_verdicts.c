@@ -16,7 +16,8 @@ static bool
 has_check(const struct conf *conf)
 {
 	for (size_t i = 0; i < conf->runtime_count; i++)
-		if (conf->runtimes[i].check != NULL)
+		if (conf->runtimes[i].check != NULL ||
+		    conf->runtimes[i].build != NULL)
 			return true;
 	return false;
 }

@@ -34,6 +34,7 @@ free_runtime(struct conf_runtime *runtime)
 	free_words(runtime->extensions);
 	free_words(runtime->command);
 	free_words(runtime->check);
+	free_words(runtime->build);
 	free(runtime->otherwise);
 	free(runtime->rootfs);
 	free(runtime->bind);

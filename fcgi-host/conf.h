@@ -25,6 +25,7 @@ struct conf_runtime {
 	bool is_fastcgi;
 	char **command; /* argv, split at blanks, quotes honoured; NULL-terminated */
 	char **check;   /* likewise: looks at a file's syntax; NULL: nobody does */
+	char **build;   /* likewise: makes /build/program of it, instead of that */
 	char *otherwise; /* the runtime of files that `check` gives back; or NULL */
 	char *rootfs;   /* a directory; NULL: the host's own tree */
 	char *bind;     /* or NULL */

@@ -175,6 +175,8 @@ add_runtime(const struct conf_runtime *runtime, struct buf *out)
 		error = add_words('+', runtime->command, out);
 	if (error == 0 && runtime != NULL)
 		error = add_words('?', runtime->check, out);
+	if (error == 0 && runtime != NULL)
+		error = add_words('!', runtime->build, out);
 	if (error == 0 && runtime != NULL && runtime->otherwise != NULL)
 		error = buf_addf(out, "%c:%s", '\0', runtime->otherwise);
 	if (error == 0 && runtime != NULL && runtime->rootfs != NULL)

@@ -164,6 +164,11 @@ SET(check)
 	return set_words(&runtime->check, "check", value, problem, size);
 }
 
+SET(build)
+{
+	return set_words(&runtime->build, "build", value, problem, size);
+}
+
 /* That there is such a section is seen when all are read. */
 SET(otherwise)
 {
@@ -224,6 +229,7 @@ static const struct runtime_key {
 	{ "protocol", set_protocol },
 	{ "command", set_command },
 	{ "check", set_check },
+	{ "build", set_build },
 	{ "otherwise", set_otherwise },
 	{ "rootfs", set_rootfs },
 	{ "bind", set_bind },

@@ -141,6 +141,20 @@ check_otherwise(struct check *c, const struct conf_part *part,
 		    "with 2 for them");
 }
 
+/* It says by its end what a check would. */
+static void
+check_build(struct check *c, const struct conf_part *part,
+    const struct conf_runtime *runtime)
+{
+	unsigned line = conf_scan_line(c->scan, part->name, "build");
+
+	if (runtime->build == NULL)
+		return;
+	if (runtime->check != NULL || runtime->otherwise != NULL)
+		WRONG(c, line, "build: it is the check of its files, and by "
+		    "one runtime; take check and otherwise out");
+}
+
 static void
 check_runtime(struct check *c, const struct conf_part *part,
     const struct conf_runtime *runtime)
@@ -159,6 +173,7 @@ check_runtime(struct check *c, const struct conf_part *part,
 		    "spare: a program of protocol = cgi is started by its "
 		    "request and cannot wait; take the line out");
 	check_otherwise(c, part, runtime);
+	check_build(c, part, runtime);
 	check_rootfs(c, part, runtime);
 	check_bind(c, part, runtime->bind);
 	for (i = 0; runtime->extensions != NULL &&

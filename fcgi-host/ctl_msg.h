@@ -260,7 +260,7 @@ struct ctl_start {
 enum ctl_purpose {
 	CTL_PURPOSE_SERVE,     /* its runtime's `command` */
 	CTL_PURPOSE_OTHERWISE, /* that of the runtime named by `otherwise` */
-	CTL_PURPOSE_CHECK,     /* its runtime's `check`; it serves nobody */
+	CTL_PURPOSE_CHECK,     /* its `check` or `build`; it serves nobody */
 	CTL_PURPOSE_COUNT
 };
 

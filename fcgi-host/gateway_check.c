@@ -31,7 +31,32 @@ gateway_is_to_check(const struct gateway *gateway,
 
 	return function->info.problem == CTL_PROBLEM_NONE &&
 	    function->check == CTL_CHECK_NONE && runtime != NULL &&
-	    runtime->check != NULL;
+	    (runtime->check != NULL || runtime->build != NULL);
+}
+
+static bool
+is_built(const struct gateway *gateway, const struct function *function)
+{
+	const struct conf_runtime *runtime = runtime_of(gateway, function);
+
+	return runtime != NULL && runtime->build != NULL;
+}
+
+bool
+gateway_is_unbuilt(void *arg, const struct function *function)
+{
+	return is_built(arg, function) &&
+	    (function->check == CTL_CHECK_UNSOUND ||
+	    function->check == CTL_CHECK_FAILED);
+}
+
+/* What lacked something is tried again when somebody asks for it, a while later. */
+static void
+build_again(struct gateway *gateway, struct function *function)
+{
+	if (function->check_again_us != 0 &&
+	    loop_now_us(gateway->loop) >= function->check_again_us)
+		(void)function_set_check(function, CTL_CHECK_NONE, "");
 }
 
 bool
@@ -40,8 +65,12 @@ gateway_holds(void *arg, struct function *function, bool is_waited_for)
 	struct gateway *gateway = arg;
 	const struct conf_runtime *runtime = runtime_of(gateway, function);
 
-	if (runtime == NULL || runtime->otherwise == NULL ||
-	    function->info.is_chosen ||
+	if (is_waited_for && gateway_is_unbuilt(gateway, function))
+		build_again(gateway, function);
+	if (gateway_is_unbuilt(gateway, function))
+		return true;
+	if (runtime == NULL || (runtime->build == NULL &&
+	    (runtime->otherwise == NULL || function->info.is_chosen)) ||
 	    !gateway_is_to_check(gateway, function))
 		return false;
 	if (is_waited_for)
@@ -68,6 +97,12 @@ check_has_otherwise(void *arg, const struct function *function)
 	const struct conf_runtime *runtime = runtime_of(arg, function);
 
 	return runtime != NULL && runtime->otherwise != NULL;
+}
+
+static bool
+check_is_build(void *arg, const struct function *function)
+{
+	return is_built(arg, function);
 }
 
 static struct cgi_env *
@@ -174,6 +209,7 @@ gateway_checks(struct gateway *gateway, int fd)
 static const struct checks_ops check_ops = {
 	.find = check_find,
 	.has_otherwise = check_has_otherwise,
+	.is_build = check_is_build,
 	.env = check_env,
 	.found = check_found,
 	.settled = listings_answer,

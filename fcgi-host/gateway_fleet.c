@@ -84,4 +84,5 @@ const struct fleet_ops gateway_fleet_ops = {
 	.boot = instance_boot,
 	.spares = instance_spares,
 	.holds = gateway_holds,
+	.is_unbuilt = gateway_is_unbuilt,
 };

@@ -108,6 +108,7 @@ bool gateway_is_to_check(const struct gateway *gateway,
     const struct function *function);
 /* Of struct fleet_ops. */
 bool gateway_holds(void *arg, struct function *function, bool is_waited_for);
+bool gateway_is_unbuilt(void *arg, const struct function *function);
 /* The function is new, another, or gone. */
 void gateway_check_put(struct gateway *gateway, const char *name);
 /* All functions of the start are known. */

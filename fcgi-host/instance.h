@@ -53,6 +53,9 @@ struct fleet_ops {
 	 * which runtime; is_waited_for: somebody has asked for it.  NULL: never. */
 	bool (*holds)(void *arg, struct function *function,
 	    bool is_waited_for);
+	/* Whether it is held for good, as no program could be built of it.  NULL:
+	 * never. */
+	bool (*is_unbuilt)(void *arg, const struct function *function);
 };
 
 /* Shared by all instances and pools of a gateway. */

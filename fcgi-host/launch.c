@@ -107,15 +107,22 @@ find_runtime(struct start *s)
 		    s->runtime->otherwise == NULL ? NULL :
 		    conf_runtime_by_name(s->conf, s->runtime->otherwise);
 	return s->purpose != CTL_PURPOSE_SERVE && (s->runtime == NULL ||
-	    (s->purpose == CTL_PURPOSE_CHECK && s->runtime->check == NULL)) ?
-	    -ESTALE : 0;
+	    (s->purpose == CTL_PURPOSE_CHECK && s->runtime->check == NULL &&
+	    s->runtime->build == NULL)) ? -ESTALE : 0;
+}
+
+static bool
+has_build(const struct start *s)
+{
+	return s->runtime != NULL && s->runtime->build != NULL;
 }
 
 static char **
 make_argv(const struct start *s)
 {
 	return resolve_argv(s->runtime == NULL ? NULL :
-	    s->purpose == CTL_PURPOSE_CHECK ? s->runtime->check :
+	    s->purpose == CTL_PURPOSE_CHECK ? (has_build(s) ?
+	    s->runtime->build : s->runtime->check) :
 	    s->runtime->command, s->file.name,
 	    s->limits.value[LIMIT_MEMORY_BYTES]);
 }
@@ -150,15 +157,18 @@ step_runtime(struct start *s)
 	return 0;
 }
 
+/* The instance's user namespace shows root's as its own. */
+static const struct tenants_id users = { 0, 0 };
+
+/* None for a build: what it makes is to depend on the version alone. */
 static int
 step_data(struct start *s)
 {
-	/* The instance's user namespace shows root's there as its own. */
-	static const struct tenants_id users = { 0, 0 };
 	const struct tenants_id *owner = s->site->is_single ? &users : &s->ids;
 
 	s->step = "data directory";
-	if (s->limits.value[LIMIT_DATA] == 0)
+	if (s->limits.value[LIMIT_DATA] == 0 ||
+	    (has_build(s) && s->purpose == CTL_PURPOSE_CHECK))
 		return 0;
 	s->data_fd = tenants_data_open(s->site->data_fd, s->function->tenant,
 	    owner);
@@ -207,6 +217,39 @@ step_binds(struct start *s)
 		say_bind(s, path, error == -ELOOP ? "a link is on the way to "
 		    "it" : "what it names on the host");
 	return error;
+}
+
+/* The file of its program: to be written by a build, and by nobody else who ever
+ * sees it. */
+static int
+step_built(struct start *s)
+{
+	struct sandbox_bind *bind = &s->plan.binds[s->plan.bind_count];
+	const bool is_build = s->purpose == CTL_PURPOSE_CHECK;
+	const struct tenants_id *owner = s->site->is_single ? &users : &s->ids;
+	int error;
+
+	if (!has_build(s))
+		return 0;
+	s->step = "place of its program";
+	if (s->plan.bind_count == SANDBOX_BINDS_MAX)
+		return -E2BIG;
+	error = is_build ? built_begin(s->site->built, s->function, s->id,
+	    owner->uid, owner->gid, &bind->fd) :
+	    built_find(s->site->built, s->function, &bind->fd);
+	/* a person may look at what could not be built */
+	if (error == -ENODATA && s->shell != NULL)
+		return 0;
+	if (error == -EDQUOT)
+		s->step = "the programs of the tenant: 256 MiB together";
+	if (error != 0)
+		return error;
+	bind->path = BUILT_PATH;
+	bind->is_writable = is_build;
+	s->plan.bind_count++;
+	if (is_build)
+		s->plan.file_bytes = BUILT_FILE_BYTES;
+	return 0;
 }
 
 static int
@@ -402,7 +445,7 @@ step_sandbox(struct start *s)
 
 static int (*const steps[])(struct start *s) = {
 	step_limits, step_room, step_file, step_runtime, step_data,
-	step_secrets, step_binds,
+	step_secrets, step_binds, step_built,
 	step_home, step_egress,
 	step_leaf, step_leaf_files, step_sockets, step_sandbox,
 };
@@ -461,6 +504,8 @@ start_end(struct start *s, bool is_up)
 	resolve_free(&s->file);
 	if (!is_up && s->instance != NULL)
 		instance_drop(s->instance);
+	if (!is_up && has_build(s) && s->purpose == CTL_PURPOSE_CHECK)
+		built_drop(s->site->built, s->function->name);
 }
 
 /* The file was replaced after it was opened: what has no name left cannot be

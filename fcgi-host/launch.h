@@ -10,6 +10,7 @@
 #include <stdint.h>
 #include <sys/types.h>
 
+#include "fcgi-host/built.h"
 #include "fcgi-host/conf.h"
 #include "fcgi-host/ctl_msg.h"
 #include "fcgi-host/images.h"
@@ -25,6 +26,7 @@ struct launch_site {
 	struct sandboxes *sandboxes;
 	struct tenants *tenants;
 	struct images *images; /* of the configuration */
+	struct built *built;
 	const struct cgroup_parent *cgroup;
 	int functions_fd, data_fd, state_fd;
 	gid_t gateway_gid;

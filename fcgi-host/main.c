@@ -16,7 +16,7 @@ static const struct cmd_verb verbs[] = {
 	    cmd_list },
 	{ "status", "", "Show what a running host does.", NULL, cmd_status },
 	{ "new", "LANGUAGE FUNCTION", "Write a function to begin with.",
-	    "\nLANGUAGE is sh, python, node, php, perl or ruby.  The function "
+	    "\nLANGUAGE is sh, python, node, php, perl, ruby or c.  The function "
 	    "and its settings,\nFUNCTION.ini, are new files; nothing is "
 	    "replaced.", cmd_new },
 	{ "logs", "[FUNCTION]", "Show what functions wrote to their stderr.",

@@ -567,6 +567,7 @@ pool_run(void *arg)
 	}
 	if (pools->policy.is_over)
 		pool_refuse_all(pool, POOL_ENDING);
+	pool_refuse_unbuilt(pool);
 	pools_look(pools);
 	serve_all(pool);
 	if (pools->policy.is_draining)

@@ -25,6 +25,7 @@ enum pool_refusal {
 	POOL_NO_SPACE,     /* the instance's record could not be reserved */
 	POOL_FUNCTION_GONE,
 	POOL_ENDING,    /* the host ends, and has waited long enough */
+	POOL_UNBUILT,   /* no program could be made of its file */
 	POOL_THROTTLED, /* it keeps dying; see policy.h */
 	POOL_REFUSAL_COUNT
 };

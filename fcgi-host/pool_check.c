@@ -12,6 +12,16 @@ pool_look_held(struct pool *pool)
 }
 
 void
+pool_refuse_unbuilt(struct pool *pool)
+{
+	const struct fleet *fleet = pool->pools->fleet;
+
+	if (pool->policy.is_held && fleet->ops->is_unbuilt != NULL &&
+	    fleet->ops->is_unbuilt(fleet->ops_arg, pool->function))
+		pool_refuse_all(pool, POOL_UNBUILT);
+}
+
+void
 pools_look_again(struct pools *pools, const char *name)
 {
 	struct pool *pool = pool_find(pools, name);

@@ -99,6 +99,8 @@ void pool_spare_boot(struct pool *pool);
 /* Notes whether nothing of it may be started yet. */
 void pool_look_held(struct pool *pool);
 void pool_refuse_first(struct pool *pool, enum pool_refusal why);
+/* Nobody waits for what cannot be built. */
+void pool_refuse_unbuilt(struct pool *pool);
 void pool_refuse_all(struct pool *pool, enum pool_refusal why);
 
 #endif

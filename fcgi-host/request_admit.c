@@ -303,6 +303,8 @@ refused(void *arg, enum pool_refusal why)
 		[POOL_SHORTAGE] = { 503, "the host is short of descriptors, "
 		    "processes or memory" },
 		[POOL_ENDING] = { 503, "the host is ending" },
+		[POOL_UNBUILT] =
+		    { 500, "the function's program could not be built" },
 		[POOL_THROTTLED] = { 502, "the function ended before its first "
 		    "answer, again and again; it is tried anew soon" },
 	};

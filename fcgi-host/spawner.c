@@ -297,6 +297,10 @@ open_everything(struct spawner *spawner, const struct programs *programs,
 	if (error != 0)
 		give_up(spawner, "places", "%s", problem);
 	open_logs(spawner);
+	spawner->site.built = built_new(spawner->places.state_fd, problem,
+	    sizeof(problem));
+	if (spawner->site.built == NULL)
+		give_up(spawner, "built", "%s", problem);
 	spawner->tenants = tenants_new(spawner->places.state_fd, problem,
 	    sizeof(problem));
 	if (spawner->tenants == NULL ||
@@ -377,7 +381,7 @@ make_rooms(struct spawner *spawner, const struct programs *programs)
 	sandboxes_put_behind(spawner->sandboxes, spawner->conf->hot_nice);
 	spawner->site = (struct launch_site){ .host = spawner->host,
 		.sandboxes = spawner->sandboxes, .tenants = spawner->tenants,
-		.images = open_images(spawner),
+		.images = open_images(spawner), .built = spawner->site.built,
 		.cgroup = &spawner->cgroup,
 		.functions_fd = places->functions_fd,
 		.data_fd = places->data_fd, .state_fd = places->state_fd,
@@ -412,6 +416,7 @@ end(struct spawner *spawner)
 	registry_free(spawner->registry);
 	tenant_logs_free(spawner->tenant_logs);
 	tenants_free(spawner->tenants);
+	built_free(spawner->site.built);
 	images_free(spawner->site.images);
 	sandbox_host_free(spawner->host);
 	close_fd(&spawner->accounting_fd);

@@ -41,6 +41,7 @@ spawner_gateway_gone(void *arg, const struct ctl_instance_gone *gone)
 	struct spawner *spawner = arg;
 	struct parcel *parcel;
 
+	built_over(spawner->site.built, gone->id);
 	if (spawner_shell_gone(spawner, gone))
 		return;
 	parcel = parcel_new(CTL_INSTANCE_GONE);
@@ -441,6 +442,7 @@ on_down(void *arg, int wait_status)
 	spawner->gateway_down_us = loop_clock_us();
 	/* init sees the hang-up too; this is for one that does not care. */
 	sandboxes_disown(spawner->sandboxes);
+	built_disown(spawner->site.built);
 	spawner_shells_forget(spawner);
 	spawner->is_drained = false;
 	if (spawner->phase == SPAWNER_DRAINED) {

@@ -30,6 +30,7 @@ tell_del(void *arg, const char *name)
 	struct spawner *spawner = arg;
 	struct parcel *parcel = parcel_new(CTL_FN_DEL);
 
+	built_drop(spawner->site.built, name);
 	if (parcel != NULL)
 		memcpy(parcel->msg.u.name.name, name, strlen(name) + 1);
 	child_send(spawner->gateway, parcel);
@@ -55,6 +56,7 @@ on_put(struct spawner *spawner, const struct ctl_msg *msg, int *fd)
 		    function->tenant);
 		function->image_changed = images_changed(spawner->site.images,
 		    conf_runtime_by_name(spawner->conf, function->runtime));
+		built_keep(spawner->site.built, function);
 		function->secrets = secrets_mark(spawner->conf, function);
 		child_send(spawner->gateway, parcel_ref(parcel));
 	} else if (log_limit_pass(&limit, 1, 60000, loop_clock_us(), &suppressed))

@@ -78,6 +78,7 @@ struct sandbox_plan {
 	 * 0: none where the cgroup bounds processes, else sixty-four times
 	 * `processes` */
 	uint64_t uid_processes;
+	uint64_t file_bytes; /* the largest file that it writes; 0: 1 GiB */
 	bool is_memory_in_cgroup; /* else RLIMIT_DATA stands in for it */
 	bool is_processes_in_cgroup; /* else RLIMIT_NPROC does */
 	int cgroup_fd; /* the leaf, or -1 */

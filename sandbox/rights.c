@@ -58,7 +58,9 @@ rights_limit(const struct rights_limits *limits)
 		if (error != 0)
 			return error;
 	}
-	if (limits->data_bytes != 0)
+	if (limits->file_bytes != 0)
+		error = limit_set(RLIMIT_FSIZE, limits->file_bytes);
+	if (error == 0 && limits->data_bytes != 0)
 		error = limit_set(RLIMIT_DATA, limits->data_bytes);
 	if (error == 0 && limits->processes != 0)
 		error = limit_set(RLIMIT_NPROC, limits->processes);

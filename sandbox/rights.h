@@ -13,6 +13,7 @@
 struct rights_limits {
 	uint64_t data_bytes; /* RLIMIT_DATA; 0: none */
 	uint64_t processes;  /* RLIMIT_NPROC, counted over the uid; 0: none */
+	uint64_t file_bytes; /* RLIMIT_FSIZE; 0: 1 GiB */
 };
 
 /* Open files of a program. */

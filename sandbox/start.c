@@ -260,6 +260,7 @@ fill_enter(struct enter *enter, const struct sandbox_host *host,
 	enter->limits.data_bytes = plan->is_memory_in_cgroup ? 0 :
 	    plan->memory_bytes;
 	enter->limits.processes = limit_of_processes(plan);
+	enter->limits.file_bytes = plan->file_bytes;
 	enter->last_capability = host->last_capability;
 	enter->abi = host->abi;
 	enter->seccomp = &host->seccomp[filter_of(plan)];

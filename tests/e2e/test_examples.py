@@ -266,6 +266,24 @@ def test_the_table_of_moods_is_that_of_the_sentences(tmp_path):
     assert len(made) < 8192
 
 
+def test_a_picture_is_computed(host, tmp_path):
+    answer = ask(host, "julia?size=101&re=-0.4&im=0.6")
+    assert answer.header("Content-Type") == "image/bmp"
+    identify, = programs.need("identify")
+    (tmp_path / "x.bmp").write_bytes(answer.body)
+    assert subprocess.run([identify, "-format", "%wx%h %m %k", tmp_path / "x.bmp"],
+                          check=True, stdout=subprocess.PIPE
+                          ).stdout.startswith(b"101x101 BMP")
+    assert ask(host, "julia?size=101&re=-0.4&im=0.6").body == answer.body
+    assert len(set(answer.body[54:])) > 20
+
+
+@pytest.mark.parametrize("query", ["size=1", "size=1001", "size=x", "size=", "re=nan",
+                                   "im=3", "re=1e999", "size=0x"])
+def test_a_picture_of_nothing_is_refused(host, query):
+    assert ask(host, f"julia?{query}").status == 400
+
+
 def test_words_are_counted_and_notes_are_kept(host):
     assert ask_json(host, "words", b"one two two")["distinct"] == 2
     assert "milk and bread" in ask(host, "notes", b"milk and bread").text

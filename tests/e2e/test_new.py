@@ -11,6 +11,7 @@ import pytest
 STARTERS = {
     "sh": ("sh", 0o755), "python": ("py", 0o644), "php": ("php", 0o644),
     "perl": ("psgi", 0o644), "ruby": ("ru", 0o644), "node": ("mjs", 0o644),
+    "c": ("c", 0o644),
 }
 FIRST = 1900000000
 

@@ -18,7 +18,7 @@
 
 static struct stage stage;
 static struct function *function;
-static bool has_otherwise;
+static bool has_otherwise, is_build;
 static unsigned found_count, settled_count;
 static enum ctl_check found_state;
 static char found_text[CTL_CHECK_TEXT_MAX + 1];
@@ -38,6 +38,14 @@ otherwise(void *arg, const struct function *one)
 	(void)arg;
 	(void)one;
 	return has_otherwise;
+}
+
+static bool
+builds(void *arg, const struct function *one)
+{
+	(void)arg;
+	(void)one;
+	return is_build;
 }
 
 static struct cgi_env *
@@ -70,7 +78,7 @@ settled(void *arg)
 }
 
 static const struct checks_ops ops = { .find = find,
-	.has_otherwise = otherwise, .env = env, .found = found,
+	.has_otherwise = otherwise, .is_build = builds, .env = env, .found = found,
 	.settled = settled };
 
 static int
@@ -81,7 +89,7 @@ setup(void **state)
 	(void)state;
 	stage_open(&stage, NULL);
 	stage.checks = checks_new(&stage.fleet, stage.pools, &ops, NULL);
-	has_otherwise = false;
+	has_otherwise = is_build = false;
 	found_count = settled_count = 0;
 	info = stage_function("f", true);
 	info.limits.value[LIMIT_QUEUE_TIMEOUT_MS] = 60000;
@@ -296,6 +304,54 @@ a_sandbox_that_cannot_be_made_is_told_and_a_shortage_is_tried_again(
 	assert_int_equal(stage_log_count(&stage, "\"check\""), 0);
 }
 
+/* Else one of its processes could write what is served already. */
+static void
+a_build_is_sound_when_none_of_its_processes_lives(void **state)
+{
+	struct actor *actor;
+
+	(void)state;
+	is_build = true;
+	actor = begin();
+	actor_close(actor);
+	actor_report(actor, INIT_EXIT, EXITS(0));
+	stage_turn(&stage, 0);
+	assert_true(actor->is_killed);
+	assert_int_equal(found_count, 0);
+	assert_true(checks_is_busy(stage.checks));
+	stage_gone(&stage, actor, 9);
+	stage_turn(&stage, 0);
+	assert_found(CTL_CHECK_SOUND, "");
+	assert_int_equal(function->check_again_us, 0);
+	stage_settle(&stage);
+	assert_int_equal(stage_log_count(&stage, "\"reason\":\"build\""), 1);
+}
+
+static void
+a_build_that_was_killed_may_be_tried_again_and_one_that_failed_not(void **state)
+{
+	struct actor *actor;
+
+	(void)state;
+	is_build = true;
+	actor = begin();
+	stage_gone(&stage, actor, 9);
+	stage_turn(&stage, 0);
+	assert_found(CTL_CHECK_UNSOUND, "the build was killed");
+	assert_true(function->check_again_us != 0);
+	function->check = CTL_CHECK_NONE;
+	found_count = 0;
+	checks_want(stage.checks, function, CHECK_LISTED);
+	stage_turn(&stage, 0);
+	actor = stage_last(&stage);
+	stage_up(&stage, actor);
+	assert_true(actor_order(actor));
+	ends(actor, EXITS(1));
+	assert_found(CTL_CHECK_UNSOUND,
+	    "the build exits with 1 and says nothing");
+	assert_int_equal(function->check_again_us, 0);
+}
+
 static void
 a_change_ends_the_check_of_what_was(void **state)
 {
@@ -416,6 +472,9 @@ main(void)
 		TEST(a_program_that_is_not_there_says_nothing_of_the_file),
 		TEST(one_whose_sandbox_dies_is_unsound),
 		TEST(a_sandbox_that_cannot_be_made_is_told_and_a_shortage_is_tried_again),
+		TEST(a_build_is_sound_when_none_of_its_processes_lives),
+		TEST(
+		    a_build_that_was_killed_may_be_tried_again_and_one_that_failed_not),
 		TEST(a_change_ends_the_check_of_what_was),
 		TEST(it_has_a_record_that_its_tenant_pays),
 		TEST(nothing_begins_before_all_functions_are_known),

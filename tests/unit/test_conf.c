@@ -337,6 +337,12 @@ a_runtime_that_cannot_work_is_refused(void **state)
 	    "f.ini:1: [runtime sh] has no extensions; write extensions = py\n");
 	refused_for("[runtime a]\nextensions = x\ncommand = sh\n",
 	    "f.ini:3: command: \"sh\" is no absolute path");
+	refused_for("[runtime a]\nextensions = x\ncommand = /bin/a\n"
+	    "build = gcc\n", "f.ini:4: build: \"gcc\" is no absolute path");
+	refused_for("[runtime a]\nextensions = x\ncommand = /bin/a\n"
+	    "check = /bin/c\nbuild = /bin/b\n",
+	    "f.ini:5: build: it is the check of its files, and by one "
+	    "runtime; take check and otherwise out");
 	refused_for("[runtime a]\nextensions = x\ncommand = /bin/sh \"x' y\n",
 	    "f.ini:3: command: no program, an open quote");
 	refused_for("[runtime a]\nextensions = x\ncommand = /bin/a\n"

@@ -4,7 +4,7 @@ import shutil
 import subprocess
 import tempfile
 
-from lib import alone, programs
+from lib import alone, programs, runtimes
 
 TREE = programs.TREE / "functions/c"
 SOURCES = programs.HERE / "runtime/c"
@@ -18,14 +18,6 @@ handler(struct fcgi_request *request)
 """
 
 
-def archive(installed):
-    for path in (installed.libexec / "functions/c/libfunction.a",
-                 installed.libexec / "runtimes/c/libfunction.a"):
-        if path.exists():
-            return path
-    raise AssertionError("libfunction.a was not built")
-
-
 class Kit:
     """fcgi-host-cc as it is installed, and a folder for programs; below `where`, as
     a sandbox shows nothing of /tmp."""
@@ -34,7 +26,7 @@ class Kit:
         self.dir = pathlib.Path(tempfile.mkdtemp(prefix="fh-c-", dir=where))
         self.dir.chmod(0o755)
         shutil.copytree(TREE, self.dir / "c")
-        shutil.copy(archive(installed), self.dir / "c")
+        shutil.copy(runtimes.find_archive(installed), self.dir / "c")
         self.driver = self.dir / "c/fcgi-host-cc"
 
     def __enter__(self):

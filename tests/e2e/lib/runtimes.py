@@ -54,6 +54,15 @@ def python(installed):
     return found
 
 
+def find_archive(installed):
+    """What is linked into functions in C."""
+    for path in (installed.libexec / "functions/c/libfunction.a",
+                 installed.libexec / "runtimes/c/libfunction.a"):
+        if path.exists():
+            return path
+    raise AssertionError("libfunction.a was not built")
+
+
 class Place:
     """A folder with all of them, as `make install` lays them out, that is not below
     one of a sandbox's own, as /tmp is.  A context, or remove()."""
@@ -68,6 +77,8 @@ class Place:
         for name in ("perl", "ruby"):
             shutil.copytree(programs.TREE / "functions" / name, self.dir,
                             dirs_exist_ok=True)
+        shutil.copytree(programs.TREE / "functions/c", self.dir / "c")
+        shutil.copy(find_archive(installed), self.dir / "c")
         if find_python(installed):
             shutil.copy(python(installed), self.dir)
 
