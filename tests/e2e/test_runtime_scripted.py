@@ -104,6 +104,12 @@ def test_requests_come_on_one_connection_that_is_kept(language):
             assert answer.text.split()[2] == str(count)
 
 
+def test_a_child_s_stdin_is_no_socket_of_ours(language):
+    with alone(language) as program:
+        assert program.fetch("/stdin").text == "/dev/null\n"
+        assert program.fetch("/hello").is_complete
+
+
 def test_a_client_that_takes_nothing_holds_the_writer_up(language):
     with alone(language) as program, program.connect() as connection:
         connection.send(scripted.request("/flood"))

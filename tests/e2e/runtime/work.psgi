@@ -128,6 +128,7 @@ my %parts = (
 			$writer->write("parent\n");
 		};
 	} } qw(exits fills child childdies childleaves)),
+	stdin => sub { text(`readlink /proc/self/fd/0; cat`) },
 	loaded => sub { text(join ' ', sort keys %INC) },
 );
 

@@ -227,6 +227,10 @@ module Parts
     end
   end
 
+  def stdin(_env)
+    text(`readlink /proc/self/fd/0; cat`)
+  end
+
   def loaded(_env)
     text($LOADED_FEATURES.join("\n"))
   end
