@@ -6,6 +6,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "functions/common/child.h"
+
 #define PIECE_BYTES (16 * 1024)
 #define FIELD_NAME_MAX 200
 
@@ -18,7 +20,9 @@ int
 request_init(struct fcgi_request *request, int fd)
 {
 	memset(request, 0, sizeof(*request));
-	return FCGX_InitRequest(&request->fcgi, fd, 0) == 0 ? 0 : -ENOMEM;
+	if (FCGX_InitRequest(&request->fcgi, fd, 0) != 0)
+		return -ENOMEM;
+	return child_init();
 }
 
 int
@@ -335,7 +339,12 @@ request_serve(struct fcgi_request *request)
 
 	request->body_left = read_length(fcgi_param(request, "CONTENT_LENGTH"));
 	answer_begin(request);
+	child_watch(&request->fcgi);
 	result = handler(request);
+	child_watch(NULL);
+	/* it comes back from the function, and ends as a program does */
+	if (child_is_one())
+		exit(result == 0 ? EXIT_SUCCESS : EXIT_FAILURE);
 	if (result != 0 && !request->is_gone && !request->is_refused)
 		fprintf(stderr, "fcgi-host: the handler returned %d, which is "
 		    "no success\n", result);

@@ -1,11 +1,9 @@
 #include "functions/python/serve.h"
 
-#include <fcntl.h>
-#include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
+#include "functions/common/child.h"
 #include "functions/common/record.h"
 #include "functions/python/answer.h"
 #include "functions/python/input.h"
@@ -15,34 +13,6 @@ static const char failure[] = "Status: 500 Internal Server Error\r\n"
     "Content-Type: text/plain; charset=utf-8\r\n"
     "Content-Length: 22\r\n\r\n";
 static const char failure_body[] = "Internal Server Error\n";
-
-/* While the function runs; NULL: it does not. */
-static FCGX_Request *served;
-static bool is_child;
-
-/*
- * Of a fork by the function.  The child has its parent's sockets: what it writes,
- * to its own end of the request too, would stand in the parent's answer, and it
- * would take the next request.
- */
-static void
-child_forget(void)
-{
-	int null;
-
-	if (served == NULL)
-		return;
-	is_child = true;
-	null = open("/dev/null", O_RDWR | O_CLOEXEC);
-	if (null < 0) {
-		close(served->ipcFd);
-		close(served->listen_sock);
-		return;
-	}
-	(void)dup3(null, served->ipcFd, O_CLOEXEC);
-	(void)dup3(null, served->listen_sock, O_CLOEXEC);
-	close(null);
-}
 
 /* It comes back from the function, and ends as a program does. */
 static _Noreturn void
@@ -65,7 +35,7 @@ serve_init(struct server *server, int fd)
 	if (server->input_type == NULL || server->answer_type == NULL ||
 	    environ_init(&server->environ) < 0)
 		return -1;
-	if (pthread_atfork(NULL, NULL, child_forget) != 0) {
+	if (child_init() < 0) {
 		PyErr_NoMemory();
 		return -1;
 	}
@@ -217,7 +187,7 @@ run(struct server *server, Answer *answer, PyObject *environ)
 	PyObject *result = NULL;
 	int error = -1;
 
-	served = &server->request;
+	child_watch(&server->request);
 	if (start_response != NULL)
 		result = PyObject_Vectorcall(server->application, arguments, 2,
 		    NULL);
@@ -225,8 +195,8 @@ run(struct server *server, Answer *answer, PyObject *environ)
 	if (result != NULL)
 		error = put_result(answer, result);
 	Py_XDECREF(result);
-	served = NULL;
-	if (is_child)
+	child_watch(NULL);
+	if (child_is_one())
 		child_end(error);
 	return error;
 }

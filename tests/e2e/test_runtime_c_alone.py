@@ -308,6 +308,15 @@ def test_a_function_s_children_end_by_sigterm(alone):
     assert alone.fetch("/forks").text == str(int(signal.SIGTERM))
 
 
+@pytest.mark.parametrize("query, code", [("result=0", 0), ("result=-5", 1),
+                                         ("exits&result=7", 7)])
+def test_a_child_that_was_forked_answers_nobody(alone, query, code):
+    for _ in range(3):
+        answer = alone.fetch(f"/comes?{query}")
+        assert answer.is_complete and answer.text == \
+            f"begun parent {code} {alone.process.pid}", answer
+
+
 def test_a_child_has_no_socket_of_ours(alone):
     found = alone.fetch("/child").text
     assert "socket:" not in found and "0 -> /dev/null" in found, found

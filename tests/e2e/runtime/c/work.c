@@ -237,6 +237,27 @@ do_forks(struct fcgi_request *request)
 	return fcgi_printf(request, "%d", WTERMSIG(status));
 }
 
+/* A child that comes back with the result of the URL, or exits with it. */
+static int
+do_comes(struct fcgi_request *request)
+{
+	int status = 0, result = atoi(fcgi_query(request, "result"));
+	pid_t child;
+
+	fcgi_puts(request, "begun ");
+	fcgi_flush(request);
+	child = fork();
+	if (child == 0) {
+		if (fcgi_query(request, "exits") != NULL)
+			exit(result);
+		fcgi_puts(request, "child ");
+		return result;
+	}
+	waitpid(child, &status, 0);
+	return fcgi_printf(request, "parent %d %d", WEXITSTATUS(status),
+	    getpid());
+}
+
 static volatile sig_atomic_t alarms;
 
 static void
@@ -276,7 +297,8 @@ static const struct {
 	{ "/fail-later", do_fail_later }, { "/print", do_print },
 	{ "/large", do_large }, { "/alloc", do_alloc }, { "/long", do_long },
 	{ "/endless", do_endless }, { "/crash", do_crash },
-	{ "/child", do_child }, { "/forks", do_forks }, { "/alarm", do_alarm },
+	{ "/child", do_child }, { "/comes", do_comes },
+	{ "/forks", do_forks }, { "/alarm", do_alarm },
 };
 
 int
