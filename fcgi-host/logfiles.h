@@ -14,9 +14,10 @@
 
 #include "fcgi-host/log.h"
 
-/* Of one file, and of all, while they wait for a descriptor. */
-#define LOGFILES_HELD_MAX (64u * 1024)
-#define LOGFILES_HELD_ALL (4u * 1024 * 1024)
+/* Of one file, and of all, while they wait for a descriptor: what a function may write
+ * in ten seconds, in lines as they are, fits, however slow the answer is. */
+#define LOGFILES_HELD_MAX (512u * 1024)
+#define LOGFILES_HELD_ALL (8u * 1024 * 1024)
 #define LOGFILES_MAX 2048 /* that are open, or waited for */
 /* Of the two above, what one tenant has at most: else who writes to a thousand logs
  * would leave the others no place. */

@@ -197,6 +197,30 @@ a_full_file_is_rotated_and_so_many_are_kept(void **state)
 }
 
 static void
+a_rotation_that_was_cut_off_goes_on_with_what_is_there(void **state)
+{
+	char to[PATH_MAX];
+
+	(void)state;
+	NEED_ROOT();
+	set_conf("function_log_size = 64K\nfunction_log_keep = 4\n");
+	assert_int_not_equal(fill("alice/f"), 0);
+	assert_int_not_equal(fill("alice/f"), 0);
+	/* as if killed behind the first rename, and behind the last */
+	snprintf(to, sizeof(to), "%s", path_of("alice/f.log.3"));
+	assert_int_equal(rename(path_of("alice/f.log.1"), to), 0);
+	snprintf(to, sizeof(to), "%s", path_of("alice/f.log.1"));
+	assert_int_equal(rename(path_of("alice/f.log"), to), 0);
+	assert_int_not_equal(fill("alice/f"), 0);
+	assert_int_not_equal(fill("alice/f"), 0);
+	assert_int_not_equal(size_of("alice/f.log"), -1);
+	assert_int_not_equal(size_of("alice/f.log.1"), -1);
+	assert_int_not_equal(size_of("alice/f.log.2"), -1);
+	assert_int_equal(size_of("alice/f.log.3"), -1); /* the hole moves on */
+	assert_int_not_equal(size_of("alice/f.log.4"), -1);
+}
+
+static void
 what_is_not_full_is_appended_to_step_by_step(void **state)
 {
 	uint32_t room = 0;
@@ -395,6 +419,7 @@ main(void)
 		TEST(folders_and_files_are_roots_and_the_tenant_may_read_them),
 		TEST(a_group_that_is_not_the_tenants_alone_loses_its_right),
 		TEST(a_full_file_is_rotated_and_so_many_are_kept),
+		TEST(a_rotation_that_was_cut_off_goes_on_with_what_is_there),
 		TEST(what_is_not_full_is_appended_to_step_by_step),
 		TEST(at_the_tenants_ceiling_the_oldest_that_nobody_writes_to_go),
 		TEST(where_nothing_can_go_it_is_refused_until_there_is_room),
