@@ -309,11 +309,22 @@ def _say(text):
     print(f"fcgi-host-python: {text}", file=sys.stderr)
 
 
-def _environment(folder):
+def _entries(folder):
+    """What may be there of what a function's folder can hold: to ask for each is
+    dearer than to read the folder, where it may be read."""
+    try:
+        return os.listdir(folder)
+    except OSError:
+        return ["lib", ".venv", "venv"]
+
+
+def _environment(folder, names):
     """A virtual environment's packages below folder, and whether the machine's
     packages are there beside them; or (None, True)."""
     version = "python%d.%d" % sys.version_info[:2]
     for name in (".venv", "venv"):
+        if name not in names:
+            continue
         place = f"{folder}/{name}"
         packages = f"{place}/lib/{version}/site-packages"
         if os.path.isdir(packages):
@@ -342,10 +353,10 @@ def _set_path(folder, extra):
                if path.endswith(("/dist-packages", "/site-packages"))]
     standard = [path for path in sys.path if path not in machine]
     named = [path for path in (extra or "").split(":") if path]
-    lib = f"{folder}/lib"
-    sys.path[:] = [folder, *named, *standard,
-                   *([lib] if os.path.isdir(lib) else ())]
-    packages, takes_machine = _environment(folder)
+    names, lib = _entries(folder), f"{folder}/lib"
+    has_lib = "lib" in names and os.path.isdir(lib)
+    sys.path[:] = [folder, *named, *standard, *([lib] if has_lib else ())]
+    packages, takes_machine = _environment(folder, names)
     if packages is not None:
         import site
         site.addsitedir(packages)
@@ -361,8 +372,7 @@ def load(file, extra):
     # a function of the name of a standard module does not take its place
     if name in sys.modules or name in sys.stdlib_module_names:
         name = "function_" + name
-    with open(file, "rb") as source:
-        code = compile_source(source.read(), file)  # load.c
+    code = compile_file(file)  # load.c
     module = type(sys)(name)
     module.__file__ = file
     sys.modules[name] = module

@@ -109,6 +109,27 @@ def test_one_that_cannot_be_loaded_ends_behind_its_500(installed, tmp_path):
         assert made.log().count("ZeroDivisionError") == 1
 
 
+@pytest.mark.parametrize("size", [1, 8191, 8192, 8193, 100000])
+def test_a_function_s_file_is_read_whole(installed, tmp_path, size):
+    file = tmp_path / "long.py"
+    code = "def handler(request):\n    return 'to the end'\n"
+    file.write_text("#" * max(0, size - len(code) - 1) + "\n" + code)
+    with pyhost.Alone(installed, file) as made:
+        assert made.fetch("/").text == "to the end"
+
+
+@pytest.mark.parametrize("data,words", [
+    (b"handler = print\0", "null byte"), (None, "No such file or directory")])
+def test_a_file_that_is_no_source_says_so(installed, tmp_path, data, words):
+    file = tmp_path / "none.py"
+    if data is not None:
+        file.write_bytes(data)
+    with pyhost.Alone(installed, file) as made:
+        assert made.fetch("/").status == 500
+        assert made.wait() == 1
+        assert words in made.log()
+
+
 def test_a_function_s_own_stream_over_stdout_is_flushed_with_the_request(alone):
     assert alone.fetch("/print-own").text == "printed"
     alone.wait_log("by a stream of its own\n")
