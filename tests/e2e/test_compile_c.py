@@ -81,6 +81,34 @@ def test_the_other_files_beside_a_main_c_are_parts_of_it(kit, folder):
     assert answer(folder / "sum.fcgi") == "42"
 
 
+@pytest.mark.parametrize("name", ["-v.c", "--help.c", "a;b.c", "$(id).c",
+                                  "*.c", "a\nb.c"])
+def test_no_name_of_a_file_is_an_option(kit, folder, name):
+    (folder / "main.c").write_text("int part(void);\n" + chost.HANDLER %
+                                   '\treturn fcgi_printf(request, "%d", part());')
+    (folder / name).write_text("int\npart(void)\n{\n\treturn 42;\n}\n")
+    done = kit.run("main.c", cwd=folder)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+    assert answer(folder / "main.fcgi") == "42"
+    (folder / "main.fcgi").unlink()
+    lone = folder / f"{name[:-2]}lone.c"
+    lone.write_text(chost.HANDLER % '\treturn fcgi_puts(request, "lone");')
+    done = kit.run("-o", "it.fcgi", "--", lone.name, cwd=folder)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert answer(folder / "it.fcgi") == "lone"
+
+
+@pytest.mark.parametrize("name", ["@part.c", "main.c"])
+def test_a_file_of_options_for_gcc_is_refused(kit, folder, name):
+    (folder / "main.c").write_text(chost.HANDLER % "\t(void)request;\n\treturn 0;")
+    (folder / "@part.c").write_text(f"-wrapper {folder}/wrapper")
+    wrapper = folder / "wrapper"
+    wrapper.write_text(f"#!/bin/sh\ntouch {folder}/run\n")
+    wrapper.chmod(0o755)
+    assert "@part.c: gcc takes" in refuse(kit, folder, name)
+    assert not (folder / "run").exists()
+
+
 def test_the_other_files_beside_another_file_are_none_of_it(kit, folder):
     (folder / "broken.c").write_text("int x\n")
     (folder / "whole.c").write_text(chost.HANDLER % "\t(void)request;\n\treturn 0;")
