@@ -101,6 +101,46 @@ the_same_report_again_changes_nothing_and_any_other_does(void **state)
 }
 
 static void
+served_by_another_runtime_it_is_the_same_report_still(void **state)
+{
+	struct catalog *catalog = catalog_new();
+	struct ctl_function info = named("a", "1");
+	struct function *old, *now;
+
+	(void)state;
+	strcpy(info.runtime, "first");
+	info.is_fastcgi = 1;
+	assert_int_equal(catalog_put(catalog, &info, "A=1", 4), 0);
+	old = function_ref(catalog_find(catalog, "a"));
+	assert_int_equal(function_set_check(old, CTL_CHECK_OTHERWISE, "x"), 0);
+	assert_int_equal(catalog_serve_by(catalog, old, "second", false), 0);
+	now = catalog_find(catalog, "a");
+	assert_ptr_not_equal(now, old);
+	assert_string_equal(now->info.runtime, "second");
+	assert_int_equal(now->info.is_fastcgi, 0);
+	assert_int_equal(now->info.is_otherwise, 1);
+	assert_int_equal(now->check, CTL_CHECK_OTHERWISE);
+	assert_string_equal(now->check_text, "x");
+	assert_memory_equal(buf_head(&now->env), "A=1", 4);
+	/* who holds the old one keeps it, and it is nobody's to change */
+	assert_string_equal(old->info.runtime, "first");
+	assert_int_equal(catalog_serve_by(catalog, old, "third", false),
+	    -ENOENT);
+	function_unref(old);
+	assert_int_equal(catalog_put(catalog, &info, "A=1", 4), 1);
+	assert_ptr_equal(catalog_find(catalog, "a"), now);
+	assert_int_equal(catalog_serve_by(catalog, now, NULL, false), 0);
+	now = catalog_find(catalog, "a");
+	assert_string_equal(now->info.runtime, "first");
+	assert_int_equal(now->info.is_fastcgi, 1);
+	assert_int_equal(now->info.is_otherwise, 0);
+	info.is_chosen = 1;
+	assert_int_equal(catalog_put(catalog, &info, "A=1", 4), 0);
+	assert_int_equal(catalog_find(catalog, "a")->check, CTL_CHECK_NONE);
+	catalog_free(catalog);
+}
+
+static void
 a_full_catalogue_refuses_the_new_but_still_replaces(void **state)
 {
 	struct catalog *catalog = catalog_new();
@@ -142,6 +182,8 @@ main(void)
 		    a_new_version_is_a_new_function_and_who_holds_the_old_keeps_it),
 		cmocka_unit_test(
 		    the_same_report_again_changes_nothing_and_any_other_does),
+		cmocka_unit_test(
+		    served_by_another_runtime_it_is_the_same_report_still),
 		cmocka_unit_test(
 		    a_full_catalogue_refuses_the_new_but_still_replaces),
 	};

@@ -13,6 +13,8 @@
 #define SH "[runtime sh]\nextensions = sh\nprotocol = cgi\n" \
 	"command = /bin/sh\n"
 
+#define OTHER "[runtime other]\nextensions = o\ncommand = /bin/o\n"
+
 /* For alice/f, of that runtime. */
 static bool
 is_same(const char *before, const char *after, const char *runtime)
@@ -99,6 +101,9 @@ a_runtime_is_seen_by_those_who_use_it(void **state)
 	assert_false(is_same(SH, "[runtime sh]\nextensions = sh\n"
 	    "protocol = cgi\ncommand = /bin/sh -e\n", "sh"));
 	assert_false(is_same(SH, "[host]\n", "sh"));
+	assert_false(is_same(SH, SH "check = /bin/sh -n\n", "sh"));
+	assert_false(is_same(SH "check = /bin/sh -n\n" OTHER,
+	    SH "check = /bin/sh -n\notherwise = other\n" OTHER, "sh"));
 	/* other extensions: the scanner says whose runtime it is */
 	assert_true(is_same(SH, "[runtime sh]\nextensions = sh bash\n"
 	    "protocol = cgi\ncommand = /bin/sh\n", "sh"));

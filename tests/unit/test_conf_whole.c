@@ -216,6 +216,33 @@ of_a_sidecar_they_are_lowered_to_what_may_be(void **state)
 	conf_unref(conf);
 }
 
+#define A "[runtime a]\nextensions = x\ncommand = /bin/a\n"
+#define B "[runtime b]\ncommand = /bin/b\n"
+
+static void
+whom_a_check_gives_its_files_is_another_runtime_that_keeps_them(void **state)
+{
+	(void)state;
+	conf_unref(conf_of(A "check = /bin/a -n\notherwise = b\n" B));
+	conf_refused(A "check = a -n\n", "f.ini:4: check: \"a\" is no "
+	    "absolute path; write it in full, as /usr/bin/php-cgi\n");
+	conf_refused(A "check = /bin/a\notherwise = b\n",
+	    "f.ini:5: otherwise: there is no [runtime b]; add that "
+	    "section\n");
+	conf_refused(A "check = /bin/a\notherwise = a\n",
+	    "f.ini:5: otherwise: [runtime a] must be another one, without "
+	    "otherwise of its own\n");
+	conf_refused(A "check = /bin/a\notherwise = b\n" B
+	    "check = /bin/b\notherwise = c\n[runtime c]\n"
+	    "command = /bin/c\n", "f.ini:5: otherwise: [runtime b] must be "
+	    "another one, without otherwise of its own\n");
+	conf_refused(A "otherwise = b\n" B, "f.ini:4: otherwise: without "
+	    "check nobody says which files are meant; write check = COMMAND, "
+	    "which exits with 2 for them\n");
+	conf_refused(B, "f.ini:1: [runtime b] has no extensions; write "
+	    "extensions = py\n");
+}
+
 int
 main(void)
 {
@@ -230,6 +257,8 @@ main(void)
 		cmocka_unit_test(
 		    a_way_out_is_named_where_one_is_asked_for_or_above),
 		cmocka_unit_test(a_budget_in_money_needs_a_book_and_one_currency),
+		cmocka_unit_test(
+		    whom_a_check_gives_its_files_is_another_runtime_that_keeps_them),
 		cmocka_unit_test(what_agrees_is_taken),
 		cmocka_unit_test(of_a_sidecar_they_are_lowered_to_what_may_be),
 	};
