@@ -29,7 +29,8 @@ def snapshot(host):
             if kept > bound:
                 held[kind] = kept - bound
         facts[f"descriptors of {role}"] = held
-        facts[f"mounts of {role}"] = proc.mounts(pid)
+        # what others mount on the machine meanwhile comes and goes in its roles
+        facts[f"mounts of {role}"] = proc.mounts(pid) - proc.mounts("self")
     facts["processes"] = len(host.instances())
     facts["zombies"] = len([pid for pid in proc.descendants(host.pid)
                             if (proc.stat(pid) or " Z")[1] == "Z"])

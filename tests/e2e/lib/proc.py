@@ -1,4 +1,5 @@
 """Facts about processes, from /proc."""
+import collections
 import ctypes
 import os
 import pathlib
@@ -178,8 +179,10 @@ def cgroup_v2(pid):
 
 
 def mounts(pid):
-    return len(pathlib.Path(f"/proc/{pid}/mountinfo").read_text()
-               .splitlines())
+    """{mount point: how many are there}"""
+    return collections.Counter(
+        line.split()[4] for line in
+        pathlib.Path(f"/proc/{pid}/mountinfo").read_text().splitlines())
 
 
 def has_landlock():
