@@ -154,7 +154,10 @@ read_program(char *const argv[], int in_fd, const struct logs_taker *taker)
 	if (WIFEXITED(status) && WEXITSTATUS(status) == 127)
 		(void)cmd_fail("%s is not there: install it", argv[0]);
 	else
-		(void)cmd_fail("%s has failed", argv[0]);
+		(void)cmd_fail("%s has failed%s", argv[0], in_fd >= 0 ? "" :
+		    "; the log of a host that was started by hand is its "
+		    "standard error, unless `log` or `function_logs` names "
+		    "a place");
 	return -EIO;
 }
 
