@@ -7,6 +7,7 @@
 #include "tests/fuzz/fuzz.h"
 
 #include <stdio.h>
+#include <string.h>
 #include <unistd.h>
 
 #include "fcgi-host/books/audit.h"
@@ -19,6 +20,7 @@
 #include "fcgi-host/books/rated.h"
 #include "fcgi-host/books/report.h"
 #include "fcgi-host/civil.h"
+#include "fcgi-host/ctl_msg.h"
 #include "fcgi-host/sock.h"
 #include "tests/fuzz/json.h"
 
@@ -362,8 +364,13 @@ write_rated(struct papers *papers)
 	if (error == 0)
 		check_csv(&papers->out);
 	buf_reset(&papers->out, 0);
-	for (size_t i = 0; error == 0 && i < rated.month_count && i < 4; i++)
-		write_invoice(papers, &rated, &rated.months[i]);
+	for (size_t i = 0; error == 0 && i < rated.month_count && i < 4; i++) {
+		const char *tenant = rated.months[i].tenant;
+
+		/* the command asks for no other one's */
+		if (ctl_segment_ok(tenant, strlen(tenant)))
+			write_invoice(papers, &rated, &rated.months[i]);
+	}
 	rated_free(&rated);
 }
 
