@@ -20,7 +20,9 @@ FOUND = {
 
 @pytest.fixture(scope="module")
 def host(start):
+    # a script, which needs no runtime of ours to be told from a handler
     return start.host({"py/work.py": real.SOURCES / "work.py"},
+                      {"function py/work": {"runtime": "python"}},
                       runtimes=real.runtimes())
 
 

@@ -157,9 +157,11 @@ def test_on_a_terminal_progress_is_shown_and_gives_way_to_faults(
     (tmp_path / "key").write_text("5" * 64)
     words = [tmp_path / "key" if word == "KEY" else word for word in words]
     path = tmp_path / "a.log.zst"
-    text = zstd(made_books.text(made_books.ledger(2000)), "-1")
-    # the numbers of a line are read; that they are doubled takes no time
-    path.write_bytes(text + zstd(b"bad\n") + text * 120)
+    text = made_books.text(made_books.ledger(2000))
+    # the numbers of a line are read; that they are doubled takes no time.  So much
+    # that no machine is through before progress is shown
+    path.write_bytes(zstd(text, "-1") + zstd(b"bad\n") +
+                     zstd(text * 20, "-1", "--long=24") * 50)
     ours, theirs = os.openpty()
     with subprocess.Popen(["taskset", "1", installed.command, "usage", *words,
                            path], env=installed.environment(), stderr=theirs,
