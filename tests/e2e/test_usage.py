@@ -161,7 +161,7 @@ def test_on_a_terminal_progress_is_shown_and_gives_way_to_faults(
     # the numbers of a line are read; that they are doubled takes no time.  So much
     # that no machine is through before progress is shown
     path.write_bytes(zstd(text, "-1") + zstd(b"bad\n") +
-                     zstd(text * 20, "-1", "--long=24") * 50)
+                     zstd(text * 20, "-1", "--long=23") * 50)
     ours, theirs = os.openpty()
     with subprocess.Popen(["taskset", "1", installed.command, "usage", *words,
                            path], env=installed.environment(), stderr=theirs,
