@@ -25,12 +25,13 @@ struct due {
 	enum check_urgency urgency;
 	uint64_t from_us; /* not before */
 	uint64_t settled_us; /* nor, unless somebody waits */
+	uint64_t long_us; /* when it runs, it need not give way before */
 };
 
 struct running {
 	struct tenant *tenant; /* NULL: a free place */
 	char name[CTL_NAME_MAX + 1];
-	uint64_t begun_us;
+	uint64_t begun_us, long_us;
 };
 
 struct check_queue {
@@ -166,6 +167,7 @@ entry_new(struct check_queue *queue, const char *name, const char *tenant,
 		free(entry);
 		return NULL;
 	}
+	entry->long_us = CHECK_QUEUE_LONG_US;
 	entry->tenant->due++;
 	queue->count++;
 	TAILQ_INSERT_TAIL(&queue->entries, entry, in);
@@ -198,14 +200,33 @@ check_queue_put(struct check_queue *queue, const char *name,
 	return 0;
 }
 
+static struct running *
+running_of(struct check_queue *queue, const char *name)
+{
+	for (size_t i = 0; i < CHECK_QUEUE_RUNNING_MAX; i++)
+		if (queue->running[i].tenant != NULL &&
+		    strcmp(queue->running[i].name, name) == 0)
+			return &queue->running[i];
+	return NULL;
+}
+
+static bool
+is_long(const struct running *running, uint64_t now_us)
+{
+	return now_us >= running->begun_us + running->long_us;
+}
+
 int
 check_queue_again(struct check_queue *queue, const char *name,
     const char *tenant, enum check_urgency urgency, uint64_t now_us)
 {
+	const struct running *running = running_of(queue, name);
 	struct due *entry = put(queue, name, tenant, urgency, now_us);
 
 	if (entry == NULL)
 		return -ENOMEM;
+	if (running != NULL && is_long(running, now_us))
+		entry->long_us = 2 * running->long_us;
 	entry->from_us = now_us + (urgency == CHECK_WAITED ?
 	    CHECK_QUEUE_CHANGE_US : CHECK_QUEUE_AGAIN_US);
 	return 0;
@@ -306,16 +327,6 @@ check_queue_pick(const struct check_queue *queue, uint64_t now_us,
 	return best->name;
 }
 
-static struct running *
-running_of(struct check_queue *queue, const char *name)
-{
-	for (size_t i = 0; i < CHECK_QUEUE_RUNNING_MAX; i++)
-		if (queue->running[i].tenant != NULL &&
-		    strcmp(queue->running[i].name, name) == 0)
-			return &queue->running[i];
-	return NULL;
-}
-
 void
 check_queue_begin(struct check_queue *queue, const char *name,
     uint64_t now_us)
@@ -329,6 +340,7 @@ check_queue_begin(struct check_queue *queue, const char *name,
 	place->tenant->is_running = true;
 	memcpy(place->name, entry->name, sizeof(place->name));
 	place->begun_us = now_us;
+	place->long_us = entry->long_us;
 	entry_free(queue, entry);
 }
 
@@ -360,14 +372,19 @@ is_somebody_kept(const struct check_queue *queue, uint64_t now_us)
 	return false;
 }
 
+/* The longest of those that are long; NULL: none is. */
 static const struct running *
-longest(const struct check_queue *queue)
+longest(const struct check_queue *queue, uint64_t now_us)
 {
-	const struct running *found = &queue->running[0];
+	const struct running *found = NULL;
 
-	for (size_t i = 1; i < CHECK_QUEUE_RUNNING_MAX; i++)
-		if (queue->running[i].begun_us < found->begun_us)
-			found = &queue->running[i];
+	for (size_t i = 0; i < CHECK_QUEUE_RUNNING_MAX; i++) {
+		const struct running *one = &queue->running[i];
+
+		if (is_long(one, now_us) && (found == NULL ||
+		    one->begun_us < found->begun_us))
+			found = one;
+	}
 	return found;
 }
 
@@ -379,9 +396,8 @@ check_queue_victim(const struct check_queue *queue, uint64_t now_us)
 	if (running_count(queue) < CHECK_QUEUE_RUNNING_MAX ||
 	    !is_somebody_kept(queue, now_us))
 		return NULL;
-	victim = longest(queue);
-	return now_us < victim->begun_us + CHECK_QUEUE_LONG_US ? NULL :
-	    victim->name;
+	victim = longest(queue, now_us);
+	return victim == NULL ? NULL : victim->name;
 }
 
 /* What is due and waits for a place, or for calm, waits for an event; but what

@@ -8,7 +8,8 @@
  *  - Among equals it is the tenant's turn whose checks took least of late; he rests
  *    four times as long as his last one took, unless he is waited for.
  *  - One at a time; a second one only for a request, and never two of a tenant.
- *  - One that takes long gives way for the request of another tenant.
+ *  - One that takes long gives way for the request of another tenant, and may take
+ *    twice as long the next time: else of three that are long none would ever end.
  *  - A file that is written over and over is looked at when it rests.
  */
 #ifndef FCGI_HOST_CHECK_QUEUE_H
@@ -23,7 +24,7 @@
 #define CHECK_QUEUE_AGAIN_US 1000000 /* after one that could not be begun */
 #define CHECK_QUEUE_REST 4 /* times what the last one took */
 #define CHECK_QUEUE_REST_MAX_US 60000000
-#define CHECK_QUEUE_LONG_US 2000000 /* then it gives way */
+#define CHECK_QUEUE_LONG_US 2000000 /* then it gives way, the first time */
 
 enum check_urgency {
 	CHECK_FOUND,
@@ -41,7 +42,8 @@ void check_queue_free(struct check_queue *queue);
  * change makes it wait anew.  0 or -ENOMEM. */
 int check_queue_put(struct check_queue *queue, const char *name,
     const char *tenant, enum check_urgency urgency, uint64_t now_us);
-/* It was begun and came to nothing: not at once again.  0 or -ENOMEM. */
+/* It was begun and came to nothing: not at once again.  Of one that runs still: it
+ * gives way.  0 or -ENOMEM. */
 int check_queue_again(struct check_queue *queue, const char *name,
     const char *tenant, enum check_urgency urgency, uint64_t now_us);
 /* Harmless when it is not there. */

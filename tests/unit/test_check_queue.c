@@ -246,6 +246,51 @@ one_that_takes_long_gives_way_for_another_tenants_request(void **state)
 	begins("d/1");
 }
 
+/* Whoever is long must make way for the next, and each has its end all the same. */
+static void
+of_many_that_take_long_each_comes_to_its_end(void **state)
+{
+	static const char *const names[] = { "a/1", "b/1", "c/1", "d/1" };
+	const uint64_t takes_us = 3 * CHECK_QUEUE_LONG_US;
+	uint64_t begun_us[4] = { 0 };
+	bool is_over[4] = { false };
+	size_t over = 0;
+
+	(void)state;
+	for (size_t i = 0; i < 4; i++)
+		put(names[i], CHECK_WAITED);
+	for (int turn = 0; turn < 10000 && over < 4; turn++) {
+		const char *name = check_queue_victim(queue, now_us);
+
+		for (size_t i = 0; i < 4; i++) {
+			bool is_victim = name != NULL &&
+			    strcmp(name, names[i]) == 0;
+
+			if (begun_us[i] == 0 || (!is_victim &&
+			    now_us < begun_us[i] + takes_us))
+				continue;
+			begun_us[i] = 0;
+			is_over[i] = !is_victim;
+			over += !is_victim;
+			if (is_victim)
+				assert_int_equal(check_queue_again(queue,
+				    names[i], (char[]){ names[i][0], '\0' },
+				    CHECK_WAITED, now_us), 0);
+			check_queue_over(queue, names[i], now_us);
+			break;
+		}
+		while ((name = pick(true)) != NULL) {
+			size_t i = (size_t)(name[0] - 'a');
+
+			check_queue_begin(queue, name, now_us);
+			begun_us[i] = now_us;
+		}
+		now_us += 10 * MS;
+	}
+	for (size_t i = 0; i < 4; i++)
+		assert_true(is_over[i]);
+}
+
 static void
 what_could_not_be_begun_is_not_tried_at_once(void **state)
 {
@@ -308,6 +353,7 @@ main(void)
 		TEST(while_something_is_started_only_a_request_has_its_check),
 		TEST(what_has_no_room_keeps_nobody),
 		TEST(one_that_takes_long_gives_way_for_another_tenants_request),
+		TEST(of_many_that_take_long_each_comes_to_its_end),
 		TEST(what_could_not_be_begun_is_not_tried_at_once),
 		TEST(what_is_gone_is_forgotten),
 		TEST(tenants_of_whom_nothing_is_left_are_swept_and_the_others_stay),
