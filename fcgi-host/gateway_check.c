@@ -120,6 +120,9 @@ check_env(void *arg, const struct function *function)
 static void
 log_found(struct gateway *gateway, const struct function *function)
 {
+	const char *text = function->check_text == NULL ? "" :
+	    function->check_text;
+	char why[2 * CTL_CHECK_TEXT_MAX + 8];
 	uint32_t suppressed;
 
 	if ((function->check == CTL_CHECK_UNSOUND ||
@@ -129,8 +132,7 @@ log_found(struct gateway *gateway, const struct function *function)
 		log_event(LOG_WARN, "check", "function=%s version=%s "
 		    "suppressed=%u why=\"%s\"", function->info.name,
 		    function->info.version, suppressed,
-		    function->check_text == NULL ? "" :
-		    function->check_text);
+		    log_value(why, sizeof(why), text, strlen(text)));
 }
 
 /* Its pool goes on with what is now in the catalogue under its name. */

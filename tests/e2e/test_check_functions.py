@@ -20,6 +20,7 @@ sound) exit 0 ;;
 script) exit 2 ;;
 unsound) printf '%s:%s: no such word\n\033[31mmore\n' "$1" "$rest" >&2; exit 1 ;;
 odd) exit 7 ;;
+forge) echo '" request=forged text="of bob' >&2; exit 1 ;;
 signal) kill -9 $$ ;;
 flood) echo "$1:1: first words" >&2; yes 'and on and on' >&2 ;;
 much) i=0; while [ $i -lt 3000 ]; do echo "warning number $i"; i=$((i+1)); done >&2; exit 0 ;;
@@ -122,6 +123,15 @@ def test_an_error_of_syntax_stands_in_the_list_before_any_request(host):
     assert not [r for r in host.books.all() if r["type"] == "exec"]
     # and it is served as before: its runtime says what is wrong
     assert host.fetch("/fn/alice/bad").status == 200
+
+
+def test_what_a_check_writes_forges_nothing_in_the_log(host):
+    host.put("alice/forger.solid", "forge\n")
+    line = wait_checked(host, "alice/forger")
+    assert line["check_detail"] == '" request=forged text="of bob'
+    host.wait_log(r'event=check function=alice/forger .*'
+                  r'why="\\" request=forged text=\\"of bob"')
+    assert host.verb("logs", "--request", "forged").stdout == ""
 
 
 def test_a_file_that_the_check_gives_back_is_another_runtimes(host):
