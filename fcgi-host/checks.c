@@ -88,6 +88,7 @@ on_report(void *arg, const struct init_report *report)
 	} else if (report->type == INIT_EXEC_FAILED) {
 		snprintf(why, sizeof(why), "the program of its runtime's %s "
 		    "cannot be executed: %s", check_word(check), strerror(report->value));
+		check_lacks(check);
 		check_tell(check, CTL_CHECK_FAILED, why);
 	} else {
 		check->instance->has_program_status = true;
@@ -283,6 +284,7 @@ checks_failed(struct checks *checks, const struct ctl_instance_failed *failed)
 	} else {
 		snprintf(why, sizeof(why), "the sandbox of its %s cannot be "
 		    "made: %.63s: %s", check_word(check), failed->step, strerror(failed->error));
+		check_lacks(check);
 		check_tell(check, CTL_CHECK_FAILED, why);
 	}
 	bury(check);

@@ -44,7 +44,7 @@ struct checks {
 
 /* "check" or "build". */
 const char *check_word(const struct check *check);
-/* It ended for want of something: a build is tried again, later. */
+/* It came to nothing for want of something: a build is tried again, later. */
 void check_lacks(struct check *check);
 /* Once: what was found of the function. */
 void check_tell(struct check *check, enum ctl_check state, const char *text);

@@ -352,6 +352,37 @@ a_build_that_was_killed_may_be_tried_again_and_one_that_failed_not(void **state)
 	assert_int_equal(function->check_again_us, 0);
 }
 
+/* Another program of the tenant's may go, and so make room. */
+static void
+a_build_that_could_not_be_begun_may_be_tried_again(void **state)
+{
+	(void)state;
+	is_build = true;
+	checks_begin(stage.checks);
+	checks_want(stage.checks, function, CHECK_WAITED);
+	stage_turn(&stage, 0);
+	stage_failed(&stage, stage_last(&stage), EDQUOT);
+	stage_turn(&stage, 0);
+	assert_int_equal(found_state, CTL_CHECK_FAILED);
+	assert_true(function->check_again_us != 0);
+}
+
+static void
+a_build_whose_program_is_not_there_may_be_tried_again(void **state)
+{
+	struct actor *actor;
+
+	(void)state;
+	is_build = true;
+	actor = begin();
+	actor_report(actor, INIT_EXEC_FAILED, ENOENT);
+	stage_turn(&stage, 0);
+	stage_gone(&stage, actor, 9);
+	stage_turn(&stage, 0);
+	assert_int_equal(found_state, CTL_CHECK_FAILED);
+	assert_true(function->check_again_us != 0);
+}
+
 static void
 a_change_ends_the_check_of_what_was(void **state)
 {
@@ -475,6 +506,8 @@ main(void)
 		TEST(a_build_is_sound_when_none_of_its_processes_lives),
 		TEST(
 		    a_build_that_was_killed_may_be_tried_again_and_one_that_failed_not),
+		TEST(a_build_that_could_not_be_begun_may_be_tried_again),
+		TEST(a_build_whose_program_is_not_there_may_be_tried_again),
 		TEST(a_change_ends_the_check_of_what_was),
 		TEST(it_has_a_record_that_its_tenant_pays),
 		TEST(nothing_begins_before_all_functions_are_known),
