@@ -256,15 +256,18 @@ policy_lacks(const struct policy_pool *pool)
 	return serving(pool->count) < least;
 }
 
-/* A sandbox is there, and its program must not be started. */
+/* A sandbox is there, and its program must not be started; or a check is waited for,
+ * which does not begin either. */
 static bool
 waits_for_memory(const struct policy_pool *pool, uint64_t now_us)
 {
 	const uint64_t *count = pool->count;
 
 	if (!pool->policy->is_short || pool->limits == NULL ||
-	    pool->policy->is_over || pool->is_held || is_paused(pool, now_us))
+	    pool->policy->is_over || is_paused(pool, now_us))
 		return false;
+	if (pool->is_held)
+		return pool->waiting > 0;
 	if (pool->waiting > 0 && count[POLICY_IDLE] > 0)
 		return true;
 	return count[POLICY_READY] > pool->spares && (policy_lacks(pool) ||

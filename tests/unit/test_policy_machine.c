@@ -180,6 +180,32 @@ the_next_gives_way_when_the_last_has_ended(void **state)
 	world.pools[2].policy.waiting = 0;
 }
 
+/* Its check is kept from beginning as a start is. */
+static void
+the_idle_give_way_for_who_waits_for_a_check(void **state)
+{
+	(void)state;
+	three_idle();
+	world.pools[2].policy.is_held = true;
+	world_play((const struct row[]) {
+		{ 5, TICK, 0, 0, 0, 0, 0, 3, 0, 0 },
+		{ 6, COME, 2, 1, 1, 0, 0, 0, 0, 0 },
+		{ 7, TICK, 0, 0, 0, 0, 0, 1, 0, 0 },
+		{ 0, END, 0, 0, 0, 0, 0, 0, 0, 0 },
+	});
+	short_set(false);
+	world_play((const struct row[]) {
+		{ 8, TICK, 2, 0, 1, 0, 0, 0, 0, 0 }, /* it is held still */
+		{ 9, TICK, 0, 0, 0, 0, 0, 1, 0, 0 },
+		{ 0, END, 0, 0, 0, 0, 0, 0, 0, 0 },
+	});
+	world.pools[2].policy.is_held = false;
+	world_play((const struct row[]) {
+		{ 10, TICK, 2, 0, 1, 1, 0, 0, 0, 0 },
+		{ 0, END, 0, 0, 0, 0, 0, 0, 0, 0 },
+	});
+}
+
 static void
 what_min_instances_keeps_does_not_give_way(void **state)
 {
@@ -228,6 +254,7 @@ main(void)
 		TEST(a_start_that_is_done_by_then_serves_nobody_yet),
 		TEST(a_spare_serves),
 		TEST(the_idle_give_way_as_long_as_somebody_waits),
+		TEST(the_idle_give_way_for_who_waits_for_a_check),
 		TEST(the_next_gives_way_when_the_last_has_ended),
 		TEST(what_min_instances_keeps_does_not_give_way),
 		TEST(none_is_prepared_meanwhile),
