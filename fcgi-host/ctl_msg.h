@@ -205,7 +205,7 @@ struct ctl_function {
 	/* the spawner's: how often other ids stood behind the tenant's account,
 	 * in this run; instances under the ones before are of no use */
 	uint16_t ids_changed;
-	uint32_t image_changed; /* the same of its runtime's image */
+	uint32_t image_changed; /* the same of its runtimes' images */
 	/* the spawner's: what the files of the administrator's `env_file` were
 	 * at the last reload; another number, other files */
 	uint32_t secrets;

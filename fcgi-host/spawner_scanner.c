@@ -36,6 +36,20 @@ tell_del(void *arg, const char *name)
 	child_send(spawner->gateway, parcel);
 }
 
+/* Of both runtimes by which it may be served: it is the gateway that knows which. */
+static uint32_t
+image_mark(const struct spawner *spawner, const char *name)
+{
+	const struct conf_runtime *runtime = conf_runtime_by_name(
+	    spawner->conf, name);
+	const struct conf_runtime *other = runtime == NULL ||
+	    runtime->otherwise == NULL ? NULL : conf_runtime_by_name(
+	    spawner->conf, runtime->otherwise);
+
+	return images_changed(spawner->site.images, runtime) +
+	    images_changed(spawner->site.images, other);
+}
+
 static int
 on_put(struct spawner *spawner, const struct ctl_msg *msg, int *fd)
 {
@@ -54,8 +68,8 @@ on_put(struct spawner *spawner, const struct ctl_msg *msg, int *fd)
 
 		function->ids_changed = tenants_ids_changed(spawner->tenants,
 		    function->tenant);
-		function->image_changed = images_changed(spawner->site.images,
-		    conf_runtime_by_name(spawner->conf, function->runtime));
+		function->image_changed = image_mark(spawner,
+		    function->runtime);
 		built_keep(spawner->site.built, function);
 		function->secrets = secrets_mark(spawner->conf, function);
 		child_send(spawner->gateway, parcel_ref(parcel));

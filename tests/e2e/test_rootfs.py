@@ -116,6 +116,24 @@ def test_an_image_that_is_replaced_counts_from_the_next_reload_on(start_once):
     assert host.execute("/fn/in")[1]["instance"] in after
 
 
+def test_so_does_that_of_a_runtime_that_a_check_has_found(start_once):
+    host = with_image(start_once)
+    host.text = host.text.replace("extensions = box\n", "") + """
+[runtime asked]
+extensions = box
+protocol = cgi
+command = /bin/false
+check = /bin/sh -c "exit 2" %f
+otherwise = box
+"""
+    host.configure({})
+    host.start()
+    assert mark(host) == "one"
+    replace(host.image, "two")
+    verb(host, "reload")
+    assert mark(host) == "two"
+
+
 def test_another_image_in_the_file_retires_its_instances(start_once):
     host = with_image(start_once).start()
     assert mark(host) == "one"
