@@ -415,7 +415,7 @@ checks_run(void *arg)
 	if (checks->has_begun)
 		give_way(checks);
 	timer_set(checks);
-	if (checks->has_begun && !checks_is_busy(checks))
+	if (!checks_is_busy(checks))
 		checks->ops->settled(checks->arg);
 }
 
@@ -494,6 +494,9 @@ checks_is_busy(const struct checks *checks)
 {
 	if (checks->is_over)
 		return false;
+	/* nobody knows yet what there is to look at */
+	if (!checks->has_begun)
+		return true;
 	for (size_t i = 0; i < CHECK_QUEUE_RUNNING_MAX; i++)
 		if (checks->running[i].instance != NULL &&
 		    !checks->running[i].is_told)

@@ -23,8 +23,7 @@ enum settings_scope {
 	SCOPE_TENANT = 2,
 	SCOPE_FUNCTION = 4,
 	SCOPE_SIDECAR = 8,
-	SCOPE_HOST = 16,    /* [host] and [runtime] have keys of their own; see */
-	SCOPE_RUNTIME = 32, /* conf_host.h */
+	/* [host] and [runtime] have keys of their own: conf_host.h */
 	SCOPE_ADMIN = SCOPE_DEFAULTS | SCOPE_TENANT | SCOPE_FUNCTION,
 	SCOPE_ALL = SCOPE_ADMIN | SCOPE_SIDECAR
 };

@@ -423,9 +423,11 @@ static void
 nothing_begins_before_all_functions_are_known(void **state)
 {
 	(void)state;
+	assert_true(checks_is_busy(stage.checks));
 	checks_want(stage.checks, function, CHECK_WAITED);
 	stage_turn(&stage, 5);
 	assert_int_equal(stage.actor_count, 0);
+	assert_int_equal(settled_count, 0);
 	checks_begin(stage.checks);
 	stage_turn(&stage, 0);
 	assert_int_equal(stage.actor_count, 1);
