@@ -81,9 +81,13 @@ accept_next(FCGX_Request *request)
 		if (!is_kept)
 			(void)fcntl(request->ipcFd, F_SETFD, FD_CLOEXEC);
 		/* libfcgi takes the connection's end for that of the params */
-		if (FCGX_GetError(request->in) == 0)
-			return 1;
-		FCGX_Free(request, 1);
+		if (FCGX_GetError(request->in) != 0) {
+			FCGX_Free(request, 1);
+			continue;
+		}
+		/* it keeps that of the request before */
+		FCGX_SetExitStatus(EXIT_SUCCESS, request->out);
+		return 1;
 	}
 }
 

@@ -83,7 +83,9 @@ def test_a_failure_is_500_and_is_told_in_the_log_alone(host, path):
     assert (answer.status, answer.text) == (500, "Internal Server Error\n")
     assert (record["outcome"], record["exit"]) == ("error", 1)
     host.wait_log(rf'{record["request_id"]}.*fcgi-host: ')
-    assert host.execute("/fn/work")[0].status == 200
+    answer, after = host.execute("/fn/work")
+    assert (answer.status, after["instance"]) == (200, record["instance"])
+    assert (after["outcome"], after["exit"]) == ("ok", 0), "the failure's stays"
 
 
 def test_a_failure_behind_the_first_byte_cuts_the_answer(host):

@@ -121,8 +121,13 @@ def test_a_trace_is_in_the_log_alone(host):
     begin = host.log().index(record["request_id"])
     assert "fcgi-host-python" not in re.sub(
         r"/\S*", "", host.log()[begin:found.start()]), "our frames are shown"
-    after, _ = host.execute("/fn/app")
-    assert after.status == 200
+
+
+def test_a_fault_is_no_error_of_the_requests_behind_it(host):
+    _, failed = host.execute("/fn/app/raise")
+    answer, record = host.execute("/fn/app")
+    assert (answer.status, record["instance"]) == (200, failed["instance"])
+    assert (record["outcome"], record["exit"]) == ("ok", 0)
 
 
 @pytest.mark.parametrize("path", ["raise-before-body", "exit", "twice", "none",
