@@ -16,6 +16,7 @@
 
 #include "functions/c/ending.h"
 #include "functions/c/request.h"
+#include "functions/common/given.h"
 
 #define EXIT_USAGE 2
 
@@ -43,20 +44,6 @@ libfcgi_init(void)
 	(void)sigaction(SIGPIPE, &pipe_action, NULL);
 	(void)sigaction(SIGUSR1, &user_action, NULL);
 	return 0;
-}
-
-/* The function's children get neither the listening socket, as their stdin, nor a
- * connection. */
-static int
-listener_take(void)
-{
-	int fd = fcntl(STDIN_FILENO, F_DUPFD_CLOEXEC, STDERR_FILENO + 1);
-	int null = open("/dev/null", O_RDONLY | O_CLOEXEC);
-
-	if (fd < 0 || null < 0 || dup2(null, STDIN_FILENO) < 0)
-		return -errno;
-	close(null);
-	return fd;
 }
 
 /* Accepts the next request; 1, 0: the program is to end, or -errno. */
@@ -132,7 +119,7 @@ main(void)
 	 * looks at stderr before a request is over, sees it as that request's. */
 	(void)setvbuf(stdout, NULL, _IOLBF, 0);
 	(void)dup2(STDERR_FILENO, STDOUT_FILENO);
-	fd = listener_take();
+	fd = given_listener();
 	error = fd < 0 ? fd : libfcgi_init();
 	if (error == 0)
 		error = ending_init();

@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "functions/common/child.h"
+#include "functions/common/given.h"
 
 #define PIECE_BYTES (16 * 1024)
 #define FIELD_NAME_MAX 200
@@ -204,22 +205,6 @@ fcgi_query(struct fcgi_request *request, const char *name)
 
 /* ---- the body ---- */
 
-/* Digits only; anything else is no length, and the stream's end counts. */
-static uint64_t
-read_length(const char *text)
-{
-	uint64_t length = 0;
-
-	if (text == NULL || text[0] == '\0')
-		return UINT64_MAX;
-	for (; *text >= '0' && *text <= '9'; text++) {
-		if (length > (UINT64_MAX - 9) / 10)
-			return UINT64_MAX;
-		length = length * 10 + (uint64_t)(*text - '0');
-	}
-	return *text == '\0' ? length : UINT64_MAX;
-}
-
 /* Bytes that can be taken, after waiting for some; 0: the end; -ECONNABORTED.
  * libfcgi takes the interruption of a read for an error of the stream. */
 static ssize_t
@@ -337,7 +322,7 @@ request_serve(struct fcgi_request *request)
 {
 	int result;
 
-	request->body_left = read_length(fcgi_param(request, "CONTENT_LENGTH"));
+	request->body_left = given_length(fcgi_param(request, "CONTENT_LENGTH"));
 	answer_begin(request);
 	child_watch(&request->fcgi);
 	result = handler(request);

@@ -8,6 +8,8 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "functions/common/given.h"
+
 /* What memory is taken at first, whatever length a body claims. */
 #define PIECE (16 * 1024)
 #define CLAIM_MAX (1024 * 1024)
@@ -19,22 +21,6 @@ typedef struct {
 	bool is_busy;        /* a thread waits in the stream */
 } Input;
 
-/* Digits only; anything else is no length, and the stream's end counts. */
-static uint64_t
-read_length(const char *text)
-{
-	uint64_t length = 0;
-
-	if (text == NULL || text[0] == '\0')
-		return UINT64_MAX;
-	for (; *text >= '0' && *text <= '9'; text++) {
-		if (length > (UINT64_MAX - 9) / 10)
-			return UINT64_MAX;
-		length = length * 10 + (uint64_t)(*text - '0');
-	}
-	return *text == '\0' ? length : UINT64_MAX;
-}
-
 PyObject *
 input_new(PyObject *type, FCGX_Stream *stream, const char *length)
 {
@@ -43,7 +29,7 @@ input_new(PyObject *type, FCGX_Stream *stream, const char *length)
 	if (self == NULL)
 		return NULL;
 	self->stream = stream;
-	self->left = read_length(length);
+	self->left = given_length(length);
 	self->is_busy = false;
 	return (PyObject *)self;
 }

@@ -16,6 +16,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "functions/common/given.h"
 #include "functions/python/boot.h"
 #include "functions/python/ending.h"
 #include "functions/python/load.h"
@@ -45,20 +46,6 @@ libfcgi_init(void)
 	(void)sigaction(SIGPIPE, &pipe_action, NULL);
 	(void)sigaction(SIGUSR1, &user_action, NULL);
 	return 0;
-}
-
-/* The function's children get neither the listening socket, as their stdin, nor a
- * connection. */
-static int
-listener_take(void)
-{
-	int fd = fcntl(STDIN_FILENO, F_DUPFD_CLOEXEC, STDERR_FILENO + 1);
-	int null = open("/dev/null", O_RDONLY | O_CLOEXEC);
-
-	if (fd < 0 || null < 0 || dup2(null, STDIN_FILENO) < 0)
-		return -errno;
-	close(null);
-	return fd;
 }
 
 /* Accepts the next request; 1, 0: the program is to end, or -errno. */
@@ -206,7 +193,7 @@ main(int argc, char **argv)
 		return EXIT_USAGE;
 	}
 	boot_orders_take(&orders);
-	fd = listener_take();
+	fd = given_listener();
 	error = fd < 0 ? fd : ending_init();
 	if (error == 0)
 		error = libfcgi_init();
