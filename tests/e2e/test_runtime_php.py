@@ -1,10 +1,11 @@
 """PHP pages in a host, and opcache's file cache that is one file's alone."""
 import json
 import os
+import signal
 
 import pytest
 
-from lib import programs, runtimes, web
+from lib import alone, programs, runtimes, web
 
 PAGE = programs.HERE / "runtime/page.php"
 # As the sample's comment says.
@@ -113,6 +114,33 @@ def test_a_page_that_cannot_be_compiled_says_why_and_a_new_one_is_served(host):
     host.wait_log(r"PHP Parse error: .*/fn/broken\.php on line 3")
     host.put("broken.php", "<?php echo 'mended';")
     assert host.wait_served("/fn/broken").text == "mended"
+
+
+def ask_alone(connection, act):
+    connection.send(alone.request(f"/{act}", SCRIPT_FILENAME=str(PAGE),
+                                  REDIRECT_STATUS="200"))
+
+
+def test_sigterm_ends_one_that_waits():
+    with alone.Alone(runtimes.command("php")) as program:
+        with program.connect() as connection:
+            ask_alone(connection, "cookies")
+            assert connection.read_answer().is_complete
+        program.wait_asleep()
+        assert program.end() == 0
+
+
+def test_sigterm_lets_a_page_finish(tmp_path):
+    with alone.Alone(runtimes.command("php"),
+                     GOES_ON=str(tmp_path / "goes-on")) as program:
+        with program.connect() as connection:
+            ask_alone(connection, "events")
+            answer = connection.read_answer(stop=lambda answer: answer.body)
+            os.kill(program.process.pid, signal.SIGTERM)
+            (tmp_path / "goes-on").touch()
+            answer = connection.read_answer(answer=answer)
+            assert answer.is_complete and answer.text.endswith("more\n\n")
+        assert program.wait() == 0
 
 
 # ------------------------------------------------------------- the file cache

@@ -33,7 +33,7 @@ def in_tree(program):
 
 def command(name):
     """The command of a runtime that is a script, with the script of the tree."""
-    words = re.search(r"^command = (.*) %f$", section(name), re.MULTILINE)[1]
+    words = re.search(r"^command = (.*?)(?: %f)?$", section(name), re.MULTILINE)[1]
     return [str(in_tree(word.removeprefix("@runtimesdir@/")))
             if word.startswith("@runtimesdir@/") else word
             for word in words.split()]

@@ -46,7 +46,7 @@ function act_events()
 		ob_end_flush();
 	echo "data: first\n\n";
 	flush();
-	while (!file_exists('/data/php-goes-on')) {
+	while (!file_exists(getenv('GOES_ON') ?: '/data/php-goes-on')) {
 		clearstatcache();
 		usleep(10000);
 	}
