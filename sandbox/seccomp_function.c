@@ -47,7 +47,14 @@ static const struct seccomp_entry bytes[] = {
 	DENY_WHEN("fadvise64", EINVAL, ABOVE(3, POSIX_FADV_DONTNEED - 1)),
 	CALL("ftruncate"),         /* databases, memfd */
 	CALL("truncate"),          /* files in /tmp and /data; Landlock rules */
-	CALL("fallocate"),         /* databases; the quota of /tmp holds */
+	/* Databases.  In /tmp the quota holds.  Elsewhere RLIMIT_FSIZE bounds a file
+	 * whose size grows, but not blocks behind its end, with which one file fills
+	 * a disk: so to make room that grows it, and to give room back. */
+	CALL_IF("fallocate", 1, 0),
+	CALL_IF("fallocate", 1, FALLOC_FL_KEEP_SIZE | FALLOC_FL_PUNCH_HOLE),
+	DENY_WHEN("fallocate", EOPNOTSUPP, IS(1, FALLOC_FL_KEEP_SIZE)),
+	DENY_WHEN("fallocate", EOPNOTSUPP,
+	    ABOVE(1, FALLOC_FL_KEEP_SIZE | FALLOC_FL_PUNCH_HOLE)),
 };
 
 /* Names: the tree holds only what the function may see, and Landlock rules. */

@@ -211,6 +211,16 @@ def test_a_file_of_gigabytes_is_cut_off(host):
                if name not in before)
 
 
+def test_a_build_takes_no_room_of_the_disk_behind_the_end_of_its_file(host):
+    before = set(files(host))
+    found = fail(host, "hoard", "fallocate -n -l 64M /build/program 2>&1\n"
+                 "fallocate -z -n -l 64M /build/program 2>&1\n"
+                 "stat -c 'it has %b blocks' /build/program; exit 1\n")
+    assert found.endswith("it has 0 blocks"), found
+    assert all(st.st_blocks * 512 <= 32 << 20 for name, st in
+               files(host).items() if name not in before)
+
+
 def test_a_writer_that_stays_behind_has_no_part_in_the_program(host):
     text = ("(trap '' HUP TERM; while :; do echo evil; done > /dev/null) &\n"
             "exec 9<> /build/program\n"
