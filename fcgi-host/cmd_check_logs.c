@@ -3,6 +3,7 @@
  * come to it, and what is left on its disk.
  */
 #include <errno.h>
+#include <grp.h>
 #include <limits.h>
 #include <stdio.h>
 #include <string.h>
@@ -11,6 +12,9 @@
 
 #include "fcgi-host/cmd_check.h"
 #include "sandbox/userns.h"
+
+/* Of an account. */
+#define GROUPS_LOOKED_AT 256
 
 static void
 check_directory(const char *path, const struct stat *st,
@@ -69,28 +73,42 @@ check_disk(const char *path, struct findings *findings)
 		    (unsigned long long)reserve >> 20);
 }
 
+/* Whether the tenant's own group is another one's too. */
+static bool
+is_shared(const struct conf *conf, const struct conf_section *tenant,
+    const struct conf_section *other)
+{
+	gid_t groups[GROUPS_LOOKED_AT], gid, own;
+	int count = GROUPS_LOOKED_AT;
+	uid_t uid;
+
+	if (tenant == other || tenant->settings.user == NULL ||
+	    other->settings.user == NULL ||
+	    !check_number_of(conf, tenant->name, &uid, &gid) ||
+	    !check_number_of(conf, other->name, &uid, &own))
+		return false;
+	if (getgrouplist(other->settings.user, own, groups, &count) < 0)
+		count = GROUPS_LOOKED_AT;
+	while (count > 0)
+		if (groups[--count] == gid)
+			return true;
+	return false;
+}
+
 static void
 check_groups(const struct conf *conf, struct findings *findings)
 {
-	uid_t uid, other_uid;
-	gid_t gid, other_gid;
-	size_t i, j;
-
-	for (i = 0; i < conf->tenant_count; i++)
-		for (j = 0; j < i; j++)
-			if (conf->tenants[i].settings.user != NULL &&
-			    conf->tenants[j].settings.user != NULL &&
-			    check_number_of(conf, conf->tenants[i].name,
-			    &uid, &gid) &&
-			    check_number_of(conf, conf->tenants[j].name,
-			    &other_uid, &other_gid) && gid == other_gid) {
+	for (size_t i = 0; i < conf->tenant_count; i++)
+		for (size_t j = 0; j < conf->tenant_count; j++)
+			if (is_shared(conf, &conf->tenants[i],
+			    &conf->tenants[j])) {
 				findings_add(findings, FINDING_WARNING, "[host] "
 				    "function_logs: the accounts of the "
-				    "tenants %s and %s have one group, so "
-				    "that neither may read his functions' "
-				    "logs; give each a group of its own",
-				    conf->tenants[j].name,
-				    conf->tenants[i].name);
+				    "tenants %s and %s have one group, that "
+				    "of the former, so that he may not read "
+				    "his functions' logs; give each a group "
+				    "of its own", conf->tenants[i].name,
+				    conf->tenants[j].name);
 				return;
 			}
 }

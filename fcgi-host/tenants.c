@@ -1,5 +1,6 @@
 #include <errno.h>
 #include <fcntl.h>
+#include <grp.h>
 #include <linux/openat2.h>
 #include <pwd.h>
 #include <stdio.h>
@@ -28,6 +29,8 @@ struct account {
 	char name[CTL_TENANT_MAX + 1];
 	struct tenants_id id;
 	uint16_t changed; /* how often the id has */
+	gid_t *groups; /* all that he is in */
+	int group_count;
 };
 
 struct accounts {
@@ -304,6 +307,25 @@ account_count_change(const struct tenants *tenants, struct account *account)
 }
 
 static int
+account_find_groups(struct account *account, const char *user)
+{
+	gid_t *grown;
+	int count = 0;
+
+	/* again where somebody has just joined one */
+	while (getgrouplist(user, account->id.gid, account->groups,
+	    &count) < 0) {
+		grown = reallocarray(account->groups, (size_t)count,
+		    sizeof(*grown));
+		if (grown == NULL)
+			return -ENOMEM;
+		account->groups = grown;
+	}
+	account->group_count = count;
+	return 0;
+}
+
+static int
 account_resolve(const struct conf_section *section, uid_t reserved,
     struct account *account, char *problem, size_t size)
 {
@@ -333,7 +355,10 @@ account_resolve(const struct conf_section *section, uid_t reserved,
 	snprintf(account->name, sizeof(account->name), "%s", section->name);
 	account->id.uid = entry->pw_uid;
 	account->id.gid = entry->pw_gid;
-	return 0;
+	if (account_find_groups(account, user) == 0)
+		return 0;
+	snprintf(problem, size, "not enough memory");
+	return -ENOMEM;
 }
 
 struct accounts *
@@ -353,7 +378,7 @@ tenants_accounts_new(const struct conf *conf, uid_t reserved, char *problem,
 			continue;
 		if (account_resolve(&conf->tenants[i], reserved,
 		    &accounts->at[accounts->count++], problem, size) != 0) {
-			free(accounts);
+			tenants_accounts_free(accounts);
 			return NULL;
 		}
 	}
@@ -363,6 +388,8 @@ tenants_accounts_new(const struct conf *conf, uid_t reserved, char *problem,
 void
 tenants_accounts_free(struct accounts *accounts)
 {
+	for (size_t i = 0; accounts != NULL && i < accounts->count; i++)
+		free(accounts->at[i].groups);
 	free(accounts);
 }
 
@@ -371,7 +398,7 @@ tenants_accounts_take(struct tenants *tenants, struct accounts *accounts)
 {
 	for (size_t i = 0; i < accounts->count; i++)
 		account_count_change(tenants, &accounts->at[i]);
-	free(tenants->accounts);
+	tenants_accounts_free(tenants->accounts);
 	tenants->accounts = accounts;
 }
 
@@ -467,6 +494,15 @@ free_number(const struct tenants *tenants, const struct conf *conf, uid_t *uid)
 	return -ENOSPC;
 }
 
+static bool
+is_in_group(const struct account *account, gid_t gid)
+{
+	for (int i = 0; i < account->group_count; i++)
+		if (account->groups[i] == gid)
+			return true;
+	return false;
+}
+
 bool
 tenants_share_group(const struct tenants *tenants, const char *tenant,
     gid_t gid)
@@ -475,7 +511,7 @@ tenants_share_group(const struct tenants *tenants, const char *tenant,
 	size_t i;
 
 	for (i = 0; accounts != NULL && i < accounts->count; i++)
-		if (accounts->at[i].id.gid == gid &&
+		if (is_in_group(&accounts->at[i], gid) &&
 		    strcmp(accounts->at[i].name, tenant) != 0)
 			return true;
 	return false;

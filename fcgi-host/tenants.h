@@ -48,7 +48,7 @@ int tenants_set_accounts(struct tenants *tenants, const struct conf *conf,
 uint16_t tenants_ids_changed(const struct tenants *tenants,
     const char *tenant);
 
-/* Whether another tenant's account has this group too. */
+/* Whether another tenant's account is in this group too. */
 bool tenants_share_group(const struct tenants *tenants, const char *tenant,
     gid_t gid);
 

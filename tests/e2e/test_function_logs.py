@@ -1,7 +1,6 @@
 """What functions write, in files of their own: one for each function, bounded,
 rotated by the host, and its tenant's to read and nobody else's."""
 import contextlib
-import grp
 import json
 import os
 import queue
@@ -325,40 +324,6 @@ def test_who_starts_a_host_of_his_own_has_its_functions_logs(start_once, program
     assert "one.log.1" in files_of(made.function_logs / "alice")
     assert numbers(logs(made, "alice/one")) == ALL
     assert "up to 64K each" in made.verb("check").stdout
-
-
-def test_accounts_that_share_a_group_do_not_read_each_other(start_once, programs):
-    """The group would let both in."""
-    with function_host(start_once, {"alice/one.cgi": programs.cgi,
-                                    "bob/one.cgi": programs.cgi}) as made:
-        made.stop()
-        with shared_accounts() as (first, second, gid):
-            made.configure({"tenant alice": {"user": first},
-                            "tenant bob": {"user": second}})
-            made.start()
-            write(made, "of-alice", "alice/one")
-            wait_text(made.function_logs / "alice/one.log", "of-alice")
-            folder = (made.function_logs / "alice").stat()
-            assert folder.st_gid != gid
-            assert stat.S_IMODE(folder.st_mode) == 0o700
-            assert "have one group" in made.verb("check").stdout
-            made.stop()
-
-
-@contextlib.contextmanager
-def shared_accounts():
-    """Two accounts whose primary group is one."""
-    names = ["fh-test-one", "fh-test-two"]
-    subprocess.run(["groupadd", "--system", "fh-test-both"], check=True)
-    try:
-        for name in names:
-            subprocess.run(["useradd", "--system", "--no-create-home", "-g",
-                            "fh-test-both", name], check=True)
-        yield (*names, grp.getgrnam("fh-test-both").gr_gid)
-    finally:
-        for name in names:
-            subprocess.run(["userdel", name], check=False)
-        subprocess.run(["groupdel", "fh-test-both"], check=False)
 
 
 # ------------------------------------------------------------- what may go wrong
