@@ -541,12 +541,24 @@ refusal_of(struct request *request, int *status)
 	return budget_refusal_of(request, status);
 }
 
+/* Or may be found to be one, when it is this request's turn. */
+static bool
+is_cgi(const struct request *request)
+{
+	const struct function *function = request->route.function;
+	const struct conf_runtime *runtime = conf_runtime_by_name(
+	    request->server->conf, function->reported_runtime);
+
+	return !function->info.is_fastcgi ||
+	    (function->check == CTL_CHECK_NONE && !function->info.is_chosen &&
+	    runtime != NULL && runtime->otherwise != NULL);
+}
+
 /* A CGI program needs a length: without one, the whole body comes first. */
 static bool
 must_hold(const struct request *request)
 {
-	return request->content_length < 0 &&
-	    !request->route.function->info.is_fastcgi &&
+	return request->content_length < 0 && is_cgi(request) &&
 	    !request->relay.is_body_arrived;
 }
 

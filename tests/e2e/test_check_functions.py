@@ -8,7 +8,7 @@ import time
 
 import pytest
 
-from lib import host as host_room, leaks
+from lib import fcgi, host as host_room, leaks
 
 # A language in which a file is sound or not, as its first word says; each run is
 # written down in the tenant's /data.
@@ -18,6 +18,7 @@ echo "$word $(basename "$1")" >> /data/checked
 case "$word" in
 sound) exit 0 ;;
 script) exit 2 ;;
+slow) sleep 1; exit 2 ;;
 unsound) printf '%s:%s: no such word\n\033[31mmore\n' "$1" "$rest" >&2; exit 1 ;;
 odd) exit 7 ;;
 forge) echo '" request=forged text="of bob' >&2; exit 1 ;;
@@ -34,6 +35,9 @@ network) perl -MSocket -e 'print socket(my $s, PF_INET, SOCK_STREAM, 0) ? "made"
 burn) i=0; while [ $i -lt 200000 ]; do i=$((i+1)); done; exit 0 ;;
 esac
 """
+READER = r"""#!/bin/sh
+printf 'Content-Type: text/plain\n\n%s ' "$CONTENT_LENGTH"; exec cat
+"""
 SERVER = r"""#!/bin/sh
 printf 'Content-Type: text/plain\n\n%s' "$0"; exec cat "$1"
 """
@@ -47,7 +51,7 @@ class Words:
                                                  dir="/var/lib"))
         self.dir.chmod(0o755)
         for name, text in (("checker", CHECKER), ("first", SERVER),
-                           ("second", SERVER)):
+                           ("second", SERVER), ("reader", READER)):
             (self.dir / name).write_text(text)
             (self.dir / name).chmod(0o755)
         return f"""
@@ -62,6 +66,19 @@ bind = {self.dir}
 [runtime plain]
 protocol = cgi
 command = {self.dir}/second %f
+bind = {self.dir}
+
+[runtime mostly]
+extensions = mostly
+protocol = fastcgi
+command = {self.dir}/first %f
+check = {self.dir}/checker %f
+otherwise = reader
+bind = {self.dir}
+
+[runtime reader]
+protocol = cgi
+command = {self.dir}/reader
 bind = {self.dir}
 
 [runtime solid]
@@ -147,6 +164,21 @@ def test_a_file_that_the_check_gives_back_is_another_runtimes(host):
     assert lines["alice/one"]["runtime"] == "plain"
     assert lines["alice/one"]["check"] == "otherwise"
     assert lines["alice/two"]["runtime"] == "words"
+
+
+def test_a_body_without_a_length_is_whole_for_who_is_found_to_be_cgi(host):
+    """It begins before that is known: the check of this one takes a second."""
+    host.put("alice/body.mostly", "slow\n")
+    host.wait_file(host.state / "data/alice/checked")
+    with host.connect() as client:
+        params = fcgi.request_params("/fn/alice/body", "POST")
+        client.send(fcgi.begin() + fcgi.stream(fcgi.PARAMS, 1,
+                                               fcgi.pairs(params)) +
+                    fcgi.record(fcgi.STDIN, 1, b"abc"))
+        wait_checked(host, "alice/body")
+        client.send(fcgi.record(fcgi.STDIN, 1, b"def") +
+                    fcgi.record(fcgi.STDIN, 1))
+        assert client.read_answer().text == "6 abcdef"
 
 
 def test_what_somebody_named_as_its_runtime_is_not_given_back(host):
