@@ -287,13 +287,26 @@ begin_us(const struct check_queue *queue, const struct due *entry)
 	return at_us;
 }
 
+/* Of those that gave way one runs at a time, so that who takes less finds the other
+ * place as soon as before. */
+static bool
+is_behind_long(const struct check_queue *queue, const struct due *entry)
+{
+	for (size_t i = 0; entry->long_us > CHECK_QUEUE_LONG_US &&
+	    i < CHECK_QUEUE_RUNNING_MAX; i++)
+		if (queue->running[i].tenant != NULL &&
+		    queue->running[i].long_us > CHECK_QUEUE_LONG_US)
+			return true;
+	return false;
+}
+
 static bool
 has_place(const struct check_queue *queue, const struct due *entry,
     bool is_calm)
 {
 	size_t count = running_count(queue);
 
-	if (entry->tenant->is_running)
+	if (entry->tenant->is_running || is_behind_long(queue, entry))
 		return false;
 	return entry->urgency == CHECK_WAITED ?
 	    count < CHECK_QUEUE_RUNNING_MAX : count == 0 && is_calm;
@@ -361,13 +374,15 @@ check_queue_over(struct check_queue *queue, const char *name,
 /* A request of a tenant of whom none runs, and that could begin if there were a
  * place. */
 static bool
-is_somebody_kept(const struct check_queue *queue, uint64_t now_us)
+is_somebody_kept(const struct check_queue *queue, uint64_t now_us,
+    bool (*may)(void *arg, const char *name), void *arg)
 {
 	const struct due *entry;
 
 	TAILQ_FOREACH(entry, &queue->entries, in)
 		if (entry->urgency == CHECK_WAITED &&
-		    !entry->tenant->is_running && entry->from_us <= now_us)
+		    !entry->tenant->is_running && entry->from_us <= now_us &&
+		    !is_behind_long(queue, entry) && may(arg, entry->name))
 			return true;
 	return false;
 }
@@ -389,15 +404,16 @@ longest(const struct check_queue *queue, uint64_t now_us)
 }
 
 const char *
-check_queue_victim(const struct check_queue *queue, uint64_t now_us)
+check_queue_victim(const struct check_queue *queue, uint64_t now_us,
+    bool (*may)(void *arg, const char *name), void *arg)
 {
 	const struct running *victim;
 
-	if (running_count(queue) < CHECK_QUEUE_RUNNING_MAX ||
-	    !is_somebody_kept(queue, now_us))
+	if (running_count(queue) < CHECK_QUEUE_RUNNING_MAX)
 		return NULL;
 	victim = longest(queue, now_us);
-	return victim == NULL ? NULL : victim->name;
+	return victim == NULL || !is_somebody_kept(queue, now_us, may, arg) ?
+	    NULL : victim->name;
 }
 
 /* What is due and waits for a place, or for calm, waits for an event; but what

@@ -10,6 +10,7 @@
  *  - One at a time; a second one only for a request, and never two of a tenant.
  *  - One that takes long gives way for the request of another tenant, and may take
  *    twice as long the next time: else of three that are long none would ever end.
+ *    Of those that gave way one runs at a time.
  *  - A file that is written over and over is looked at when it rests.
  */
 #ifndef FCGI_HOST_CHECK_QUEUE_H
@@ -64,7 +65,7 @@ void check_queue_over(struct check_queue *queue, const char *name,
     uint64_t now_us);
 /* Of those that run the one that must end for a request; NULL: none. */
 const char *check_queue_victim(const struct check_queue *queue,
-    uint64_t now_us);
+    uint64_t now_us, bool (*may)(void *arg, const char *name), void *arg);
 /* When to ask again without an event; 0: never. */
 uint64_t check_queue_wake_us(const struct check_queue *queue, uint64_t now_us);
 

@@ -361,7 +361,8 @@ may_begin(void *arg, const char *name)
 static void
 give_way(struct checks *checks)
 {
-	const char *name = check_queue_victim(checks->queue, now_of(checks));
+	const char *name = check_queue_victim(checks->queue, now_of(checks),
+	    may_begin, checks);
 
 	for (size_t i = 0; name != NULL && i < CHECK_QUEUE_RUNNING_MAX; i++) {
 		struct check *check = &checks->running[i];

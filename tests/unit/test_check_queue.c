@@ -73,6 +73,12 @@ begins(const char *name)
 	check_queue_begin(queue, name, now_us);
 }
 
+static const char *
+victim(void)
+{
+	return check_queue_victim(queue, now_us, may, NULL);
+}
+
 /* It takes so long. */
 static void
 ends(const char *name, uint64_t took_ms)
@@ -235,11 +241,14 @@ one_that_takes_long_gives_way_for_another_tenants_request(void **state)
 	begins("b/1");
 	put("a/2", CHECK_WAITED); /* his own wait */
 	now_us += CHECK_QUEUE_LONG_US;
-	assert_null(check_queue_victim(queue, now_us));
+	assert_null(victim());
 	put("c/1", CHECK_LISTED); /* nobody's request */
-	assert_null(check_queue_victim(queue, now_us));
+	assert_null(victim());
 	put("d/1", CHECK_WAITED);
-	assert_string_equal(check_queue_victim(queue, now_us), "a/1");
+	without_room = "d/1"; /* a place would be of no use to it */
+	assert_null(victim());
+	without_room = NULL;
+	assert_string_equal(victim(), "a/1");
 	ends("a/1", 1);
 	assert_int_equal(check_queue_again(queue, "a/1", "a", CHECK_WAITED,
 	    now_us), 0);
@@ -260,7 +269,7 @@ of_many_that_take_long_each_comes_to_its_end(void **state)
 	for (size_t i = 0; i < 4; i++)
 		put(names[i], CHECK_WAITED);
 	for (int turn = 0; turn < 10000 && over < 4; turn++) {
-		const char *name = check_queue_victim(queue, now_us);
+		const char *name = victim();
 
 		for (size_t i = 0; i < 4; i++) {
 			bool is_victim = name != NULL &&
@@ -289,6 +298,48 @@ of_many_that_take_long_each_comes_to_its_end(void **state)
 	}
 	for (size_t i = 0; i < 4; i++)
 		assert_true(is_over[i]);
+}
+
+static void
+gives_way(const char *name, const char *tenant)
+{
+	const char *found = victim();
+
+	assert_non_null(found);
+	assert_string_equal(found, name);
+	assert_int_equal(check_queue_again(queue, name, tenant, CHECK_WAITED,
+	    now_us), 0);
+	check_queue_over(queue, name, now_us);
+}
+
+static void
+those_that_take_long_leave_a_place_to_who_takes_less(void **state)
+{
+	(void)state;
+	put("a/1", CHECK_WAITED);
+	put("b/1", CHECK_WAITED);
+	begins("a/1");
+	now_us += MS;
+	begins("b/1");
+	put("c/1", CHECK_WAITED);
+	now_us += CHECK_QUEUE_LONG_US;
+	gives_way("a/1", "a");
+	begins("c/1");
+	now_us += CHECK_QUEUE_CHANGE_US;
+	gives_way("b/1", "b");
+	begins("a/1");
+	now_us += CHECK_QUEUE_LONG_US;
+	assert_null(victim()); /* for b/1 there is no place while a/1 runs */
+	put("d/1", CHECK_WAITED);
+	gives_way("c/1", "c");
+	begins("d/1");
+	ends("d/1", 10);
+	begins(NULL);
+	put("e/1", CHECK_WAITED);
+	begins("e/1");
+	ends("e/1", 1);
+	ends("a/1", CHECK_QUEUE_LONG_US / MS);
+	begins("b/1");
 }
 
 static void
@@ -354,6 +405,7 @@ main(void)
 		TEST(what_has_no_room_keeps_nobody),
 		TEST(one_that_takes_long_gives_way_for_another_tenants_request),
 		TEST(of_many_that_take_long_each_comes_to_its_end),
+		TEST(those_that_take_long_leave_a_place_to_who_takes_less),
 		TEST(what_could_not_be_begun_is_not_tried_at_once),
 		TEST(what_is_gone_is_forgotten),
 		TEST(tenants_of_whom_nothing_is_left_are_swept_and_the_others_stay),
