@@ -342,6 +342,7 @@ begin(struct checks *checks, struct function *function,
 	check->used = check->taken = 0;
 	check->is_told = check->is_forgotten = check->is_sound = false;
 	function->check_again_us = 0;
+	checks->calm_us = now_of(checks);
 	check->is_build = checks->ops->is_build(checks->arg, function);
 	instance->end_reason = check->is_build ? "build" : "check";
 	check_queue_begin(checks->queue, info->name, now_of(checks));
@@ -395,6 +396,16 @@ timer_set(struct checks *checks)
 		log_event(LOG_ERROR, "memory", "timer=checks");
 }
 
+static bool
+is_calm(struct checks *checks)
+{
+	if (!pools_is_starting(checks->pools))
+		checks->calm_us = now_of(checks);
+	else if (now_of(checks) - checks->calm_us < CHECKS_PATIENCE_US)
+		return false;
+	return !checks->is_draining;
+}
+
 static void
 checks_run(void *arg)
 {
@@ -405,8 +416,7 @@ checks_run(void *arg)
 
 	while (checks->has_begun && !checks->is_over &&
 	    (name = check_queue_pick(checks->queue, now_of(checks),
-	    !checks->is_draining && !pools_is_starting(checks->pools),
-	    may_begin, checks, &urgency)) != NULL) {
+	    is_calm(checks), may_begin, checks, &urgency)) != NULL) {
 		function = checks->ops->find(checks->arg, name);
 		if (function == NULL)
 			check_queue_del(checks->queue, name);
@@ -455,6 +465,8 @@ checks_want(struct checks *checks, const struct function *function,
 			check->urgency = urgency;
 		return;
 	}
+	if (check_queue_count(checks->queue) == 0)
+		checks->calm_us = now_of(checks);
 	if (check_queue_put(checks->queue, info->name, info->tenant, urgency,
 	    now_of(checks)) < 0)
 		log_event(LOG_ERROR, "memory", "for=check");

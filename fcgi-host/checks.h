@@ -14,6 +14,9 @@
 #define CHECKS_DEADLINE_US 10000000
 /* A build that lacked something is not tried again before. */
 #define CHECKS_BUILD_AGAIN_US 60000000
+/* One is begun without calm when there was none for so long: whose instances are
+ * started without end is not to keep what others wait to read in a list. */
+#define CHECKS_PATIENCE_US 2000000
 /* Its exit code for a file that another runtime is to serve. */
 #define CHECKS_EXIT_OTHERWISE 2
 

@@ -39,6 +39,7 @@ struct checks {
 	struct funclog_quota log_quota;
 	struct loop_timer timer;
 	struct loop_task task;
+	uint64_t calm_us; /* since then who waits has found no calm */
 	bool has_begun, is_draining, is_over;
 };
 

@@ -466,6 +466,30 @@ on_refused(void *arg, enum pool_refusal why)
 }
 
 static void
+one_that_finds_no_calm_begins_all_the_same_after_a_while(void **state)
+{
+	struct instance *instance = NULL;
+	struct waiter waiter = { .granted = on_granted,
+		.refused = on_refused, .arg = &instance };
+
+	(void)state;
+	checks_begin(stage.checks);
+	assert_int_equal(pool_submit(stage.pools, function, &waiter), 0);
+	stage_turn(&stage, 0);
+	assert_int_equal(stage.actor_count, 1); /* and is being started */
+	checks_want(stage.checks, function, CHECK_LISTED);
+	stage_turn(&stage, CHECK_QUEUE_CHANGE_US / 1000 + 20);
+	assert_int_equal(stage.actor_count, 1);
+	for (int i = 0; i < 40 && stage.actor_count == 1; i++)
+		stage_turn(&stage, CHECKS_PATIENCE_US / 1000 / 10);
+	assert_int_equal(stage.actor_count, 2);
+	stage_up(&stage, &stage.actors[0]);
+	stage_turn(&stage, 0);
+	assert_non_null(instance);
+	pool_return(instance);
+}
+
+static void
 nothing_of_a_function_is_started_before_its_check_says_by_whom(void **state)
 {
 	struct instance *instance = NULL;
@@ -514,6 +538,7 @@ main(void)
 		TEST(it_has_a_record_that_its_tenant_pays),
 		TEST(nothing_begins_before_all_functions_are_known),
 		TEST(a_drain_ends_what_nobody_waits_for),
+		TEST(one_that_finds_no_calm_begins_all_the_same_after_a_while),
 		TEST(nothing_of_a_function_is_started_before_its_check_says_by_whom),
 	};
 
