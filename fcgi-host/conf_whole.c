@@ -135,6 +135,10 @@ check_otherwise(struct check *c, const struct conf_part *part,
 	else if (other == runtime || other->otherwise != NULL)
 		WRONG(c, line, "otherwise: [runtime %.60s] must be another "
 		    "one, without otherwise of its own", name);
+	else if (other->build != NULL)
+		WRONG(c, line, "otherwise: [runtime %.60s] has a build, and "
+		    "is to have made a program before it serves; name one "
+		    "without", name);
 	if (runtime->check == NULL)
 		WRONG(c, line, "otherwise: without check nobody says which "
 		    "files are meant; write check = COMMAND, which exits "

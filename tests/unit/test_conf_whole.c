@@ -236,6 +236,9 @@ whom_a_check_gives_its_files_is_another_runtime_that_keeps_them(void **state)
 	    "check = /bin/b\notherwise = c\n[runtime c]\n"
 	    "command = /bin/c\n", "f.ini:5: otherwise: [runtime b] must be "
 	    "another one, without otherwise of its own\n");
+	conf_refused(A "check = /bin/a\notherwise = b\n" B "build = /bin/b\n",
+	    "f.ini:5: otherwise: [runtime b] has a build, and is to have made "
+	    "a program before it serves; name one without\n");
 	conf_refused(A "otherwise = b\n" B, "f.ini:4: otherwise: without "
 	    "check nobody says which files are meant; write check = COMMAND, "
 	    "which exits with 2 for them\n");
