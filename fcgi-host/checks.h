@@ -19,6 +19,8 @@
 #define CHECKS_PATIENCE_US 2000000
 /* Its exit code for a file that another runtime is to serve. */
 #define CHECKS_EXIT_OTHERWISE 2
+/* And a build's that lacked something (EX_TEMPFAIL of sysexits.h). */
+#define CHECKS_EXIT_LACKS 75
 
 /* What checks need of the role above them. */
 struct checks_ops {

@@ -103,7 +103,7 @@ check_tell_status(struct check *check, int status)
 	else
 		snprintf(why, sizeof(why), "the %s was ended by signal %d",
 		    check_word(check), WTERMSIG(status));
-	if (code < 0)
+	if (code < 0 || code == CHECKS_EXIT_LACKS)
 		check_lacks(check);
 	check_tell_unsound(check, why);
 }

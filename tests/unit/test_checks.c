@@ -368,6 +368,20 @@ a_build_that_could_not_be_begun_may_be_tried_again(void **state)
 }
 
 static void
+a_build_that_says_that_it_lacked_something_may_be_tried_again(void **state)
+{
+	struct actor *actor;
+
+	(void)state;
+	is_build = true;
+	actor = begin();
+	says(actor, "no space");
+	ends(actor, EXITS(75));
+	assert_found(CTL_CHECK_UNSOUND, "no space");
+	assert_true(function->check_again_us != 0);
+}
+
+static void
 a_build_whose_program_is_not_there_may_be_tried_again(void **state)
 {
 	struct actor *actor;
@@ -533,6 +547,7 @@ main(void)
 		TEST(
 		    a_build_that_was_killed_may_be_tried_again_and_one_that_failed_not),
 		TEST(a_build_that_could_not_be_begun_may_be_tried_again),
+		TEST(a_build_that_says_that_it_lacked_something_may_be_tried_again),
 		TEST(a_build_whose_program_is_not_there_may_be_tried_again),
 		TEST(a_change_ends_the_check_of_what_was),
 		TEST(it_has_a_record_that_its_tenant_pays),
