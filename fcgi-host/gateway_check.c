@@ -123,13 +123,15 @@ log_found(struct gateway *gateway, const struct function *function)
 	const char *text = function->check_text == NULL ? "" :
 	    function->check_text;
 	char why[2 * CTL_CHECK_TEXT_MAX + 8];
+	uint64_t now_us = loop_now_us(gateway->loop);
 	uint32_t suppressed;
 
 	if ((function->check == CTL_CHECK_UNSOUND ||
 	    function->check == CTL_CHECK_FAILED) &&
-	    log_limit_pass(&gateway->check_limit, 10, 10000,
-	    loop_now_us(gateway->loop), &suppressed))
-		log_event(LOG_WARN, "check", "function=%s version=%s "
+	    log_limit_pass(&gateway->check_limit, 10, 10000, now_us,
+	    &suppressed))
+		logfiles_event(gateway->files, function->info.name,
+		    now_us, LOG_WARN, "check", "function=%s version=%s "
 		    "suppressed=%u why=\"%s\"", function->info.name,
 		    function->info.version, suppressed,
 		    log_value(why, sizeof(why), text, strlen(text)));

@@ -142,6 +142,26 @@ def test_an_error_of_syntax_stands_in_the_list_before_any_request(host):
     assert host.fetch("/fn/alice/bad").status == 200
 
 
+def test_an_error_of_syntax_stands_in_the_log_of_its_function_too(start_once,
+                                                                 runtimes):
+    """So a tenant finds it, who may not ask the host."""
+    host = start_once.host({}, is_started=False,
+                           runtimes=host_room.RUNTIMES + runtimes)
+    host.configure({"host": {"function_logs": host.dir / "flogs"}})
+    host.start()
+    host.put("alice/bad.words", "unsound 17\n")
+    wait_checked(host, "alice/bad")
+    log = host.dir / "flogs" / "alice" / "bad.log"
+    end = time.monotonic() + 30
+    while not log.exists() or "event=check" not in log.read_text():
+        assert time.monotonic() < end, host.log()[-3000:]
+        time.sleep(0.05)
+    shown = host.verb("logs", "alice/bad").stdout
+    assert "alice/bad - fcgi-host: check " in shown
+    assert "why=/fn/bad.words:17: no such word" in shown
+    host.wait_log("event=check function=alice/bad ")
+
+
 def test_what_a_check_writes_forges_nothing_in_the_log(host):
     host.put("alice/forger.solid", "forge\n")
     line = wait_checked(host, "alice/forger")
