@@ -6,7 +6,7 @@ body, as GitHub signs it), and keeps what came as lines of JSON in /data.
         openssl dgst -sha256 -hmac 'change me' -r | cut -d' ' -f1)" \\
         http://127.0.0.1:8080/fn/webhook
 
-The secret stands in webhook.ini; a real one is for nobody else to read.
+The secret stands in webhook.ini, which says where a real one belongs.
 """
 
 import hashlib
