@@ -321,8 +321,8 @@ def test_a_drain_does_not_wait_for_a_check(host):
     host.wait_file(host.state / "data/alice/checked")
     assert host.verb("drain").returncode == 0
     assert host.process.wait(30) == 0
-    record, = checks(host, "alice/d")
-    assert record["lifetime_us"] < 9000000, "it had its ten seconds"
+    assert len(checks(host, "alice/d")) == 1
+    assert "did not end within" not in host.log(), "it had its ten seconds"
 
 
 def test_the_books_balance_with_checks(host):
