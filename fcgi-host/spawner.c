@@ -362,6 +362,7 @@ make_rooms(struct spawner *spawner, const struct programs *programs)
 
 	spawner->registry = registry_new(envs_max);
 	spawner->tenant_logs = tenant_logs_new();
+	spawner_function_logs_give(spawner);
 	spawner->sandboxes = sandboxes_new(spawner->loop, &spawner->cgroup,
 	    places->instances_fd, spawner_gateway_gone, spawner);
 	spawner->gateway = child_new(spawner->loop, &gateway,

@@ -169,7 +169,9 @@ void spawner_switch_problem(const struct spawner *spawner, char *problem,
     size_t size);
 void spawner_reopen(struct spawner *spawner, struct control_client *client);
 
-/* spawner_function_logs.c: an entry of the gateway's permit table. */
+/* spawner_function_logs.c: what is there is read by whom the accounts say now; and an
+ * entry of the gateway's permit table. */
+void spawner_function_logs_give(struct spawner *spawner);
 int spawner_function_log_ask(struct spawner *spawner,
     const struct ctl_msg *msg);
 

@@ -372,6 +372,7 @@ spawner_reload(struct spawner *spawner, struct control_client *client)
 	images_free(spawner->site.images);
 	spawner->site.images = prepared.images;
 	tenants_accounts_take(spawner->tenants, prepared.accounts);
+	spawner_function_logs_give(spawner);
 	close_fd(&spawner->conf_fd);
 	spawner->conf_fd = conf_fd;
 	close_fd(&spawner->prices_fd);

@@ -36,6 +36,19 @@ find_reader(const struct spawner *spawner, struct tenant_logs_want *want)
 }
 
 static int
+find_reader_for(void *arg, struct tenant_logs_want *want)
+{
+	return find_reader(arg, want);
+}
+
+void
+spawner_function_logs_give(struct spawner *spawner)
+{
+	if (spawner->conf->function_logs != NULL)
+		tenant_logs_give(spawner->conf, find_reader_for, spawner);
+}
+
+static int
 open_log(struct spawner *spawner, const char *function, uint32_t *room)
 {
 	char tenant[CTL_NAME_MAX + 1];

@@ -143,6 +143,45 @@ open_folder(int dir, const struct tenant_logs_want *want)
 }
 
 static int
+give_folder(int dir, const struct tenant_logs_want *want)
+{
+	CLEANUP_FD int fd = openat(dir, want->tenant,
+	    O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
+	struct stat st;
+
+	if (fd < 0 || fstat(fd, &st) != 0)
+		return -errno;
+	return st.st_uid != 0 ? -EPERM : give(fd, &st, want, 0750);
+}
+
+void
+tenant_logs_give(const struct conf *conf,
+    int (*reader)(void *arg, struct tenant_logs_want *want), void *arg)
+{
+	char problem[512];
+	int error, dir = tenant_logs_directory(conf, problem, sizeof(problem));
+	DIR *stream = dir < 0 ? NULL : fdopendir(dir);
+	const struct dirent *entry;
+
+	while (stream != NULL && (entry = readdir(stream)) != NULL) {
+		struct tenant_logs_want want = { .tenant = entry->d_name };
+
+		if (!ctl_segment_ok(want.tenant, strlen(want.tenant)))
+			continue;
+		want.has_group = reader(arg, &want) == 0 && want.has_group;
+		error = give_folder(dir, &want);
+		if (error != 0)
+			log_event(LOG_WARN, "function_logs", "tenant=%s "
+			    "error=\"%s\" mend=\"look who may read the "
+			    "folder\"", want.tenant, strerror(-error));
+	}
+	if (stream != NULL)
+		closedir(stream);
+	else
+		close_fd(&dir);
+}
+
+static int
 check_disk(int dir)
 {
 	struct statfs fs;

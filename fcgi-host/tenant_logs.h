@@ -45,6 +45,12 @@ void tenant_logs_free(struct tenant_logs *logs);
  * negative errno with a sentence. */
 int tenant_logs_directory(const struct conf *conf, char *problem, size_t size);
 
+/* Has each tenant's folder that is there read by whom it is to be now, as the accounts
+ * may be others than when it was written to.  reader: says that of want->tenant;
+ * an error: root alone. */
+void tenant_logs_give(const struct conf *conf,
+    int (*reader)(void *arg, struct tenant_logs_want *want), void *arg);
+
 /*
  * The function's log to append to, rotated if it was full, and how much may be
  * written to it.  A descriptor, or a negative errno: -EDQUOT: the tenant has as much

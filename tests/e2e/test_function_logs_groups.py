@@ -53,6 +53,33 @@ def test_an_account_that_was_taken_into_anothers_group_does_not_read_him(
                 subprocess.run(["groupdel", "fh-test-own"], check=False)
 
 
+def test_what_was_written_before_another_joined_the_group_is_read_by_neither(
+        start_once, programs):
+    """Not only when the next line is written."""
+    with function_host(start_once, {"alice/one.cgi": programs.cgi,
+                                    "bob/one.cgi": programs.cgi}) as made:
+        made.stop()
+        with shared_accounts() as (first, second, gid):
+            made.configure({"tenant alice": {"user": first}})
+            made.start()
+            write(made, "of-alice", "alice/one")
+            folder = made.function_logs / "alice"
+            assert (folder.stat().st_gid, stat.S_IMODE(folder.stat().st_mode)) == \
+                (gid, 0o750)
+            made.configure({"tenant alice": {"user": first},
+                            "tenant bob": {"user": second}})
+            assert made.verb("reload").returncode == 0
+            assert (folder.stat().st_gid, stat.S_IMODE(folder.stat().st_mode)) == \
+                (0, 0o700)
+            made.sections.pop("tenant bob")
+            made.configure({})
+            made.stop()
+            made.start()
+            assert (folder.stat().st_gid, stat.S_IMODE(folder.stat().st_mode)) == \
+                (gid, 0o750)
+            made.stop()
+
+
 @contextlib.contextmanager
 def shared_accounts():
     """Two accounts whose primary group is one."""
