@@ -84,10 +84,12 @@ on_report(void *arg, const struct init_report *report)
 	check_output_read(check, READS_AT_END);
 	if (report->serial != check->instance->serial ||
 	    report->type == INIT_MEMORY) {
-		check_tell(check, CTL_CHECK_UNSOUND, "init sent a report out of turn");
+		check_tell(check, CTL_CHECK_UNSOUND,
+		    "init sent a report out of turn");
 	} else if (report->type == INIT_EXEC_FAILED) {
 		snprintf(why, sizeof(why), "the program of its runtime's %s "
-		    "cannot be executed: %s", check_word(check), strerror(report->value));
+		    "cannot be executed: %s", check_word(check),
+		    strerror(report->value));
 		check_lacks(check);
 		check_tell(check, CTL_CHECK_FAILED, why);
 	} else {
@@ -102,7 +104,6 @@ static void
 on_gone(void *arg)
 {
 	struct check *check = arg;
-
 	char why[60];
 
 	check_output_read(check, READS_AT_END);
@@ -283,7 +284,8 @@ checks_failed(struct checks *checks, const struct ctl_instance_failed *failed)
 		again(check);
 	} else {
 		snprintf(why, sizeof(why), "the sandbox of its %s cannot be "
-		    "made: %.63s: %s", check_word(check), failed->step, strerror(failed->error));
+		    "made: %.63s: %s", check_word(check), failed->step,
+		    strerror(failed->error));
 		check_lacks(check);
 		check_tell(check, CTL_CHECK_FAILED, why);
 	}

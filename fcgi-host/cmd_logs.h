@@ -1,8 +1,9 @@
 /*
  * `fcgi-host logs`: what functions wrote, out of their own files, or what the host's
  * log has of them, out of a file and those that it was rotated to, or out of
- * systemd's journal.  Needs no running host and no right but to read them.  A line holds what a function wrote: it is escaped by
- * the gateway, and stays so here but for letters.
+ * systemd's journal.  Needs no running host and no right but to read them.  A line
+ * holds what a function wrote: it is escaped by the gateway, and stays so here but
+ * for letters.
  */
 #ifndef FCGI_HOST_CMD_LOGS_H
 #define FCGI_HOST_CMD_LOGS_H

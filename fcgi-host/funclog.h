@@ -1,9 +1,8 @@
 /*
  * What a function writes to stderr (and a FastCGI program to stdout), cut into
  * lines and put into the function's log, or the host's, with function, instance and
- * request id.
- * Bounded in length and rate: a megabyte without a newline or a flood costs
- * its writer lines and nobody else anything.
+ * request id.  Bounded in length and rate: a megabyte without a newline or a flood
+ * costs its writer lines and nobody else anything.
  */
 #ifndef FCGI_HOST_FUNCLOG_H
 #define FCGI_HOST_FUNCLOG_H
