@@ -358,8 +358,9 @@ check_runtime(const struct conf *conf, const struct conf_runtime *runtime,
 		    "%s", runtime->name, why);
 	else if (state == PROGRAM_MISSING)
 		findings_add(findings, FINDING_WARNING, "[runtime %s] "
-		    "command: %s %s; install it%s, or take the section out",
-		    runtime->name, runtime->command[0], why,
+		    "%s: %s %s; install it%s, or take the section out",
+		    runtime->name, runtime->build != NULL ? "build" :
+		    "command", program_of(runtime), why,
 		    runtime->rootfs != NULL ? " there" : "");
 	return state;
 }

@@ -10,8 +10,7 @@
 
 #define WHY_MAX 512
 
-/* What `build` makes is there when it is needed. */
-static const char *
+const char *
 program_of(const struct conf_runtime *runtime)
 {
 	return runtime->build != NULL ? runtime->build[0] :

@@ -15,6 +15,10 @@ enum program_state {
 	PROGRAM_NO_IMAGE /* its image cannot be used */
 };
 
+/* The one that has to be there, of build or else of command: what a build makes is
+ * there when it is needed. */
+const char *program_of(const struct conf_runtime *runtime);
+
 /* why: of one that is missing "cannot …", of an image the whole sentence. */
 enum program_state program_look(const struct conf *conf,
     const struct conf_runtime *runtime, char *why, size_t size);

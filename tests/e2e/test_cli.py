@@ -393,6 +393,16 @@ def test_check_is_content_with_the_host_on_its_own_port(start_once):
     assert not check(host, 0)["errors"]
 
 
+def test_check_names_the_compiler_that_is_not_installed(start_once):
+    host = start_once.host(
+        {"good.cgi": ECHO}, is_started=False,
+        text="[runtime tc]\nextensions = tc\nprotocol = fastcgi\n"
+             "build = /usr/bin/no-such-cc -o /build/program %f\n"
+             "command = /build/program\n")
+    assert ("[runtime tc] build: /usr/bin/no-such-cc is not installed; install "
+            "it, or take the section out") in check(host, 0)["warnings"]
+
+
 def test_list_says_whose_interpreter_is_not_installed(start_once):
     host = start_once.host(
         {"page.tcl": "puts x\n", "good.cgi": ECHO}, is_started=False,
