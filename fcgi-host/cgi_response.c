@@ -235,7 +235,9 @@ take_field(struct cgi_response *response, struct slice line)
 		return;
 	}
 	if (colon == NULL) {
-		refuse(response, "a header line has no colon");
+		refuse(response, "a header line has no colon; an answer "
+		    "begins with lines like Content-Type: text/plain, and "
+		    "an empty one");
 		return;
 	}
 	name = (struct slice){ line.text, (size_t)(colon - line.text) };

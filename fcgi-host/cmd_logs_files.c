@@ -27,6 +27,7 @@
 struct log {
 	char *path; /* of FUNCTION.log */
 	struct logs_source now; /* the newest that was read; fd -1: none so far */
+	bool is_there; /* there was a file */
 };
 
 struct logs {
@@ -140,6 +141,7 @@ read_new(struct log *log, const struct logs_taker *taker)
 	size_t count;
 	int result = find_new(log, fds, &count);
 
+	log->is_there |= count > 0;
 	if (result == 0 && log->now.fd >= 0)
 		result = logs_drain(&log->now, taker);
 	while (count > 0) {
@@ -282,6 +284,10 @@ logs_read_functions(const struct conf *conf, const char *function,
 	result = look(&logs, root, function);
 	if (result == 0)
 		result = read_all(&logs, is_followed, taker);
+	if (result == 0 && function != NULL && !logs.at[0].is_there)
+		(void)cmd_fail("note: there is no log of %s: it has written "
+		    "nothing yet, or is no function; see: fcgi-host list",
+		    function);
 	for (turn = 1; is_followed && result == 0; turn++) {
 		logs_pause();
 		if (turn % LOOK_TURNS == 0)

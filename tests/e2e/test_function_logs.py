@@ -122,6 +122,14 @@ def test_logs_shows_one_function_or_all_or_one_request(host):
     assert logs(host, "alice/never") == []
 
 
+def test_a_function_without_a_log_is_told(host):
+    write(host, "written")
+    done = host.verb("logs", "topp")
+    assert (done.returncode, done.stdout) == (0, "")
+    assert "there is no log of topp" in done.stderr
+    assert host.verb("logs", "top").stderr == ""
+
+
 def test_the_hosts_own_log_is_shown_where_that_is_asked_for(start_once, programs):
     made = start_once.host({"alice/one.cgi": programs.cgi}, is_started=False)
     made.function_logs = made.dir / "flogs"
