@@ -429,7 +429,7 @@ def test_five_thousand_rewrites_leave_nothing_behind(host):
 
     def held():
         with open(f"/proc/{scanner}/status", encoding="ascii") as status:
-            memory = int(re.search(r"VmRSS:\s+(\d+)", status.read())[1])
+            memory = int(re.search(r"RssAnon:\s+(\d+)", status.read())[1])
         return memory, len(os.listdir(f"/proc/{scanner}/fd"))
 
     before = held()
