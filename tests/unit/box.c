@@ -324,6 +324,33 @@ box_try(struct box_host *host, struct sandbox_plan *plan,
 	return error;
 }
 
+char *
+box_mounts(void)
+{
+	FILE *file = fopen("/proc/self/mountinfo", "re");
+	char *text = NULL;
+	size_t size = 0;
+
+	if (file == NULL || getdelim(&text, &size, '\0', file) <= 0) {
+		perror("/proc/self/mountinfo");
+		exit(1);
+	}
+	fclose(file);
+	return text;
+}
+
+size_t
+box_count_new_mounts(const char *before)
+{
+	char *text = box_mounts(), *rest = text, *line;
+	size_t n = 0;
+
+	while ((line = strsep(&rest, "\n")) != NULL)
+		n += strstr(before, line) == NULL;
+	free(text);
+	return n;
+}
+
 size_t
 box_count_entries(const char *path)
 {

@@ -79,5 +79,10 @@ int box_try(struct box_host *host, struct sandbox_plan *plan,
 const char *box_built(const char *file, char *path, size_t size);
 /* How many directories, processes or descriptors there are, to compare. */
 size_t box_count_entries(const char *path);
+/* /proc/self/mountinfo; free() it. */
+char *box_mounts(void);
+/* The mounts of now that are not in an earlier one.  Fewer may be left: a copy of
+ * the machine's ends when another removes the directory below it. */
+size_t box_count_new_mounts(const char *before);
 
 #endif

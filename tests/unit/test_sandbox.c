@@ -296,35 +296,6 @@ no_memfd_is_executed_at_any_start(void **state)
 
 /* -------------------------------------------------------- what a start leaves */
 
-/* /proc/self/mountinfo, to be freed. */
-static char *
-read_mounts(void)
-{
-	FILE *file = fopen("/proc/self/mountinfo", "re");
-	char *text = NULL;
-	size_t size = 0;
-
-	assert_non_null(file);
-	assert_true(getdelim(&text, &size, '\0', file) > 0);
-	fclose(file);
-	return text;
-}
-
-/* Those of now that were not there before.  Fewer may be left: a copy of the
- * machine's ends when another removes the directory below it. */
-static size_t
-count_new_mounts(const char *before)
-{
-	char *text = read_mounts(), *rest = NULL;
-	size_t n = 0;
-
-	for (const char *line = strtok_r(text, "\n", &rest); line != NULL;
-	    line = strtok_r(NULL, "\n", &rest))
-		n += strstr(before, line) == NULL;
-	free(text);
-	return n;
-}
-
 static size_t
 count_leaves(void)
 {
@@ -341,7 +312,7 @@ a_hundred_starts_leave_nothing(void **state)
 {
 	size_t leaves = count_leaves();
 	size_t descriptors = box_count_entries("/proc/self/fd");
-	char *mounts = read_mounts();
+	char *mounts = box_mounts();
 	struct sandbox_plan plan;
 	struct box_result result;
 	char *argv[4];
@@ -362,7 +333,7 @@ a_hundred_starts_leave_nothing(void **state)
 		assert_true(box_end(&host, &box) >= 0);
 		box_plan_release(&plan);
 	}
-	assert_int_equal(count_new_mounts(mounts), 0);
+	assert_int_equal(box_count_new_mounts(mounts), 0);
 	free(mounts);
 	assert_int_equal(count_leaves(), leaves);
 	assert_int_equal(box_count_entries("/proc/self/fd"), descriptors);
