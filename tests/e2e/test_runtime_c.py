@@ -20,13 +20,13 @@ def kit(installed):
 
 @pytest.fixture(scope="module")
 def host(start, kit):
-    return start.host({"work.fcgi": kit.build(chost.SOURCES / "work.c")},
+    return start.host({"app.fcgi": kit.build(chost.SOURCES / "work.c")},
                       {"defaults": {"instances": "2"}})
 
 
 def test_a_warm_function_answers_request_after_request(host):
-    first, record = host.execute("/fn/work")
-    again, later = host.execute("/fn/work")
+    first, record = host.execute("/fn/app")
+    again, later = host.execute("/fn/app")
     assert first.status == again.status == 200
     numbers = [int(answer.text.split()[1]) for answer in (first, again)]
     if record["instance"] == later["instance"]:
@@ -35,7 +35,7 @@ def test_a_warm_function_answers_request_after_request(host):
 
 def test_a_megabyte_of_any_bytes_comes_back(host):
     body = os.urandom(1 << 20)
-    answer, record = host.execute("/fn/work/echo", body)
+    answer, record = host.execute("/fn/app/echo", body)
     assert answer.is_complete and record["bytes_in"] == len(body)
     assert hashlib.sha256(answer.body).digest() == hashlib.sha256(body).digest()
 
@@ -44,7 +44,7 @@ def test_a_function_reads_the_body_while_it_comes(host):
     """The host sends an answer when the body is there (W34): what the function
     has seen before that stands in the log."""
     with host.connect() as connection:
-        begin_body(connection, "/fn/work/lines", 15)
+        begin_body(connection, "/fn/app/lines", 15)
         for line in ("first", "second"):
             send_body(connection, f"{line}\n".encode())
             host.wait_log(f"seen {line}")
@@ -55,7 +55,7 @@ def test_a_function_reads_the_body_while_it_comes(host):
 
 
 def test_what_is_printed_is_in_the_log_with_the_request_s_id(host):
-    answer, record = host.execute("/fn/work/print")
+    answer, record = host.execute("/fn/app/print")
     assert answer.text == "printed" and answer.stderr == b""
     for line in ("a line for the log", "and one for stderr"):
         host.wait_log(rf'{record["request_id"]}.*{line}')
@@ -79,38 +79,38 @@ def test_the_first_thing_that_is_printed_is_its_request_s(host, kit):
 
 @pytest.mark.parametrize("path", ["fail", "header?name=X&value=a%0ab", "alloc"])
 def test_a_failure_is_500_and_is_told_in_the_log_alone(host, path):
-    answer, record = host.execute(f"/fn/work/{path}")
+    answer, record = host.execute(f"/fn/app/{path}")
     assert (answer.status, answer.text) == (500, "Internal Server Error\n")
     assert (record["outcome"], record["exit"]) == ("error", 1)
     host.wait_log(rf'{record["request_id"]}.*fcgi-host: ')
-    answer, after = host.execute("/fn/work")
+    answer, after = host.execute("/fn/app")
     assert (answer.status, after["instance"]) == (200, record["instance"])
     assert (after["outcome"], after["exit"]) == ("ok", 0), "the failure's stays"
 
 
 def test_a_failure_behind_the_first_byte_cuts_the_answer(host):
-    answer, record = host.execute("/fn/work/fail-later")
+    answer, record = host.execute("/fn/app/fail-later")
     assert not answer.is_complete and record["outcome"] != "ok"
 
 
 def test_a_crash_is_a_502_and_the_next_request_has_a_fresh_program(host):
-    answer, record = host.execute("/fn/work/crash")
+    answer, record = host.execute("/fn/app/crash")
     assert (answer.status, record["outcome"]) == (502, "crash")
-    assert host.wait_served("/fn/work").text.startswith("hello")
+    assert host.wait_served("/fn/app").text.startswith("hello")
 
 
 @pytest.mark.parametrize("path", ["", "large?size=100000", "move", "fields"])
 def test_head_has_the_head_alone(host, path):
-    answer, record = host.execute(f"/fn/work/{path}", method="HEAD")
+    answer, record = host.execute(f"/fn/app/{path}", method="HEAD")
     assert (answer.body, record["outcome"]) == (b"", "ok"), record
     assert answer.status == {"move": 302, "fields": 404}.get(path, 200)
 
 
 def test_nginx_serves_it_too(host, start):
     nginx = start.nginx(host)
-    reply = web.get(nginx.plain, "/fn/work/facts?name=%C3%BC")
+    reply = web.get(nginx.plain, "/fn/app/facts?name=%C3%BC")
     assert "query=ü\n" in reply.text
-    assert web.get(nginx.plain, "/fn/work/fields").status == 404
+    assert web.get(nginx.plain, "/fn/app/fields").status == 404
 
 
 def test_a_new_version_serves_when_the_compiler_has_put_it_there(host, kit):
